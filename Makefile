@@ -1,0 +1,44 @@
+# Two commands do everything: `make study` and `make test`. Nothing but Python 3.11+ and make is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+CORES ?= all
+
+.DEFAULT_GOAL := help
+.PHONY: help install study test lint types bench report clean
+
+help:  ## List the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; call make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+install: $(INSTALLED)  ## Make .venv with the pinned packages
+
+study: $(INSTALLED)  ## Run the default study: results/default
+	. $(BIN)/activate && snakemake --cores $(CORES)
+
+report: $(INSTALLED)  ## Write report.html of the default study
+	. $(BIN)/activate && snakemake --cores $(CORES) --report report.html
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check workflow
+	. $(BIN)/activate && snakemake --lint
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+test: lint types  ## Lint, check types, run all tests
+	. $(BIN)/activate && pytest
+
+bench: $(INSTALLED)  ## Print the benchmarks' ratios
+	. $(BIN)/activate && pytest --override-ini addopts= -s tests/benchmarks
+
+clean:  ## Remove the environment; results stay
+	rm -rf $(VENV)

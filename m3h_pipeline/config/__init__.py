@@ -1,0 +1,48 @@
+"""A study's configuration: sections, loading, and the files generated from them."""
+
+from m3h_pipeline.config.load import load_study, read_yaml, settings, validate
+from m3h_pipeline.config.sections import (
+    Attention,
+    Compute,
+    Evaluation,
+    Figures,
+    HaimSource,
+    Modality,
+    Model,
+    Search,
+    Split,
+    Study,
+    Subgroup,
+    SyntheticSource,
+    TableBlock,
+    TableFile,
+    TableSource,
+    TaskSelection,
+    Tim,
+    Training,
+)
+
+__all__ = [
+    "Attention",
+    "Compute",
+    "Evaluation",
+    "Figures",
+    "HaimSource",
+    "Modality",
+    "Model",
+    "Search",
+    "Split",
+    "Study",
+    "Subgroup",
+    "SyntheticSource",
+    "TableBlock",
+    "TableFile",
+    "TableSource",
+    "TaskSelection",
+    "Tim",
+    "Training",
+    "load_study",
+    "read_yaml",
+    "settings",
+    "validate",
+]

@@ -1,0 +1,137 @@
+"""Read and validate a study's configuration; the messages name the key, its place and the nearest valid one."""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from m3h_pipeline.config.sections import Section, Study
+from m3h_pipeline.errors import ConfigError, InputError, nearest
+
+S = TypeVar("S", bound=Section)
+
+
+def read_yaml(path: Path | str) -> Any:
+    """Read one YAML file.
+
+    Raises:
+        InputError: the file does not exist or cannot be read.
+        ConfigError: it is no YAML; the message has line and column.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot read the file: {error.strerror}", where=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the file is not UTF-8: {error.reason}", where=str(path)) from error
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or "unreadable"
+        raise ConfigError(f"this is no valid YAML: {problem}", where=place) from error
+
+
+def load_study(path: Path | str) -> Study:
+    """Read a study's configuration file.
+
+    Raises:
+        InputError: the file does not exist.
+        ConfigError: it is no YAML or does not follow the schema.
+    """
+    return validate(Study, read_yaml(path), where=str(path))
+
+
+def validate(model: type[S], data: Any, where: str) -> S:
+    """Validate ``data`` as ``model``.
+
+    Raises:
+        ConfigError: one message with every wrong key or value, its place and the nearest valid key.
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigError("the configuration must be a mapping of keys to values", where=where)
+    try:
+        return model.model_validate(dict(data))
+    except ValidationError as error:
+        problems = [_problem(model, item) for item in error.errors(include_url=False)]
+        raise ConfigError("\n".join(problems), where=where) from error
+
+
+def settings(text: str, **sections: type[Section]) -> dict[str, Any]:
+    """Parse the JSON of a verb's ``--settings``: the sections it uses and the study's seed.
+
+    Raises:
+        ConfigError: no JSON, a section is missing or wrong.
+    """
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"`--settings` is no JSON: {error}", where="command line") from error
+    return {
+        name: validate(kind, data.get(name, {}), f"--settings, {name}") for name, kind in sections.items()
+    }
+
+
+def _problem(model: type[BaseModel], item: Any) -> str:
+    # A discriminated union puts its tag into the location; the user's file has no such level.
+    place = [part for part in item["loc"] if part not in {"haim", "table", "synthetic"}]
+    dotted = ".".join(str(part) for part in place) or "the file"
+    if item["type"] == "extra_forbidden":
+        parent = ".".join(str(part) for part in place[:-1])
+        valid = _keys_at(model, item["loc"][:-1])
+        inside = f" in `{parent}`" if parent else ""
+        return f"unknown key `{place[-1]}`{inside}; {nearest(str(place[-1]), valid)}"
+    if item["type"] == "missing":
+        return f"`{dotted}` is missing"
+    message = item["msg"].removeprefix("Value error, ")
+    given = item.get("input")
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) or given is None else ""
+    return f"`{dotted}`: {message}{shown}" if place else message
+
+
+def _keys_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    kind: Any = model
+    for part in place:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            field = kind.model_fields.get(str(part))
+            kind = field.annotation if field else None
+        else:
+            kind = _step(kind, part)
+        kind = _model_of(kind, part)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return list(kind.model_fields)
+    return []
+
+
+def _step(kind: Any, part: int | str) -> Any:
+    """The type inside a container or union when the location moves one step into it."""
+    arguments = get_args(kind)
+    if get_origin(kind) in {typing.Union, types.UnionType}:
+        return next(
+            (
+                a
+                for a in arguments
+                if getattr(a, "model_fields", {}).get("kind") is not None
+                and a.model_fields["kind"].default == part
+            ),
+            None,
+        )
+    return arguments[-1] if arguments else None
+
+
+def _model_of(kind: Any, part: int | str) -> Any:
+    if get_origin(kind) is typing.Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) in {typing.Union, types.UnionType}:
+        rest = [a for a in get_args(kind) if a is not type(None)]
+        if len(rest) == 1:
+            return rest[0]
+    return kind

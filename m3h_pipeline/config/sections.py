@@ -1,0 +1,376 @@
+"""One pydantic model per section of a study's configuration.
+
+A verb's function takes its own section, never the whole. Every field carries its description: the shipped
+default file, the JSON schema and the table in ``config/README.md`` are generated from here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Width = PositiveInt
+
+
+class Section(BaseModel):
+    """A section: unknown keys are forbidden, values do not change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Subgroup(Section):
+    """A column that divides the samples into named groups."""
+
+    column: str = Field(description="column of the input that holds the group's code")
+    values: dict[str, str] = Field(
+        default_factory=dict, description="code -> name; empty: the codes are the names"
+    )
+
+
+class HaimSource(Section):
+    """HAIM-MIMIC-MM as published: one CSV of embeddings, the key-ids file, MIMIC-IV hosp tables."""
+
+    kind: Literal["haim"] = "haim"
+    table: str = Field(description="the embedding table, `cxr_ic_fusion_1103.csv`, also gzipped")
+    key_ids: str = Field(description="`haim_mimiciv_key_ids.csv`: haim_id -> subject, admission, stay")
+    hosp: str | None = Field(
+        default=None,
+        description="folder of MIMIC-IV hosp tables (diagnoses_icd, d_icd_diagnoses); needed by ICD tasks",
+    )
+    blocks: dict[Name, str] = Field(
+        default_factory=lambda: {
+            "demographics": "de_",
+            "vision_dense": "vd_",
+            "vision_probabilities": "vp_",
+            "vision_dense_multi": "vmd_",
+            "vision_probabilities_multi": "vmp_",
+            "ts_chart": "ts_ce_",
+            "ts_lab": "ts_le_",
+            "ts_procedure": "ts_pe_",
+            "note_ecg": "n_ecg_",
+            "note_echo": "n_ech_",
+            "note_radiology": "n_rad_",
+        },
+        description="source -> prefix of its columns; a column belongs to the longest prefix that fits and a number",
+    )
+    subgroups: dict[Name, Subgroup] = Field(
+        default_factory=lambda: {"sex": Subgroup(column="de_1", values={"0": "female", "1": "male"})},
+        description="subgroup -> column and names of its codes",
+    )
+    max_malformed: int = Field(
+        default=10, ge=0, description="malformed lines that are set aside; one more is an error"
+    )
+
+
+class TableFile(Section):
+    """One file of a `table` source."""
+
+    path: str = Field(
+        description="CSV, TSV, Parquet or ARFF, also gzipped; `python:package/file` names a file inside a package"
+    )
+    id: str | None = Field(
+        default=None, description="column to join the files on; null: the row number (one file only)"
+    )
+
+
+class TableBlock(Section):
+    """The columns of one source of a `table` cohort: by pattern, by list, or both."""
+
+    pattern: str | None = Field(default=None, description="regular expression a column's whole name matches")
+    columns: list[str] = Field(default_factory=list, description="column names")
+    exclude: list[str] = Field(default_factory=list, description="column names left out")
+    file: int | None = Field(
+        default=None, ge=0, description="number of the file the columns stand in; null: any"
+    )
+    categorical: list[str] = Field(
+        default_factory=list, description="columns turned into one 0/1 column per value"
+    )
+
+
+class TableSource(Section):
+    """Any table: CSV, TSV, Parquet, ARFF; several files are joined on an id."""
+
+    kind: Literal["table"] = "table"
+    files: list[TableFile] = Field(
+        min_length=1, description="the files; the first one decides which samples exist"
+    )
+    patient_id: str | None = Field(
+        default=None, description="column of the patient; null: each sample its own"
+    )
+    stay_id: str | None = Field(default=None, description="column of the stay; null: none")
+    blocks: dict[Name, TableBlock] = Field(min_length=1, description="source -> its columns")
+    columns: list[str] = Field(
+        default_factory=list, description="columns that task definitions read; those no block may contain"
+    )
+    subgroups: dict[Name, Subgroup] = Field(default_factory=dict, description="subgroup -> column and names")
+    missing_values: list[str] = Field(
+        default_factory=lambda: ["", "NA", "NaN", "nan", "null", "[Unknown]", "[Not Available]"],
+        description="texts that mean: not observed",
+    )
+
+
+class SyntheticSource(Section):
+    """A HAIM-format cohort with planted structure, written as files and read back like real data."""
+
+    kind: Literal["synthetic"] = "synthetic"
+    samples: int = Field(default=2400, ge=200, description="rows (chest X-rays) before the planted traps")
+    samples_per_patient: PositiveFloat = Field(default=1.5, ge=1, description="mean samples of a patient")
+    widths: dict[Name, Width] = Field(
+        default_factory=lambda: {
+            "demographics": 6,
+            "vision_dense": 32,
+            "vision_probabilities": 18,
+            "vision_dense_multi": 32,
+            "vision_probabilities_multi": 18,
+            "ts_chart": 27,
+            "ts_lab": 33,
+            "ts_procedure": 10,
+            "note_ecg": 16,
+            "note_echo": 16,
+            "note_radiology": 32,
+        },
+        description="source -> number of features; the published ones are 6, 1024, 18, 1024, 18, 99, 242, 110, 768, 768, 768",
+    )
+    tasks: Literal["default", "all"] = Field(
+        default="default",
+        description="which tasks get planted structure: a dozen (`default`) or all 41 of the paper (`all`)",
+    )
+    signal: PositiveFloat = Field(default=1.0, description="strength of the shared factors in the features")
+    max_malformed: int = Field(default=10, ge=0, description="as in the `haim` source")
+
+
+Source = Annotated[HaimSource | TableSource | SyntheticSource, Field(discriminator="kind")]
+
+
+class Modality(Section):
+    """A set of sources that share one encoder."""
+
+    sources: list[Name] = Field(min_length=1, description="the sources, in the order they are concatenated")
+    encoder: str = Field(default="mlp", description="`mlp`, or a dotted path to a class of your own")
+    hidden: list[Width] | None = Field(
+        default=None, description="widths of this encoder's layers; null: `model.encoder`"
+    )
+
+
+class TaskSelection(Section):
+    """Which tasks are learned and where they are defined."""
+
+    definitions: list[str] = Field(
+        default_factory=lambda: ["resources/tasks/m3h.yaml"], description="YAML files of task definitions"
+    )
+    variant: Literal["published", "corrected"] = Field(
+        default="corrected", description="`published`: to the paper's letter; `corrected`: its slips mended"
+    )
+    include: list[Name] | Literal["all"] = Field(default="all", description="task ids, or `all`")
+    exclude: list[Name] = Field(default_factory=list, description="task ids left out")
+    permute: list[Name] = Field(
+        default_factory=list,
+        description="tasks whose labels are shuffled between patients: negative controls",
+    )
+    min_per_fold: PositiveInt = Field(
+        default=5,
+        description="least positives (and negatives) of a binary task, or samples of a class, in a fold and in the test part",
+    )
+    unevaluable: Literal["drop", "refuse"] = Field(
+        default="drop", description="what happens to a task with fewer than that"
+    )
+
+
+class Split(Section):
+    """Patients into parts and folds."""
+
+    test_fraction: Fraction = Field(default=0.2, description="share of the patients in the test part")
+    folds: int = Field(default=5, ge=2, description="folds of the cross-validation")
+    stratify_by: list[Name] = Field(
+        default_factory=list,
+        description="tasks whose prevalence is balanced over parts and folds; the split depends on no other task",
+    )
+    seed: int = Field(default=0, description="another seed gives another split")
+
+
+class Attention(Section):
+    """Cross-task attention (the paper's Algorithm 1)."""
+
+    alpha: NonNegativeFloat = Field(default=0.1, description="strength of exploration of the other tasks")
+    normalise: Literal["max_abs", "published"] = Field(
+        default="max_abs",
+        description="divide by the largest magnitude per sample, or (`published`) by the maximum over the batch",
+    )
+
+
+class Model(Section):
+    """The network."""
+
+    encoder: list[Width] = Field(default=[256, 128], min_length=1, description="widths of a modality encoder")
+    projection: Width = Field(default=64, description="width of the contrastive projection")
+    temperature: PositiveFloat = Field(default=0.1, description="temperature of the contrastive loss")
+    shared: list[Width] = Field(default=[256, 128], min_length=1, description="widths of the shared module")
+    task: list[Width] = Field(default=[64], min_length=1, description="widths of a task network")
+    task_network: str = Field(default="mlp", description="`mlp`, or a dotted path to a class of your own")
+    decoder: list[Width] = Field(default=[256], description="hidden widths of the clustering decoder")
+    attention: Attention = Field(default=Attention(), description="cross-task attention")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout after every hidden layer")
+    input_dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout of the standardised features")
+
+
+class Training(Section):
+    """How a fit is trained."""
+
+    epochs: PositiveInt = Field(default=15, description="passes over the training rows")
+    batch_sizes: list[PositiveInt] = Field(
+        default=[256, 512], min_length=1, description="batch sizes to choose from"
+    )
+    learning_rates: list[PositiveFloat] = Field(
+        default=[5e-4, 1e-3], min_length=1, description="learning rates to choose from (Adam)"
+    )
+    weight_decay: NonNegativeFloat = Field(
+        default=0.0, description="decoupled weight decay of the weight matrices"
+    )
+    update: Literal["sum", "sequential"] = Field(
+        default="sum",
+        description="one step on the total loss, or (`sequential`, published) one step per loss",
+    )
+    contrastive_weight: NonNegativeFloat = Field(default=1.0, description="weight of the contrastive loss")
+    task_weights: dict[Name, NonNegativeFloat] = Field(
+        default_factory=dict, description="task -> weight of its loss; 1 if not given"
+    )
+    rare_below: float = Field(
+        default=0.1,
+        ge=0,
+        le=0.5,
+        description="binary tasks rarer than this start from the log odds as output bias",
+    )
+    gradient_clip: PositiveFloat | None = Field(
+        default=None, description="largest gradient norm of a model; null: none"
+    )
+
+
+class Compute(Section):
+    """Where and how fits are computed."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="`auto`: the GPU where there is one"
+    )
+    precision: Literal["float32", "tf32", "bfloat16", "float64"] = Field(
+        default="float32", description="arithmetic of training; results carry it"
+    )
+    threads: PositiveInt = Field(default=1, description="CPU threads of one training job")
+    stack: PositiveInt | None = Field(
+        default=None, description="most fits trained together; null: as many as fit the memory"
+    )
+    memory_gb: PositiveFloat = Field(default=4.0, description="memory a stack may take on the CPU")
+
+
+class Search(Section):
+    """Greedy search for each task's companions."""
+
+    beam: PositiveInt = Field(default=3, description="combinations kept per source task and round")
+    max_size: PositiveInt | None = Field(
+        default=None, description="largest combination; null: until no improvement"
+    )
+    replicates: PositiveInt = Field(default=1, description="seeds per combination")
+    min_improvement: NonNegativeFloat = Field(
+        default=0.0, description="least gain over the best so far that counts as an improvement"
+    )
+    combinations_per_job: PositiveInt = Field(default=64, description="combinations that one job trains")
+
+
+class Tim(Section):
+    """Task interaction measurement."""
+
+    mode: Literal["pairs", "sampled", "exact"] = Field(
+        default="pairs", description="pairs against single tasks (Figure 3), random chains, or all sets"
+    )
+    replicates: PositiveInt = Field(default=3, description="seeds per combination")
+    chains: PositiveInt = Field(default=20, description="random chains of the `sampled` mode")
+    max_size: PositiveInt = Field(default=4, description="largest combination of the `sampled` mode")
+    draws: PositiveInt = Field(default=500, description="bootstrap draws of patients")
+    fdr: Fraction = Field(default=0.05, description="false discovery rate of the significance flag")
+
+
+class Evaluation(Section):
+    """Final fits and the comparison on the test part."""
+
+    replicates: PositiveInt = Field(
+        default=5, description="seeds per final model; their predictions are averaged"
+    )
+    draws: PositiveInt = Field(default=1000, description="bootstrap draws of patients")
+    baselines: list[Literal["linear", "gradient_boosting"]] = Field(
+        default=["linear", "gradient_boosting"], description="references trained on the same rows"
+    )
+
+
+class Figures(Section):
+    """What the figures show."""
+
+    formats: list[Literal["svg", "png"]] = Field(
+        default=["svg", "png"], min_length=1, description="file formats"
+    )
+    calibration_tasks: list[Name] = Field(
+        default_factory=list,
+        description="binary tasks of the calibration figure; empty: the most frequent ones",
+    )
+    calibration_subgroup: str = Field(default="sex", description="subgroup of the calibration figure")
+    quantiles: PositiveInt = Field(default=10, description="risk quantiles of the calibration figure")
+    umap_samples: PositiveInt = Field(default=3000, description="samples drawn in the phenotype map")
+
+
+class Study(Section):
+    """A whole study."""
+
+    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = Field(
+        description="name; results go to `results/<study>/`"
+    )
+    seed: int = Field(default=20240418, ge=0, description="seed of everything random but the split")
+    results: str = Field(default="results", description="folder of the results")
+    source: Source = Field(description="where the cohort comes from")
+    modalities: dict[Name, Modality] = Field(min_length=1, description="modality -> its sources and encoder")
+    tasks: TaskSelection = Field(default=TaskSelection(), description="which tasks are learned")
+    split: Split = Field(default=Split(), description="patients into parts and folds")
+    model: Model = Field(default=Model(), description="the network")
+    training: Training = Field(default=Training(), description="how a fit is trained")
+    compute: Compute = Field(default=Compute(), description="where and how fits are computed")
+    search: Search = Field(default=Search(), description="search for companions")
+    tim: Tim = Field(default=Tim(), description="task interaction")
+    evaluation: Evaluation = Field(default=Evaluation(), description="final fits and comparison")
+    figures: Figures = Field(default=Figures(), description="figures")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _source_kind(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("source"), dict) and "kind" not in data["source"]:
+            raise ValueError("source.kind is missing; valid: haim, table, synthetic")
+        return data
+
+    @model_validator(mode="after")
+    def _modalities_have_sources(self) -> Study:
+        available = set(
+            self.source.widths if isinstance(self.source, SyntheticSource) else self.source.blocks
+        )
+        seen: dict[str, str] = {}
+        for modality, spec in self.modalities.items():
+            for source in spec.sources:
+                if source not in available:
+                    from m3h_pipeline.errors import nearest
+
+                    raise ValueError(
+                        f"modalities.{modality}.sources names `{source}`, which the source does not have; "
+                        + nearest(source, available)
+                    )
+                if source in seen:
+                    raise ValueError(
+                        f"source `{source}` stands in two modalities: {seen[source]} and {modality}"
+                    )
+                seen[source] = modality
+        return self

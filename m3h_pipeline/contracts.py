@@ -1,0 +1,456 @@
+"""The data contracts: Arrow schemas of every file of a study, checked at each read and each write.
+
+A file is written under a temporary name beside its destination and renamed, so that a reader never meets a
+half-written one. Unknown columns are an error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from m3h_pipeline.errors import ContractError, InputError
+
+Float32Array = npt.NDArray[np.float32]
+
+#: One row per fit and member task (DESIGN, section 4).
+SCORES = pa.schema(
+    [
+        pa.field("fit_key", pa.string(), nullable=False),
+        pa.field("combination", pa.string(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("replicate", pa.int16(), nullable=False),
+        pa.field("fold", pa.int16(), nullable=False),
+        pa.field("batch_size", pa.int32(), nullable=False),
+        pa.field("learning_rate", pa.float64(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("value", pa.float64()),
+        pa.field("n_scored", pa.int32(), nullable=False),
+        pa.field("epochs", pa.int32(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("seconds", pa.float64(), nullable=False),
+    ]
+)
+
+#: Predictions for the scored rows of a fit, in the row order of the cohort restricted to the scored part.
+#: ``width`` numbers a row: binary 1 (probability), multiclass C (probabilities), regression 1 (in the
+#: unit of the label), clustering 2 (cluster, silhouette of the sample). ``prediction`` is row-major.
+PREDICTIONS = pa.schema(
+    [
+        pa.field("fit_key", pa.string(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("width", pa.int16(), nullable=False),
+        pa.field("prediction", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+
+#: Row-aligned with ``samples``: the part (train/test) and the fold (0..k-1 in train, -1 in test).
+SPLIT = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("part", pa.string(), nullable=False),
+        pa.field("fold", pa.int16(), nullable=False),
+    ]
+)
+
+#: The diagnosis codes of a stay's hospital admission, without dots; the title is empty if unknown.
+DIAGNOSES = pa.schema(
+    [
+        pa.field("patient_id", pa.string(), nullable=False),
+        pa.field("stay_id", pa.string(), nullable=False),
+        pa.field("icd_code", pa.string(), nullable=False),
+        pa.field("icd_version", pa.int8(), nullable=False),
+        pa.field("long_title", pa.string(), nullable=False),
+    ]
+)
+
+#: One task's labels, row-aligned with ``samples``; NaN = not observed. A multiclass label is the class index.
+LABELS = pa.schema([pa.field("y", pa.float32(), nullable=False)])
+
+#: The best combination of each task, and its single-task control (``score``: mean over folds and replicates).
+SELECTION = pa.schema(
+    [
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("problem_class", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("combination", pa.string(), nullable=False),
+        pa.field("size", pa.int16(), nullable=False),
+        pa.field("batch_size", pa.int32(), nullable=False),
+        pa.field("learning_rate", pa.float64(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+        pa.field("single_batch_size", pa.int32(), nullable=False),
+        pa.field("single_learning_rate", pa.float64(), nullable=False),
+        pa.field("single_score", pa.float64(), nullable=False),
+    ]
+)
+
+#: Every combination a source task looked at: its round, score, and whether the beam kept it.
+TRAJECTORY = pa.schema(
+    [
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("round", pa.int16(), nullable=False),
+        pa.field("combination", pa.string(), nullable=False),
+        pa.field("score", pa.float64()),
+        pa.field("kept", pa.bool_(), nullable=False),
+    ]
+)
+
+#: TIM(task, companion): how much learning ``companion`` too changes the score of ``task``.
+TIM = pa.schema(
+    [
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("companion", pa.string(), nullable=False),
+        pa.field("estimate", pa.float64(), nullable=False),
+        pa.field("low", pa.float64(), nullable=False),
+        pa.field("high", pa.float64(), nullable=False),
+        pa.field("p", pa.float64(), nullable=False),
+        pa.field("q", pa.float64(), nullable=False),
+        pa.field("significant", pa.bool_(), nullable=False),
+        pa.field("n_differences", pa.int32(), nullable=False),
+        pa.field("mode", pa.string(), nullable=False),
+    ]
+)
+
+#: Test part, one row per task: the selected multitask model against the single-task model.
+EVALUATION = pa.schema(
+    [
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("title", pa.string(), nullable=False),
+        pa.field("department", pa.string(), nullable=False),
+        pa.field("problem_class", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("combination", pa.string(), nullable=False),
+        pa.field("single", pa.float64(), nullable=False),
+        pa.field("single_low", pa.float64(), nullable=False),
+        pa.field("single_high", pa.float64(), nullable=False),
+        pa.field("multi", pa.float64(), nullable=False),
+        pa.field("multi_low", pa.float64(), nullable=False),
+        pa.field("multi_high", pa.float64(), nullable=False),
+        pa.field("difference", pa.float64(), nullable=False),
+        pa.field("difference_low", pa.float64(), nullable=False),
+        pa.field("difference_high", pa.float64(), nullable=False),
+        pa.field("relative", pa.float64(), nullable=False),
+        pa.field("relative_low", pa.float64(), nullable=False),
+        pa.field("relative_high", pa.float64(), nullable=False),
+        pa.field("p", pa.float64(), nullable=False),
+        pa.field("q", pa.float64(), nullable=False),
+        pa.field("n_samples", pa.int32(), nullable=False),
+        pa.field("n_patients", pa.int32(), nullable=False),
+    ]
+)
+
+#: Every model beside every other: ``model`` is multi, single, linear or gradient_boosting; ``part`` is
+#: validation (out of fold) or test.
+COMPARISON = pa.schema(
+    [
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("part", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("value", pa.float64()),
+        pa.field("low", pa.float64()),
+        pa.field("high", pa.float64()),
+    ]
+)
+
+#: Observed event rate by predicted-risk quantile (Figure 4a). ``subgroup`` is "all" or a group's name.
+CALIBRATION = pa.schema(
+    [
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("subgroup", pa.string(), nullable=False),
+        pa.field("quantile", pa.int16(), nullable=False),
+        pa.field("predicted", pa.float64(), nullable=False),
+        pa.field("observed", pa.float64(), nullable=False),
+        pa.field("low", pa.float64(), nullable=False),
+        pa.field("high", pa.float64(), nullable=False),
+        pa.field("n", pa.int32(), nullable=False),
+    ]
+)
+
+#: One-vs-rest ROC curves on a grid of false positive rates (Figure 4b).
+ROC = pa.schema(
+    [
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("class_name", pa.string(), nullable=False),
+        pa.field("fpr", pa.float64(), nullable=False),
+        pa.field("tpr", pa.float64(), nullable=False),
+        pa.field("auroc", pa.float64(), nullable=False),
+    ]
+)
+
+#: Predicted against observed values of regression tasks as counts on a grid of cells (Figure 4c), cell
+#: edges in the label's unit.
+AGREEMENT = pa.schema(
+    [
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("observed_low", pa.float64(), nullable=False),
+        pa.field("observed_high", pa.float64(), nullable=False),
+        pa.field("predicted_low", pa.float64(), nullable=False),
+        pa.field("predicted_high", pa.float64(), nullable=False),
+        pa.field("n", pa.int32(), nullable=False),
+    ]
+)
+
+#: UMAP of the phenotypes' latents, binned (Figure 4d): the cluster most samples of a cell belong to.
+PHENOTYPES = pa.schema(
+    [
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("x", pa.float64(), nullable=False),
+        pa.field("y", pa.float64(), nullable=False),
+        pa.field("cluster", pa.int16(), nullable=False),
+        pa.field("n", pa.int32(), nullable=False),
+        pa.field("silhouette", pa.float64(), nullable=False),
+    ]
+)
+
+#: Mean cross-task attention of the final models: the row of ``task`` within its selected combination.
+ATTENTION = pa.schema(
+    [
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("companion", pa.string(), nullable=False),
+        pa.field("weight", pa.float64(), nullable=False),
+    ]
+)
+
+#: Files of final fits: mean attention within every final combination, over the test samples.
+FIT_ATTENTION = pa.schema(
+    [
+        pa.field("fit_key", pa.string(), nullable=False),
+        pa.field("combination", pa.string(), nullable=False),
+        pa.field("replicate", pa.int16(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("companion", pa.string(), nullable=False),
+        pa.field("weight", pa.float64(), nullable=False),
+    ]
+)
+
+#: Files of final fits: latents of clustering tasks for the test samples, (n_test, width) row-major.
+LATENTS = pa.schema(
+    [
+        pa.field("fit_key", pa.string(), nullable=False),
+        pa.field("combination", pa.string(), nullable=False),
+        pa.field("replicate", pa.int16(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("width", pa.int16(), nullable=False),
+        pa.field("latent", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+
+#: The metric of a problem class (DESIGN, section 5).
+METRICS = {
+    "binary": "auroc",
+    "multiclass": "macro_auroc",
+    "regression": "r2",
+    "clustering": "silhouette",
+}
+
+
+def combination_key(tasks: Iterable[str]) -> str:
+    """The key of a combination; it ignores order.
+
+    Examples:
+        >>> combination_key(["sepsis", "anemia"])
+        'anemia+sepsis'
+    """
+    return "+".join(sorted(tasks))
+
+
+def combination_tasks(key: str) -> tuple[str, ...]:
+    """The tasks of a combination's key, sorted."""
+    return tuple(key.split("+"))
+
+
+_SAMPLE_FIELDS = {"sample_id": pa.string(), "patient_id": pa.string(), "stay_id": pa.string()}
+
+
+def check_schema(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
+    """Return ``table`` if it has exactly the columns and types of ``schema``, in that order.
+
+    Raises:
+        ContractError: a column is missing, unknown, of another type, or holds nulls it may not hold.
+    """
+    have, want = set(table.column_names), set(schema.names)
+    if missing := sorted(want - have):
+        raise ContractError(f"column(s) missing: {', '.join(missing)}", where=where)
+    if unknown := sorted(have - want):
+        raise ContractError(f"unknown column(s): {', '.join(unknown)}", where=where)
+    for field in schema:
+        column = table.column(field.name)
+        if column.type != field.type:
+            raise ContractError(f"column `{field.name}` is {column.type}, not {field.type}", where=where)
+        if not field.nullable and column.null_count:
+            raise ContractError(f"column `{field.name}` has {column.null_count} empty values", where=where)
+    return table.select(schema.names)
+
+
+def samples_schema(subgroups: Mapping[str, Any] | list[str]) -> pa.Schema:
+    """Schema of ``cohort/samples.parquet`` with the given subgroup columns."""
+    fields = [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("patient_id", pa.string(), nullable=False),
+        pa.field("stay_id", pa.string()),
+    ]
+    fields += [pa.field(name, pa.dictionary(pa.int32(), pa.string())) for name in subgroups]
+    return pa.schema(fields)
+
+
+@contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that takes its place when the block ends without an error.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written; nothing is left behind.
+    """
+    target = Path(path)
+    temporary: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        # mkstemp makes private files; results are shared with the group as the user's umask says.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(target)
+    except OSError as error:
+        raise InputError(
+            f"cannot write: {error.strerror or error}",
+            where=str(target),
+            hint="check the free space and the permissions of the folder",
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_table(table: pa.Table, path: Path | str, schema: pa.Schema | None = None, **options: Any) -> None:
+    """Write a Parquet file whole or not at all, checked against ``schema`` if one is given."""
+    if schema is not None:
+        table = check_schema(table, schema, str(path))
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", **options)
+
+
+def read_table(
+    path: Path | str, schema: pa.Schema | None = None, columns: list[str] | None = None
+) -> pa.Table:
+    """Read a Parquet file, checked against ``schema`` if one is given; then keep ``columns``.
+
+    Raises:
+        InputError: the file is absent or no Parquet file.
+        ContractError: the file does not follow the schema.
+    """
+    try:
+        table = pq.read_table(path, memory_map=True)
+    except FileNotFoundError as error:
+        raise InputError(
+            "the file does not exist", where=str(path), hint="run the stage that makes it"
+        ) from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            f"this is no readable Parquet file: {error}", where=str(path), hint="delete it and run again"
+        ) from error
+    if schema is not None:
+        table = check_schema(table, schema, str(path))
+    return table if columns is None else table.select(columns)
+
+
+def write_json(value: Any, path: Path | str) -> None:
+    """Write JSON with sorted keys, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read JSON.
+
+    Raises:
+        InputError: the file is absent or no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise InputError(
+            "the file does not exist", where=str(path), hint="run the stage that makes it"
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"this is no JSON file: {error}", where=str(path)) from error
+
+
+def read_samples(path: Path | str) -> pa.Table:
+    """Read ``cohort/samples.parquet``: the three identifiers, then any number of subgroup dictionaries.
+
+    Raises:
+        ContractError: an identifier is missing, a subgroup is no dictionary, or rows are not sorted and unique.
+    """
+    table = read_table(path)
+    subgroups = [name for name in table.column_names if name not in _SAMPLE_FIELDS]
+    table = check_schema(table, samples_schema(subgroups), str(path))
+    ids = table.column("sample_id").to_numpy()
+    if len(ids) > 1 and not bool(np.all(ids[:-1] < ids[1:])):
+        raise ContractError("`sample_id` is not sorted, or not unique", where=str(path))
+    return table
+
+
+def write_features(
+    x: Float32Array, names: list[str], path: Path | str, units: list[str] | None = None
+) -> None:
+    """Write one source's features, ``x`` of shape (n, D), as one fixed-size list column."""
+    n, width = x.shape
+    if len(names) != width:
+        raise ContractError(f"{len(names)} feature names for {width} columns", where=str(path))
+    flat = pa.array(np.ascontiguousarray(x, dtype=np.float32).reshape(-1))
+    column = pa.FixedSizeListArray.from_arrays(flat, width)
+    metadata = {"names": json.dumps(names), "units": json.dumps(units or [""] * width)}
+    schema = pa.schema([pa.field("x", column.type, nullable=False)], metadata=metadata)
+    write_table(pa.Table.from_arrays([column], schema=schema), path, row_group_size=max(1, min(n, 65536)))
+
+
+def read_features(path: Path | str) -> tuple[Float32Array, list[str]]:
+    """Read one source's features.
+
+    Shape:
+        (n, D) contiguous float32, NaN = missing; and the D feature names.
+    """
+    table = read_table(path)
+    if table.column_names != ["x"] or not pa.types.is_fixed_size_list(table.schema.field("x").type):
+        raise ContractError("a feature file holds one fixed-size list column `x`", where=str(path))
+    kind = table.schema.field("x").type
+    if kind.value_type != pa.float32():
+        raise ContractError(f"features are {kind.value_type}, not float32", where=str(path))
+    column = table.column("x").combine_chunks()
+    if isinstance(column, pa.ChunkedArray):
+        column = column.chunk(0) if column.num_chunks else pa.array([], type=kind)
+    x = np.asarray(column.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)
+    metadata = table.schema.metadata or {}
+    names = json.loads(metadata.get(b"names", b"[]"))
+    return np.ascontiguousarray(x.reshape(len(column), kind.list_size)), names
+
+
+def write_labels(y: Float32Array, path: Path | str, metadata: Mapping[str, Any]) -> None:
+    """Write one task's labels, ``y`` of shape (n,), with the task's description in the schema metadata."""
+    schema = LABELS.with_metadata({"task": json.dumps(dict(metadata), sort_keys=True)})
+    write_table(pa.Table.from_arrays([pa.array(y, type=pa.float32())], schema=schema), path)
+
+
+def read_labels(path: Path | str) -> tuple[Float32Array, dict[str, Any]]:
+    """Read one task's labels, shape (n,), NaN = not observed, and the task's description."""
+    table = read_table(path, LABELS)
+    metadata = pq.read_schema(path).metadata or {}
+    return table.column("y").to_numpy(), json.loads(metadata.get(b"task", b"{}"))

@@ -1,0 +1,83 @@
+"""Errors that people read: what is wrong, where, and what to do about it.
+
+Every verb turns an :class:`M3HError` into its message and exit status 2; anything else is a bug of this
+package and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class M3HError(Exception):
+    """A problem the user can solve.
+
+    Args:
+        what: what is wrong, in one sentence.
+        where: the file, line, column, key or task concerned.
+        hint: what to do about it.
+
+    Examples:
+        >>> print(M3HError("the block is absent", where="cohort.csv", hint="check `source.blocks`"))
+        the block is absent
+          where: cohort.csv
+          to do: check `source.blocks`
+    """
+
+    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.where:
+            lines.append(f"  where: {self.where}")
+        if self.hint:
+            lines.append(f"  to do: {self.hint}")
+        return "\n".join(lines)
+
+
+class ConfigError(M3HError):
+    """A study's configuration is wrong: an unknown key, a wrong type, values that contradict each other."""
+
+
+class InputError(M3HError):
+    """An input file is missing, malformed, or does not hold what the configuration says."""
+
+
+class ContractError(M3HError):
+    """A file of the study does not follow its data contract (DESIGN: Arrow schemas)."""
+
+
+class TaskError(M3HError):
+    """A task's definition is wrong, or the task cannot be learned or evaluated on this cohort."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Say which valid name was probably meant, or list the valid names.
+
+    Examples:
+        >>> nearest("beem", ["beam", "max_size"])
+        'did you mean `beam`?'
+        >>> nearest("zzz", ["beam", "max_size"])
+        'valid: beam, max_size'
+    """
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    return f"valid: {shown}"
+
+
+def small_count(n: int) -> str:
+    """A count for people to read: counts of 1 to 9 are shown as "<10", so that no small group is disclosed.
+
+    Examples:
+        >>> small_count(0), small_count(4), small_count(10), small_count(34537)
+        ('0', '<10', '10', '34,537')
+    """
+    return "<10" if 0 < n < 10 else f"{n:,}"
