@@ -397,7 +397,7 @@ def read_samples(path: Path | str) -> pa.Table:
     """Read ``cohort/samples.parquet``: the three identifiers, then any number of subgroup dictionaries.
 
     Raises:
-        ContractError: an identifier is missing, a subgroup is no dictionary, or rows are not sorted and unique.
+        ContractError: an identifier is missing, a subgroup is no dictionary, or rows are not sorted.
     """
     table = read_table(path)
     subgroups = [name for name in table.column_names if name not in _SAMPLE_FIELDS]

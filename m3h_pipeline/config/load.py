@@ -1,4 +1,4 @@
-"""Read and validate a study's configuration; the messages name the key, its place and the nearest valid one."""
+"""Read and validate a study's configuration; messages name the key, its place and the nearest valid one."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class HaimSource(Section):
             "note_echo": "n_ech_",
             "note_radiology": "n_rad_",
         },
-        description="source -> prefix of its columns; a column belongs to the longest prefix that fits and a number",
+        description="source -> prefix of its columns, which are the prefix and a number",
     )
     subgroups: dict[Name, Subgroup] = Field(
         default_factory=lambda: {"sex": Subgroup(column="de_1", values={"0": "female", "1": "male"})},
@@ -77,7 +77,7 @@ class TableFile(Section):
     """One file of a `table` source."""
 
     path: str = Field(
-        description="CSV, TSV, Parquet or ARFF, also gzipped; `python:package/file` names a file inside a package"
+        description="CSV, TSV, Parquet, ARFF, also gzipped; `python:package/file` is a file inside a package"
     )
     id: str | None = Field(
         default=None, description="column to join the files on; null: the row number (one file only)"
@@ -140,7 +140,7 @@ class SyntheticSource(Section):
             "note_echo": 16,
             "note_radiology": 32,
         },
-        description="source -> number of features; the published ones are 6, 1024, 18, 1024, 18, 99, 242, 110, 768, 768, 768",
+        description="source -> number of features (published: 6, 1024, 18, 1024, 18, 99, 242, 110, 768 x 3)",
     )
     tasks: Literal["default", "all"] = Field(
         default="default",
@@ -180,7 +180,7 @@ class TaskSelection(Section):
     )
     min_per_fold: PositiveInt = Field(
         default=5,
-        description="least positives (and negatives) of a binary task, or samples of a class, in a fold and in the test part",
+        description="least samples of each class of a task in every fold and in the test part",
     )
     unevaluable: Literal["drop", "refuse"] = Field(
         default="drop", description="what happens to a task with fewer than that"
@@ -194,7 +194,7 @@ class Split(Section):
     folds: int = Field(default=5, ge=2, description="folds of the cross-validation")
     stratify_by: list[Name] = Field(
         default_factory=list,
-        description="tasks whose prevalence is balanced over parts and folds; the split depends on no other task",
+        description="tasks whose prevalence is balanced over parts and folds (it depends on no other)",
     )
     seed: int = Field(default=0, description="another seed gives another split")
 
@@ -205,7 +205,7 @@ class Attention(Section):
     alpha: NonNegativeFloat = Field(default=0.1, description="strength of exploration of the other tasks")
     normalise: Literal["max_abs", "published"] = Field(
         default="max_abs",
-        description="divide by the largest magnitude per sample, or (`published`) by the maximum over the batch",
+        description="divide by the largest magnitude per sample, or (`published`) by the batch's maximum",
     )
 
 
