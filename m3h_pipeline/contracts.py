@@ -250,6 +250,36 @@ LATENTS = pa.schema(
     ]
 )
 
+#: Predictions of the references (linear, gradient boosting) for one task: fold 0..k-1 out of fold, fold -1
+#: for the test part; rows and width as in ``PREDICTIONS``. ``setting`` says what was chosen ("C=0.01").
+BASELINE_PREDICTIONS = pa.schema(
+    [
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("setting", pa.string(), nullable=False),
+        pa.field("fold", pa.int16(), nullable=False),
+        pa.field("width", pa.int16(), nullable=False),
+        pa.field("prediction", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+
+#: How much of a selected combination's validation score is luck of the search (BBC-CV, Tsamardinos 2018):
+#: ``corrected`` is the mean out-of-bag score of the combination that wins in the bag, with its 95 % interval;
+#: ``chosen`` is the share of the draws in which the combination that was selected wins again.
+OPTIMISM = pa.schema(
+    [
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("combination", pa.string(), nullable=False),
+        pa.field("selected", pa.float64(), nullable=False),
+        pa.field("corrected", pa.float64(), nullable=False),
+        pa.field("low", pa.float64(), nullable=False),
+        pa.field("high", pa.float64(), nullable=False),
+        pa.field("chosen", pa.float64(), nullable=False),
+        pa.field("n_combinations", pa.int32(), nullable=False),
+    ]
+)
+
 #: The metric of a problem class (DESIGN, section 5).
 METRICS = {
     "binary": "auroc",
