@@ -1,0 +1,182 @@
+"""Delimited text files as they come: gzipped or not, comma or not, whole or truncated.
+
+Everything here raises :class:`~m3h_pipeline.errors.InputError` with the file and, where there is one, the
+line; no message repeats what a line holds, because the lines hold patient data.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from m3h_pipeline.errors import InputError, nearest
+
+#: Names of the delimiters that a wrongly exported file may use.
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
+_LONGEST_HEADER = 64 << 20
+
+
+@contextmanager
+def reading(path: Path | str) -> Iterator[None]:
+    """Turn what goes wrong while reading ``path`` into an :class:`InputError`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError("the file does not exist", where=str(path), hint="check the path") from error
+    except IsADirectoryError as error:
+        raise InputError("this is a folder, not a file", where=str(path), hint="check the path") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(
+            "the gzip file is truncated or damaged",
+            where=str(path),
+            hint="copy or download it again and compare its checksum",
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"cannot read the file: {error.strerror or error}", where=str(path), hint="check its permissions"
+        ) from error
+
+
+@contextmanager
+def open_bytes(path: Path | str) -> Iterator[BinaryIO]:
+    """Open a file for reading bytes, decompressed if its first bytes are those of gzip (whatever its name).
+
+    Raises:
+        InputError: it does not exist, is a folder, is empty, or is a truncated gzip.
+    """
+    with reading(path), Path(path).open("rb") as raw:
+        if raw.read(1) == b"":
+            raise InputError("the file is empty", where=str(path), hint="copy or download it again")
+        raw.seek(0)
+        if raw.read(2) == b"\x1f\x8b":
+            raw.seek(0)
+            # gzip checks length and checksum at the end, so that truncation is an error, never fewer rows.
+            with gzip.GzipFile(fileobj=io.BufferedReader(raw, 1 << 20)) as unpacked:
+                yield cast(BinaryIO, unpacked)
+        else:
+            raw.seek(0)
+            yield raw
+
+
+def read_header(stream: BinaryIO, path: Path | str) -> tuple[bytes, bytes]:
+    """Read the first line; return it without its line end, and what was read beyond it."""
+    data = b""
+    while b"\n" not in data:
+        more = stream.read(1 << 20)
+        if not more:
+            break
+        data += more
+        if len(data) > _LONGEST_HEADER:
+            raise InputError(
+                "there is no line end in the first 64 MB", where=str(path), hint="is this a text file?"
+            )
+    line, _, rest = data.partition(b"\n")
+    return line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r"), rest
+
+
+def split_header(
+    line: bytes, path: Path | str, delimiter: str = ",", expect: Sequence[str] = ()
+) -> list[str]:
+    """The names of the columns.
+
+    Raises:
+        InputError: a column of ``expect`` is absent; the message names another delimiter if the line uses
+            one, else the nearest name.
+    """
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError("the first line is not UTF-8", where=str(path), hint="export it as UTF-8") from error
+    names = _fields(text, delimiter)
+    missing = [name for name in expect if name not in names]
+    if not missing:
+        return names
+    for other, called in DELIMITERS.items():
+        found = _fields(text, other)
+        if other != delimiter and len(found) > 1 and all(name in found for name in missing):
+            raise InputError(
+                f"the fields are separated by {called}s ({other!r}), not by {DELIMITERS[delimiter]}s",
+                where=f"{path}, line 1",
+                hint=f"export the file with {DELIMITERS[delimiter]}s",
+            )
+    raise InputError(
+        f"column(s) missing: {', '.join(missing)}", where=f"{path}, line 1", hint=nearest(missing[0], names)
+    )
+
+
+def _fields(line: str, delimiter: str) -> list[str]:
+    return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+
+
+def stream_text(path: Path | str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Stream the named columns of a comma-separated file as strings, whatever its length and other columns.
+
+    Raises:
+        InputError: no such file, a truncated gzip, a column is missing, a line has too many or few fields.
+    """
+    with open_bytes(path) as stream:
+        line, rest = read_header(stream, path)
+        names = split_header(line, path, expect=columns)
+        for name in columns:
+            if names.count(name) > 1:
+                raise InputError(f"column `{name}` stands twice in the header", where=f"{path}, line 1")
+        broken: list[Any] = []
+
+        def refuse(row: Any) -> str:
+            broken.append(row)
+            return "error"
+
+        source = pa.PythonFile(_Joined(rest, stream), mode="r")
+        try:
+            reader = pacsv.open_csv(
+                source,
+                read_options=pacsv.ReadOptions(
+                    column_names=[str(i) for i in range(len(names))], use_threads=False, block_size=4 << 20
+                ),
+                parse_options=pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=refuse),
+                convert_options=pacsv.ConvertOptions(
+                    include_columns=[str(names.index(name)) for name in columns],
+                    column_types={str(names.index(name)): pa.string() for name in columns},
+                ),
+            )
+            for batch in reader:
+                yield batch.rename_columns(list(columns))
+        except pa.ArrowInvalid as error:
+            if broken:
+                row = broken[0]
+                # The header, which Arrow does not see here, is line 1.
+                place = f", record {row.number + 1}" if row.number is not None else ""
+                raise InputError(
+                    f"a line has {row.actual_columns} fields instead of {row.expected_columns}",
+                    where=f"{path}{place}",
+                    hint="copy or download the file again",
+                ) from None
+            if "Empty CSV file" in str(error):
+                return
+            raise InputError("the file is no valid UTF-8 CSV", where=str(path)) from None
+
+
+class _Joined(io.RawIOBase):
+    """A reader of what was already taken from ``stream``, then of the stream itself."""
+
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+        super().__init__()
+        self._head, self._stream = head, stream
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if self._head:
+            taken, self._head = (self._head, b"") if size < 0 else (self._head[:size], self._head[size:])
+            return taken
+        return self._stream.read(size)
