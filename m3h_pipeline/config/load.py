@@ -12,10 +12,10 @@ from typing import Any, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from m3h_pipeline.config.sections import Section, Study
+from m3h_pipeline.config.sections import Modality, Study
 from m3h_pipeline.errors import ConfigError, InputError, nearest
 
-S = TypeVar("S", bound=Section)
+M = TypeVar("M", bound=BaseModel)
 
 
 def read_yaml(path: Path | str) -> Any:
@@ -50,7 +50,7 @@ def load_study(path: Path | str) -> Study:
     return validate(Study, read_yaml(path), where=str(path))
 
 
-def validate(model: type[S], data: Any, where: str) -> S:
+def validate(model: type[M], data: Any, where: str) -> M:
     """Validate ``data`` as ``model``.
 
     Raises:
@@ -65,19 +65,26 @@ def validate(model: type[S], data: Any, where: str) -> S:
         raise ConfigError("\n".join(problems), where=where) from error
 
 
-def settings(text: str, **sections: type[Section]) -> dict[str, Any]:
-    """Parse the JSON of a verb's ``--settings``: the sections it uses and the study's seed.
+def settings(text: str, **sections: type[M]) -> dict[str, M]:
+    """Parse the JSON of a verb's ``--settings``: the sections it uses.
 
     Raises:
-        ConfigError: no JSON, a section is missing or wrong.
+        ConfigError: no JSON, or a section is wrong.
     """
+    data = _mapping(text)
+    return {
+        name: validate(kind, data.get(name, {}), f"--settings, {name}") for name, kind in sections.items()
+    }
+
+
+def _mapping(text: str) -> dict[str, Any]:
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"`--settings` is no JSON: {error}", where="command line") from error
-    return {
-        name: validate(kind, data.get(name, {}), f"--settings, {name}") for name, kind in sections.items()
-    }
+    if not isinstance(data, dict):
+        raise ConfigError("`--settings` must be a JSON object", where="command line")
+    return data
 
 
 def _problem(model: type[BaseModel], item: Any) -> str:
@@ -135,3 +142,27 @@ def _model_of(kind: Any, part: int | str) -> Any:
         if len(rest) == 1:
             return rest[0]
     return kind
+
+
+def seed_of(text: str) -> int:
+    """The study's seed in the JSON of ``--settings``.
+
+    Raises:
+        ConfigError: it is absent or no whole number.
+    """
+    seed = _mapping(text).get("seed")
+    if not isinstance(seed, int):
+        raise ConfigError("`seed` is missing or no whole number", where="--settings")
+    return seed
+
+
+def modalities_of(text: str) -> dict[str, Modality]:
+    """The modalities in the JSON of ``--settings``.
+
+    Raises:
+        ConfigError: they are absent or wrong.
+    """
+    modalities = _mapping(text).get("modalities")
+    if not isinstance(modalities, dict) or not modalities:
+        raise ConfigError("`modalities` is missing or empty", where="--settings")
+    return {name: validate(Modality, value, f"--settings, {name}") for name, value in modalities.items()}

@@ -1,0 +1,186 @@
+"""Files generated from the configuration models: default file, JSON schema, table for people.
+
+Run ``python -m m3h_pipeline.config.generate`` after changing a model; a test fails where they have drifted.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from m3h_pipeline.config.sections import HaimSource, Study, SyntheticSource, TableSource
+
+_CONFIG = Path(__file__).resolve().parents[2] / "config"
+
+#: What the default study says beyond the defaults of the models: few widths and one batch size, so that the
+#: whole path runs on a laptop in minutes.
+DEFAULT_STUDY: dict[str, Any] = {
+    "study": "default",
+    "source": {"kind": "synthetic"},
+    "modalities": {
+        "tabular": {"sources": ["demographics"]},
+        "time_series": {"sources": ["ts_chart", "ts_lab", "ts_procedure"]},
+        "language": {"sources": ["note_ecg", "note_echo", "note_radiology"]},
+        "vision": {
+            "sources": [
+                "vision_dense",
+                "vision_probabilities",
+                "vision_dense_multi",
+                "vision_probabilities_multi",
+            ]
+        },
+    },
+}
+
+_README_HEAD = """# Configuration
+
+One YAML file describes one study; `snakemake --configfile config/<study>.yaml` runs it. A file states only
+what differs from the defaults below. `m3h check --configfile FILE` validates a file, its inputs and its tasks
+before anything is trained; a wrong key is reported with its place and the nearest valid one.
+
+| file | study |
+|---|---|
+| `config.yaml` | the default: an embedded cohort with planted structure |
+| `haim_mimic_mm.yaml` | the published study: HAIM-MIMIC-MM, 41 tasks |
+| `tcga_brca.yaml` | TCGA breast cancer: gene expression and clinical data, several outcomes |
+| `gse7390.yaml` | GSE7390 breast cancer, from the data that scikit-survival carries; needs no download |
+
+`config.yaml`, `schema.json` (for editors: `# yaml-language-server: $schema=schema.json`) and this page are
+generated: `python -m m3h_pipeline.config.generate`.
+
+"""
+
+
+def default_yaml() -> str:
+    """The text of ``config/config.yaml``: every key of the default study, with its description."""
+    study = Study.model_validate(DEFAULT_STUDY)
+    lines = [
+        "# yaml-language-server: $schema=schema.json",
+        "# The default study, with every key. Generated from the models; other studies state what differs.",
+        "",
+    ]
+    lines += _yaml_lines(study, 0)
+    return "\n".join(lines) + "\n"
+
+
+def schema_json() -> str:
+    """The text of ``config/schema.json``."""
+    return json.dumps(Study.model_json_schema(), indent=1, sort_keys=True) + "\n"
+
+
+def readme() -> str:
+    """The text of ``config/README.md``: one table per section."""
+    parts = [_README_HEAD]
+    parts.append("## The study\n\n" + _table(Study, ""))
+    for kind in (SyntheticSource, HaimSource, TableSource):
+        name = kind.model_fields["kind"].default
+        parts.append(f"## `source`, kind `{name}`\n\n{kind.__doc__}\n\n" + _table(kind, "source."))
+    for key, field in Study.model_fields.items():
+        inner = _section_of(field.annotation)
+        if inner is not None:
+            parts.append(f"## `{key}`\n\n{inner.__doc__}\n\n" + _table(inner, f"{key}."))
+    modality = get_args(Study.model_fields["modalities"].annotation)[1]
+    parts.append("## `modalities.<name>`\n\n" + f"{modality.__doc__}\n\n" + _table(modality, ""))
+    return "\n".join(parts)
+
+
+def main() -> None:
+    """Write the generated files."""
+    for name, text in generated().items():
+        (_CONFIG / name).write_text(text)
+
+
+def generated() -> dict[str, str]:
+    """File name -> text of every generated file in ``config/``."""
+    return {"config.yaml": default_yaml(), "schema.json": schema_json(), "README.md": readme()}
+
+
+def _yaml_lines(model: BaseModel, depth: int) -> Iterator[str]:
+    indent = "  " * depth
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if depth == 0 and name not in {"study", "seed", "results"}:
+            yield ""
+        if field.description:
+            yield f"{indent}# {field.description}"
+        if isinstance(value, BaseModel):
+            yield f"{indent}{name}:"
+            yield from _yaml_lines(value, depth + 1)
+        else:
+            yield from (indent + line for line in _dump({name: _plain(value)}))
+
+
+def _dump(value: dict[str, Any]) -> Iterator[str]:
+    """Block style for mappings, flow style for lists and scalars."""
+    for key, inner in value.items():
+        if isinstance(inner, dict) and inner:
+            yield f"{key}:"
+            yield from ("  " + line for line in _dump(inner))
+        else:
+            text = yaml.safe_dump(inner, default_flow_style=True, width=96).removesuffix("...\n").strip()
+            yield f"{key}: {text}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list) else value
+
+
+def _table(model: type[BaseModel], prefix: str) -> str:
+    rows = ["| key | meaning | default |", "|---|---|---|"]
+    rows += [f"| `{key}` | {meaning} | {default} |" for key, meaning, default in _rows(model, prefix)]
+    return "\n".join(rows) + "\n"
+
+
+def _rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
+    for name, field in model.model_fields.items():
+        inner = _section_of(field.annotation)
+        if inner is not None and prefix:
+            yield from _rows(inner, f"{prefix}{name}.")
+            continue
+        choices = _choices(field.annotation)
+        meaning = (field.description or "") + (f" ({choices})" if choices else "")
+        if name == "kind":
+            meaning = "which kind of source this is"
+        yield prefix + name, meaning.replace("|", "\\|"), _default(field, inner)
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _choices(annotation: Any) -> str:
+    origin = get_origin(annotation)
+    if origin is typing.Literal:
+        return ", ".join(f"`{v}`" for v in get_args(annotation))
+    if origin in {list, typing.Union, types.UnionType}:
+        return next((c for c in map(_choices, get_args(annotation)) if c), "")
+    return ""
+
+
+def _default(field: FieldInfo, inner: type[BaseModel] | None) -> str:
+    if inner is not None:
+        return "see below"
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if value is PydanticUndefined:
+        return "required"
+    text = json.dumps(_plain(value), ensure_ascii=False)
+    return f"`{text}`" if len(text) <= 60 else "see `config.yaml` or `schema.json`"
+
+
+if __name__ == "__main__":
+    main()

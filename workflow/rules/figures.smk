@@ -1,0 +1,37 @@
+# Tables -> figures: SVG, PNG and the CSV behind each.
+
+
+rule figure:
+    input:
+        lambda wildcards: [RESULTS / path for path in FIGURES[wildcards.figure].inputs],
+    output:
+        data=RESULTS / "figures/{figure}.csv",
+        images=[
+            report(
+                RESULTS / f"figures/{{figure}}.{suffix}",
+                caption="../report/{figure}.rst",
+                category="{figure}",
+            )
+            for suffix in STUDY.figures.formats
+        ],
+    log:
+        LOGS / "figures/{figure}.log",
+    benchmark:
+        BENCHMARKS / "figures/{figure}.tsv"
+    params:
+        settings=settings("figures"),
+        study=RESULTS,
+        output=RESULTS / "figures",
+        code=lambda wildcards: code_digest(FIGURES[wildcards.figure].module),
+    shell:
+        "m3h --log {log} figure --figure {wildcards.figure} --settings {params.settings:q}"
+        " --study {params.study} --output {params.output}"
+
+
+rule figures:
+    input:
+        expand(
+            RESULTS / "figures/{figure}.{suffix}",
+            figure=FIGURES,
+            suffix=[*STUDY.figures.formats, "csv"],
+        ),
