@@ -1,6 +1,6 @@
 """A study's configuration: sections, loading, and the files generated from them."""
 
-from m3h_pipeline.config.load import load_study, read_yaml, settings, validate
+from m3h_pipeline.config.load import load_study, located_source, read_yaml, settings, validate
 from m3h_pipeline.config.sections import (
     Attention,
     Compute,
@@ -42,6 +42,7 @@ __all__ = [
     "Tim",
     "Training",
     "load_study",
+    "located_source",
     "read_yaml",
     "settings",
     "validate",

@@ -108,7 +108,7 @@ def _yaml_lines(model: BaseModel, depth: int) -> Iterator[str]:
     indent = "  " * depth
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
-        if depth == 0 and name not in {"study", "seed", "results"}:
+        if depth == 0 and name not in {"study", "seed", "results", "data"}:
             yield ""
         if field.description:
             yield f"{indent}# {field.description}"

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from m3h_pipeline.config.sections import Modality, Study
+from m3h_pipeline.config.sections import HaimSource, Modality, Study, SyntheticSource, TableSource
 from m3h_pipeline.errors import ConfigError, InputError, nearest
 
 M = TypeVar("M", bound=BaseModel)
@@ -48,6 +48,23 @@ def load_study(path: Path | str) -> Study:
         ConfigError: it is no YAML or does not follow the schema.
     """
     return validate(Study, read_yaml(path), where=str(path))
+
+
+def located_source(study: Study) -> HaimSource | TableSource | SyntheticSource:
+    """The study's source with its relative paths joined to ``data``."""
+
+    def located(path: str) -> str:
+        return path if path.startswith("python:") else str(Path(study.data) / path)
+
+    source = study.source
+    if isinstance(source, HaimSource):
+        hosp = located(source.hosp) if source.hosp else None
+        paths = {"table": located(source.table), "key_ids": located(source.key_ids), "hosp": hosp}
+        return source.model_copy(update=paths)
+    if isinstance(source, TableSource):
+        files = [file.model_copy(update={"path": located(file.path)}) for file in source.files]
+        return source.model_copy(update={"files": files})
+    return source
 
 
 def validate(model: type[M], data: Any, where: str) -> M:

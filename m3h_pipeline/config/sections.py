@@ -18,6 +18,8 @@ from pydantic import (
     model_validator,
 )
 
+from m3h_pipeline.errors import nearest
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Width = PositiveInt
@@ -334,6 +336,7 @@ class Study(Section):
     )
     seed: int = Field(default=20240418, ge=0, description="seed of everything random but the split")
     results: str = Field(default="results", description="folder of the results")
+    data: str = Field(default=".", description="folder that relative paths of the source start from")
     source: Source = Field(description="where the cohort comes from")
     modalities: dict[Name, Modality] = Field(min_length=1, description="modality -> its sources and encoder")
     tasks: TaskSelection = Field(default=TaskSelection(), description="which tasks are learned")
@@ -362,9 +365,7 @@ class Study(Section):
         for modality, spec in self.modalities.items():
             for source in spec.sources:
                 if source not in available:
-                    from m3h_pipeline.errors import nearest
-
-                    raise ValueError(
+                                raise ValueError(
                         f"modalities.{modality}.sources names `{source}`, which the source does not have; "
                         + nearest(source, available)
                     )

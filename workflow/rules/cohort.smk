@@ -1,5 +1,5 @@
 # Source files -> cohort.
-KIND = STUDY.source.kind
+KIND = SOURCE.kind
 
 
 if KIND == "synthetic":
@@ -23,8 +23,8 @@ def source_files(wildcards):
     if KIND == "synthetic":
         return [RESULTS / "input"]
     if KIND == "haim":
-        return [STUDY.source.table, STUDY.source.key_ids, *([STUDY.source.hosp] if STUDY.source.hosp else [])]
-    return [file.path for file in STUDY.source.files if not file.path.startswith("python:")]
+        return [SOURCE.table, SOURCE.key_ids, *([SOURCE.hosp] if SOURCE.hosp else [])]
+    return [file.path for file in SOURCE.files if not file.path.startswith("python:")]
 
 
 rule ingest:
@@ -36,7 +36,7 @@ rule ingest:
         features=FEATURES,
         diagnoses=(
             [RESULTS / "cohort/diagnoses.parquet"]
-            if KIND == "synthetic" or getattr(STUDY.source, "hosp", None)
+            if KIND == "synthetic" or getattr(SOURCE, "hosp", None)
             else []
         ),
         summary=report(

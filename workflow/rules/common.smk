@@ -3,7 +3,7 @@ import json
 
 from snakemake.exceptions import WorkflowError
 
-from m3h_pipeline.config import Study, validate
+from m3h_pipeline.config import Study, located_source, validate
 from m3h_pipeline.contracts import read_json
 from m3h_pipeline.digest import code_digest
 from m3h_pipeline.errors import M3HError
@@ -20,6 +20,7 @@ def explained(function, *arguments, **keywords):
 
 
 STUDY = explained(validate, Study, config, where="the configuration")
+SOURCE = located_source(STUDY)
 RESULTS = Path(STUDY.results) / STUDY.study
 LOGS = RESULTS / "logs"
 BENCHMARKS = RESULTS / "benchmarks"
@@ -39,7 +40,7 @@ wildcard_constraints:
 
 def settings(*names, **more):
     """The named sections of the study as the JSON of ``--settings``: a rule gets only what it uses."""
-    study = STUDY.model_dump(mode="json")
+    study = STUDY.model_dump(mode="json") | {"source": SOURCE.model_dump(mode="json")}
     return json.dumps({name: study[name] for name in names} | more, sort_keys=True)
 
 
