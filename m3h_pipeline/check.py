@@ -1,0 +1,89 @@
+"""Validate a study before anything is trained: configuration, inputs, tasks.
+
+The inputs are ingested, labelled and split in a temporary folder by the functions the workflow calls, so that
+what passes here passes there.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from m3h_pipeline.config import Study, SyntheticSource, load_study, located_source
+from m3h_pipeline.errors import ConfigError, nearest
+from m3h_pipeline.tasks.definitions import TaskDefinition, load_definitions, select
+
+
+def check_study(configfile: Path, screen: TextIO = sys.stdout) -> None:
+    """Check a study and print what was found; tasks that cannot be evaluated are listed with the numbers.
+
+    Raises:
+        M3HError: what is wrong; nothing is written to the study's results.
+    """
+    study = load_study(configfile)
+    tasks = checked_tasks(study, str(configfile))
+    screen.write(f"configuration: {study.study}, {len(tasks)} tasks defined\n")
+    with tempfile.TemporaryDirectory(prefix="m3h-check-") as folder:
+        assessed = _stages(study, tasks, Path(folder), screen)
+    dropped = {name: task for name, task in assessed.items() if task["status"] != "ok"}
+    screen.writelines(f"  dropped: {name}: {task['reason']}\n" for name, task in dropped.items())
+    screen.write(f"{len(assessed) - len(dropped)} of {len(assessed)} tasks can be evaluated\n")
+
+
+def checked_tasks(study: Study, where: str) -> dict[str, TaskDefinition]:
+    """The study's task definitions, with every task name elsewhere in the configuration checked against them.
+
+    Raises:
+        ConfigError: ``split.stratify_by``, ``tasks.permute``, ``training.task_weights`` or
+            ``figures.calibration_tasks`` names a task that the study does not learn.
+        TaskError: a definition is wrong, or ``tasks.include`` or ``tasks.exclude`` names none.
+    """
+    definitions = load_definitions(study.tasks.definitions, study.tasks.variant)
+    tasks = select(definitions, study.tasks.include, study.tasks.exclude)
+    named = {
+        "split.stratify_by": study.split.stratify_by,
+        "tasks.permute": study.tasks.permute,
+        "training.task_weights": list(study.training.task_weights),
+        "figures.calibration_tasks": study.figures.calibration_tasks,
+    }
+    for key, names in named.items():
+        for name in names:
+            if name not in tasks:
+                raise ConfigError(
+                    f"`{key}` names `{name}`, which is no task of this study",
+                    where=where,
+                    hint=nearest(name, tasks),
+                )
+    return tasks
+
+
+def _stages(
+    study: Study, tasks: Mapping[str, TaskDefinition], folder: Path, screen: TextIO
+) -> dict[str, dict[str, Any]]:
+    from m3h_pipeline.cohort.ingest import ingest, render_summary
+    from m3h_pipeline.cohort.synthetic import haim_source, simulate
+    from m3h_pipeline.contracts import read_json
+    from m3h_pipeline.split import split_cohort
+    from m3h_pipeline.tasks.assess import assess
+    from m3h_pipeline.tasks.labels import label_task
+
+    cohort, labels, split = folder / "cohort", folder / "labels", folder / "split.parquet"
+    source = located_source(study)
+    if isinstance(source, SyntheticSource):
+        simulate(source, study.seed, folder / "input")
+        source = haim_source(source, folder / "input")
+    names = [name for modality in study.modalities.values() for name in modality.sources]
+    screen.write(render_summary(ingest(source, names, cohort)))
+    for name, definition in tasks.items():
+        permute = study.seed if name in study.tasks.permute else None
+        audit = labels / f"{name}.audit.tsv"
+        label_task(name, definition, cohort, labels / f"{name}.parquet", audit, permute)
+    paths = {name: labels / f"{name}.parquet" for name in tasks}
+    stratify = {name: paths[name] for name in study.split.stratify_by}
+    split_cohort(cohort / "samples.parquet", stratify, split, study.split)
+    assess(paths, split, cohort / "samples.parquet", labels, study.tasks)
+    assessed: dict[str, dict[str, Any]] = read_json(labels / "tasks.json")["tasks"]
+    return assessed
