@@ -1,0 +1,126 @@
+"""The default study from one command: it ends, is complete, honest about its planted truth, and idempotent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from m3h_pipeline.contracts import EVALUATION, SELECTION, SPLIT, TIM, read_json, read_samples, read_table
+from m3h_pipeline.figures.registry import FIGURES
+from tests.end_to_end.conftest import Run, snakemake
+
+pytestmark = pytest.mark.study
+
+UNTUNED_SEED = 90210
+
+
+def _results(run: Run) -> Path:
+    return run.folder / "results" / "default"
+
+
+def test_every_figure_is_there(default_study: Run) -> None:
+    for figure in FIGURES:
+        for suffix in ("svg", "png", "csv"):
+            path = _results(default_study) / f"figures/{figure}.{suffix}"
+            assert path.stat().st_size > 0, path
+
+
+def test_a_second_run_has_nothing_to_do(default_study: Run) -> None:
+    again = snakemake(default_study.folder, "--cores", "all")
+    assert again.status == 0, again.output
+    assert "Nothing to be done" in again.output
+
+
+def test_figures_are_byte_identical_when_made_again(default_study: Run) -> None:
+    folder = _results(default_study) / "figures"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for path in folder.iterdir():
+        path.unlink()
+    again = snakemake(default_study.folder, "--cores", "all", "figures")
+    assert again.status == 0, again.output
+    assert "train_pack" not in again.output
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_no_patient_straddles_the_split(default_study: Run) -> None:
+    samples = read_samples(_results(default_study) / "cohort/samples.parquet").to_pandas()
+    split = read_table(_results(default_study) / "split.parquet", SPLIT).to_pandas()
+    places = split.groupby(samples["patient_id"])[["part", "fold"]].nunique()
+    assert (places == 1).all().all()
+
+
+def test_the_cohort_is_what_the_study_promises(default_study: Run) -> None:
+    tasks = read_json(_results(default_study) / "labels/tasks.json")["tasks"]
+    learned = {name: task for name, task in tasks.items() if task["status"] == "ok"}
+    assert len(learned) >= 10
+    classes = {task["problem_class"] for task in learned.values()}
+    assert classes == {"binary", "multiclass", "regression", "clustering"}
+    samples = read_samples(_results(default_study) / "cohort/samples.parquet")
+    assert samples.num_rows >= 2000
+
+
+def test_every_task_is_selected_and_evaluated(default_study: Run) -> None:
+    tasks = read_json(_results(default_study) / "labels/tasks.json")["tasks"]
+    learned = {name for name, task in tasks.items() if task["status"] == "ok"}
+    selection = read_table(_results(default_study) / "selection.parquet", SELECTION).to_pandas()
+    assert set(selection["task"]) == learned
+    assert (selection["score"] >= selection["single_score"]).all()
+    evaluation = read_table(_results(default_study) / "evaluation/evaluation.parquet", EVALUATION).to_pandas()
+    assert set(evaluation["task"]) == learned
+    assert evaluation["difference"].between(evaluation["difference_low"], evaluation["difference_high"]).all()
+
+
+def _planted(results: Path) -> tuple[pd.DataFrame, dict[str, list[list[str]]]]:
+    truth = json.loads((results / "input/truth.json").read_text())
+    tim = read_table(results / "tim/tim.parquet", TIM).to_pandas()
+    return tim, truth
+
+
+def _assert_truth_is_found(results: Path) -> None:
+    tim, truth = _planted(results)
+    related = {(a, b) for group in truth["groups"] for a in group for b in group if a != b}
+    pairs = list(zip(tim["task"], tim["companion"], strict=True))
+    is_related = [pair in related for pair in pairs]
+    assert any(is_related)
+    assert roc_auc_score(is_related, tim["estimate"]) >= 0.9
+    permuted = set(truth["permuted"])
+    noise = set(truth["noise"]) | permuted
+    conflicting = {tuple(pair) for pair in truth["conflicts"]}
+    conflicting |= {(b, a) for a, b in conflicting}
+    for (task, companion), significant, estimate in zip(
+        pairs, tim["significant"], tim["estimate"], strict=True
+    ):
+        if companion in noise or task in noise or (task, companion) in conflicting:
+            assert not (significant and estimate > 0), (task, companion, estimate)
+        if task in permuted:
+            assert not significant, (task, companion, estimate)
+
+
+def test_tim_finds_the_planted_structure(default_study: Run) -> None:
+    _assert_truth_is_found(_results(default_study))
+
+
+def test_a_task_with_permuted_labels_does_not_improve(default_study: Run) -> None:
+    _, truth = _planted(_results(default_study))
+    evaluation = read_table(_results(default_study) / "evaluation/evaluation.parquet", EVALUATION).to_pandas()
+    permuted = evaluation[evaluation["task"].isin(truth["permuted"])]
+    assert len(permuted)
+    assert (permuted["q"] > 0.05).all()
+
+
+def test_tim_finds_the_planted_structure_of_another_seed(tmp_path: Path) -> None:
+    run = snakemake(
+        tmp_path,
+        "--cores",
+        "all",
+        "--config",
+        f"seed={UNTUNED_SEED}",
+        "--",
+        "results/default/tim/tim.parquet",
+    )
+    assert run.status == 0, run.output[-6000:]
+    _assert_truth_is_found(_results(run))

@@ -1,0 +1,40 @@
+"""The workflow itself: it plans quickly, resolves its profiles and is clean by Snakemake's own rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from tests.end_to_end.conftest import ROOT, Run
+
+
+def test_the_snakefile_stays_short() -> None:
+    assert len((ROOT / "workflow/Snakefile").read_text().splitlines()) < 60
+
+
+@pytest.mark.parametrize("study", ["config", "gse7390"])
+def test_a_study_plans_its_first_round(dry_run: Callable[..., Run], study: str) -> None:
+    run = dry_run("--cores", "2", "--configfile", f"config/{study}.yaml")
+    assert run.status == 0, run.output
+    assert re.search(r"plan_round\s+1", run.output)
+
+
+def test_the_slurm_profile_resolves_from_the_root(dry_run: Callable[..., Run]) -> None:
+    run = dry_run("--profile", "slurm", "--executor", "dryrun")
+    assert run.status == 0, run.output
+    assert "Using profile slurm" in run.output
+
+
+def test_a_wrong_key_is_explained_without_a_traceback(dry_run: Callable[..., Run]) -> None:
+    run = dry_run("--cores", "1", "--config", "search={beem: 2}")
+    assert run.status != 0
+    assert "unknown key `beem` in `search`; did you mean `beam`?" in run.output
+    assert "Traceback" not in run.output
+
+
+def test_command_line_values_reach_the_study(dry_run: Callable[..., Run]) -> None:
+    run = dry_run("--cores", "1", "--config", "study=other")
+    assert run.status == 0, run.output
+    assert "results/other/split.parquet" in run.output
