@@ -121,92 +121,134 @@ def metric_draws(name: str, y: Floats, prediction: Floats, weights: Floats) -> F
     Raises:
         ValueError: the metric is unknown, or shapes do not fit.
     """
+    if weights.ndim != 2 or weights.shape[1] != len(y):
+        raise ValueError(f"{len(y)} labels, weights of shape {weights.shape}")
+    return metric_draws_by_unit(name, y, prediction, weights.T, np.arange(len(y)))
+
+
+def metric_draws_by_unit(
+    name: str, y: Floats, prediction: Floats, weights: Floats, unit: npt.NDArray[np.intp]
+) -> Float64:
+    """:func:`metric_draws` where the rows of a unit (a patient) share their weight: less memory, less work.
+
+    Args:
+        name: as there.
+        y: as there.
+        prediction: as there.
+        weights: shape (units, draws), best C-contiguous float32: the bootstrap's counts, transposed.
+        unit: number of each row's unit, shape (n,).
+
+    Shape:
+        (draws,)
+    """
     if name not in _DRAWS:
         raise ValueError(f"unknown metric {name!r}; known: {', '.join(sorted(_DRAWS))}")
     values = prediction[:, None] if prediction.ndim == 1 else prediction
-    n = len(values)
-    if len(y) != n or weights.ndim != 2 or weights.shape[1] != n:
-        raise ValueError(f"{len(y)} labels, {n} predictions, weights of shape {weights.shape}")
-    rows = np.flatnonzero(~np.isnan(values[:, -1] if name == "silhouette" else y))
-    if name != "silhouette" and not np.isfinite(values[rows]).all():
-        return np.full(len(weights), np.nan)
-    by_row = np.ascontiguousarray(weights.T)  # no copy if it is laid out as described above
+    if not len(y) == len(values) == len(unit):
+        raise ValueError(f"{len(y)} labels, {len(values)} predictions, {len(unit)} units")
+    counts = ~np.isnan(values[:, -1] if name == "silhouette" else y)
+    y, values, unit = y[counts], values[counts], unit[counts]
+    n_draws = weights.shape[1]
+    if not len(y) or not np.isfinite(values).all():
+        return np.full(n_draws, np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return _DRAWS[name](y, values, by_row, rows)
+        parts = [
+            _DRAWS[name](y, values, unit, np.ascontiguousarray(weights[:, start : start + _CHUNK]))
+            for start in range(0, n_draws, _CHUNK)
+        ]
+    return np.concatenate(parts)
 
 
-def _auroc(labels: Floats, scores: Floats, by_row: Floats, rows: npt.NDArray[np.intp]) -> Float64:
-    """Weighted AUROC of ``labels == 1``; ``by_row`` is (n, draws), ``rows`` are those that count.
+#: Draws worked on together: the weights of a thousand patients then stay in a core's cache.
+_CHUNK = 128
+
+
+def _auroc(positive: npt.NDArray[np.bool_], scores: Floats, unit: Integers, weights: Floats) -> Float64:
+    """Weighted AUROC; ``weights`` is (units, draws).
 
     One pass over the weights: the distinct scores of the rarer class cut the other class's scores into
     segments, a sparse one-hot matrix sums each segment's weights, and a cumulative sum over the few segments
     gives the weight below every score of the rarer class.
     """
-    positive = labels[rows] == 1
-    rare, other = (rows[positive], rows[~positive])
-    flipped = len(rare) > len(other)
-    if flipped:
-        rare, other = other, rare
-    draws = by_row.shape[1]
-    if not len(rare):
-        return np.full(draws, np.nan)
+    flipped = positive.sum() * 2 > len(positive)
+    rare = ~positive if flipped else positive
+    if not rare.any():
+        return np.full(weights.shape[1], np.nan)
     cuts, cut_of = np.unique(scores[rare], return_inverse=True)
-    # Segment 2k: strictly between cuts k - 1 and k; 2k + 1: tied with cut k.
-    segment = np.searchsorted(cuts, scores[other], "left") + np.searchsorted(cuts, scores[other], "right")
-    below = _segment_sums(segment, other, by_row, 2 * len(cuts) + 1)
-    weight = _segment_sums(cut_of.reshape(-1), rare, by_row, len(cuts))
-    tied, between = below[1::2], below[0::2]
-    reached = np.cumsum(between, axis=0)[:-1]
-    reached[1:] += np.cumsum(tied, axis=0)[:-1]
-    reached += 0.5 * tied
-    area = np.einsum("kd,kd->d", weight, reached) / (weight.sum(axis=0) * below.sum(axis=0))
-    return np.asarray(1 - area if flipped else area, dtype=np.float64)
+    others = scores[~rare]
+    left, right = np.searchsorted(cuts, others, "left"), np.searchsorted(cuts, others, "right")
+    weight = _segment_sums(cut_of.reshape(-1), unit[rare], weights, len(cuts))
+    # A score of the other class in the gap `right` is below the cuts from there on; one with left < right
+    # is tied with cut `left`, and counts half there.
+    between = _segment_sums(right, unit[~rare], weights, len(cuts) + 1)
+    reached = _cumulative_rows(between)
+    total = reached[-1] * weight.sum(axis=0)
+    if (tied := left < right).any():
+        # Tied scores stand in the gap after their cut: half of them still belongs to it.
+        half = _segment_sums(left[tied], unit[~rare][tied], weights, len(cuts))
+        reached[:-1] += 0.5 * half
+    area = np.einsum("kd,kd->d", weight, reached[:-1]) / total
+    return np.asarray(1 - area if flipped else area)
 
 
-def _segment_sums(
-    segment: npt.NDArray[np.intp], rows: npt.NDArray[np.intp], by_row: Floats, n_segments: int
-) -> Float64:
-    """Sums of the weights of ``rows`` by segment: (n_segments, draws)."""
+def _segment_sums(segment: Integers, unit: Integers, weights: Floats, n_segments: int) -> Float64:
+    """Sums over the rows of each segment of the weights of their units: (n_segments, draws)."""
     from scipy.sparse import csr_array
 
     order = np.argsort(segment, kind="stable")
     starts = np.zeros(n_segments + 1, dtype=np.int64)
     np.cumsum(np.bincount(segment, minlength=n_segments), out=starts[1:])
-    ones = np.ones(len(rows), dtype=by_row.dtype)
-    selection = csr_array((ones, rows[order], starts), shape=(n_segments, len(by_row)))
-    return np.asarray(selection @ by_row, dtype=np.float64)
+    ones = np.ones(len(segment), dtype=weights.dtype)
+    selection = csr_array((ones, unit[order], starts), shape=(n_segments, len(weights)))
+    return np.asarray(selection @ weights, dtype=np.float64)
 
 
-def _auroc_draws(y: Floats, values: Floats, by_row: Floats, rows: npt.NDArray[np.intp]) -> Float64:
-    return _auroc(y, values[:, -1], by_row, rows)
+def _cumulative_rows(values: Float64) -> Float64:
+    """``np.cumsum(values, axis=0)`` by blocks of rows: that one strides through memory column by column."""
+    n, width = values.shape
+    length = max(1, round(n**0.5))
+    blocks = np.zeros((-(-n // length), length, width))
+    blocks.reshape(-1, width)[:n] = values
+    for row in range(1, length):
+        blocks[:, row] += blocks[:, row - 1]
+    for block in range(1, len(blocks)):
+        blocks[block] += blocks[block - 1, -1]
+    return blocks.reshape(-1, width)[:n]
 
 
-def _macro_auroc_draws(y: Floats, values: Floats, by_row: Floats, rows: npt.NDArray[np.intp]) -> Float64:
-    classes = range(values.shape[1])
-    each = np.stack([_auroc((y == c).astype(np.float64), values[:, c], by_row, rows) for c in classes])
+def _auroc_draws(y: Floats, values: Floats, unit: Integers, weights: Floats) -> Float64:
+    return _auroc(y == 1, values[:, -1], unit, weights)
+
+
+def _macro_auroc_draws(y: Floats, values: Floats, unit: Integers, weights: Floats) -> Float64:
+    each = np.stack([_auroc(y == c, values[:, c], unit, weights) for c in range(values.shape[1])])
     defined = ~np.isnan(each)
-    return np.asarray(np.where(defined, each, 0.0).sum(axis=0) / defined.sum(axis=0), dtype=np.float64)
+    return np.asarray(np.where(defined, each, 0.0).sum(axis=0) / defined.sum(axis=0))
 
 
-def _r2_draws(y: Floats, values: Floats, by_row: Floats, rows: npt.NDArray[np.intp]) -> Float64:
-    observed = y[rows].astype(np.float64)
-    if not len(observed):
-        return np.full(by_row.shape[1], np.nan)
+def _r2_draws(y: Floats, values: Floats, unit: Integers, weights: Floats) -> Float64:
+    observed = y.astype(np.float64)
     centred = observed - observed.mean()  # against cancellation in the total sum of squares
-    residual = observed - values[rows, -1]
-    weights = by_row[rows].astype(np.float64)
-    sums = np.stack([np.ones_like(centred), centred, centred**2, residual**2]) @ weights
+    residual = observed - values[:, -1]
+    columns = (np.ones_like(centred), centred, centred**2, residual**2)
+    sums = _unit_sums(columns, unit, len(weights)) @ weights.astype(np.float64)
     total = sums[2] - sums[1] ** 2 / sums[0]
-    constant = total <= 1e-12 * max(float((centred**2).mean()), 1e-300) * sums[0]
-    return np.asarray(np.where(constant, np.nan, 1 - sums[3] / total), dtype=np.float64)
+    constant = total <= 1e-12 * (centred**2).mean() * sums[0]
+    return np.asarray(np.where(constant, np.nan, 1 - sums[3] / total))
 
 
-def _silhouette_draws(y: Floats, values: Floats, by_row: Floats, rows: npt.NDArray[np.intp]) -> Float64:
-    weights = by_row[rows].astype(np.float64)
-    return np.asarray(values[rows, -1].astype(np.float64) @ weights / weights.sum(axis=0), dtype=np.float64)
+def _silhouette_draws(y: Floats, values: Floats, unit: Integers, weights: Floats) -> Float64:
+    columns = (np.ones(len(y)), values[:, -1].astype(np.float64))
+    sums = _unit_sums(columns, unit, len(weights)) @ weights.astype(np.float64)
+    return np.asarray(sums[1] / sums[0])
 
 
-_DRAWS: dict[str, Callable[[Floats, Floats, Floats, npt.NDArray[np.intp]], Float64]] = {
+def _unit_sums(columns: Sequence[Float64], unit: Integers, n_units: int) -> Float64:
+    """Sums of each column over the rows of every unit: (len(columns), n_units)."""
+    return np.stack([np.bincount(unit, weights=column, minlength=n_units) for column in columns])
+
+
+_DRAWS: dict[str, Callable[[Floats, Floats, Integers, Floats], Float64]] = {
     "auroc": _auroc_draws,
     "macro_auroc": _macro_auroc_draws,
     "r2": _r2_draws,
