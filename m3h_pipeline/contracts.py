@@ -438,6 +438,13 @@ def read_samples(path: Path | str) -> pa.Table:
     return table
 
 
+def features_schema(names: list[str], units: list[str] | None = None) -> pa.Schema:
+    """Schema of a feature file of ``D`` named features."""
+    metadata = {"names": json.dumps(names), "units": json.dumps(units or [""] * len(names))}
+    kind = pa.list_(pa.float32(), len(names))
+    return pa.schema([pa.field("x", kind, nullable=False)], metadata=metadata)
+
+
 def write_features(
     x: Float32Array, names: list[str], path: Path | str, units: list[str] | None = None
 ) -> None:
