@@ -1,0 +1,228 @@
+"""Which tasks can be evaluated on this cohort and split, and how labels spread over parts and folds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from m3h_pipeline.config import TaskSelection
+from m3h_pipeline.contracts import (
+    SPLIT,
+    Float32Array,
+    read_labels,
+    read_samples,
+    read_table,
+    replacing,
+    write_json,
+)
+from m3h_pipeline.errors import ContractError, InputError, TaskError, small_count
+
+BoolArray = npt.NDArray[np.bool_]
+
+#: Columns of ``labels/prevalence.tsv``. ``fold`` is empty for a whole part; ``n`` counts samples of ``class``
+#: among the ``observed`` ones of ``samples``; counts of 1 to 9 read "<10", and shares that would tell them
+#: are empty.
+PREVALENCE_COLUMNS = ("task", "part", "fold", "class", "n", "share", "observed", "samples", "patients")
+
+
+class Slice(NamedTuple):
+    """A part of the split or one of its folds: name for people, columns of the table, rows."""
+
+    name: str
+    part: str
+    fold: str
+    rows: BoolArray
+
+
+def assess(
+    labels: Mapping[str, Path] | Path | str,
+    split: Path | str,
+    samples: Path | str,
+    output: Path | str,
+    settings: TaskSelection,
+) -> dict[str, Any]:
+    """Judge every task and write ``tasks.json``, ``audit.tsv`` and ``prevalence.tsv``.
+
+    Args:
+        labels: task -> ``labels/<task>.parquet`` (its audit table lies beside it), or the folder of both.
+        split: ``split.parquet``.
+        samples: ``cohort/samples.parquet``.
+        output: folder to write to, ``labels/``.
+        settings: ``min_per_fold`` and ``unevaluable`` are used.
+
+    Returns:
+        The content of ``tasks.json``: the description, ``status`` (``ok`` or ``dropped``) and ``reason`` of
+        every task, in the order given.
+
+    Raises:
+        TaskError: no task can be evaluated, or one cannot and ``unevaluable`` is ``refuse``: then nothing is
+            written.
+        ContractError: files are not row-aligned.
+        InputError: a file is missing.
+    """
+    paths = _label_paths(labels)
+    cohort = read_samples(samples)
+    slices = list(_slices(read_table(split, SPLIT), cohort, str(split)))
+    patients = np.unique(np.asarray(cohort["patient_id"].to_pylist(), dtype=str), return_inverse=True)[1]
+    tasks: dict[str, Any] = {}
+    prevalence: list[tuple[str, ...]] = []
+    for task, path in paths.items():
+        y, description = read_labels(path)
+        if len(y) != cohort.num_rows:
+            raise ContractError(f"{len(y)} labels for {cohort.num_rows} samples", where=str(path))
+        reason = unevaluable(y, description, slices, settings.min_per_fold)
+        tasks[task] = {**description, "status": "dropped" if reason else "ok", "reason": reason}
+        prevalence += _prevalence(task, y, description, slices, patients)
+    _refuse(tasks, settings)
+    audit = _merged_audit(paths)
+    folder = Path(output)
+    with replacing(folder / "audit.tsv") as temporary:
+        temporary.write_text(audit, encoding="utf-8")
+    with replacing(folder / "prevalence.tsv") as temporary:
+        lines = ["\t".join(row) for row in [PREVALENCE_COLUMNS, *prevalence]]
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    result = {"tasks": tasks}
+    write_json(result, folder / "tasks.json")
+    return result
+
+
+def unevaluable(
+    y: Float32Array, description: Mapping[str, Any], slices: list[Slice], min_per_fold: int
+) -> str:
+    """Why a task cannot be evaluated, with the numbers; empty if it can.
+
+    A binary or multiclass task needs ``min_per_fold`` samples of every class in every fold and in the test
+    part; a regression task as many observed values, and not all the same; a clustering task more samples than
+    clusters.
+    """
+    observed = ~np.isnan(y)
+    if not observed.any():
+        return "no label is observed"
+    judged = [s for s in slices if s.fold or s.part == "test"]
+    kind = description["problem_class"]
+    if kind in {"binary", "multiclass"}:
+        present = [name for name, rows in _classes(y, description) if rows.any()]
+        if len(present) < 2:
+            return f"every observed label is {present[0]}"
+        lacking = [
+            _lacking(name, [(s.name, int((rows & s.rows).sum())) for s in judged], min_per_fold)
+            for name, rows in _classes(y, description)
+        ]
+        return "; ".join(text for text in lacking if text)
+    least = min_per_fold if kind == "regression" else max(min_per_fold, int(description["clusters"]) + 1)
+    counts = [(s.name, int((observed & s.rows).sum())) for s in judged]
+    if lack := _lacking("observed", counts, least):
+        return lack
+    constant = [s.name for s in judged if kind == "regression" and np.ptp(y[observed & s.rows]) == 0]
+    return f"all values are the same in {_and(constant)}" if constant else ""
+
+
+def _lacking(what: str, counts: list[tuple[str, int]], least: int) -> str:
+    few = [f"{small_count(n)} in {place}" for place, n in counts if n < least]
+    return f"{what}: {_and(few)}, at least {least} needed" if few else ""
+
+
+def _and(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def _classes(y: Float32Array, description: Mapping[str, Any]) -> Iterator[tuple[str, BoolArray]]:
+    """Name and rows of every class, of one "observed" class for regression, one "included" for clustering."""
+    kind = description["problem_class"]
+    if kind == "binary":
+        yield "negative", y == 0
+        yield "positive", y == 1
+    elif kind == "multiclass":
+        for i, name in enumerate(description["classes"]):
+            yield str(name), y == i
+    else:
+        yield "observed" if kind == "regression" else "included", ~np.isnan(y)
+
+
+def _slices(split: pa.Table, samples: pa.Table, where: str) -> Iterator[Slice]:
+    """The whole cohort, both parts, every fold."""
+    if not split["sample_id"].equals(samples["sample_id"]):
+        raise ContractError("its samples are not those of the cohort, in that order", where=where)
+    part = np.asarray(split["part"].to_pylist(), dtype=str)
+    fold = split["fold"].to_numpy()
+    yield Slice("the cohort", "all", "", np.ones(len(part), dtype=bool))
+    yield Slice("the training part", "train", "", part == "train")
+    for k in np.unique(fold[part == "train"]):
+        yield Slice(f"fold {k}", "train", str(k), (part == "train") & (fold == k))
+    yield Slice("the test part", "test", "", part == "test")
+
+
+def _prevalence(
+    task: str,
+    y: Float32Array,
+    description: Mapping[str, Any],
+    slices: list[Slice],
+    patients: npt.NDArray[np.intp],
+) -> Iterator[tuple[str, ...]]:
+    for s in slices:
+        observed = ~np.isnan(y) & s.rows
+        total = int(observed.sum())
+        for name, rows in _classes(y, description):
+            if description["problem_class"] == "binary" and name == "negative":
+                continue
+            hit = rows & s.rows
+            n = int(hit.sum())
+            whole = int(s.rows.sum()) if hit.sum() == total else total
+            telling = 0 < n < 10 or 0 < whole - n < 10 or whole == 0
+            yield (
+                task,
+                s.part,
+                s.fold,
+                name,
+                small_count(n),
+                "" if telling else f"{n / whole:.4f}",
+                small_count(total),
+                small_count(int(s.rows.sum())),
+                small_count(len(np.unique(patients[hit]))),
+            )
+
+
+def _refuse(tasks: Mapping[str, Mapping[str, Any]], settings: TaskSelection) -> None:
+    dropped = [f"{name}: {task['reason']}" for name, task in tasks.items() if task["status"] != "ok"]
+    if dropped and settings.unevaluable == "refuse":
+        count = f"{len(dropped)} task{'s' if len(dropped) > 1 else ''}"
+        raise TaskError(
+            f"{count} cannot be evaluated:\n    " + "\n    ".join(dropped),
+            where="tasks.unevaluable: refuse",
+            hint="name them in `tasks.exclude`, lower `tasks.min_per_fold` or `split.folds`",
+        )
+    if len(dropped) == len(tasks):
+        raise TaskError(
+            "no task can be evaluated:\n    " + "\n    ".join(dropped),
+            where="labels, split",
+            hint="check the definitions and the cohort's label columns, or lower `tasks.min_per_fold`",
+        )
+
+
+def _label_paths(labels: Mapping[str, Path] | Path | str) -> dict[str, Path]:
+    if isinstance(labels, Mapping):
+        return {task: Path(path) for task, path in labels.items()}
+    paths = {path.stem: path for path in sorted(Path(labels).glob("*.parquet"))}
+    if not paths:
+        raise InputError("there are no labels", where=str(labels), hint="run the stage `label`")
+    return paths
+
+
+def _merged_audit(paths: Mapping[str, Path]) -> str:
+    """The audit tables of all tasks under one head line."""
+    merged: list[str] = []
+    for task, path in paths.items():
+        audit = path.with_name(f"{task}.audit.tsv")
+        try:
+            lines = audit.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise InputError(
+                f"cannot read the audit table: {error.strerror}", where=str(audit), hint="run `label` again"
+            ) from error
+        merged += lines if not merged else lines[1:]
+    return "\n".join(merged) + "\n"

@@ -1,0 +1,224 @@
+"""Task definitions: what a task is and how its labels follow from a cohort. Users add tasks by YAML alone.
+
+A file of definitions looks like this::
+
+    exclude_titles:                   # optional: exclusions for every diagnosis found by its title
+      - '\\bfamily history\\b'
+    tasks:
+      anemia:
+        title: Anemia
+        department: Blood Disorder
+        class: binary
+        criterion:
+          kind: diagnosis
+          titles: ['\\banemias?\\b']
+          icd: {10: [D57], 9: ["282.6x"]}
+          exclude: {titles: ['\\bfetal\\b'], icd: {10: [D57.3]}}
+      tumor_size:
+        title: Size of the tumor
+        department: Oncology
+        class: regression
+        unit: cm
+        criterion: {kind: number, column: size}
+
+A task may have ``variants``: keys that replace those above them where ``tasks.variant`` says so::
+
+        variants:
+          published:
+            note: to the paper's letter
+            criterion: {kind: diagnosis, icd: {10: [K50-K52], 9: ["555"]}}
+
+The kinds of criterion are the classes of :mod:`m3h_pipeline.tasks.criteria`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import AliasChoices, Field, model_validator
+
+from m3h_pipeline.config import read_yaml, validate
+from m3h_pipeline.config.sections import Name, Section
+from m3h_pipeline.contracts import METRICS
+from m3h_pipeline.errors import ConfigError, TaskError, nearest
+from m3h_pipeline.tasks.criteria import (
+    CLASS_OF_KIND,
+    KINDS,
+    Classes,
+    Codes,
+    Criterion,
+    Diagnosis,
+    EventWithin,
+    ExactlyOne,
+    NoLabel,
+    ProblemClass,
+    Rule,
+)
+
+VARIANTS = ("published", "corrected")
+
+
+class TaskDefinition(Section):
+    """One task: its name for people, its problem class, and the criterion of its labels."""
+
+    title: str = Field(min_length=1, description="name for people")
+    department: str = Field(min_length=1, description="group of tasks in tables and figures")
+    problem_class: ProblemClass = Field(
+        validation_alias=AliasChoices("class", "problem_class"),
+        description="binary, multiclass, regression or clustering (key `class`)",
+    )
+    unit: str = Field(default="", description="unit of a regression label")
+    note: str = Field(default="", description="what a reader must know about the definition")
+    criterion: Criterion = Field(description="how the label follows from the cohort")
+
+    @model_validator(mode="after")
+    def _class_fits(self) -> TaskDefinition:
+        if (implied := CLASS_OF_KIND[self.criterion.kind]) != self.problem_class:
+            kind = self.criterion.kind
+            raise ValueError(f"a criterion of kind `{kind}` makes a {implied} task, not {self.problem_class}")
+        return self
+
+    @property
+    def metric(self) -> str:
+        """The metric that the problem class implies."""
+        return METRICS[self.problem_class]
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes of a multiclass task in index order; none for other tasks."""
+        return list(self.criterion.classes) if isinstance(self.criterion, ExactlyOne | Classes) else []
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of ``cohort/columns.parquet`` that the criterion reads."""
+        criterion = self.criterion
+        if isinstance(criterion, ExactlyOne):
+            return list(criterion.classes.values())
+        if isinstance(criterion, EventWithin):
+            return [criterion.time, criterion.event]
+        return [] if isinstance(criterion, Diagnosis | NoLabel) else [criterion.column]
+
+    def describe(self, task_id: str, *, permuted: bool = False) -> dict[str, Any]:
+        """The description that travels with the labels (docs/architecture.md, Files)."""
+        return {
+            "id": task_id,
+            "title": self.title,
+            "department": self.department,
+            "problem_class": self.problem_class,
+            "metric": self.metric,
+            "unit": self.unit,
+            "classes": self.classes,
+            "clusters": self.criterion.clusters if isinstance(self.criterion, NoLabel) else 0,
+            "note": self.note,
+            "permuted": permuted,
+        }
+
+
+def load_definitions(files: Iterable[Path | str], variant: str = "corrected") -> dict[str, TaskDefinition]:
+    """Read files of task definitions; both variants are validated, whichever is asked for.
+
+    Args:
+        files: YAML files.
+        variant: ``published`` or ``corrected``; a task that does not state the variant has but one form.
+
+    Returns:
+        Task id -> definition, in the order of the files.
+
+    Raises:
+        InputError: a file cannot be read.
+        TaskError: a file or a definition is wrong; the message names file, task, key and what is nearest.
+    """
+    if variant not in VARIANTS:
+        raise TaskError(f"there is no variant `{variant}`", hint=nearest(variant, VARIANTS))
+    definitions: dict[str, TaskDefinition] = {}
+    origin: dict[str, str] = {}
+    for file in map(str, files):
+        try:
+            entries, shared = _entries(file)
+            for task_id, entry in entries.items():
+                if task_id in origin:
+                    raise TaskError(
+                        f"task `{task_id}` is defined twice", where=f"{origin[task_id]} and {file}"
+                    )
+                origin[task_id] = file
+                forms = {v: _definition(entry, v, shared, f"{file}, task `{task_id}`") for v in VARIANTS}
+                definitions[task_id] = forms[variant]
+        except ConfigError as error:
+            raise TaskError(error.what, where=error.where, hint=error.hint) from error
+    if not definitions:
+        raise TaskError("no task is defined", where=", ".join(origin) or "tasks.definitions")
+    return definitions
+
+
+def select(
+    definitions: Mapping[str, TaskDefinition],
+    include: Iterable[str] | Literal["all"] = "all",
+    exclude: Iterable[str] = (),
+) -> dict[str, TaskDefinition]:
+    """The tasks of a study, in the order of their definitions.
+
+    Raises:
+        TaskError: a task is unknown, or none is left.
+    """
+    include = list(definitions) if include == "all" else list(include)
+    exclude = list(exclude)
+    for key, names in (("tasks.include", include), ("tasks.exclude", exclude)):
+        for name in names:
+            if name not in definitions:
+                raise TaskError(f"there is no task `{name}`", where=key, hint=nearest(name, definitions))
+    chosen = {name: d for name, d in definitions.items() if name in include and name not in exclude}
+    if not chosen:
+        raise TaskError("no task is left", where="tasks.include, tasks.exclude")
+    return chosen
+
+
+class _File(Section):
+    exclude_titles: list[str] = Field(default_factory=list)
+    tasks: dict[Name, dict[str, Any]] = Field(min_length=1)
+
+
+def _entries(file: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    content = validate(_File, read_yaml(file), where=file)
+    shared = validate(Codes, {"titles": content.exclude_titles}, where=f"{file}, exclude_titles").titles
+    return content.tasks, shared
+
+
+def _definition(entry: dict[str, Any], variant: str, shared: list[str], where: str) -> TaskDefinition:
+    """One variant of one entry. The criterion is validated as its kind: messages speak of that alone."""
+    variants = entry.get("variants") or {}
+    if not isinstance(variants, Mapping):
+        raise TaskError("`variants` must be a mapping of variants to keys", where=where)
+    for name, changes in variants.items():
+        if name not in VARIANTS:
+            raise TaskError(f"there is no variant `{name}`", where=where, hint=nearest(str(name), VARIANTS))
+        if not isinstance(changes, Mapping):
+            raise TaskError("it must be a mapping of keys to values", where=f"{where}, variants.{name}")
+    merged = {key: value for key, value in entry.items() if key != "variants"} | variants.get(variant, {})
+    if variant in variants:
+        where = f"{where}, variants.{variant}"
+    given = merged.get("criterion")
+    if isinstance(given, Mapping):
+        kind = given.get("kind")
+        if not isinstance(kind, str) or kind not in KINDS:
+            what = f"there is no kind `{kind}`" if "kind" in given else "`kind` is missing"
+            raise TaskError(what, where=f"{where}, criterion", hint=nearest(str(kind), KINDS))
+        criterion = validate(KINDS[kind], given, where=f"{where}, criterion")
+        merged["criterion"] = _with_shared(criterion, shared)
+    return validate(TaskDefinition, merged, where=where)
+
+
+def _with_shared(criterion: Section, shared: list[str]) -> Section:
+    """The criterion with the file's exclusions in every rule that looks at titles."""
+
+    def extended(rule: Rule) -> dict[str, Any]:
+        if not rule.titles:
+            return {}
+        exclude = rule.exclude.model_copy(update={"titles": [*rule.exclude.titles, *shared]})
+        return {"exclude": exclude}
+
+    if not isinstance(criterion, Diagnosis) or not shared:
+        return criterion
+    groups = {name: rule.model_copy(update=extended(rule)) for name, rule in criterion.groups.items()}
+    return criterion.model_copy(update=extended(criterion) | {"groups": groups})

@@ -1,0 +1,174 @@
+"""Labels of one task: from a cohort and a definition to ``labels/<task>.parquet`` and its audit table."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from m3h_pipeline.contracts import (
+    DIAGNOSES,
+    Float32Array,
+    read_samples,
+    read_table,
+    replacing,
+    write_labels,
+)
+from m3h_pipeline.errors import TaskError, nearest, small_count
+from m3h_pipeline.tasks.columns import Column, Outcome, label_columns
+from m3h_pipeline.tasks.criteria import Diagnosis, NoLabel
+from m3h_pipeline.tasks.definitions import TaskDefinition
+from m3h_pipeline.tasks.diagnoses import CodeCount, label_stays
+
+#: Columns of ``labels/<task>.audit.tsv``. For a diagnosis, ``code`` is an ICD code of ``version`` and
+#: ``title`` its title; for other criteria they are a column and its values. ``status`` says what became of
+#: it, ``by`` which pattern decided. Counts are of the samples' stays and patients; 1 to 9 read "<10".
+AUDIT_COLUMNS = ("task", "group", "version", "code", "title", "status", "by", "samples", "stays", "patients")
+
+
+def label_task(
+    task_id: str,
+    definition: TaskDefinition,
+    cohort: Path | str,
+    output: Path | str,
+    audit: Path | str,
+    permute_seed: int | None = None,
+) -> None:
+    """Build one task's labels and its audit table.
+
+    Args:
+        task_id: the task.
+        definition: its definition.
+        cohort: folder with ``samples.parquet`` and, as the criterion needs, ``diagnoses.parquet`` or
+            ``columns.parquet``.
+        output: ``labels/<task>.parquet``.
+        audit: ``labels/<task>.audit.tsv``.
+        permute_seed: shuffle the labels between patients (a negative control), from this seed; see
+            :func:`permute_between_patients`. The audit table shows what was there before.
+
+    Raises:
+        TaskError: the cohort has not what the criterion needs, or a value that the criterion does not name.
+    """
+    folder = Path(cohort)
+    samples = read_samples(folder / "samples.parquet")
+    try:
+        y, rows = build_labels(definition, samples, folder)
+        if permute_seed is not None:
+            if isinstance(definition.criterion, NoLabel):
+                raise TaskError("it has no labels to permute", hint="take it off `tasks.permute`")
+            y = permute_between_patients(y, samples["patient_id"].to_pylist(), permute_seed, task_id)
+    except TaskError as error:
+        where = f"task `{task_id}`" + (f", {error.where}" if error.where else "")
+        raise TaskError(error.what, where=where, hint=error.hint) from error
+    with replacing(audit) as temporary:
+        lines = ["\t".join(AUDIT_COLUMNS), *("\t".join([task_id, *row]) for row in rows)]
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_labels(y, output, definition.describe(task_id, permuted=permute_seed is not None))
+
+
+def build_labels(
+    definition: TaskDefinition, samples: pa.Table, cohort: Path
+) -> tuple[Float32Array, list[list[str]]]:
+    """The labels of ``definition`` for ``samples``, and the lines of the audit table without the task.
+
+    A multiclass label is the index of its class. A clustering task has no label: its ``y`` is 0 where a
+    sample takes part, which is everywhere.
+
+    Shape:
+        (n,) float32 in the row order of ``samples``; NaN = not observed.
+
+    Raises:
+        TaskError: the cohort has not what the criterion needs, or a value that the criterion does not name.
+    """
+    criterion = definition.criterion
+    if isinstance(criterion, NoLabel):
+        return np.zeros(samples.num_rows, dtype=np.float32), []
+    if isinstance(criterion, Diagnosis):
+        y, counts = label_stays(criterion, samples["stay_id"], _diagnoses(cohort))
+        return y, [_code_line(count) for count in counts]
+    labels, outcomes = label_columns(criterion, _columns(definition.columns, samples, cohort))
+    return labels.astype(np.float32), list(_value_lines(outcomes, samples))
+
+
+def permute_between_patients(
+    y: Float32Array, patients: Sequence[str], seed: int, task_id: str
+) -> Float32Array:
+    """Shuffle labels between patients: the negative control that keeps everything but the relation.
+
+    Each patient's labels form one block. The blocks, in a random order, are laid over the rows of the
+    patients in another random order. So labels of one patient stay together (a row-wise shuffle would be
+    another, easier problem), their distribution and the number of missing ones stay as they are, and no
+    relation to the features remains. Patients differ in their numbers of rows, so a block may end in the next
+    patient's rows.
+
+    Shape:
+        (n,) -> (n,).
+    """
+    names, inverse = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    salt = int.from_bytes(hashlib.sha256(task_id.encode()).digest()[:8], "little")
+    generator = np.random.default_rng([seed, salt])
+
+    def rows_by_random_patient() -> npt.NDArray[np.int64]:
+        return np.argsort(generator.permutation(len(names))[inverse], kind="stable")
+
+    result = np.empty_like(y)
+    donors = rows_by_random_patient()
+    result[rows_by_random_patient()] = y[donors]
+    return result
+
+
+def _diagnoses(cohort: Path) -> pa.Table:
+    path = cohort / "diagnoses.parquet"
+    if not path.is_file():
+        raise TaskError(
+            "the task is defined by diagnosis codes, and the cohort has none",
+            where=str(path),
+            hint="name the folder of MIMIC-IV hosp tables as `source.hosp`, or leave the task out",
+        )
+    return read_table(path, DIAGNOSES)
+
+
+def _columns(names: list[str], samples: pa.Table, cohort: Path) -> dict[str, Column]:
+    path = cohort / "columns.parquet"
+    if not path.is_file():
+        raise TaskError(
+            f"the task reads the column `{names[0]}`, and the cohort has no columns for labels",
+            where=str(path),
+            hint="name the columns in `source.columns`",
+        )
+    table = read_table(path)
+    for name in names:
+        if name not in table.column_names:
+            raise TaskError(
+                f"the cohort has no column `{name}`",
+                where=str(path),
+                hint=f"name it in `source.columns`; {nearest(name, table.column_names)}",
+            )
+    if table.num_rows != samples.num_rows:
+        raise TaskError(f"it has {table.num_rows} rows for {samples.num_rows} samples", where=str(path))
+    return {name: Column(name, table[name]) for name in names}
+
+
+def _code_line(row: CodeCount) -> list[str]:
+    status = "counted" if row.counted else "excluded"
+    counts = [small_count(n) for n in (row.samples, row.stays, row.patients)]
+    return [row.group, str(row.version), row.code, _one_line(row.title), status, row.by, *counts]
+
+
+def _value_lines(outcomes: Iterable[Outcome], samples: pa.Table) -> Iterable[list[str]]:
+    patients = np.asarray(samples["patient_id"].to_pylist(), dtype=object)
+    stays = np.asarray(samples["stay_id"].to_pylist(), dtype=object)
+    for outcome in outcomes:
+        known = {stay for stay in stays[outcome.rows] if stay is not None}
+        n = (int(outcome.rows.sum()), len(known), len(set(patients[outcome.rows])))
+        counts = [small_count(value) for value in n]
+        yield ["", "", outcome.column, _one_line(outcome.value), outcome.status, "", *counts]
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
