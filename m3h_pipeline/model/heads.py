@@ -1,0 +1,233 @@
+"""Problem classes: the head of a task, its loss, and what its raw output means.
+
+Every loss is a mean over the rows whose label was observed; without one it is 0 and has no gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from m3h_pipeline.contracts import METRICS
+from m3h_pipeline.errors import ConfigError, TaskError, nearest
+from m3h_pipeline.model.dropout import Dropout
+from m3h_pipeline.model.encoders import is_path, locate
+from m3h_pipeline.model.keys import Draws
+from m3h_pipeline.model.layers import Mlp, StackedLinear, StackedModule
+
+
+def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
+    """Mean over the last axis of the entries where ``valid``; 0 where there is none.
+
+    Entries that are not valid may be NaN: they are selected away, not multiplied by 0.
+    """
+    count = valid.sum(-1).clamp(min=1)
+    return torch.where(valid, values, 0.0).sum(-1) / count
+
+
+class ProblemClass:
+    """A problem class. One object serves all tasks of the class; it holds no state.
+
+    A class of the user's own derives from this one and is named by its dotted path in a task's definition.
+
+    Attributes:
+        name: as in a task's description.
+        metric: name of the metric; a class may instead override :meth:`score`.
+        standardise: whether the target is standardised on the training rows.
+        clusters: whether predictions are clusters of the latents (the attended embeddings).
+    """
+
+    name: str
+    metric: str
+    standardise = False
+    clusters = False
+
+    def outputs(self, description: Mapping[str, Any]) -> int:
+        """Number of raw outputs of a task; tasks of equal class and number are trained side by side."""
+        return 1
+
+    def head(
+        self, width: int, outputs: int, inputs: int, decoder: Sequence[int], draws: Draws
+    ) -> StackedModule:
+        """The head: attended embedding (models, B, width) to raw output (models, B, outputs).
+
+        Args:
+            width: of the attended embedding.
+            outputs: as of :meth:`outputs`.
+            inputs: number of input features, what a clustering task reconstructs.
+            decoder: configured hidden widths of the clustering decoder.
+            draws: initial values, one key per model.
+        """
+        return StackedLinear(width, outputs, draws)
+
+    def loss(self, raw: Tensor, target: Tensor, valid: Tensor, inputs: Tensor) -> Tensor:
+        """Loss of each model, (models,).
+
+        Args:
+            raw: (models, B, outputs).
+            target: (models, B), NaN where not valid.
+            valid: (models, B), whether the label was observed.
+            inputs: (G, B, F) standardised features; G divides the models.
+        """
+        raise NotImplementedError
+
+    def predict(self, raw: Tensor) -> Tensor:
+        """What is recorded of the raw output, (models, B, width of the prediction)."""
+        raise NotImplementedError
+
+    def score(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor | None:
+        """The metric of each model, (models,); None: the one called ``metric``."""
+        return None
+
+
+class Binary(ProblemClass):
+    """One logit, cross-entropy; the prediction is a probability."""
+
+    name = "binary"
+    metric = METRICS["binary"]
+
+    def loss(self, raw: Tensor, target: Tensor, valid: Tensor, inputs: Tensor) -> Tensor:
+        logit = raw[:, :, 0].to(target.dtype)
+        y = torch.where(valid, target, 0.0)
+        return masked_mean(F.softplus(logit) - y * logit, valid)
+
+    def predict(self, raw: Tensor) -> Tensor:
+        return torch.sigmoid(raw)
+
+
+class Multiclass(ProblemClass):
+    """C logits, negative log-likelihood; the predictions are probabilities."""
+
+    name = "multiclass"
+    metric = METRICS["multiclass"]
+
+    def outputs(self, description: Mapping[str, Any]) -> int:
+        classes = description.get("classes") or []
+        if len(classes) < 2:
+            raise TaskError(
+                "a multiclass task needs at least two classes in its description",
+                where=str(description.get("id", "?")),
+            )
+        return len(classes)
+
+    def loss(self, raw: Tensor, target: Tensor, valid: Tensor, inputs: Tensor) -> Tensor:
+        y = torch.where(valid, target, 0.0).long()
+        likelihood = torch.log_softmax(raw.mT.to(target.dtype), 1).gather(1, y[:, None, :])[:, 0]
+        return masked_mean(-likelihood, valid)
+
+    def predict(self, raw: Tensor) -> Tensor:
+        return torch.softmax(raw, 2)
+
+
+class Regression(ProblemClass):
+    """One output, mean absolute error on the standardised target."""
+
+    name = "regression"
+    metric = METRICS["regression"]
+    standardise = True
+
+    def loss(self, raw: Tensor, target: Tensor, valid: Tensor, inputs: Tensor) -> Tensor:
+        y = torch.where(valid, target, 0.0)
+        return masked_mean((raw[:, :, 0].to(target.dtype) - y).abs(), valid)
+
+    def predict(self, raw: Tensor) -> Tensor:
+        return raw
+
+
+class Decoder(StackedModule):
+    """The clustering decoder: hidden layers, then an affine map to the input features."""
+
+    def __init__(self, width: int, hidden: Sequence[int], outputs: int, draws: Draws) -> None:
+        super().__init__()
+        self.models, self.width = draws.models, outputs
+        self.hidden = Mlp(width, hidden, draws.at("hidden")) if hidden else None
+        self.last = StackedLinear(hidden[-1] if hidden else width, outputs, draws.at("last"))
+
+    def forward(self, x: Tensor, dropout: Dropout | None = None) -> Tensor:
+        """Map (models, B, width) to (models, B, features)."""
+        out: Tensor = self.last(x if self.hidden is None else self.hidden(x, dropout))
+        return out
+
+
+class Clustering(ProblemClass):
+    """The attended embedding is the latent; a decoder reconstructs the standardised input from it."""
+
+    name = "clustering"
+    metric = METRICS["clustering"]
+    clusters = True
+
+    def outputs(self, description: Mapping[str, Any]) -> int:
+        return 0
+
+    def head(
+        self, width: int, outputs: int, inputs: int, decoder: Sequence[int], draws: Draws
+    ) -> StackedModule:
+        return Decoder(width, decoder, inputs, draws)
+
+    def loss(self, raw: Tensor, target: Tensor, valid: Tensor, inputs: Tensor) -> Tensor:
+        models, batch, features = raw.shape
+        groups = len(inputs)
+        difference = raw.mT.reshape(groups, models // groups, features, batch) - inputs.mT[:, None]
+        error = difference.square().mean(2).to(target.dtype)
+        return masked_mean(error.view(models, batch), valid)
+
+    def predict(self, raw: Tensor) -> Tensor:
+        return raw
+
+
+SHIPPED: dict[str, ProblemClass] = {
+    kind.name: kind for kind in (Binary(), Multiclass(), Regression(), Clustering())
+}
+
+
+def problem_class(name: str) -> ProblemClass:
+    """A problem class by its shipped name or the dotted path of the user's own.
+
+    Raises:
+        ConfigError: there is no such class.
+    """
+    if not is_path(name):
+        if name not in SHIPPED:
+            raise ConfigError(
+                f"unknown problem class `{name}`", where="task definition", hint=nearest(name, SHIPPED)
+            )
+        return SHIPPED[name]
+    made = locate(name)
+    if not (isinstance(made, type) and issubclass(made, ProblemClass)):
+        raise ConfigError("this is no subclass of m3h_pipeline.model.heads.ProblemClass", where=name)
+    kind = made()
+    kind.name = name
+    return kind
+
+
+def rank(name: str) -> tuple[int, str]:
+    """Order of the classes within a model: shipped ones first."""
+    order = list(SHIPPED)
+    return (order.index(name) if name in order else len(order), name)
+
+
+def rare_bias(positives: int, negatives: int, rare_below: float) -> float | None:
+    """Output bias of a rare binary task, log(n_pos / n_neg); None if it is not rare.
+
+    Without any positive, half a one is counted.
+
+    Examples:
+        >>> rare_bias(50, 50, 0.1) is None, round(rare_bias(1, 99, 0.1), 3)
+        (True, -4.595)
+    """
+    total = positives + negatives
+    if total == 0 or positives / total >= rare_below:
+        return None
+    return math.log(max(positives, 0.5) / negatives)
+
+
+def set_bias(head: nn.Module, row: int, value: float) -> None:
+    """Set the output bias of one model of a head."""
+    if isinstance(head, StackedLinear) and head.bias is not None:
+        with torch.no_grad():
+            head.bias[row] = value

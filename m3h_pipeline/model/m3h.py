@@ -1,0 +1,310 @@
+"""The assembled network: modality encoders, contrastive projection, shared module, task networks, cross-task
+attention, heads.
+
+Everything has a leading model axis K; K = 1 is the ordinary model. K models are divided into G groups of
+equal size that read the same minibatch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from m3h_pipeline.config.sections import Model
+from m3h_pipeline.model.attention import CrossTaskAttention
+from m3h_pipeline.model.contrastive import info_nce
+from m3h_pipeline.model.dropout import Dropout, mix
+from m3h_pipeline.model.encoders import build
+from m3h_pipeline.model.heads import ProblemClass, problem_class
+from m3h_pipeline.model.keys import Draws, Key, seed_of
+from m3h_pipeline.model.layers import StackedLinear, join
+
+#: The tasks of a model without their names: (problem class, number of outputs) at each position, sorted.
+Signature = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Input:
+    """One modality: how many features it has, and its encoder.
+
+    Attributes:
+        name: of the modality.
+        features: number of features.
+        encoder: shipped name or dotted path.
+        hidden: widths of the encoder.
+    """
+
+    name: str
+    features: int
+    encoder: str
+    hidden: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What the shape of a model depends on.
+
+    Attributes:
+        inputs: the modalities, in the order of the feature columns.
+        signature: the tasks' classes and outputs.
+        model: the configured network.
+        contrast: False where the contrastive loss has no weight: it is then not computed.
+    """
+
+    inputs: tuple[Input, ...]
+    signature: Signature
+    model: Model
+    contrast: bool = True
+
+    @property
+    def features(self) -> int:
+        """Number of features of all modalities."""
+        return sum(item.features for item in self.inputs)
+
+    @property
+    def contrastive(self) -> bool:
+        """Whether there is a contrastive loss: a single modality has nothing to be contrasted with."""
+        return self.contrast and len(self.inputs) > 1
+
+
+@dataclass(frozen=True)
+class Span:
+    """Adjacent positions of one problem class and number of outputs, which share a head module.
+
+    Attributes:
+        kind: the problem class.
+        outputs: raw outputs of a task.
+        start: first position.
+        stop: one past the last.
+    """
+
+    kind: ProblemClass
+    outputs: int
+    start: int
+    stop: int
+
+    @property
+    def count(self) -> int:
+        """Number of positions."""
+        return self.stop - self.start
+
+
+def spans(signature: Signature) -> list[Span]:
+    """The spans of a signature, in order."""
+    found: list[Span] = []
+    for i, (name, outputs) in enumerate(signature):
+        if i and signature[i - 1] == (name, outputs):
+            last = found.pop()
+            found.append(Span(last.kind, outputs, last.start, i + 1))
+        else:
+            found.append(Span(problem_class(name), outputs, i, i + 1))
+    return found
+
+
+class Noise:
+    """Keys of the dropout of one step.
+
+    Args:
+        model: configured rates.
+        step: (G,) 31-bit int64, one key per group for this step.
+        tasks: (K * T,) 31-bit int64, one key per model and task.
+    """
+
+    def __init__(self, model: Model, step: Tensor, tasks: Tensor) -> None:
+        self._model, self._step, self._tasks = model, step, tasks
+
+    def _at(self, site: str, keys: Tensor, rate: float) -> Dropout:
+        return Dropout(rate, mix((keys + (seed_of(site) & (2**31 - 1))) & (2**31 - 1)))
+
+    def inputs(self) -> Dropout:
+        """Dropout of the standardised features."""
+        return self._at("inputs", self._step, self._model.input_dropout)
+
+    def site(self, name: str) -> Dropout:
+        """Dropout of a part that knows no task."""
+        return self._at(name, self._step, self._model.dropout)
+
+    def task(self, name: str, rows: Tensor | None = None) -> Dropout:
+        """Dropout of task networks (all rows) or decoders (some of the rows of K * T)."""
+        tasks = self._tasks if rows is None else self._tasks[rows]
+        step = self._step.repeat_interleave(len(self._tasks) // len(self._step))
+        step = step if rows is None else step[rows]
+        return self._at(name, (tasks + mix(step)) & (2**31 - 1), self._model.dropout)
+
+
+class M3H(nn.Module):
+    """K models of one signature.
+
+    Args:
+        architecture: shape of the models.
+        seeds: of each model, (study seed, replicate): the key of what is common to all combinations.
+        tasks: of each model, the task at each position.
+        dtype: of the parameters.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        seeds: Sequence[Key],
+        tasks: Sequence[Sequence[str]],
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        config = architecture.model
+        self.architecture = architecture
+        self.models, self.positions = len(seeds), len(architecture.signature)
+        draws = Draws(seeds, dtype)
+        keys = [[(*seed, "task", task) for task in row] for seed, row in zip(seeds, tasks, strict=True)]
+        task_draws = Draws([key for row in keys for key in row], dtype)
+        self.encoders = nn.ModuleDict(
+            {
+                item.name: build(item.encoder, item.features, item.hidden, draws.at("encoder", item.name))
+                for item in architecture.inputs
+            }
+        )
+        widths = [int(encoder.width) for encoder in self.encoders.values()]  # type: ignore[arg-type]
+        self.projections = nn.ModuleDict()
+        if architecture.contrastive:
+            for item, width in zip(architecture.inputs, widths, strict=True):
+                at = draws.at("projection", item.name)
+                self.projections[item.name] = StackedLinear(width, config.projection, at)
+        self.shared = build("mlp", sum(widths), config.shared, draws.at("shared"))
+        self.networks = build(config.task_network, config.shared[-1], config.task, task_draws.at("network"))
+        width = self.networks.width
+        self.attention = CrossTaskAttention(
+            self.positions,
+            width,
+            config.attention.alpha,
+            config.attention.normalise,
+            draws.at("attention"),
+            task_draws.at("attention"),
+        )
+        self.spans = spans(architecture.signature)
+        self.heads = nn.ModuleList()
+        for span in self.spans:
+            at = Draws([key for row in keys for key in row[span.start : span.stop]], dtype).at("head")
+            self.heads.append(span.kind.head(width, span.outputs, architecture.features, config.decoder, at))
+
+    @property
+    def n_losses(self) -> int:
+        """Number of losses of a model: the contrastive one, if there is one, then one per position."""
+        return int(self.architecture.contrastive) + self.positions
+
+    def encode(self, x: Tensor, noise: Noise | None = None) -> list[Tensor]:
+        """Encode the modalities of (G, B, F): one (K, B, width) each."""
+        if noise is not None:
+            x = noise.inputs()(x, 0)
+        encodings, start = [], 0
+        for item in self.architecture.inputs:
+            part = x[:, :, start : start + item.features]
+            start += item.features
+            site = None if noise is None else noise.site(f"encoder/{item.name}")
+            encodings.append(self.encoders[item.name](part, site))
+        return encodings
+
+    def contrast(self, encodings: Sequence[Tensor], present: Tensor | None) -> Tensor:
+        """Contrastive loss, (K,).
+
+        Args:
+            encodings: as of :meth:`encode`.
+            present: (G, modalities, B), False where a modality is missing; None: none is.
+        """
+        projected = [
+            self.projections[item.name](encoding)
+            for item, encoding in zip(self.architecture.inputs, encodings, strict=True)
+        ]
+        z = torch.stack(projected, 1)
+        if z.dtype in (torch.bfloat16, torch.float16):
+            z = z.float()
+        with torch.autocast(z.device.type, enabled=False):
+            return info_nce(F.normalize(z, dim=-1), present, self.architecture.model.temperature)
+
+    def attend(
+        self, encodings: Sequence[Tensor], valid: Tensor | None = None, noise: Noise | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Attended task embeddings (K, T, d, B) and attention weights (K, T source, T, B)."""
+        shared = self.shared(join(encodings), None if noise is None else noise.site("shared"))
+        x = self.networks(shared, None if noise is None else noise.task("network")).mT
+        x = x.reshape(self.models, self.positions, self.networks.width, -1)
+        out: tuple[Tensor, Tensor] = self.attention(x, valid)
+        return out
+
+    def raw(self, attended: Tensor, index: int, noise: Noise | None = None) -> Tensor:
+        """Raw outputs of span ``index``: (K * count, B, outputs)."""
+        span = self.spans[index]
+        part = attended[:, span.start : span.stop].flatten(0, 1)
+        dropout = None
+        if noise is not None and span.kind.clusters:
+            row = torch.arange(self.models * self.positions, device=attended.device)
+            row = row.view(self.models, self.positions)[:, span.start : span.stop].reshape(-1)
+            dropout = noise.task("decoder", row)
+        out: Tensor = self.heads[index](part.mT, dropout)
+        return out
+
+    def losses(
+        self,
+        x: Tensor,
+        target: Tensor,
+        observed: Tensor,
+        present: Tensor | None = None,
+        valid: Tensor | None = None,
+        noise: Noise | None = None,
+        only: int | None = None,
+    ) -> Tensor:
+        """All losses, (K, n_losses); their plain sum has independent gradients.
+
+        Args:
+            x: (G, B, F) standardised features.
+            target: (K, T, B) labels, NaN where not observed; standardised where the class asks for it.
+            observed: (K, T, B).
+            present: as in :meth:`contrast`, and False in rows of padding; None: all True.
+            valid: (G, B), False in rows of padding; None: no padding.
+            noise: dropout; None: no dropout.
+            only: compute this loss alone; the other columns are 0.
+        """
+        encodings = self.encode(x, noise)
+        columns: list[Tensor] = []
+        zero = target.new_zeros(self.models)
+        if self.architecture.contrastive:
+            wanted = only in (None, 0)
+            columns.append(self.contrast(encodings, present).to(target.dtype) if wanted else zero)
+        first = len(columns)
+        if only is not None and only < first:
+            return torch.stack(columns + [zero] * self.positions, 1)
+        attended, _ = self.attend(encodings, valid, noise)
+        for index, span in enumerate(self.spans):
+            if only is not None and not span.start <= only - first < span.stop:
+                columns += [zero] * span.count
+                continue
+            part = slice(span.start, span.stop)
+            loss = span.kind.loss(
+                self.raw(attended, index, noise),
+                target[:, part].flatten(0, 1),
+                observed[:, part].flatten(0, 1),
+                x,
+            ).view(self.models, span.count)
+            for i in range(span.count):
+                mine = only is None or only - first == span.start + i
+                columns.append(loss[:, i] if mine else zero)
+        return torch.stack(columns, 1)
+
+    def rows_per_model(self) -> dict[str, int]:
+        """Leading entries of each parameter that belong to one model."""
+        return {name: len(value) // self.models for name, value in self.named_parameters()}
+
+    def take(self, index: int) -> dict[str, Tensor]:
+        """The parameters of one model of the stack, as a state of a stack of one: slices, no copies."""
+        rows = self.rows_per_model()
+        return {
+            name: value.detach()[index * rows[name] : (index + 1) * rows[name]]
+            for name, value in self.named_parameters()
+        }
+
+
+def state_of(arrays: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries under ``prefix``, without it."""
+    return {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}

@@ -1,0 +1,231 @@
+"""The arrays of a study, and how they are prepared for training on a fold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from m3h_pipeline.config.sections import Modality
+from m3h_pipeline.contracts import SPLIT, read_features, read_labels, read_table
+from m3h_pipeline.errors import ContractError, InputError, TaskError
+
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+#: Standardised features are clipped to plus or minus this.
+CLIP = 10.0
+#: A deviation below this, on features scaled to a deviation of 1, is rounding: the feature is constant.
+_CONSTANT = 1e-6
+_COLUMNS = 256
+
+
+@dataclass
+class StudyData:
+    """A study's features, labels and split, row-aligned.
+
+    Attributes:
+        features: modality -> (n, F) float32, NaN = missing; modalities in sorted order.
+        labels: task -> (n,) float32, NaN = not observed.
+        tasks: task -> its description, from the metadata of its labels.
+        train: (n,) True in the training part.
+        fold: (n,) 0..k-1 in the training part, -1 in the test part.
+        names: modality -> names of its features, where known.
+    """
+
+    features: dict[str, Float32Array]
+    labels: dict[str, Float32Array]
+    tasks: dict[str, dict[str, Any]]
+    train: BoolArray
+    fold: IntArray
+    names: dict[str, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.features = {name: self.features[name] for name in sorted(self.features)}
+        n = len(self.train)
+        for kind, arrays in (("modality", self.features), ("task", self.labels)):
+            for name, array in arrays.items():
+                if len(array) != n:
+                    raise ContractError(f"{len(array)} rows, but the split has {n}", where=f"{kind} {name}")
+                if np.isinf(array).any():
+                    raise ContractError("infinite values", where=f"{kind} {name}", hint="use NaN for missing")
+        for task, description in self.tasks.items():
+            if description.get("problem_class") == "clustering" and np.isnan(self.labels[task]).all():
+                # A clustering task has no labels: then it is about all samples.
+                self.labels[task] = np.zeros(n, dtype=np.float32)
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return len(self.train)
+
+    @cached_property
+    def present(self) -> dict[str, BoolArray]:
+        """Modality -> (n,) False where the modality is wholly missing."""
+        return {name: np.logical_not(np.isnan(x).all(axis=1)) for name, x in self.features.items()}
+
+    @cached_property
+    def columns(self) -> dict[str, BoolArray]:
+        """Modality -> (F,) which features are used: those not constant on the whole training part."""
+        used = {}
+        for name, x in self.features.items():
+            mask = np.zeros(x.shape[1], dtype=bool)
+            for a in range(0, x.shape[1], _COLUMNS):
+                part = x[self.train, a : a + _COLUMNS]
+                low = np.fmin.reduce(part, axis=0, initial=np.inf)
+                high = np.fmax.reduce(part, axis=0, initial=-np.inf)
+                mask[a : a + _COLUMNS] = low < high
+            if not mask.any():
+                raise InputError(
+                    "no feature of the modality varies over the training samples",
+                    where=f"modality {name}",
+                    hint="check its sources, or take the modality out of `modalities`",
+                )
+            used[name] = mask
+        return used
+
+    @cached_property
+    def scaled(self) -> Scaled:
+        """The used features of all modalities side by side."""
+        parts = [x[:, self.columns[name]] for name, x in self.features.items()]
+        x = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0].copy()
+        mean, deviation = moments(x, np.flatnonzero(self.train))
+        deviation[deviation == 0] = 1.0
+        for a in range(0, x.shape[1], _COLUMNS):
+            part = slice(a, a + _COLUMNS)
+            x[:, part] = (x[:, part].astype(np.float64) - mean[part]) / deviation[part]
+        return Scaled(x, mean, deviation)
+
+    def training_rows(self, fold: int) -> IntArray:
+        """Rows a fit of ``fold`` is trained on (-1: the whole training part)."""
+        return np.flatnonzero(self.train & (self.fold != fold)) if fold >= 0 else np.flatnonzero(self.train)
+
+    def scored_rows(self, fold: int) -> IntArray:
+        """Rows a fit of ``fold`` is scored on (-1: the test part), in cohort order."""
+        return np.flatnonzero(self.train & (self.fold == fold)) if fold >= 0 else np.flatnonzero(~self.train)
+
+    @cached_property
+    def features_digest(self) -> str:
+        """SHA-256 of the features' values, per modality."""
+        total = hashlib.sha256()
+        for name, x in self.features.items():
+            total.update(f"{name}:{x.shape}:".encode())
+            total.update(np.ascontiguousarray(x).data)
+        return total.hexdigest()
+
+    @cached_property
+    def split_digest(self) -> str:
+        """SHA-256 of the parts and folds."""
+        return _digest(self.train, self.fold.astype(np.int64))
+
+    def label_digest(self, task: str) -> str:
+        """SHA-256 of a task's labels and of what training reads of its description."""
+        if task not in self._label_digests:
+            description = self.tasks[task]
+            what = [description.get(key) for key in ("problem_class", "metric", "clusters")]
+            what.append(len(description.get("classes") or []))
+            self._label_digests[task] = _digest(self.labels[task]) + json.dumps(what)
+        return self._label_digests[task]
+
+    @cached_property
+    def _label_digests(self) -> dict[str, str]:
+        return {}
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Features scaled by the whole training part, only for the sake of rounding.
+
+    What a fit sees is standardised again with the statistics of its own training rows; since both maps are
+    affine, the result is what standardising the raw values would give.
+
+    Attributes:
+        x: (n, F) float32, NaN = missing.
+        mean: (F,) float64, of the raw features.
+        deviation: (F,) float64, of the raw features.
+    """
+
+    x: Float32Array
+    mean: Float64Array
+    deviation: Float64Array
+
+    def statistics(self, rows: IntArray) -> tuple[Float64Array, Float64Array]:
+        """Mean and reciprocal deviation over ``rows``; 0 for features constant there, which become 0."""
+        mean, deviation = moments(self.x, rows)
+        constant = deviation < _CONSTANT
+        return mean, np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, deviation))
+
+
+def moments(x: Float32Array, rows: IntArray) -> tuple[Float64Array, Float64Array]:
+    """Mean and deviation (of the population) of each column over ``rows``, in float64, ignoring NaN.
+
+    A column without any value has mean and deviation 0.
+    """
+    mean = np.zeros(x.shape[1])
+    deviation = np.zeros(x.shape[1])
+    for a in range(0, x.shape[1], _COLUMNS):
+        part = x[rows, a : a + _COLUMNS].astype(np.float64)
+        seen = ~np.isnan(part)
+        count = np.maximum(seen.sum(0), 1)
+        m = np.where(seen, part, 0.0).sum(0) / count
+        v = np.square(np.where(seen, part - m, 0.0)).sum(0) / count
+        mean[a : a + _COLUMNS], deviation[a : a + _COLUMNS] = m, np.sqrt(v)
+    return mean, deviation
+
+
+def _digest(*arrays: npt.NDArray[Any]) -> str:
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(f"{array.dtype}:{array.shape}:".encode())
+        total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()
+
+
+def load_study_data(
+    cohort: Path, labels: Path, split: Path, tasks: Iterable[str], modalities: Mapping[str, Modality]
+) -> StudyData:
+    """Read a study's arrays.
+
+    Args:
+        cohort: folder with ``features/<source>.parquet``.
+        labels: folder with ``<task>.parquet``.
+        split: the split file.
+        tasks: whose labels to read.
+        modalities: modality -> the sources it concatenates.
+
+    Raises:
+        InputError: a file is missing or unreadable.
+        ContractError: a file does not follow its contract, or files disagree on the number of rows.
+        TaskError: a task's labels carry no description.
+    """
+    table = read_table(split, SPLIT)
+    train = np.asarray(table.column("part").to_numpy(zero_copy_only=False) == "train")
+    fold = table.column("fold").to_numpy().astype(np.int64)
+    features, names = {}, {}
+    for name, modality in modalities.items():
+        parts, labels_of = [], []
+        for source in modality.sources:
+            x, columns = read_features(Path(cohort) / "features" / f"{source}.parquet")
+            parts.append(x)
+            labels_of += columns
+        if len({len(x) for x in parts}) > 1:
+            raise ContractError("its sources have different numbers of rows", where=f"modality {name}")
+        features[name] = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+        names[name] = labels_of
+    y, descriptions = {}, {}
+    for task in tasks:
+        path = Path(labels) / f"{task}.parquet"
+        values, description = read_labels(path)
+        if "problem_class" not in description:
+            raise TaskError("the labels carry no description of the task", where=str(path))
+        y[task], descriptions[task] = np.array(values), description
+    return StudyData(features, y, descriptions, train, fold, names)

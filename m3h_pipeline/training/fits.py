@@ -1,0 +1,184 @@
+"""Fits: their keys, and how a list of them is trained or found."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO
+
+import numpy as np
+import torch
+
+from m3h_pipeline.digest import code_digest
+from m3h_pipeline.errors import ConfigError, TaskError
+from m3h_pipeline.model.encoders import is_path, source_digest
+from m3h_pipeline.progress import Progress
+from m3h_pipeline.training.data import StudyData
+from m3h_pipeline.training.device import DeviceData
+from m3h_pipeline.training.spec import FitResult, FitSpec, TrainingSettings
+from m3h_pipeline.training.stacks import make_stacks, memory_limit
+from m3h_pipeline.training.store import FitStore
+from m3h_pipeline.training.trainer import train_stack
+
+__all__ = ["FitResult", "FitSpec", "TrainingSettings", "fit_keys", "run_fits"]
+
+
+def fit_keys(
+    specs: Sequence[FitSpec], data: StudyData, settings: TrainingSettings, code: str, device: str
+) -> list[str]:
+    """The content key of each fit: a SHA-256 of everything that determines its result.
+
+    That is: the features of its modalities, the labels of its tasks, the split, the network, the training
+    settings (of the task weights only its own tasks'), the precision and the type of device, the seed, the
+    training code, and the fit itself. Threads, stacking and memory only change the rounding.
+    """
+    training = settings.training.model_dump(mode="json")
+    weights = training.pop("task_weights")
+    del training["batch_sizes"], training["learning_rates"]
+    common = {
+        "features": data.features_digest,
+        "split": data.split_digest,
+        "model": settings.model.model_dump(mode="json"),
+        "training": training,
+        "modalities": {name: value.model_dump(mode="json") for name, value in settings.modalities.items()},
+        "precision": settings.compute.precision,
+        "device": device,
+        "seed": settings.seed,
+        "code": code,
+        "own code": own_code(settings),
+    }
+    base = hashlib.sha256(json.dumps(common, sort_keys=True).encode()).hexdigest()
+    keys = []
+    for spec in specs:
+        own = {
+            "base": base,
+            "tasks": [[task, data.label_digest(task), weights.get(task, 1.0)] for task in spec.combination],
+            "fold": spec.fold,
+            "replicate": spec.replicate,
+            "batch_size": spec.batch_size,
+            "learning_rate": spec.learning_rate,
+        }
+        keys.append(hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest())
+    return keys
+
+
+def own_code(settings: TrainingSettings) -> list[str]:
+    """Digests of the source files of the user's own networks."""
+    names = {modality.encoder for modality in settings.modalities.values()} | {settings.model.task_network}
+    return [source_digest(name) for name in sorted(names) if is_path(name)]
+
+
+def check_specs(specs: Sequence[FitSpec], data: StudyData) -> None:
+    """Refuse fits that cannot be trained on this data.
+
+    Raises:
+        TaskError: an unsorted or empty combination, an unknown task, a fold without rows.
+    """
+    folds = set(np.unique(data.fold[data.train]).tolist())
+    for spec in specs:
+        name = "+".join(spec.combination)
+        if not spec.combination or list(spec.combination) != sorted(set(spec.combination)):
+            raise TaskError("a combination is a sorted set of tasks", where=name or "(empty)")
+        for task in spec.combination:
+            if task not in data.tasks:
+                raise TaskError(f"the labels of `{task}` are not loaded", where=name)
+        if spec.fold >= 0 and (spec.fold not in folds or len(folds) < 2):
+            raise TaskError(f"fold {spec.fold} is not in the split, or is the only one", where=name)
+        if spec.fold < 0 and data.train.all():
+            raise TaskError("the split has no test part", where=name)
+
+
+def training_code() -> str:
+    """Digest of the code that determines what a fit becomes."""
+    return code_digest("m3h_pipeline.training.trainer")
+
+
+def device_of(settings: TrainingSettings) -> torch.device:
+    """The configured device; ``auto`` is the GPU where there is one.
+
+    Raises:
+        ConfigError: CUDA is asked for and there is none.
+    """
+    name = settings.compute.device
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "CUDA is asked for, but PyTorch finds no GPU",
+            where="compute.device",
+            hint="set it to `auto`, or install a PyTorch with CUDA on a machine with a GPU",
+        )
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+@contextmanager
+def arithmetic(settings: TrainingSettings) -> Iterator[None]:
+    """Threads and matrix precision as configured, put back afterwards."""
+    threads = torch.get_num_threads()
+    precision = torch.get_float32_matmul_precision()
+    torch.set_num_threads(settings.compute.threads)
+    torch.set_float32_matmul_precision("high" if settings.compute.precision == "tf32" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(precision)
+
+
+def run_fits(
+    specs: Sequence[FitSpec],
+    data: StudyData,
+    settings: TrainingSettings,
+    store: FitStore | None = None,
+    keep_models: bool = False,
+    progress: TextIO | None = None,
+    code: str | None = None,
+) -> list[FitResult]:
+    """Train fits, or take them from the store.
+
+    Args:
+        specs: the fits; equal ones are trained once.
+        data: the study's arrays.
+        settings: configuration.
+        store: finished fits by content (``FitStore``); each finished stack is added. None: none.
+        keep_models: also keep parameters, attention and latents of the fits (``FitResult.kept``).
+        progress: where to report; None: nowhere.
+        code: digest of the training code; None: of the installed package.
+
+    Returns:
+        Results in the order of ``specs``.
+
+    Raises:
+        TaskError: a fit cannot be trained on this data.
+        ConfigError: a network of the user's own does not keep the contract, or there is no GPU.
+    """
+    check_specs(specs, data)
+    device = device_of(settings)
+    keys = fit_keys(specs, data, settings, training_code() if code is None else code, device.type)
+    by_key = dict(zip(keys, specs, strict=True))
+    found = store.load(list(by_key), kept=keep_models) if store is not None else {}
+    missing = {spec: key for key, spec in by_key.items() if key not in found}
+    if missing:
+        with arithmetic(settings), Progress("fits", len(by_key), stream=progress or _Silent()) as bar:
+            if found:
+                bar.advance(len(found))
+            on_device = DeviceData(data, settings, device)
+            limit = memory_limit(settings, device)
+            for stack in make_stacks(list(missing), data, settings, limit, device):
+                results = train_stack(stack, on_device, settings, keep_models, bar.advance)
+                for result in results:
+                    result.key = missing[result.spec]
+                if store is not None:
+                    store.save(results)
+                found.update({result.key: result for result in results})
+    return [found[key] for key in keys]
+
+
+class _Silent(io.StringIO):
+    """A stream that keeps nothing."""
+
+    def write(self, text: str) -> int:
+        return len(text)

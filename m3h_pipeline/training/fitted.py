@@ -1,0 +1,201 @@
+"""A trained model on its own: kept as safetensors, rebuilt, and used on new rows.
+
+The parameters are a slice of the stack, a stack of one. Beside them stand the statistics that standardise
+features and targets, and the centres of clusters.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+from torch import Tensor
+
+from m3h_pipeline.config.sections import Model
+from m3h_pipeline.contracts import replacing
+from m3h_pipeline.errors import InputError
+from m3h_pipeline.model.m3h import M3H, Architecture, Input
+from m3h_pipeline.training.clustering import silhouettes, squared_distances
+from m3h_pipeline.training.data import CLIP
+from m3h_pipeline.training.spec import FitResult
+
+if TYPE_CHECKING:
+    from m3h_pipeline.training.trainer import StackTrainer
+
+Array = npt.NDArray[Any]
+
+_NETWORK = "network/"
+
+
+def describe(trainer: StackTrainer, index: int, result: FitResult, centres: Mapping[str, Tensor]) -> None:
+    """Put the model ``index`` of a stack, and what it takes to use it, into ``result``."""
+    spec, data = trainer.stack.specs[index], trainer.data.data
+    arrays: dict[str, Array] = {
+        _NETWORK + name: value.cpu().numpy().copy() for name, value in trainer.network.take(index).items()
+    }
+    mean, inverse = data.scaled.statistics(data.training_rows(spec.fold))
+    # Of the raw features: x = (raw - mean) * inverse.
+    arrays["feature/mean"] = data.scaled.mean + data.scaled.deviation * mean
+    arrays["feature/inverse"] = inverse / data.scaled.deviation
+    for name, used in data.columns.items():
+        arrays[f"columns/{name}"] = used
+    positions = trainer.stack.positions[index]
+    arrays["target"] = np.array([trainer.data.target_statistics(task, spec.fold) for task in positions])
+    for task, found in centres.items():
+        arrays[f"centres/{task}"] = found.numpy().copy()
+    architecture = trainer.architecture
+    result.parameters = arrays
+    result.metadata = {
+        "positions": json.dumps(positions),
+        "signature": json.dumps(architecture.signature),
+        "inputs": json.dumps([[i.name, i.features, i.encoder, i.hidden] for i in architecture.inputs]),
+        "contrast": json.dumps(architecture.contrast),
+        "model": architecture.model.model_dump_json(),
+        "tasks": json.dumps({task: data.tasks[task] for task in positions}),
+        "names": json.dumps(data.names),
+        "seed": json.dumps([trainer.settings.seed, spec.replicate]),
+        "batch_size": json.dumps(spec.batch_size),
+        "fold": json.dumps(spec.fold),
+        "precision": trainer.settings.compute.precision,
+    }
+
+
+def model_bytes(result: FitResult) -> bytes:
+    """A kept model as safetensors."""
+    assert result.parameters is not None
+    arrays = {name: np.ascontiguousarray(value) for name, value in result.parameters.items()}
+    return save(arrays, metadata=result.metadata)
+
+
+def save_model(result: FitResult, path: Path) -> None:
+    """Write a kept model as one safetensors file, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(model_bytes(result))
+
+
+class FittedModel:
+    """A trained model.
+
+    Args:
+        arrays: as in ``FitResult.parameters``.
+        metadata: as in ``FitResult.metadata``.
+
+    Attributes:
+        tasks: its tasks, task -> description, in the order of the model's positions.
+        modalities: modality -> number of raw features it takes.
+    """
+
+    def __init__(self, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+        self._arrays = dict(arrays)
+        self.positions: list[str] = json.loads(metadata["positions"])
+        described = json.loads(metadata["tasks"])
+        self.tasks: dict[str, dict[str, Any]] = {task: described[task] for task in self.positions}
+        inputs = tuple(Input(n, f, e, tuple(h)) for n, f, e, h in json.loads(metadata["inputs"]))
+        self.modalities = {item.name: len(arrays[f"columns/{item.name}"]) for item in inputs}
+        self.names: dict[str, list[str]] = json.loads(metadata["names"])
+        self._batch = int(metadata["batch_size"])
+        signature = tuple((str(name), int(outputs)) for name, outputs in json.loads(metadata["signature"]))
+        architecture = Architecture(
+            inputs, signature, Model.model_validate_json(metadata["model"]), json.loads(metadata["contrast"])
+        )
+        state = {
+            name[len(_NETWORK) :]: torch.from_numpy(np.array(value))
+            for name, value in arrays.items()
+            if name.startswith(_NETWORK)
+        }
+        self._dtype = next(iter(state.values())).dtype
+        seed, replicate = json.loads(metadata["seed"])
+        self.network = M3H(architecture, [(seed, replicate)], [self.positions], self._dtype)
+        self.network.load_state_dict(state, strict=False)
+        self.network.eval()
+
+    def standardise(self, features: Mapping[str, Array]) -> Tensor:
+        """The model's input, (n, F), from raw features, modality -> (n, F_raw) with NaN = missing.
+
+        Raises:
+            InputError: a modality is missing or has another number of features.
+        """
+        parts = []
+        for name, width in self.modalities.items():
+            if name not in features:
+                raise InputError("the modality is missing", where=f"modality {name}")
+            x = np.asarray(features[name])
+            if x.ndim != 2 or x.shape[1] != width:
+                raise InputError(
+                    f"{x.shape[-1]} features, but the model was trained on {width}", where=f"modality {name}"
+                )
+            parts.append(x[:, self._arrays[f"columns/{name}"]].astype(np.float64))
+        x = np.concatenate(parts, axis=1)
+        x = (x - self._arrays["feature/mean"]) * self._arrays["feature/inverse"]
+        x = np.nan_to_num(np.clip(x, -CLIP, CLIP), nan=0.0)
+        return torch.from_numpy(x).to(self._dtype)
+
+    @torch.inference_mode()
+    def predict(self, features: Mapping[str, Array]) -> dict[str, Array]:
+        """Predict new rows: task -> (n, width) float32, as in ``contracts.PREDICTIONS``.
+
+        The silhouettes of a clustering task are among the given rows.
+
+        Raises:
+            InputError: a modality is missing or has another number of features.
+        """
+        x = self.standardise(features)
+        raw: dict[str, list[Tensor]] = {task: [] for task in self.positions}
+        for a in range(0, len(x), self._batch):
+            attended, _ = self.network.attend(self.network.encode(x[None, a : a + self._batch]))
+            for index, span in enumerate(self.network.spans):
+                if span.kind.clusters:
+                    out = attended[0, span.start : span.stop].mT
+                else:
+                    out = self.network.raw(attended, index)
+                for p in range(span.count):
+                    raw[self.positions[span.start + p]].append(out[p])
+        predictions = {}
+        for span in self.network.spans:
+            for p in range(span.start, span.stop):
+                task = self.positions[p]
+                value = torch.cat(raw[task]) if raw[task] else torch.zeros(0, max(1, span.outputs))
+                if span.kind.clusters:
+                    value = self._clusters(task, value.double())
+                else:
+                    value = span.kind.predict(value[None])[0]
+                    if span.kind.standardise:
+                        mean, deviation = self._arrays["target"][p]
+                        value = value.double() * deviation + mean
+                predictions[task] = value.float().numpy()
+        return predictions
+
+    def _clusters(self, task: str, latent: Tensor) -> Tensor:
+        centres = torch.from_numpy(np.array(self._arrays[f"centres/{task}"]))
+        if not len(latent):
+            return torch.zeros(0, 2)
+        cluster = squared_distances(latent[None], centres[None]).argmin(2)
+        valid = torch.ones_like(cluster, dtype=torch.bool)
+        value = silhouettes(latent[None], cluster, valid, len(centres))
+        return torch.stack([cluster[0].double(), value[0]], 1)
+
+
+def load_model(path: Path) -> FittedModel:
+    """Rebuild a model from its safetensors file.
+
+    Raises:
+        InputError: the file is absent, or no model of this package.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+    except FileNotFoundError as error:
+        raise InputError("the file does not exist", where=str(path)) from error
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"this is no readable safetensors file: {error}", where=str(path)) from error
+    if "positions" not in metadata:
+        raise InputError("the file holds no model of this package", where=str(path))
+    return FittedModel(arrays, metadata)

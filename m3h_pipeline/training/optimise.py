@@ -1,0 +1,146 @@
+"""Optimiser steps of a stack: fused Adam per learning rate, Adam per model, clipping per model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+#: Constants of Adam (Kingma & Ba 2015), the defaults of PyTorch.
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """A parameter of a stack.
+
+    Attributes:
+        name: in the network.
+        value: (K * rows, ...).
+        rows: leading entries that belong to one model.
+        decays: whether weight decay applies: weight matrices only.
+    """
+
+    name: str
+    value: nn.Parameter
+    rows: int
+    decays: bool
+
+
+def stacked_parameters(network: nn.Module, models: int) -> list[Stacked]:
+    """The parameters of a network with a leading model axis."""
+    return [
+        Stacked(
+            name, value, len(value) // models, value.ndim >= 3 and not name.endswith("attention.embedding")
+        )
+        for name, value in network.named_parameters()
+    ]
+
+
+class BlockAdam:
+    """Adam with decoupled weight decay, one fused call per learning rate.
+
+    Args:
+        parameters: of the stack.
+        rates: learning rate of each model; equal rates are adjacent.
+        decay: weight decay of the weight matrices.
+    """
+
+    def __init__(self, parameters: Sequence[Stacked], rates: Sequence[float], decay: float) -> None:
+        self._parameters = list(parameters)
+        blocks: list[list[int]] = []
+        for i, rate in enumerate(rates):
+            if i and rates[i - 1] == rate:
+                blocks[-1][1] = i + 1
+            else:
+                blocks.append([i, i + 1])
+        self._blocks = blocks
+        groups = []
+        self._slices: list[list[nn.Parameter]] = []
+        for a, b in blocks:
+            # A block is a leaf of its own that shares the memory of the whole.
+            leaves = [
+                p.value if len(blocks) == 1 else nn.Parameter(p.value.detach()[a * p.rows : b * p.rows])
+                for p in self._parameters
+            ]
+            self._slices.append(leaves)
+            for decays in (False, True):
+                mine = [x for x, p in zip(leaves, self._parameters, strict=True) if p.decays is decays]
+                if mine:
+                    groups.append({"params": mine, "lr": rates[a], "weight_decay": decay if decays else 0.0})
+        self._adam = torch.optim.AdamW(groups, betas=BETAS, eps=EPSILON, fused=True)
+
+    def step(self) -> None:
+        """Update from the gradients of the whole parameters, and drop them."""
+        if len(self._blocks) > 1:
+            for (a, b), leaves in zip(self._blocks, self._slices, strict=True):
+                for leaf, p in zip(leaves, self._parameters, strict=True):
+                    grad = p.value.grad
+                    leaf.grad = None if grad is None else grad[a * p.rows : b * p.rows]
+        self._adam.step()
+        for p in self._parameters:
+            p.value.grad = None
+
+
+class RowAdam:
+    """Adam that can leave models out of a step, as sequential updates need.
+
+    A step of one loss moves the parameters that this loss depends on, in the models that have a labelled
+    row for it; elsewhere neither parameter, nor moments, nor the count of steps change.
+
+    Args:
+        parameters: of the stack.
+        rates: (K,) learning rate of each model.
+        decay: weight decay of the weight matrices.
+    """
+
+    def __init__(self, parameters: Sequence[Stacked], rates: Tensor, decay: float) -> None:
+        self._parameters, self._rates, self._decay = list(parameters), rates, decay
+        self._mean = [torch.zeros_like(p.value) for p in parameters]
+        self._square = [torch.zeros_like(p.value) for p in parameters]
+        self._steps = [torch.zeros(len(p.value), dtype=rates.dtype, device=rates.device) for p in parameters]
+
+    @torch.no_grad()
+    def step(self, active: Sequence[Tensor | None]) -> None:
+        """Update and drop the gradients.
+
+        Args:
+            active: for each parameter its rows that take part, (K * rows,) bool; None: the loss does not
+                depend on it.
+        """
+        for i, (p, rows) in enumerate(zip(self._parameters, active, strict=True)):
+            grad, p.value.grad = p.value.grad, None
+            if rows is None or grad is None:
+                continue
+            shape = (-1, *[1] * (grad.ndim - 1))
+            used = rows.view(shape)
+            rate = self._rates.repeat_interleave(p.rows).view(shape).to(grad.dtype)
+            self._steps[i] += rows
+            steps = self._steps[i].clamp(min=1).view(shape)
+            first, second = (1 - BETAS[0] ** steps).to(grad.dtype), (1 - BETAS[1] ** steps).to(grad.dtype)
+            mean = torch.lerp(self._mean[i], grad, 1 - BETAS[0])
+            square = BETAS[1] * self._square[i] + (1 - BETAS[1]) * grad.square()
+            value = p.value * (1 - rate * self._decay) if p.decays and self._decay else p.value
+            moved = value - rate / first * mean / ((square / second).sqrt() + EPSILON)
+            self._mean[i] = torch.where(used, mean, self._mean[i])
+            self._square[i] = torch.where(used, square, self._square[i])
+            p.value.copy_(torch.where(used, moved, p.value))
+
+
+@torch.no_grad()
+def clip_per_model(parameters: Sequence[Stacked], models: int, limit: float) -> None:
+    """Scale the gradients of each model whose total norm exceeds ``limit``."""
+    total: Tensor | float = 0.0
+    for p in parameters:
+        if p.value.grad is not None:
+            total = total + p.value.grad.reshape(models, -1).square().sum(1)
+    if isinstance(total, float):
+        return
+    scale = (limit / (total.sqrt() + 1e-6)).clamp(max=1.0)
+    for p in parameters:
+        if p.value.grad is not None:
+            shape = (-1, *[1] * (p.value.ndim - 1))
+            p.value.grad.mul_(scale.repeat_interleave(p.rows).view(shape))

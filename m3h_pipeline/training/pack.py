@@ -1,0 +1,198 @@
+"""The verb ``train-pack``: train the fits of one pack of a plan and write what they say."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from m3h_pipeline.contracts import (
+    FIT_ATTENTION,
+    LATENTS,
+    METRICS,
+    PREDICTIONS,
+    SCORES,
+    combination_key,
+    read_json,
+    write_table,
+)
+from m3h_pipeline.errors import ContractError, InputError, nearest
+from m3h_pipeline.training.data import load_study_data
+from m3h_pipeline.training.fits import run_fits
+from m3h_pipeline.training.fitted import save_model
+from m3h_pipeline.training.spec import FitResult, FitSpec, TrainingSettings
+from m3h_pipeline.training.store import FitStore
+
+
+def read_pack(plan: Path, pack: str) -> list[FitSpec]:
+    """The fits of a pack, each once, in the order of the plan.
+
+    Raises:
+        InputError: there is no such plan or pack.
+        ContractError: the plan is malformed.
+    """
+    content = read_json(plan)
+    packs = content.get("packs") if isinstance(content, dict) else None
+    if not isinstance(packs, dict):
+        raise ContractError("the plan has no `packs`", where=str(plan))
+    if pack not in packs:
+        raise InputError(f"the plan has no pack `{pack}`", where=str(plan), hint=nearest(pack, packs))
+    specs: dict[FitSpec, None] = {}
+    try:
+        for entry in packs[pack]:
+            combination = tuple(sorted(str(task) for task in entry["combination"]))
+            for batch_size, rate in entry["settings"]:
+                for replicate in entry["replicates"]:
+                    for fold in entry["folds"]:
+                        spec = FitSpec(combination, int(fold), int(replicate), int(batch_size), float(rate))
+                        specs[spec] = None
+    except (KeyError, TypeError, ValueError) as error:
+        where = f"{plan}, pack {pack}"
+        raise ContractError(f"an entry of the pack is malformed: {error}", where=where) from error
+    return list(specs)
+
+
+def train_pack(
+    plan: Path,
+    pack: str,
+    cohort: Path,
+    labels: Path,
+    split: Path,
+    store: Path,
+    scores: Path,
+    predictions: Path,
+    settings: TrainingSettings,
+    models: Path | None = None,
+    attention: Path | None = None,
+    latents: Path | None = None,
+) -> None:
+    """Train the fits of one pack and write their scores and predictions.
+
+    Args:
+        plan: the plan, see docs/architecture.md.
+        pack: which pack of it.
+        cohort: folder of the cohort.
+        labels: folder of the labels.
+        split: the split file.
+        store: folder of finished fits.
+        scores: Parquet file to write (SCORES).
+        predictions: Parquet file to write (PREDICTIONS); a diverged fit has none.
+        settings: configuration.
+        models: folder for ``<fit_key>.safetensors``; None: models are not kept.
+        attention: Parquet file to write (FIT_ATTENTION), or None.
+        latents: Parquet file to write (LATENTS), or None.
+
+    Raises:
+        M3HError: an input is missing or does not follow its contract, or a fit cannot be trained.
+    """
+    specs = read_pack(Path(plan), pack)
+    tasks = sorted({task for spec in specs for task in spec.combination})
+    data = load_study_data(Path(cohort), Path(labels), Path(split), tasks, settings.modalities)
+    keep = any(path is not None for path in (models, attention, latents))
+    results = run_fits(specs, data, settings, FitStore(store), keep_models=keep, progress=sys.stderr)
+    if models is not None:
+        for result in results:
+            if result.kept:
+                save_model(result, Path(models) / f"{result.key}.safetensors")
+        Path(models).mkdir(parents=True, exist_ok=True)
+    if attention is not None:
+        write_table(attention_table(results), attention, FIT_ATTENTION)
+    if latents is not None:
+        write_table(latents_table(results), latents, LATENTS)
+    write_table(predictions_table(results), predictions, PREDICTIONS)
+    write_table(scores_table(results, data.tasks), scores, SCORES)
+    diverged = sum(result.status != "ok" for result in results)
+    if diverged:
+        sys.stderr.write(
+            f"{diverged} of {len(results)} fits diverged and have no score; a lower learning rate or "
+            "`training.gradient_clip` may help\n"
+        )
+
+
+def scores_table(results: Sequence[FitResult], tasks: dict[str, dict[str, Any]]) -> pa.Table:
+    """One row per fit and member task."""
+    rows = []
+    for result in results:
+        spec = result.spec
+        for task in spec.combination:
+            value = result.values[task]
+            kind = str(tasks[task]["problem_class"])
+            rows.append(
+                {
+                    "fit_key": result.key,
+                    "combination": combination_key(spec.combination),
+                    "task": task,
+                    "replicate": spec.replicate,
+                    "fold": spec.fold,
+                    "batch_size": spec.batch_size,
+                    "learning_rate": spec.learning_rate,
+                    "metric": str(tasks[task].get("metric") or METRICS.get(kind, kind)),
+                    "value": None if math.isnan(value) else value,
+                    "n_scored": result.n_scored[task],
+                    "epochs": result.epochs,
+                    "status": result.status,
+                    "seconds": result.seconds,
+                }
+            )
+    return pa.Table.from_pylist(rows, schema=SCORES)
+
+
+def predictions_table(results: Sequence[FitResult]) -> pa.Table:
+    """One row per fit and member task; none for diverged fits."""
+    keys, tasks, widths, values = [], [], [], []
+    for result in results:
+        for task, value in result.predictions.items():
+            keys.append(result.key)
+            tasks.append(task)
+            widths.append(value.shape[1])
+            values.append(np.ascontiguousarray(value, dtype=np.float32).reshape(-1))
+    return pa.Table.from_arrays(
+        [
+            pa.array(keys, pa.string()),
+            pa.array(tasks, pa.string()),
+            pa.array(widths, pa.int16()),
+            pa.array(values, pa.list_(pa.float32())),
+        ],
+        schema=PREDICTIONS,
+    )
+
+
+def attention_table(results: Sequence[FitResult]) -> pa.Table:
+    """Mean attention of every kept fit, one row per pair of its tasks."""
+    rows = [
+        {
+            "fit_key": result.key,
+            "combination": combination_key(result.spec.combination),
+            "replicate": result.spec.replicate,
+            "task": task,
+            "companion": companion,
+            "weight": float(result.attention[i, j]),
+        }
+        for result in results
+        if result.attention is not None
+        for i, task in enumerate(result.spec.combination)
+        for j, companion in enumerate(result.spec.combination)
+    ]
+    return pa.Table.from_pylist(rows, schema=FIT_ATTENTION)
+
+
+def latents_table(results: Sequence[FitResult]) -> pa.Table:
+    """Latents of the clustering tasks of every kept fit."""
+    rows = [
+        {
+            "fit_key": result.key,
+            "combination": combination_key(result.spec.combination),
+            "replicate": result.spec.replicate,
+            "task": task,
+            "width": latent.shape[1],
+            "latent": latent.reshape(-1),
+        }
+        for result in results
+        for task, latent in result.latents.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=LATENTS)

@@ -1,0 +1,188 @@
+"""Grouping fits into stacks: fits of one signature and batch size whose epochs have equally many steps."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from m3h_pipeline.model.heads import problem_class, rank
+from m3h_pipeline.model.m3h import Architecture, Input, Signature
+from m3h_pipeline.training.data import StudyData
+from m3h_pipeline.training.seeds import n_steps
+from m3h_pipeline.training.spec import FitSpec, TrainingSettings
+
+#: The most fits of a stack on a CPU: beyond, the arithmetic is no faster and the caches are missed more.
+_MOST_CPU = 32
+#: Parts of the memory of a GPU that a stack may take.
+_GPU_SHARE = 0.7
+
+
+@dataclass(frozen=True)
+class Group:
+    """Fits that share their minibatches and learning rate."""
+
+    fold: int
+    replicate: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Fits trained as one model with a leading axis.
+
+    Attributes:
+        signature: of every fit.
+        positions: of each fit, its tasks by position.
+        specs: the fits, group by group, in the order of the model axis.
+        groups: the groups, by ascending learning rate, so that each rate is one contiguous block; each has
+            ``len(specs) / len(groups)`` fits.
+        batch_size: most rows of a minibatch.
+    """
+
+    signature: Signature
+    positions: tuple[tuple[str, ...], ...]
+    specs: tuple[FitSpec, ...]
+    groups: tuple[Group, ...]
+    batch_size: int
+
+    @property
+    def per_group(self) -> int:
+        """Fits of each group."""
+        return len(self.specs) // len(self.groups)
+
+
+def positions_of(combination: Sequence[str], data: StudyData) -> tuple[tuple[str, ...], Signature]:
+    """The tasks of a combination in the order of a model's positions, and their signature.
+
+    The order is by problem class, number of outputs and name: a function of the combination alone.
+    """
+    described = []
+    for task in combination:
+        kind = problem_class(str(data.tasks[task]["problem_class"]))
+        described.append((rank(kind.name), kind.outputs(data.tasks[task]), task, kind.name))
+    described.sort()
+    return tuple(item[2] for item in described), tuple((item[3], item[1]) for item in described)
+
+
+def architecture_of(signature: Signature, data: StudyData, settings: TrainingSettings) -> Architecture:
+    """The shape of a model of ``signature`` on this data."""
+    inputs = []
+    for name in data.features:
+        modality = settings.modalities[name]
+        hidden = settings.model.encoder if modality.hidden is None else modality.hidden
+        inputs.append(Input(name, int(data.columns[name].sum()), modality.encoder, tuple(hidden)))
+    return Architecture(
+        tuple(inputs), signature, settings.model, contrast=settings.training.contrastive_weight > 0
+    )
+
+
+def memory_limit(settings: TrainingSettings, device: torch.device) -> float:
+    """Bytes a stack may take."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return _GPU_SHARE * free
+    return settings.compute.memory_gb * 2**30
+
+
+def bytes_per_fit(architecture: Architecture, batch_size: int, width: int) -> float:
+    """Estimated memory of one fit of a stack: parameters, gradients, optimiser state, activations.
+
+    Args:
+        architecture: of the model.
+        batch_size: rows of a minibatch.
+        width: bytes of a number.
+    """
+    model, tasks = architecture.model, len(architecture.signature)
+    parameters = activations = 0
+    encoded = 0
+    for item in architecture.inputs:
+        widths = [item.features, *item.hidden]
+        parameters += sum(a * b for a, b in itertools.pairwise(widths))
+        parameters += widths[-1] * model.projection
+        activations += sum(item.hidden) + 3 * model.projection
+        encoded += widths[-1]
+    widths = [encoded, *model.shared]
+    parameters += sum(a * b for a, b in itertools.pairwise(widths))
+    activations += 2 * encoded + sum(model.shared)
+    widths = [model.shared[-1], *model.task]
+    parameters += tasks * sum(a * b for a, b in itertools.pairwise(widths))
+    activations += tasks * (sum(model.task) + 4 * model.task[-1] + 3 * tasks)
+    for name, outputs in architecture.signature:
+        if problem_class(name).clusters:
+            widths = [model.task[-1], *model.decoder, architecture.features]
+            parameters += sum(a * b for a, b in itertools.pairwise(widths))
+            activations += 2 * sum(widths)
+        else:
+            parameters += model.task[-1] * outputs
+            activations += 3 * outputs
+    # Adam holds two numbers and a gradient per parameter; an activation is kept, and has a gradient.
+    return float(width * (5 * parameters + 3 * batch_size * activations))
+
+
+def make_stacks(
+    specs: Sequence[FitSpec],
+    data: StudyData,
+    settings: TrainingSettings,
+    limit: float,
+    device: torch.device,
+) -> list[Stack]:
+    """Group fits into stacks.
+
+    Fits of one signature and batch size that share fold, replicate and learning rate are divided into equal
+    groups; groups of equal size whose epochs have equally many steps stand in one stack, up to the memory.
+
+    Args:
+        specs: distinct fits.
+        data: the study.
+        settings: configuration.
+        limit: bytes a stack may take.
+        device: where it is trained.
+    """
+    placed = {combination: positions_of(combination, data) for combination in {s.combination for s in specs}}
+    steps = {
+        (fold, size): n_steps(len(data.training_rows(fold)), size)
+        for fold, size in {(s.fold, s.batch_size) for s in specs}
+    }
+    width = 8 if settings.compute.precision == "float64" else 4
+    sets: dict[tuple[Signature, int, int], dict[Group, list[FitSpec]]] = {}
+    for spec in specs:
+        key = (placed[spec.combination][1], spec.batch_size, steps[spec.fold, spec.batch_size])
+        group = Group(spec.fold, spec.replicate, spec.learning_rate)
+        sets.setdefault(key, {}).setdefault(group, []).append(spec)
+    stacks = []
+    for (signature, batch_size, _), groups in sets.items():
+        architecture = architecture_of(signature, data, settings)
+        most = max(1, int(limit / bytes_per_fit(architecture, batch_size, width)))
+        if device.type == "cpu":
+            most = min(most, _MOST_CPU)
+        if settings.compute.stack is not None:
+            most = min(most, settings.compute.stack)
+        sized: dict[int, list[tuple[Group, list[FitSpec]]]] = {}
+        for group, members in groups.items():
+            members = sorted(members, key=lambda spec: spec.combination)
+            # As equal parts as possible, so that few sizes occur.
+            parts = math.ceil(len(members) / most)
+            for i in range(parts):
+                part = members[i * len(members) // parts : (i + 1) * len(members) // parts]
+                sized.setdefault(len(part), []).append((group, part))
+        for size, chunks in sized.items():
+            chunks.sort(key=lambda chunk: (chunk[0].learning_rate, chunk[0].fold, chunk[0].replicate))
+            count = max(1, most // size)
+            parts = math.ceil(len(chunks) / count)
+            for i in range(parts):
+                mine = chunks[i * len(chunks) // parts : (i + 1) * len(chunks) // parts]
+                members = [spec for _, part in mine for spec in part]
+                stacks.append(
+                    Stack(
+                        signature,
+                        tuple(placed[spec.combination][0] for spec in members),
+                        tuple(members),
+                        tuple(group for group, _ in mine),
+                        batch_size,
+                    )
+                )
+    return stacks
