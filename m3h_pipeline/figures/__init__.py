@@ -1,0 +1,1 @@
+"""The study's figures: one module each, one shared style, and the registry that lists them."""

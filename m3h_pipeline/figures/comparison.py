@@ -1,0 +1,150 @@
+"""Every model beside the references, out of fold and on the test part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from m3h_pipeline.config import Figures
+from m3h_pipeline.contracts import COMPARISON, read_table
+from m3h_pipeline.figures import style
+from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.rows import Rows, pitch_for, rows
+
+_PARTS = {"validation": "Validation (out of fold)", "test": "Test"}
+#: What a model without information reaches, where the metric has such a value.
+_CHANCE = {"auroc": 0.5, "macro_auroc": 0.5, "concordance": 0.5, "r2": 0.0, "silhouette": 0.0}
+_JOINT = {"macro_auroc": "auroc", "concordance": "auroc"}
+_AXIS = 0.34
+
+
+def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
+    """Write the figure; ``inputs`` are ``comparison`` and ``tasks``."""
+    catalogue = read_catalogue(inputs["tasks"])
+    frame = table(read_table(inputs["comparison"], COMPARISON).to_pandas(), catalogue)
+    with style.applied():
+        style.save(draw(frame, catalogue), frame, out, settings, title)
+
+
+def table(comparison: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
+    """The rows of the figure in its order; ``department`` and ``title`` added."""
+    frame = comparison.copy()
+    order = {task: i for i, task in enumerate(catalogue.order(frame["task"]))}
+    models = {model: i for i, model in enumerate([*style.MODELS, *sorted(set(frame["model"]))])}
+    parts = {part: i for i, part in enumerate(_PARTS)}
+    frame["_task"] = frame["task"].map(order)
+    frame["_part"] = frame["part"].map(parts).fillna(len(parts))
+    frame["_model"] = frame["model"].map(models)
+    frame = frame.sort_values(["_task", "_part", "_model"], kind="stable").drop(
+        columns=["_task", "_part", "_model"]
+    )
+    frame.insert(1, "title", [catalogue.title(task) for task in frame["task"]])
+    frame.insert(2, "department", [catalogue[task].department for task in frame["task"]])
+    return frame.reset_index(drop=True)
+
+
+def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
+    """A dot plot; tasks whose metrics share a scale share a block, each block has its own axes."""
+    if frame.empty:
+        return style.notice("No model of this study was compared.")
+    scale = frame["metric"].map(lambda m: _JOINT.get(m, m))
+    known = list(dict.fromkeys([*style.METRIC_NAMES, *sorted(set(scale))]))
+    groups = [frame[scale == name] for name in known if (scale == name).any()]
+    orders = [catalogue.order(group["task"]) for group in groups]
+    headings = sum(len(catalogue.groups(order)) for order in orders)
+    room = style.HEIGHT - 0.45 - len(groups) * (_AXIS + 0.08)
+    pitch = pitch_for(sum(map(len, orders)), headings, room, largest=0.2)
+    blocks = [rows(catalogue, order, pitch) for order in orders]
+
+    top, left = 0.4, 0.04
+    height = top + sum(block.height + _AXIS for block in blocks) + 0.06 * (len(blocks) - 1) + 0.04
+    figure = style.canvas(style.WIDTH, height)
+    labels = max(block.labels_width(catalogue, 2.05) for block in blocks)
+    first = left + labels + 0.15
+    gap = 0.25
+    panel = (style.WIDTH - 0.15 - first - gap) / 2
+
+    models = [m for m in style.MODELS if m in set(frame["model"])]
+    style.key(
+        figure,
+        left,
+        0.1,
+        [(style.MODELS[m][0], {"marker": style.MODELS[m][2], "color": style.MODELS[m][1]}) for m in models],
+    )
+    for i, text in enumerate(_PARTS.values()):
+        style.write(
+            figure, first + i * (panel + gap) + panel / 2, top - 0.09, text, ha="center", fontweight="bold"
+        )
+    for group, block in zip(groups, blocks, strict=True):
+        block.write_labels(figure, catalogue, left, top, labels, style.WIDTH - 0.04)
+        bounds = _bounds(group)
+        names = " / ".join(style.metric_name(m) for m in dict.fromkeys(sorted(group["metric"])))
+        for i, part in enumerate(_PARTS):
+            ax = style.axes(figure, first + i * (panel + gap), top, panel, block.height)
+            _panel(ax, group[group["part"] == part], block, bounds, pitch)
+            ax.set_xlabel(names, labelpad=1.5)
+        top += block.height + _AXIS + 0.06
+    return figure
+
+
+def _bounds(group: pd.DataFrame) -> tuple[float, float]:
+    """Limits shared by both parts; a model far below chance does not squeeze the others."""
+    chance = _CHANCE.get(str(group["metric"].iloc[0]))
+    ends = group[["value", "low", "high"]].to_numpy(float).ravel()
+    ends = ends[np.isfinite(ends)]
+    if chance is not None:
+        ends = np.append(ends, chance)
+    if not len(ends):
+        return 0.0, 1.0
+    low, high = float(ends.min()), float(ends.max())
+    if chance is not None:
+        low = max(low, chance - max(high - chance, 0.1))
+    margin = 0.04 * max(high - low, 0.01)
+    return low - margin, high + margin
+
+
+def _panel(ax: Axes, part: pd.DataFrame, block: Rows, bounds: tuple[float, float], pitch: float) -> None:
+    block.prepare(ax)
+    ax.set_xlim(*bounds)
+    chance = _CHANCE.get(str(part["metric"].iloc[0])) if len(part) else None
+    if chance is not None:
+        ax.axvline(chance, color=style.MUTED, linewidth=0.6, zorder=0)
+    present = [m for m in style.MODELS if m in set(part["model"])]
+    # Bands tie the markers of a task together where rows stand close.
+    for task in block.tasks[::2]:
+        ax.axhspan(
+            block.at[task] - pitch / 2, block.at[task] + pitch / 2, color=style.FAINT, linewidth=0, zorder=-1
+        )
+    step = min(0.036, 0.76 * pitch / max(len(present), 1))
+    for i, model in enumerate(present):
+        _, colour, marker = style.MODELS[model]
+        shift = (i - (len(present) - 1) / 2) * step
+        for row in part[part["model"] == model].itertuples():
+            y = block.at[str(row.task)] + shift
+            value, low, high = (float(v) for v in (row.value, row.low, row.high))  # type: ignore[arg-type]
+            if not np.isfinite(value):
+                continue
+            if np.isfinite(low) and np.isfinite(high):
+                ax.plot(np.clip([low, high], *bounds), [y, y], color=colour, linewidth=0.6, alpha=0.7, zorder=1)
+            if value < bounds[0]:
+                ax.plot(bounds[0], y, marker="<", color=colour, markersize=3, clip_on=False, zorder=3)
+                continue
+            ax.plot(
+                value,
+                y,
+                marker=marker,
+                color=colour,
+                markersize={"o": 3.2, "s": 2.7, "^": 3.2, "D": 2.5}[marker],
+                markeredgewidth=0.3,
+                markeredgecolor="white",
+                zorder=3 + (model == "multi"),
+            )
+    ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    ax.grid(axis="x", color=style.RULE, linewidth=0.4)
+    ax.set_axisbelow(True)

@@ -1,0 +1,185 @@
+"""The selected multitask model against the single-task model, task by task (paper, Figure 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from m3h_pipeline.config import Figures
+from m3h_pipeline.contracts import EVALUATION, read_table
+from m3h_pipeline.figures import style
+from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.rows import Rows, pitch_for, rows
+
+#: Adjusted p value under which a difference is marked.
+LEVEL = 0.05
+
+
+def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
+    """Write the figure; ``inputs`` are ``evaluation`` and ``tasks``."""
+    catalogue = read_catalogue(inputs["tasks"])
+    frame = table(read_table(inputs["evaluation"], EVALUATION).to_pandas(), catalogue)
+    with style.applied():
+        style.save(draw(frame, catalogue), frame, out, settings, title, ["n_samples", "n_patients"])
+
+
+def table(evaluation: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
+    """The rows of the figure in its order, with whether companions were selected at all."""
+    frame = evaluation.set_index("task").loc[catalogue.order(evaluation["task"])].reset_index()
+    frame["companions"] = [key != task for key, task in zip(frame["combination"], frame["task"], strict=True)]
+    frame["significant"] = frame["q"] < LEVEL
+    return frame
+
+
+def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
+    """A forest plot: absolute and relative change with 95 % intervals, scores and sizes beside it."""
+    if frame.empty:
+        return style.notice("No task of this study was evaluated on the test part.")
+    tasks = list(frame["task"])
+    departments = len(catalogue.groups(tasks))
+    block = rows(catalogue, tasks, pitch_for(len(tasks), departments, style.HEIGHT - 1.0))
+    top, left = 0.42, 0.04
+    figure = style.canvas(style.WIDTH, top + block.height + 0.42)
+
+    labels = block.labels_width(catalogue, 2.05)
+    right = style.WIDTH - 1.66
+    gap = 0.28
+    first = left + labels + 0.12
+    panel = (right - first - gap) / 2
+    second = first + panel + gap
+    block.write_labels(figure, catalogue, left, top, labels, style.WIDTH - 0.04)
+
+    absolute = style.axes(figure, first, top, panel, block.height)
+    relative = style.axes(figure, second, top, panel, block.height)
+    _panel(absolute, frame, block, "difference", 1.0, 3)
+    _panel(relative, frame, block, "relative", 100.0, 1)
+    absolute.set_xlabel("Change of the task’s metric")
+    relative.set_xlabel("Relative change (%)")
+    _columns(figure, frame, block, top, right)
+    _key(figure, frame, left)
+    return figure
+
+
+def _panel(ax: Axes, frame: pd.DataFrame, block: Rows, name: str, factor: float, digits: int) -> None:
+    value, low, high = (
+        frame[column].to_numpy(float) * factor for column in (name, f"{name}_low", f"{name}_high")
+    )
+    bound = _bounds(value, low, high)
+    block.prepare(ax)
+    ax.set_xlim(*bound)
+    ax.axvline(0, color=style.MUTED, linewidth=0.6, zorder=0)
+    for i, task in enumerate(frame["task"]):
+        y = block.at[task]
+        row = frame.iloc[i]
+        if not np.isfinite(value[i]):
+            ax.text(0, y, " not defined", fontsize=style.SMALL, color=style.MUTED, va="center")
+            continue
+        if not row["companions"]:
+            ax.plot(0, y, marker="|", color=style.GREY, markersize=5, markeredgewidth=1.0)
+            continue
+        colour = style.BETTER if value[i] > 0 else style.WORSE
+        span = np.clip([low[i], high[i]], *bound)
+        if np.isfinite(span).all():
+            ax.plot(span, [y, y], color=colour, linewidth=0.9, zorder=2)
+            for limit, beyond, arrow in ((bound[0], low[i] < bound[0], "<"), (bound[1], high[i] > bound[1], ">")):
+                if beyond:
+                    ax.plot(limit, y, marker=arrow, color=colour, markersize=2.6, clip_on=False, zorder=2)
+        if bound[0] <= value[i] <= bound[1]:
+            ax.plot(
+                value[i],
+                y,
+                marker=style.METRIC_MARKERS.get(row["metric"], "o"),
+                color=colour,
+                markersize=3.8,
+                markeredgewidth=0.8,
+                markerfacecolor=colour if row["significant"] else "white",
+                zorder=3,
+            )
+        else:
+            side = value[i] > 0
+            ax.text(
+                bound[1] if side else bound[0],
+                y,
+                f"{style.number(value[i], digits)}  " if side else f"  {style.number(value[i], digits)}",
+                ha="right" if side else "left",
+                va="center",
+                fontsize=style.SMALL,
+                color=colour,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4},
+                zorder=4,
+            )
+    ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    ax.grid(axis="x", color=style.RULE, linewidth=0.4)
+    ax.set_axisbelow(True)
+
+
+def _bounds(value: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
+    """Limits of the axis: everything, unless a few tasks are so far out that the others would vanish."""
+    ends = np.concatenate([value, low, high])
+    ends = np.abs(ends[np.isfinite(ends)])
+    usual = float(np.quantile(ends, 0.9)) if len(ends) else 0.0
+    limit = float(ends.max(initial=0.0))
+    if limit > 3 * usual > 0:
+        limit = 1.5 * usual
+    finite = np.concatenate([low, value, high])
+    finite = finite[np.isfinite(finite)]
+    limit = limit or 0.01
+    least, most = float(finite.min(initial=0.0)), float(finite.max(initial=0.0))
+    margin = 0.06 * limit
+    return max(-limit, min(least, -0.15 * limit)) - margin, min(limit, max(most, 0.15 * limit)) + margin
+
+
+def _columns(figure: Figure, frame: pd.DataFrame, block: Rows, top: float, right: float) -> None:
+    columns = {"scores": right + 0.8, "q": right + 1.2, "n": right + 1.61}
+    for name, text in (("scores", "Single → multi"), ("q", "q"), ("n", "n")):
+        style.write(
+            figure, columns[name], top - 0.06, text, ha="right", fontsize=style.SMALL, color=style.MUTED
+        )
+    for row in frame.itertuples():
+        y = top + block.at[str(row.task)]
+        single, multi = float(row.single), float(row.multi)  # type: ignore[arg-type]
+        scores = f"{style.number(single)} → {style.number(multi)}"
+        if not row.companions:
+            scores = f"{style.number(single)} (alone)"
+        weight = "bold" if row.significant else "normal"
+        count = int(row.n_samples)  # type: ignore[arg-type]
+        cells = {
+            "scores": scores,
+            "q": style.q_text(float(row.q)) if row.companions else "–",  # type: ignore[arg-type]
+            "n": "<10" if 0 < count < 10 else f"{count:,}",
+        }
+        for name, text in cells.items():
+            style.write(
+                figure,
+                columns[name],
+                y,
+                text,
+                ha="right",
+                fontsize=style.SMALL,
+                fontweight=weight if name == "q" else "normal",
+            )
+
+
+def _key(figure: Figure, frame: pd.DataFrame, left: float) -> None:
+    dot = {"marker": "o", "color": style.BETTER}
+    entries: list[tuple[str, dict[str, object]]] = [
+        ("better", dot),
+        ("worse", {"marker": "o", "color": style.WORSE}),
+        ("open: q ≥ 0.05", {"marker": "o", "color": style.MUTED, "markerfacecolor": "white"}),
+    ]
+    if not frame["companions"].all():
+        entries.append(("no companion selected", {"marker": "|", "color": style.GREY, "markersize": 5}))
+    end = style.key(figure, left, 0.1, entries)
+    metrics = [m for m in style.METRIC_MARKERS if m in set(frame["metric"])]
+    metrics += sorted(set(frame["metric"]) - set(metrics))
+    shapes = [
+        (style.metric_name(m), {"marker": style.METRIC_MARKERS.get(m, "o"), "color": style.MUTED})
+        for m in metrics
+    ]
+    style.key(figure, end + 0.1 if end < 3.7 else left, 0.1 if end < 3.7 else 0.25, shapes)

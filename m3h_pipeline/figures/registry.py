@@ -1,0 +1,80 @@
+"""Which figures there are, what each is drawn from, and which module draws it.
+
+Light on purpose: the workflow imports it to list the figures; matplotlib is loaded when one is rendered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from m3h_pipeline.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from m3h_pipeline.config import Figures
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """A figure.
+
+    Attributes:
+        module: dotted name of the module that draws it; the digest of its code decides on a new render.
+        inputs: the files it is drawn from, relative to the study's results.
+        title: what it shows, in a line.
+    """
+
+    module: str
+    inputs: tuple[str, ...]
+    title: str
+
+
+_TASKS: Final = "labels/tasks.json"
+
+
+def _spec(name: str, title: str, *inputs: str) -> tuple[str, FigureSpec]:
+    return name, FigureSpec(f"m3h_pipeline.figures.{name}", (*inputs, _TASKS), title)
+
+
+#: Name -> figure, in the order in which a report tells the study.
+FIGURES: Final[dict[str, FigureSpec]] = dict(
+    [
+        _spec(
+            "trajectories",
+            "Search for companions, task by task",
+            "search/trajectory.parquet",
+            "selection.parquet",
+        ),
+        _spec("improvement", "Improvement over the single-task model", "evaluation/evaluation.parquet"),
+        _spec("comparison", "Every model beside the references", "evaluation/comparison.parquet"),
+        _spec("tim", "Task interaction (TIM)", "tim/tim.parquet"),
+        _spec("calibration", "Observed event rate by predicted risk", "evaluation/calibration.parquet"),
+        _spec("roc", "ROC curves of multiclass tasks", "evaluation/roc.parquet"),
+        _spec("agreement", "Predicted against observed values", "evaluation/agreement.parquet"),
+        _spec("phenotypes", "Map of the phenotypes", "evaluation/phenotypes.parquet"),
+        _spec("attention", "Mean cross-task attention", "evaluation/attention.parquet"),
+    ]
+)
+
+
+def render(name: str, root: Path, settings: Figures, out: Path) -> None:
+    """Draw one figure of a study.
+
+    Args:
+        name: a key of :data:`FIGURES`.
+        root: the study's results, which :attr:`FigureSpec.inputs` are relative to.
+        settings: the configuration of the figures.
+        out: folder for ``<name>.svg``, ``<name>.png`` (as configured) and ``<name>.csv``.
+
+    Raises:
+        ConfigError: there is no such figure.
+        InputError: an input is missing or the folder cannot be written.
+        ContractError: an input does not follow its schema.
+    """
+    if name not in FIGURES:
+        raise ConfigError(f"there is no figure `{name}`", hint=nearest(name, FIGURES))
+    spec = FIGURES[name]
+    inputs = {Path(file).stem: Path(root) / file for file in spec.inputs}
+    import_module(spec.module).render(inputs, Path(out) / name, settings, spec.title)

@@ -1,0 +1,399 @@
+"""The one style of all figures: sizes, colours, text, layout in inches, and saving.
+
+Figures are laid out by hand, in inches from the upper left corner, with the measured widths of their texts, so
+that no label is clipped whatever the number of tasks. Two renders of the same data are byte-identical: fonts
+are the ones bundled with matplotlib, the user's ``matplotlibrc`` is ignored, identifiers inside the SVG come
+from a fixed salt, and nothing carries a date.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from matplotlib.textpath import text_to_path
+
+from m3h_pipeline.config import Figures
+from m3h_pipeline.contracts import replacing
+
+#: Two journal columns, in inches (183 mm).
+WIDTH: Final = 7.2
+#: Largest page height, in inches (247 mm).
+HEIGHT: Final = 9.7
+DPI: Final = 300
+
+#: Font sizes in points: labels of panels, text, the smallest that is used anywhere.
+LARGE: Final = 7.5
+BASE: Final = 6.5
+SMALL: Final = 5.5
+
+INK: Final = "#1A1A1A"
+MUTED: Final = "#6B6B6B"
+RULE: Final = "#DADADA"
+FAINT: Final = "#F0F0F0"
+
+# Okabe and Ito's palette, which readers with any colour vision can tell apart; markers double every colour.
+BLUE: Final = "#0072B2"
+ORANGE: Final = "#E69F00"
+GREEN: Final = "#009E73"
+VERMILLION: Final = "#D55E00"
+PURPLE: Final = "#CC79A7"
+SKY: Final = "#56B4E9"
+GREY: Final = "#7A7A7A"
+
+#: Models, wherever they appear: name, colour and marker.
+MODELS: Final[dict[str, tuple[str, str, str]]] = {
+    "multi": ("Multitask", BLUE, "o"),
+    "single": ("Single-task", GREY, "s"),
+    "linear": ("Linear", ORANGE, "^"),
+    "gradient_boosting": ("Gradient boosting", GREEN, "D"),
+}
+BETTER: Final = BLUE
+WORSE: Final = VERMILLION
+
+#: Groups without an order (subgroups, classes).
+CATEGORIES: Final = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, INK, "#8A6D3B")
+LINES: Final[tuple[Any, ...]] = ("-", (0, (4, 1.5)), (0, (1, 1)))
+
+#: Markers of metrics, where several stand in one panel.
+METRIC_MARKERS: Final = {"auroc": "o", "macro_auroc": "s", "r2": "D", "silhouette": "^", "concordance": "v"}
+METRIC_NAMES: Final = {
+    "auroc": "AUROC",
+    "macro_auroc": "Macro AUROC",
+    "r2": "R²",
+    "silhouette": "Silhouette",
+    "concordance": "Concordance",
+}
+
+_RC: Final[dict[str, Any]] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": BASE,
+    "text.color": INK,
+    # A title is shown as it is written, dollar signs included.
+    "text.parse_math": False,
+    "text.usetex": False,
+    "axes.labelsize": BASE,
+    "axes.titlesize": BASE,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "axes.formatter.useoffset": False,
+    "axes.formatter.use_mathtext": False,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.width": 0.5,
+    "ytick.major.width": 0.5,
+    "xtick.major.size": 2.0,
+    "ytick.major.size": 2.0,
+    "xtick.major.pad": 1.8,
+    "ytick.major.pad": 1.8,
+    "lines.linewidth": 0.9,
+    "lines.solid_capstyle": "butt",
+    "hatch.linewidth": 0.4,
+    "legend.frameon": False,
+    "legend.fontsize": BASE,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "m3h_pipeline",
+    "svg.image_inline": True,
+    "agg.path.chunksize": 0,
+    "path.simplify": False,
+}
+
+# Defaults that belong to the process (back end, interactive mode) are not touched.
+_KEEP: Final = {"backend", "backend_fallback", "interactive", "toolbar", "timezone", "webagg.port"}
+
+
+@contextmanager
+def applied() -> Iterator[None]:
+    """The style, and nothing of the user's ``matplotlibrc``, for the block."""
+    defaults = {
+        key: value
+        for key, value in mpl.rcParamsDefault.items()
+        if key not in _KEEP and not key.startswith(("webagg", "keymap", "animation", "tk", "docstring"))
+    }
+    with mpl.rc_context(defaults | _RC):  # type: ignore[arg-type]  # matplotlib's stubs list literal keys
+        yield
+
+
+def diverging() -> Colormap:
+    """Colours of a signed change: red harms, white is none, blue helps; readable with any colour vision."""
+    return LinearSegmentedColormap.from_list(
+        "m3h_diverging",
+        ["#7F1D1D", "#B8402F", "#E08A6E", "#F6CDBD", "#FFFFFF", "#C5DCEC", "#78B0D3", "#2C7AB4", "#0B3C6B"],
+    )
+
+
+def sequential() -> Colormap:
+    """Colours of an amount, from a light to a dark blue."""
+    return LinearSegmentedColormap.from_list("m3h_sequential", ["#DCE9F3", "#8FBBD9", "#2C7AB4", "#0B3C6B"])
+
+
+def metric_name(metric: str) -> str:
+    """A metric's name for people.
+
+    Examples:
+        >>> metric_name("auroc"), metric_name("my_score")
+        ('AUROC', 'my score')
+    """
+    return METRIC_NAMES.get(metric, metric.replace("_", " "))
+
+
+# --- text -------------------------------------------------------------------------------------------------
+
+_SHORT: Final = {
+    "acquired": "acq.",
+    "antimicrobial": "antimicrob.",
+    "bacterial": "bact.",
+    "cardiovascular": "cardiovasc.",
+    "chronic": "chron.",
+    "degeneration": "degen.",
+    "depressive": "depr.",
+    "diseases": "dis.",
+    "disease": "dis.",
+    "disorders": "dis.",
+    "disorder": "dis.",
+    "gastroenterology": "gastroent.",
+    "hepatology": "hepatol.",
+    "hospital": "hosp.",
+    "incontinence": "incont.",
+    "infections": "inf.",
+    "infection": "inf.",
+    "infectious": "infect.",
+    "inflammatory": "inflamm.",
+    "intestinal": "intest.",
+    "ischemic": "isch.",
+    "medicine": "med.",
+    "mortality": "mort.",
+    "number": "no.",
+    "obstructive": "obstr.",
+    "operations": "oper.",
+    "psychiatry": "psychiat.",
+    "psychology": "psychol.",
+    "pulmonary": "pulm.",
+    "resistance": "resist.",
+    "within": "in",
+}
+
+
+def text_width(text: str, size: float, bold: bool = False) -> float:
+    """Width of one line of text in inches."""
+    font = FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, False)
+    return float(width) / 72
+
+
+def plain(text: str) -> str:
+    """Text on one line, without characters that an SVG may not hold.
+
+    Examples:
+        >>> plain(" Chronic kidney\\n disease\\x00 ")
+        'Chronic kidney disease'
+    """
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def fit(text: str, inches: float, size: float = BASE, bold: bool = False) -> str:
+    """``text`` made to fit a width: first usual abbreviations, longest words first, then a cut in the middle,
+    because titles that differ often differ at their end.
+
+    Examples:
+        >>> fit("Chronic Obstructive Pulmonary Disease", 1.5, 6.5)
+        'Chronic Obstr. Pulm. Dis.'
+        >>> fit("Anemia", 1.5, 6.5)
+        'Anemia'
+    """
+    text = plain(text)
+    if text_width(text, size, bold) <= inches:
+        return text
+    text = re.sub(r"\band\b", "&", text)
+    for word in sorted(set(re.findall(r"[A-Za-z]+", text)), key=lambda w: (-len(w), w)):
+        if text_width(text, size, bold) <= inches:
+            return text
+        if short := _SHORT.get(word.lower()):
+            short = short.capitalize() if word[0].isupper() else short
+            text = re.sub(rf"\b{word}\b\.?", short, text)
+    keep = len(text)
+    while keep > 2 and text_width(shown := _cut(text, keep), size, bold) > inches:
+        keep -= 1
+    return _cut(text, keep) if keep < len(text) else (shown if keep <= 2 else text)
+
+
+def _cut(text: str, keep: int) -> str:
+    if keep >= len(text):
+        return text
+    head = (2 * keep + 2) // 3
+    tail = keep - head
+    return text[:head].rstrip() + "…" + (text[len(text) - tail :].lstrip() if tail else "")
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A score for people; a dash where there is none.
+
+    Examples:
+        >>> number(0.7124), number(-0.02, 2), number(float("nan"))
+        ('0.712', '−0.02', '–')
+    """
+    return f"{value:.{digits}f}".replace("-", "−") if np.isfinite(value) else "–"
+
+
+def q_text(q: float) -> str:
+    """An adjusted p value for people.
+
+    Examples:
+        >>> q_text(0.00001), q_text(0.031), q_text(0.43)
+        ('<0.001', '0.031', '0.43')
+    """
+    if not np.isfinite(q):
+        return "–"
+    return "<0.001" if q < 0.001 else f"{q:.3f}" if q < 0.1 else f"{q:.2f}"
+
+
+# --- layout, in inches from the upper left corner -------------------------------------------------------------
+
+
+def canvas(width: float, height: float) -> Figure:
+    """An empty figure, in inches."""
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def axes(figure: Figure, left: float, top: float, width: float, height: float, **options: Any) -> Axes:
+    """Axes of the given size whose upper left corner lies at (``left``, ``top``), in inches."""
+    total_width, total_height = figure.get_size_inches()
+    box = (left / total_width, 1 - (top + height) / total_height, width / total_width, height / total_height)
+    return figure.add_axes(box, **options)
+
+
+def write(figure: Figure, left: float, top: float, text: str, **options: Any) -> Text:
+    """Text at (``left``, ``top``) inches, by default anchored at its left and vertical middle."""
+    total_width, total_height = figure.get_size_inches()
+    options = {"va": "center_baseline", "ha": "left", "fontsize": BASE} | options
+    return figure.text(left / total_width, 1 - top / total_height, text, **options)
+
+
+def rule(figure: Figure, left: float, right: float, top: float, **options: Any) -> None:
+    """A thin horizontal line, in inches."""
+    total_width, total_height = figure.get_size_inches()
+    options = {"color": RULE, "linewidth": 0.5} | options
+    y = 1 - top / total_height
+    figure.add_artist(Line2D([left / total_width, right / total_width], [y, y], **options))
+
+
+def key(figure: Figure, left: float, top: float, entries: Sequence[tuple[str, dict[str, Any]]]) -> float:
+    """A legend on one line: (label, options of its :class:`Line2D`); returns where it ends, in inches."""
+    total_width, total_height = figure.get_size_inches()
+    for label, options in entries:
+        wide = options.get("linestyle", "none") != "none"
+        length = 0.18 if wide else 0.08
+        xs = [left, left + length / 2, left + length] if wide else [left + length / 2]
+        style = {"markersize": 3.6, "markeredgewidth": 0.8, "linestyle": "none", "linewidth": 1.0} | options
+        figure.add_artist(
+            Line2D(
+                [x / total_width for x in xs],
+                [1 - top / total_height] * len(xs),
+                markevery=[1] if wide else None,
+                **style,
+            )
+        )
+        write(figure, left + length + 0.05, top, label, fontsize=SMALL)
+        left += length + 0.05 + text_width(label, SMALL) + 0.16
+    return left
+
+
+def letter(index: int) -> str:
+    """The letter of a panel: a, b, c, ...
+
+    Examples:
+        >>> letter(0), letter(27)
+        ('a', 'ab')
+    """
+    return ("" if index < 26 else letter(index // 26 - 1)) + chr(ord("a") + index % 26)
+
+
+def notice(text: str) -> Figure:
+    """A small figure that says plainly why there is nothing to see."""
+    text = plain(text)
+    figure = canvas(max(3.5, text_width(text, LARGE) + 0.5), 0.7)
+    width, height = figure.get_size_inches()
+    write(figure, width / 2, height / 2, text, ha="center", fontsize=LARGE, color=MUTED)
+    return figure
+
+
+# --- saving ---------------------------------------------------------------------------------------------------
+
+
+def csv_bytes(frame: pd.DataFrame, counts: Sequence[str] = ()) -> bytes:
+    """The table as CSV: six significant digits, and counts from 1 to 9 as ``<10``.
+
+    Examples:
+        >>> csv_bytes(pd.DataFrame({"x": [0.123456789, float("nan")], "n": [9, 10]}), ["n"])
+        b'x,n\\n0.123457,<10\\n,10\\n'
+    """
+    shown = frame.copy()
+    for name in counts:
+        shown[name] = ["<10" if 0 < n < 10 else "" if n != n else f"{int(n)}" for n in frame[name]]
+    return shown.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
+
+
+def save(
+    figure: Figure,
+    frame: pd.DataFrame,
+    out: Path,
+    settings: Figures,
+    title: str,
+    counts: Sequence[str] = (),
+) -> None:
+    """Write ``<out>.svg`` and ``<out>.png`` (as configured) and ``<out>.csv``.
+
+    Everything is rendered before the first file is written, and each file appears whole or not at all.
+
+    Args:
+        figure: what to draw, made inside :func:`applied`.
+        frame: the table behind it; it holds aggregates only.
+        out: path without suffix.
+        settings: its ``formats`` are written.
+        title: title inside the SVG, for screen readers.
+        counts: columns of ``frame`` in which counts from 1 to 9 are shown as ``<10``.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    files: dict[str, bytes] = {}
+    for kind in sorted(set(settings.formats)):
+        metadata: dict[str, Any] = (
+            {"Date": None, "Creator": "m3h_pipeline", "Title": plain(title)}
+            if kind == "svg"
+            else {"Software": None, "Title": plain(title)}
+        )
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
+        files[kind] = buffer.getvalue()
+    files["csv"] = csv_bytes(frame, counts)
+    for suffix, data in files.items():
+        with replacing(out.parent / f"{out.name}.{suffix}") as temporary:
+            temporary.write_bytes(data)

@@ -1,0 +1,436 @@
+"""Tables as the stages before the figures write them, with made-up but plausible numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from m3h_pipeline import contracts
+
+# The paper's Supplemental Table 1: department, titles.
+DIAGNOSES = {
+    "Blood Disorder": ["Anemia"],
+    "Cardiovascular Medicine": ["Heart Failure", "Ischemic Heart Disease"],
+    "Critical Care": ["Sepsis", "Stroke"],
+    "Endocrinology": ["Obesity", "Osteoporosis", "Diabetes"],
+    "Gastroenterology and Hepatology": ["Chronic Liver Disease", "Inflammatory Bowel Disease"],
+    "Infectious Diseases": [
+        "Antimicrobial Resistance",
+        "Bacterial Intestinal Infections",
+        "Hepatitis B/C",
+        "HIV/AIDS",
+        "Tuberculosis",
+    ],
+    "Internal Medicine": ["Fibromyalgia"],
+    "Nephrology": ["Chronic Kidney Disease"],
+    "Neurology": ["Alzheimer's Disease", "Epilepsy", "Parkinson's Disease"],
+    "Oncology": ["Breast Cancer", "Leukemia", "Lymphoma", "Melanoma", "Prostate Cancer"],
+    "Ophthalmology": ["Glaucoma", "Macular Degeneration"],
+    "Psychiatry and Psychology": ["Bipolar Disorder", "Major Depressive Disorder", "Schizophrenia"],
+    "Pulmonary Diseases": ["Asthma", "Chronic Obstructive Pulmonary Disease", "Pneumonia"],
+    "Rheumatology": ["Gout", "Lupus"],
+    "Urology": ["Urinary Incontinence"],
+}
+OTHERS = [
+    ("thoracic", "Thoracic findings on the chest X-ray", "Thoracic Testing", "multiclass"),
+    ("mortality_48h", "Mortality in the next 48 hours", "Hospital Operations", "binary"),
+    ("hospital_infection", "Hospital Acquired Infection", "Hospital Operations", "binary"),
+    ("days_left", "Number of days left in hospital", "Hospital Operations", "regression"),
+    ("phenotype", "Patient subgroup", "Patient Phenotyping", "clustering"),
+]
+CLASSES = [
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Enlarged cardiomediastinum",
+    "Lung opacity",
+    "Pneumonia",
+    "Pneumothorax",
+]
+UNITS = {"days_left": "days"}
+
+
+def _id(title: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in title.lower()).strip("_")
+
+
+def description(n: int) -> dict[str, dict[str, Any]]:
+    """``tasks`` of ``labels/tasks.json`` for 1, 8 or all 41 tasks (other numbers: the first n)."""
+    everything = [(_id(t), t, d, "binary") for d, titles in DIAGNOSES.items() for t in titles] + OTHERS
+    if n == 8:
+        wanted = {"anemia", "heart_failure", "sepsis", "chronic_obstructive_pulmonary_disease"}
+        everything = [
+            e for e in everything if e[0] in wanted or e[0] in {"thoracic", "mortality_48h", *UNITS, "phenotype"}
+        ]
+    return {
+        name: {
+            "id": name,
+            "title": title,
+            "department": department,
+            "problem_class": kind,
+            "metric": contracts.METRICS[kind],
+            "unit": UNITS.get(name, ""),
+            "classes": CLASSES if kind == "multiclass" else [],
+            "clusters": 15 if kind == "clustering" else None,
+            "status": "ok",
+            "reason": "",
+        }
+        for name, title, department, kind in everything[:n]
+    }
+
+
+def of_class(n: int, kind: str) -> dict[str, dict[str, Any]]:
+    """``n`` tasks of one problem class."""
+    return {
+        f"{kind}_{i:02d}": {
+            "title": f"Outcome number {i:02d} of a longer list",
+            "department": f"Department {i % 7}",
+            "problem_class": kind,
+            "metric": contracts.METRICS[kind],
+            "unit": "days" if kind == "regression" else "",
+            "status": "ok",
+        }
+        for i in range(n)
+    }
+
+
+Tasks = dict[str, dict[str, Any]]
+
+
+def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _base(kind: str, rng: np.random.Generator) -> float:
+    low, high = {"regression": (0.1, 0.4), "clustering": (0.1, 0.25)}.get(kind, (0.62, 0.9))
+    return float(rng.uniform(low, high))
+
+
+def _combination(task: str, names: list[str], rng: np.random.Generator) -> str:
+    others = [t for t in names if t != task]
+    size = min(len(others), int(rng.choice([0, 1, 2, 3, 4], p=[0.1, 0.35, 0.3, 0.15, 0.1])))
+    return contracts.combination_key([task, *rng.choice(others, size, replace=False)] if size else [task])
+
+
+def selection(tasks: Tasks, seed: int = 0) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    rows = []
+    for task, entry in tasks.items():
+        single = _base(entry["problem_class"], rng)
+        key = _combination(task, list(tasks), rng)
+        size = len(contracts.combination_tasks(key))
+        rows.append(
+            {
+                "task": task,
+                "problem_class": entry["problem_class"],
+                "metric": entry["metric"],
+                "combination": key,
+                "size": size,
+                "batch_size": 256,
+                "learning_rate": 1e-3,
+                "score": single + (0.012 * (size - 1)),
+                "single_batch_size": 512,
+                "single_learning_rate": 5e-4,
+                "single_score": single,
+            }
+        )
+    return _table(rows, contracts.SELECTION)
+
+
+def trajectory(tasks: Tasks, chosen: pa.Table, seed: int = 1) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    rows = []
+    for entry in chosen.to_pylist():
+        task, last = entry["task"], entry["size"]
+        others = [t for t in tasks if t != task]
+        kept = [(entry["single_score"], (task,))]
+        rows.append({"task": task, "round": 1, "combination": task, "score": kept[0][0], "kept": True})
+        for size in range(2, min(last + 1, len(tasks)) + 1):
+            best = entry["single_score"] + (entry["score"] - entry["single_score"]) * (
+                (size - 1) / max(last - 1, 1) if size <= last else 0.8
+            )
+            seen: dict[str, float] = {}
+            for _, members in kept:
+                for other in others:
+                    if other not in members:
+                        key = contracts.combination_key([*members, other])
+                        seen[key] = best - float(rng.gamma(2, 0.006))
+            final = entry["combination"]
+            if size == last:
+                seen[final] = entry["score"]
+            ranked = sorted(seen.items(), key=lambda item: -item[1])
+            for i, (key, score) in enumerate(ranked):
+                diverged = i == len(ranked) - 1 and size == 2
+                rows.append(
+                    {
+                        "task": task,
+                        "round": size,
+                        "combination": key,
+                        "score": None if diverged else score,
+                        "kept": i < 3,
+                    }
+                )
+            kept = [(score, contracts.combination_tasks(key)) for key, score in ranked[:3]]
+    return _table(rows, contracts.TRAJECTORY)
+
+
+def tim(tasks: Tasks, seed: int = 2) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    rows = []
+    scale = {"regression": 0.03, "clustering": 0.06}
+    for task, entry in tasks.items():
+        width = scale.get(entry["problem_class"], 0.012)
+        for companion in tasks:
+            if companion == task:
+                continue
+            estimate = float(rng.normal(0.1 * width, width)) * (3 if rng.random() < 0.03 else 1)
+            q = float(np.exp(-3 * abs(estimate) / width) * 2)
+            rows.append(
+                {
+                    "task": task,
+                    "companion": companion,
+                    "estimate": estimate,
+                    "low": estimate - width,
+                    "high": estimate + width,
+                    "p": min(q / 2, 1.0),
+                    "q": min(q, 1.0),
+                    "significant": q < 0.05,
+                    "n_differences": 15,
+                    "mode": "pairs",
+                }
+            )
+    return _table(rows, contracts.TIM)
+
+
+def evaluation(tasks: Tasks, chosen: pa.Table, seed: int = 3) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    rows = []
+    for entry in chosen.to_pylist():
+        task = tasks[entry["task"]]
+        alone = entry["combination"] == entry["task"]
+        single = entry["single_score"]
+        difference = 0.0 if alone else float(rng.normal(0.012, 0.02))
+        half = 0.0 if alone else float(rng.uniform(0.008, 0.03))
+        q = 1.0 if alone else float(np.clip(2 * np.exp(-3.0 * abs(difference) / half), 0, 1))
+        base = {"single": single, "multi": single + difference}
+        rows.append(
+            {
+                "task": entry["task"],
+                "title": task["title"],
+                "department": task["department"],
+                "problem_class": task["problem_class"],
+                "metric": task["metric"],
+                "combination": entry["combination"],
+                **base,
+                "single_low": single - 0.03,
+                "single_high": single + 0.03,
+                "multi_low": base["multi"] - 0.03,
+                "multi_high": base["multi"] + 0.03,
+                "difference": difference,
+                "difference_low": difference - half,
+                "difference_high": difference + half,
+                "relative": difference / single,
+                "relative_low": (difference - half) / single,
+                "relative_high": (difference + half) / single,
+                "p": q,
+                "q": q,
+                "n_samples": int(rng.integers(380, 6900)),
+                "n_patients": int(rng.integers(250, 1300)),
+            }
+        )
+    return _table(rows, contracts.EVALUATION)
+
+
+def comparison(tasks: Tasks, chosen: pa.Table, seed: int = 4) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    rows = []
+    for entry in chosen.to_pylist():
+        kind = tasks[entry["task"]]["problem_class"]
+        models = {"multi": 0.012, "single": 0.0, "linear": -0.02, "gradient_boosting": -0.005}
+        for model, shift in models.items():
+            if kind == "clustering" and model in {"linear", "gradient_boosting"}:
+                continue
+            for part in ("validation", "test"):
+                value = entry["single_score"] + shift + float(rng.normal(0, 0.012))
+                half = 0.018 if part == "validation" else 0.03
+                rows.append(
+                    {
+                        "task": entry["task"],
+                        "model": model,
+                        "part": part,
+                        "metric": entry["metric"],
+                        "value": value,
+                        "low": value - half if part == "test" else None,
+                        "high": value + half if part == "test" else None,
+                    }
+                )
+    return _table(rows, contracts.COMPARISON)
+
+
+def calibration(tasks: Tasks, chosen: int = 4, seed: int = 5, quantiles: int = 10) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    rows = []
+    names = [t for t, entry in tasks.items() if entry["problem_class"] == "binary"][:chosen]
+    for k, task in enumerate(names):
+        for model in ("multi", "single"):
+            for subgroup, share in (("all", 1.0), ("female", 0.45), ("male", 0.55)):
+                for quantile in range(1, quantiles + 1):
+                    n = int(6900 / quantiles * share * rng.uniform(0.9, 1.1))
+                    predicted = (0.6 - 0.12 * k) * (quantile / quantiles) ** 2.2 + 0.01
+                    truth = np.clip(predicted * (1.25 if subgroup == "female" and model == "single" else 1), 0, 1)
+                    observed = float(rng.binomial(n, truth) / n)
+                    half = 1.96 * float(np.sqrt(max(observed * (1 - observed), 1e-4) / n))
+                    rows.append(
+                        {
+                            "task": task,
+                            "model": model,
+                            "subgroup": subgroup,
+                            "quantile": quantile,
+                            "predicted": predicted,
+                            "observed": observed,
+                            "low": max(observed - half, 0.0),
+                            "high": min(observed + half, 1.0),
+                            "n": n,
+                        }
+                    )
+    return _table(rows, contracts.CALIBRATION)
+
+
+def roc(tasks: Tasks, seed: int = 6, classes: list[str] | None = None) -> pa.Table:
+    from scipy.stats import norm
+
+    rng = np.random.default_rng(seed)
+    grid = np.linspace(0, 1, 101)
+    rows = []
+    for task, entry in tasks.items():
+        if entry["problem_class"] != "multiclass":
+            continue
+        for model in ("single", "multi"):
+            for name in classes or CLASSES:
+                auroc = float(rng.uniform(0.62, 0.9)) + (0.02 if model == "multi" else 0)
+                shift = norm.ppf(auroc) * np.sqrt(2)
+                with np.errstate(all="ignore"):
+                    tpr = norm.cdf(norm.ppf(grid) + shift)
+                tpr = np.maximum.accumulate(np.round(np.nan_to_num(tpr), 2))
+                tpr[0], tpr[-1] = 0.0, 1.0
+                rows += [
+                    {"task": task, "model": model, "class_name": name, "fpr": f, "tpr": t, "auroc": auroc}
+                    for f, t in zip(grid.tolist(), tpr.tolist(), strict=True)
+                ]
+    return _table(rows, contracts.ROC)
+
+
+def agreement(tasks: Tasks, seed: int = 7, samples: int = 6900, cells: int = 30) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    rows = []
+    for task, entry in tasks.items():
+        if entry["problem_class"] != "regression":
+            continue
+        observed = np.minimum(rng.lognormal(1.6, 0.9, samples), 60)
+        for model, slope in (("single", 0.35), ("multi", 0.45)):
+            predicted = np.clip(5 + slope * (observed - 5) + rng.normal(0, 2.5, samples), 0, 60)
+            edges = np.linspace(0, 60, cells + 1)
+            counts, _, _ = np.histogram2d(observed, predicted, [edges, edges])
+            for i, j in zip(*np.nonzero(counts), strict=True):
+                rows.append(
+                    {
+                        "task": task,
+                        "model": model,
+                        "observed_low": float(edges[i]),
+                        "observed_high": float(edges[i + 1]),
+                        "predicted_low": float(edges[j]),
+                        "predicted_high": float(edges[j + 1]),
+                        "n": int(counts[i, j]),
+                    }
+                )
+    return _table(rows, contracts.AGREEMENT)
+
+
+def phenotypes(tasks: Tasks, seed: int = 8, samples: int = 3000, clusters: int = 15) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    rows = []
+    for task, entry in tasks.items():
+        if entry["problem_class"] != "clustering":
+            continue
+        for model, spread, silhouette in (("single", 1.3, 0.183), ("multi", 0.6, 0.251)):
+            centres = rng.uniform(-8, 8, (clusters, 2))
+            member = rng.integers(clusters, size=samples)
+            points = centres[member] + rng.normal(0, spread, (samples, 2))
+            frame = pd.DataFrame({"x": points[:, 0], "y": points[:, 1], "cluster": member})
+            step = 0.4
+            frame["x"] = (frame["x"] // step + 0.5) * step
+            frame["y"] = (frame["y"] // step + 0.5) * step
+            cells = frame.groupby(["x", "y"])["cluster"].agg([lambda c: int(c.mode().iloc[0]), "size"])
+            for (x, y), (cluster, n) in zip(cells.index, cells.to_numpy(), strict=True):
+                rows.append(
+                    {
+                        "task": task,
+                        "model": model,
+                        "x": float(x),
+                        "y": float(y),
+                        "cluster": int(cluster),
+                        "n": int(n),
+                        "silhouette": silhouette,
+                    }
+                )
+    return _table(rows, contracts.PHENOTYPES)
+
+
+def attention(chosen: pa.Table, seed: int = 9) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    rows = []
+    for entry in chosen.to_pylist():
+        members = contracts.combination_tasks(entry["combination"])
+        logits = np.array([float(m == entry["task"]) for m in members]) + rng.uniform(-0.08, 0.08, len(members))
+        weights = np.exp(logits) / np.exp(logits).sum()
+        rows += [
+            {"task": entry["task"], "companion": m, "weight": float(w)}
+            for m, w in zip(members, weights, strict=True)
+        ]
+    return _table(rows, contracts.ATTENTION)
+
+
+SCHEMAS = {
+    "search/trajectory.parquet": contracts.TRAJECTORY,
+    "selection.parquet": contracts.SELECTION,
+    "tim/tim.parquet": contracts.TIM,
+    "evaluation/evaluation.parquet": contracts.EVALUATION,
+    "evaluation/comparison.parquet": contracts.COMPARISON,
+    "evaluation/calibration.parquet": contracts.CALIBRATION,
+    "evaluation/roc.parquet": contracts.ROC,
+    "evaluation/agreement.parquet": contracts.AGREEMENT,
+    "evaluation/phenotypes.parquet": contracts.PHENOTYPES,
+    "evaluation/attention.parquet": contracts.ATTENTION,
+}
+
+
+def tables(tasks: Tasks) -> dict[str, pa.Table]:
+    """Every table a figure reads, by its path relative to the study's results."""
+    chosen = selection(tasks)
+    return {
+        "search/trajectory.parquet": trajectory(tasks, chosen),
+        "selection.parquet": chosen,
+        "tim/tim.parquet": tim(tasks),
+        "evaluation/evaluation.parquet": evaluation(tasks, chosen),
+        "evaluation/comparison.parquet": comparison(tasks, chosen),
+        "evaluation/calibration.parquet": calibration(tasks),
+        "evaluation/roc.parquet": roc(tasks),
+        "evaluation/agreement.parquet": agreement(tasks),
+        "evaluation/phenotypes.parquet": phenotypes(tasks),
+        "evaluation/attention.parquet": attention(chosen),
+    }
+
+
+def write_study(root: Path, tasks: Tasks, replaced: dict[str, pa.Table] | None = None) -> Path:
+    """Write the results of a made-up study below ``root``."""
+    for name, table in (tables(tasks) | (replaced or {})).items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        contracts.write_table(table, path, SCHEMAS[name])
+    contracts.write_json({"tasks": tasks}, root / "labels/tasks.json")
+    return root
