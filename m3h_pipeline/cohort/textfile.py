@@ -67,6 +67,35 @@ def open_bytes(path: Path | str) -> Iterator[BinaryIO]:
             yield raw
 
 
+@contextmanager
+def plain_file(path: Path | str, folder: Path) -> Iterator[Path]:
+    """The file itself, or, if it is gzipped, an unpacked copy in ``folder`` for as long as the block lasts.
+
+    Raises:
+        InputError: the gzip is truncated, or there is no room for the copy.
+    """
+    with reading(path), Path(path).open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+    if not packed:
+        yield Path(path)
+        return
+    copy = folder / "unpacked.csv"
+    try:
+        with open_bytes(path) as source, copy.open("wb") as target:
+            while data := source.read(4 << 20):
+                try:
+                    target.write(data)
+                except OSError as error:
+                    raise InputError(
+                        f"cannot unpack the file: {error.strerror or error}",
+                        where=str(folder),
+                        hint="free some space, or unpack it yourself and name the unpacked file",
+                    ) from error
+        yield copy
+    finally:
+        copy.unlink(missing_ok=True)
+
+
 def read_header(stream: BinaryIO, path: Path | str) -> tuple[bytes, bytes]:
     """Read the first line; return it without its line end, and what was read beyond it."""
     data = b""

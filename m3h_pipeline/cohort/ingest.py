@@ -1,0 +1,90 @@
+"""Any source into the cohort's files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from m3h_pipeline.config.sections import HaimSource, TableSource
+from m3h_pipeline.errors import ConfigError, nearest, small_count
+
+
+def ingest(
+    source: HaimSource | TableSource,
+    sources: Sequence[str],
+    out: Path | str,
+    *,
+    stream: TextIO | None = None,
+) -> dict[str, Any]:
+    """Read a source and write ``cohort/``: samples, features, columns, diagnoses, summary and quarantine.
+
+    Nothing is written unless all of it is. Relative paths are resolved against the current directory.
+
+    Args:
+        source: a `haim` or a `table` source; a synthetic one is first written by ``simulate`` and then read
+            as the `haim` source that ``haim_source`` returns.
+        sources: the embedding blocks that the modalities use.
+        out: the folder ``cohort/`` of a study.
+        stream: where progress is written; standard error by default.
+
+    Returns:
+        The summary, as in ``summary.json``.
+
+    Raises:
+        InputError: a file is missing, malformed, or does not hold what the configuration says.
+        ConfigError: the configuration contradicts itself.
+    """
+    for name in sources:
+        if name not in source.blocks:
+            raise ConfigError(
+                f"there is no source `{name}`", where="source.blocks", hint=nearest(name, source.blocks)
+            )
+    if isinstance(source, HaimSource):
+        from m3h_pipeline.cohort.haim import ingest_haim
+
+        return ingest_haim(source, sources, out, stream=stream)
+    from m3h_pipeline.cohort.table import ingest_table
+
+    return ingest_table(source, sources, out, stream=stream)
+
+
+def render_summary(summary: Mapping[str, Any]) -> str:
+    """The summary for the screen; counts of 1 to 9 are shown as "<10"."""
+    n = small_count
+    lines = [
+        f"{n(summary['rows'])} samples of {n(summary['patients'])} patients, {n(summary['stays'])} stays"
+    ]
+    width = max(len(name) for name in summary["sources"])
+    lines.append(f"{'source':<{width}}  features  missing  samples without")
+    lines += [
+        f"{name:<{width}}  {s['features']:>8,}  {100 * s['missing']:>6.1f}%  {n(s['samples_without']):>15}"
+        for name, s in summary["sources"].items()
+    ]
+    if infinite := sum(s["infinite"] for s in summary["sources"].values()):
+        lines.append(f"infinite values, taken as missing: {n(infinite)}")
+    for name, counts in summary["subgroups"].items():
+        lines.append(f"{name}: " + ", ".join(f"{value} {n(count)}" for value, count in counts.items()))
+    if found := summary.get("diagnoses"):
+        lines.append(
+            f"diagnoses: {n(found['rows'])} of {n(found['codes'])} codes; "
+            f"stays without any: {n(found['stays_without'])}"
+        )
+    if shared := summary.get("images_in_several_stays"):
+        lines.append(f"samples whose image is also a sample of another stay: {n(shared)}")
+    ignored = summary.get("ignored", {})
+    for key, said in (
+        ("malformed", "malformed lines set aside (quarantine.tsv)"),
+        ("duplicates", "repeated images dropped"),
+        ("duplicates_that_differ", "of these, not identical to the one kept"),
+    ):
+        if ignored.get(key):
+            lines.append(f"{said}: {n(ignored[key])}")
+    if blocks := ignored.get("blocks"):
+        lines.append("unknown blocks ignored: " + ", ".join(f"{p}* ({c:,})" for p, c in blocks.items()))
+    if unused := ignored.get("unused_sources"):
+        lines.append("sources no modality uses: " + ", ".join(unused))
+    if columns := ignored.get("columns"):
+        shown = ", ".join(columns[:10]) + (f" and {len(columns) - 10} more" if len(columns) > 10 else "")
+        lines.append(f"columns not offered to task definitions: {shown}")
+    return "\n".join(lines)

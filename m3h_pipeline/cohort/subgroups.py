@@ -1,0 +1,58 @@
+"""Columns that come as text: codes of subgroups, and label columns whose type nobody declared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from m3h_pipeline.cohort.parsing import MISSING, parse_number
+from m3h_pipeline.config.sections import Subgroup
+from m3h_pipeline.errors import InputError
+
+
+def code(text: str) -> str:
+    """A group's code as text: whole numbers lose their fraction, missing ones become empty.
+
+    Examples:
+        >>> code("1.0"), code("0"), code(" F "), code("nan")
+        ('1', '0', 'F', '')
+    """
+    text = text.strip()
+    whole, dot, rest = text.partition(".")
+    if dot and whole.lstrip("-").isdigit() and not rest.strip("0"):
+        return whole
+    return "" if text.lower() in MISSING else text
+
+
+def encode(codes: Sequence[str], group: Subgroup, name: str) -> pa.DictionaryArray:
+    """The names of the groups; a code that has no name is missing.
+
+    Raises:
+        InputError: not a single code has a name, so that the configuration names the wrong column or codes.
+    """
+    named = [group.values.get(c) if group.values else (c or None) for c in codes]
+    if group.values and codes and not any(named):
+        raise InputError(
+            f"no value of column `{group.column}` is among {', '.join(sorted(group.values))}",
+            where=f"subgroup `{name}`",
+            hint="check `source.subgroups`",
+        )
+    values = sorted({value for value in named if value is not None})
+    place = {value: i for i, value in enumerate(values)}
+    indices = pa.array([None if v is None else place[v] for v in named], pa.int32())
+    return pa.DictionaryArray.from_arrays(indices, pa.array(values, pa.string()))
+
+
+def infer(texts: Sequence[str], missing: frozenset[str] = MISSING) -> pa.Array:
+    """A column as float64 if every value that is not missing is a number, else as text; missing is null.
+
+    Examples:
+        >>> infer(["1", "", "2.5"]).to_pylist(), infer(["1", "AP"]).to_pylist()
+        ([1.0, None, 2.5], ['1', 'AP'])
+    """
+    known = [None if text.lower() in missing else text for text in texts]
+    try:
+        return pa.array([None if t is None else parse_number(t) for t in known], pa.float64())
+    except ValueError:
+        return pa.array(known, pa.string())

@@ -1,0 +1,211 @@
+"""The cohort's files, written whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from m3h_pipeline.contracts import (
+    DIAGNOSES,
+    check_schema,
+    features_schema,
+    samples_schema,
+    write_json,
+    write_table,
+)
+from m3h_pipeline.errors import ContractError, InputError
+
+#: Bytes of features of all sources held back before they are written.
+BUFFERED = 64 << 20
+_OWN = ("samples.parquet", "columns.parquet", "diagnoses.parquet", "summary.json", "quarantine.tsv")
+
+
+class CohortWriter:
+    """Write a cohort into a folder beside ``out`` and move it into place when all of it is there.
+
+    Use it as a context manager: leaving the block with an error leaves ``out`` as it was. Rows are appended
+    in their final order.
+
+    Args:
+        out: the folder ``cohort/`` of a study.
+        sources: source -> names of its features.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
+    """
+
+    def __init__(self, out: Path | str, sources: Mapping[str, Sequence[str]]) -> None:
+        self.out = Path(out)
+        self.sources = {name: list(features) for name, features in sources.items()}
+        self.rows = 0
+        self.missing = dict.fromkeys(self.sources, 0)
+        self.without = dict.fromkeys(self.sources, 0)
+        self.infinite = dict.fromkeys(self.sources, 0)
+        self._writers: dict[str, pq.ParquetWriter] = {}
+        self._held: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in self.sources}
+        self._held_bytes = 0
+        self._ready = False
+
+    def __enter__(self) -> CohortWriter:
+        try:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            self.staging = Path(
+                tempfile.mkdtemp(dir=self.out.parent, prefix=f".{self.out.name}.", suffix=".part")
+            )
+            (self.staging / "features").mkdir()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            for writer in self._writers.values():
+                writer.close()
+            if kind is None and self._ready:
+                self._move()
+        except OSError as problem:
+            if kind is None:
+                raise self._unwritable(problem) from problem
+        finally:
+            shutil.rmtree(self.staging, ignore_errors=True)
+
+    def append(self, features: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        """Append rows: per source an array (rows, D); infinite values become missing and are counted."""
+        counts = {len(features[name]) for name in self.sources}
+        if len(counts) > 1:
+            raise ContractError("the sources have different numbers of rows", where=str(self.out))
+        for name, width in ((name, len(names)) for name, names in self.sources.items()):
+            x = features[name]
+            if x.shape[1] != width:
+                raise ContractError(f"{x.shape[1]} columns for {width} features", where=name)
+            absent = ~np.isfinite(x)
+            if absent.any():
+                infinite = int(np.isinf(x).sum())
+                if infinite:
+                    x = np.where(absent, np.float32(np.nan), x)
+                self.infinite[name] += infinite
+                self.missing[name] += int(absent.sum())
+                self.without[name] += int(absent.all(axis=1).sum())
+            self._held[name].append(x)
+            self._held_bytes += x.nbytes
+        self.rows += counts.pop()
+        if self._held_bytes >= BUFFERED:
+            self._flush()
+
+    def _flush(self) -> None:
+        for name, parts in self._held.items():
+            if not parts and name in self._writers:
+                continue
+            schema = features_schema(self.sources[name])
+            width = len(self.sources[name])
+            x = np.concatenate(parts) if parts else np.empty((0, width), dtype=np.float32)
+            column = pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), width)
+            try:
+                if name not in self._writers:
+                    # Floats barely repeat: a dictionary and min/max statistics cost more than they save.
+                    self._writers[name] = pq.ParquetWriter(
+                        self.staging / "features" / f"{name}.parquet",
+                        schema,
+                        compression="zstd",
+                        compression_level=1,
+                        use_dictionary=False,
+                        write_statistics=False,
+                    )
+                self._writers[name].write_table(pa.Table.from_arrays([column], schema=schema))
+            except OSError as error:
+                raise self._unwritable(error) from error
+            parts.clear()
+        self._held_bytes = 0
+
+    def finish(
+        self,
+        samples: pa.Table,
+        columns: pa.Table,
+        diagnoses: pa.Table | None,
+        summary: Mapping[str, Any],
+        quarantine: Iterable[tuple[str, int, str]],
+    ) -> dict[str, Any]:
+        """Write everything but the features and let the files take their place when the block ends.
+
+        Args:
+            samples: the identifiers, then the subgroups; as many rows as were appended, sorted.
+            columns: what label definitions may read, row-aligned.
+            diagnoses: of schema DIAGNOSES, or None.
+            summary: what is known about the input; sizes, sources and subgroups are added.
+            quarantine: file, line and reason of every malformed line.
+
+        Returns:
+            The summary as written.
+        """
+        self._flush()
+        subgroups = samples.column_names[3:]
+        samples = check_schema(samples, samples_schema(subgroups), "samples")
+        if samples.num_rows != self.rows or (columns.num_columns and columns.num_rows != self.rows):
+            raise ContractError("samples, columns and features differ in length", where=str(self.out))
+        full = {
+            **summary,
+            "rows": self.rows,
+            "patients": len(samples["patient_id"].unique()),
+            "stays": len(samples["stay_id"].drop_null().unique()),
+            "sources": {
+                name: {
+                    "features": len(names),
+                    "missing": self.missing[name] / max(1, self.rows * len(names)),
+                    "samples_without": self.without[name],
+                    "infinite": self.infinite[name],
+                }
+                for name, names in self.sources.items()
+            },
+            "subgroups": {name: _counts(samples[name]) for name in subgroups},
+            "columns": {name: {"missing": columns[name].null_count} for name in columns.column_names},
+        }
+        write_table(samples, self.staging / "samples.parquet")
+        write_table(columns, self.staging / "columns.parquet")
+        if diagnoses is not None:
+            write_table(diagnoses, self.staging / "diagnoses.parquet", DIAGNOSES)
+        write_json(full, self.staging / "summary.json")
+        lines = ["file\tline\treason\n"]
+        lines += [f"{file}\t{line}\t{reason}\n" for file, line, reason in quarantine]
+        try:
+            (self.staging / "quarantine.tsv").write_text("".join(lines), encoding="utf-8")
+        except OSError as error:
+            raise self._unwritable(error) from error
+        self._ready = True
+        return full
+
+    def _move(self) -> None:
+        """Put the new files in place and remove those of an earlier ingestion that this one does not have."""
+        (self.out / "features").mkdir(parents=True, exist_ok=True)
+        new = {path.relative_to(self.staging) for path in self.staging.rglob("*") if path.is_file()}
+        for old in [Path(name) for name in _OWN] + [
+            path.relative_to(self.out) for path in (self.out / "features").glob("*.parquet")
+        ]:
+            if old not in new:
+                (self.out / old).unlink(missing_ok=True)
+        for path in sorted(new):
+            (self.staging / path).replace(self.out / path)
+
+    def _unwritable(self, error: OSError) -> InputError:
+        return InputError(
+            f"cannot write: {error.strerror or error}",
+            where=str(self.out),
+            hint="check the free space and the permissions of the folder",
+        )
+
+
+def _counts(column: pa.ChunkedArray) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for value in column.to_pylist():
+        counts[value if value is not None else "(none)"] = counts.get(value or "(none)", 0) + 1
+    return dict(sorted(counts.items()))
