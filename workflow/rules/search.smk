@@ -2,6 +2,9 @@
 # search ends with the first round that has nothing left to train.
 TRAINING = dict(
     settings=settings("model", "training", "compute", "modalities", "seed"),
+    cohort=RESULTS / "cohort",
+    label_folder=RESULTS / "labels",
+    store=RESULTS / "search/store",
     code=code_digest("m3h_pipeline.training.pack"),
 )
 
@@ -26,25 +29,22 @@ checkpoint plan_round:
         " --tasks {input.tasks} --scores {input.scores} --output {output}"
 
 
-def pack_labels(wildcards, input=None):
-    """Labels of the tasks that a pack learns: no other task's definition touches it."""
-    tasks = packs(RESULTS / wildcards.stage / "plan.json")[wildcards.pack]
-    return [RESULTS / f"labels/{task}.parquet" for task in tasks]
-
-
-def planned(wildcards):
-    """The plan of a stage, once it is made."""
-    if wildcards.stage == "tim":
+def planned(stage):
+    """The plan of a round or of TIM, once it is made."""
+    if stage == "tim":
         return checkpoints.plan_tim.get().output[0]
-    if wildcards.stage == "final":
-        return checkpoints.plan_final.get().output[0]
-    return checkpoints.plan_round.get(round=wildcards.stage.rpartition("_")[2]).output[0]
+    return checkpoints.plan_round.get(round=stage.rpartition("_")[2]).output[0]
+
+
+def pack_labels(stage, pack):
+    """Labels of the tasks that a pack learns: no other task's definition touches it."""
+    return [RESULTS / f"labels/{task}.parquet" for task in packs(RESULTS / stage / "plan.json")[pack]]
 
 
 rule train_pack:
     input:
-        plan=planned,
-        labels=pack_labels,
+        plan=lambda wildcards: planned(wildcards.stage),
+        labels=lambda wildcards: planned(wildcards.stage) and pack_labels(wildcards.stage, wildcards.pack),
         features=FEATURES,
         samples=RESULTS / "cohort/samples.parquet",
         split=RESULTS / "split.parquet",
@@ -57,9 +57,7 @@ rule train_pack:
         BENCHMARKS / "{stage}/pack_{pack}.tsv"
     params:
         **TRAINING,
-        cohort=RESULTS / "cohort",
-        label_folder=RESULTS / "labels",
-        store=RESULTS / "search/store",
+        kept="",
     threads: STUDY.compute.threads
     resources:
         mem_mb=lambda wildcards, attempt: int((STUDY.compute.memory_gb + 2) * 1000 * attempt),
@@ -68,6 +66,7 @@ rule train_pack:
         "m3h --log {log} train-pack --pack {wildcards.pack} --settings {params.settings:q}"
         " --plan {input.plan} --cohort {params.cohort} --labels {params.label_folder} --split {input.split}"
         " --store {params.store} --scores {output.scores} --predictions {output.predictions}"
+        " {params.kept}"
 
 
 def pack_files(plan, kind):
