@@ -117,7 +117,7 @@ def _panel(ax: Axes, part: pd.DataFrame, block: Rows, bounds: tuple[float, float
         ax.axvline(chance, color=style.MUTED, linewidth=0.6, zorder=0)
     present = [m for m in style.MODELS if m in set(part["model"])]
     # Bands tie the markers of a task together where rows stand close.
-    for task in block.tasks[::2]:
+    for task in block.banded:
         ax.axhspan(
             block.at[task] - pitch / 2, block.at[task] + pitch / 2, color=style.FAINT, linewidth=0, zorder=-1
         )
@@ -131,7 +131,9 @@ def _panel(ax: Axes, part: pd.DataFrame, block: Rows, bounds: tuple[float, float
             if not np.isfinite(value):
                 continue
             if np.isfinite(low) and np.isfinite(high):
-                ax.plot(np.clip([low, high], *bounds), [y, y], color=colour, linewidth=0.6, alpha=0.7, zorder=1)
+                ax.plot(
+                    np.clip([low, high], *bounds), [y, y], color=colour, linewidth=0.6, alpha=0.7, zorder=1
+                )
             if value < bounds[0]:
                 ax.plot(bounds[0], y, marker="<", color=colour, markersize=3, clip_on=False, zorder=3)
                 continue

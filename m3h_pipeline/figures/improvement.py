@@ -87,7 +87,10 @@ def _panel(ax: Axes, frame: pd.DataFrame, block: Rows, name: str, factor: float,
         span = np.clip([low[i], high[i]], *bound)
         if np.isfinite(span).all():
             ax.plot(span, [y, y], color=colour, linewidth=0.9, zorder=2)
-            for limit, beyond, arrow in ((bound[0], low[i] < bound[0], "<"), (bound[1], high[i] > bound[1], ">")):
+            for limit, beyond, arrow in (
+                (bound[0], low[i] < bound[0], "<"),
+                (bound[1], high[i] > bound[1], ">"),
+            ):
                 if beyond:
                     ax.plot(limit, y, marker=arrow, color=colour, markersize=2.6, clip_on=False, zorder=2)
         if bound[0] <= value[i] <= bound[1]:

@@ -52,7 +52,12 @@ FIGURES: Final[dict[str, FigureSpec]] = dict(
         _spec("tim", "Task interaction (TIM)", "tim/tim.parquet"),
         _spec("calibration", "Observed event rate by predicted risk", "evaluation/calibration.parquet"),
         _spec("roc", "ROC curves of multiclass tasks", "evaluation/roc.parquet"),
-        _spec("agreement", "Predicted against observed values", "evaluation/agreement.parquet"),
+        _spec(
+            "agreement",
+            "Predicted against observed values",
+            "evaluation/agreement.parquet",
+            "evaluation/evaluation.parquet",
+        ),
         _spec("phenotypes", "Map of the phenotypes", "evaluation/phenotypes.parquet"),
         _spec("attention", "Mean cross-task attention", "evaluation/attention.parquet"),
     ]

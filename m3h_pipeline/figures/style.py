@@ -41,6 +41,9 @@ LARGE: Final = 7.5
 BASE: Final = 6.5
 SMALL: Final = 5.5
 
+# Height of a capital of DejaVu Sans, in font sizes.
+_CAPITAL: Final = 0.73
+
 INK: Final = "#1A1A1A"
 MUTED: Final = "#6B6B6B"
 RULE: Final = "#DADADA"
@@ -290,9 +293,13 @@ def axes(figure: Figure, left: float, top: float, width: float, height: float, *
 
 
 def write(figure: Figure, left: float, top: float, text: str, **options: Any) -> Text:
-    """Text at (``left``, ``top``) inches, by default anchored at its left and vertical middle."""
+    """Text at (``left``, ``top``) inches, by default anchored at its left and the middle of its capitals."""
     total_width, total_height = figure.get_size_inches()
-    options = {"va": "center_baseline", "ha": "left", "fontsize": BASE} | options
+    options = {"ha": "left", "fontsize": BASE} | options
+    if "va" not in options:
+        # Centring on the text's own box would shift lines with and without descenders against each other.
+        options["va"] = "baseline"
+        top += _CAPITAL / 2 * options["fontsize"] / 72
     return figure.text(left / total_width, 1 - top / total_height, text, **options)
 
 

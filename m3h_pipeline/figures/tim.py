@@ -24,6 +24,8 @@ _QUANTILE = 0.98
 _FLOOR = 0.01
 #: Metrics in one unit share one scale.
 _SCALE = {"macro_auroc": "auroc"}
+# Room of one colour bar, in inches.
+_BAR = 1.7
 #: Up to this many tasks, values are written into the cells.
 _WRITTEN = 12
 
@@ -91,7 +93,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     side = cell * n
     scales = _scales(frame)
     # The scales stand side by side below, and decide on the width where there are few tasks.
-    width = max(left + side + right, 0.3 + 1.55 * len(scales), 4.2)
+    width = max(left + side + right, 0.3 + _BAR * len(scales), 4.2)
     figure = style.canvas(width, top + side + 0.88)
     ax = style.axes(figure, left, top, side, side)
     _heat(ax, share, marked, estimate if n <= _WRITTEN else None, groups_at=[g.start for g in groups][1:])
@@ -112,9 +114,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
             fontsize=style.SMALL,
             color=style.MUTED,
         )
-    style.write(
-        figure, left + side / 2, 0.1, "Companion, learned jointly", ha="center", fontweight="bold"
-    )
+    style.write(figure, left + side / 2, 0.1, "Companion, learned jointly", ha="center", fontweight="bold")
     style.write(
         figure, 0.1, top + side / 2, "Source task", rotation=90, ha="center", va="center", fontweight="bold"
     )
@@ -194,37 +194,42 @@ def _bracket(figure: Figure, left: float, first: float, last: float) -> None:
 
 
 def _scales(frame: pd.DataFrame) -> list[tuple[str, float, bool]]:
-    """(metrics, limit, whether values lie beyond it) of each colour scale."""
+    """(metric, limit, whether values lie beyond it) of each colour scale."""
     scales = []
     scale = frame["metric"].map(lambda m: _SCALE.get(m, m))
     known = list(dict.fromkeys([*style.METRIC_NAMES, *sorted(set(scale))]))
     for name in known:
         rows = frame[scale == name]
         if len(rows):
-            metrics = sorted(set(rows["metric"]), key=known.index)
             bound = float(rows["colour_limit"].iloc[0])
             beyond = bool((rows["estimate"].abs() > bound).any())
-            scales.append((" and ".join(style.metric_name(m) for m in metrics), bound, beyond))
+            scales.append((style.metric_name(name), bound, beyond))
     return scales
 
 
 def _legend(figure: Figure, scales: list[tuple[str, float, bool]], top: float, missing: bool) -> None:
     """One colour bar with the limits of each metric, and what dots and blanks mean."""
     width = float(figure.get_size_inches()[0])
-    step = 1.55
-    left = max(0.15, (width - step * len(scales)) / 2 + 0.12)
+    step = _BAR
+    left = max(0.15, (width - step * len(scales)) / 2 + 0.22)
     colours = np.linspace(-1, 1, 101)[None, :]
     for k, (name, bound, beyond) in enumerate(scales):
-        ax = style.axes(figure, left + k * step, top + 0.16, step - 0.3, 0.08)
+        ax = style.axes(figure, left + k * step, top + 0.16, step - 0.45, 0.08)
         ax.pcolormesh(
-            np.linspace(-1, 1, 102), [0, 1], colours, cmap=style.diverging(), vmin=-1, vmax=1, edgecolors="face"
+            np.linspace(-1, 1, 102),
+            [0, 1],
+            colours,
+            cmap=style.diverging(),
+            vmin=-1,
+            vmax=1,
+            edgecolors="face",
         )
         more = "≥" if beyond else ""
         less = "≤" if beyond else ""
         ax.set_xticks([-1, 0, 1], [f"{less}−{bound:g}", "0", f"{more}{bound:g}"])
         ax.set_yticks([])
         ax.spines[:].set_visible(False)
-        ax.set_title(style.fit(f"Change of {name}", step - 0.05), pad=2.5, fontsize=style.SMALL)
+        ax.set_title(style.fit(f"Change of {name}", step - 0.05, style.SMALL), pad=2.5, fontsize=style.SMALL)
     entries: list[tuple[str, dict[str, object]]] = [
         (
             "significant (false discovery rate controlled)",

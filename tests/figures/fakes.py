@@ -65,7 +65,9 @@ def description(n: int) -> dict[str, dict[str, Any]]:
     if n == 8:
         wanted = {"anemia", "heart_failure", "sepsis", "chronic_obstructive_pulmonary_disease"}
         everything = [
-            e for e in everything if e[0] in wanted or e[0] in {"thoracic", "mortality_48h", *UNITS, "phenotype"}
+            e
+            for e in everything
+            if e[0] in wanted or e[0] in {"thoracic", "mortality_48h", *UNITS, "phenotype"}
         ]
     return {
         name: {
@@ -282,7 +284,9 @@ def calibration(tasks: Tasks, chosen: int = 4, seed: int = 5, quantiles: int = 1
                 for quantile in range(1, quantiles + 1):
                     n = int(6900 / quantiles * share * rng.uniform(0.9, 1.1))
                     predicted = (0.6 - 0.12 * k) * (quantile / quantiles) ** 2.2 + 0.01
-                    truth = np.clip(predicted * (1.25 if subgroup == "female" and model == "single" else 1), 0, 1)
+                    truth = np.clip(
+                        predicted * (1.25 if subgroup == "female" and model == "single" else 1), 0, 1
+                    )
                     observed = float(rng.binomial(n, truth) / n)
                     half = 1.96 * float(np.sqrt(max(observed * (1 - observed), 1e-4) / n))
                     rows.append(
@@ -386,7 +390,9 @@ def attention(chosen: pa.Table, seed: int = 9) -> pa.Table:
     rows = []
     for entry in chosen.to_pylist():
         members = contracts.combination_tasks(entry["combination"])
-        logits = np.array([float(m == entry["task"]) for m in members]) + rng.uniform(-0.08, 0.08, len(members))
+        logits = np.array([float(m == entry["task"]) for m in members]) + rng.uniform(
+            -0.08, 0.08, len(members)
+        )
         weights = np.exp(logits) / np.exp(logits).sum()
         rows += [
             {"task": entry["task"], "companion": m, "weight": float(w)}

@@ -1,0 +1,228 @@
+"""Predicted against observed values of regression tasks, as counts (paper, Figure 4c)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from m3h_pipeline.config import Figures
+from m3h_pipeline.contracts import AGREEMENT, EVALUATION, read_table
+from m3h_pipeline.errors import small_count
+from m3h_pipeline.figures import style
+from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+
+_MODELS = ("single", "multi")
+#: Most tasks drawn; all are in the CSV.
+_SHOWN = 3
+#: Counts under this are one shade, and no median rests on fewer samples.
+_LEAST = 10
+#: Cells are merged two by two until they show this share of the samples in cells of at least ``_LEAST``, but
+#: not beyond this many cells a side.
+_VISIBLE = 0.6
+_FEWEST_CELLS = 10
+_EDGES = ["observed_low", "observed_high", "predicted_low", "predicted_high"]
+
+
+def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
+    """Write the figure; ``inputs`` are ``agreement``, ``evaluation`` and ``tasks``."""
+    catalogue = read_catalogue(inputs["tasks"])
+    scores = read_table(inputs["evaluation"], EVALUATION).to_pandas().set_index("task")
+    frame = table(read_table(inputs["agreement"], AGREEMENT).to_pandas(), catalogue)
+    with style.applied():
+        style.save(draw(frame, catalogue, scores), frame, out, settings, title, ["n"])
+
+
+def table(agreement: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
+    """The cells as drawn: merged while most hold few samples, in the figure's order.
+
+    ``median_predicted`` belongs to the column of cells with the same observed values; it is left out where
+    they hold fewer than ten samples.
+    """
+    filled = agreement[agreement["n"] > 0]
+    if filled.empty:
+        return filled.assign(median_predicted=pd.Series(dtype=float))
+    parts = []
+    for task in catalogue.order(filled["task"]):
+        rows = merged(filled[filled["task"] == task])
+        for model in (*_MODELS, *sorted(set(rows["model"]) - set(_MODELS))):
+            cells = rows[rows["model"] == model].sort_values(_EDGES, kind="stable")
+            if len(cells):
+                medians = cells.groupby("observed_low").apply(_median, include_groups=False)
+                parts.append(cells.assign(median_predicted=cells["observed_low"].map(medians)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def merged(rows: pd.DataFrame) -> pd.DataFrame:
+    """Cells of one task, merged two by two while most samples lie in cells with fewer than ten.
+
+    Grids whose cells differ in size are left as they are.
+    """
+    widths = np.concatenate(
+        [rows["observed_high"] - rows["observed_low"], rows["predicted_high"] - rows["predicted_low"]]
+    )
+    step = float(widths.min())
+    origins = {axis: float(rows[f"{axis}_low"].min()) for axis in ("observed", "predicted")}
+    places = {axis: (rows[f"{axis}_low"] - origins[axis]) / step for axis in origins}
+    regular = step > 0 and bool((np.abs(widths - step) < 1e-6 * step + 1e-9).all())
+    regular &= all(bool((np.abs(p - p.round()) < 1e-3).all()) for p in places.values())
+    factor, best = 1, rows
+    while regular:
+        cells = int(max(p.max() for p in places.values())) + 1
+        seen = best.groupby("model").apply(_visible, include_groups=False)
+        if float(seen.min()) >= _VISIBLE or cells / (2 * factor) < _FEWEST_CELLS:
+            break
+        factor *= 2
+        best = rows.copy()
+        for axis, place in places.items():
+            low = origins[axis] + (place.round() // factor) * factor * step
+            best[f"{axis}_low"], best[f"{axis}_high"] = low, low + factor * step
+        best = best.groupby(["task", "model", *_EDGES], as_index=False)["n"].sum()
+    return best
+
+
+def _visible(cells: pd.DataFrame) -> float:
+    return float(cells.loc[cells["n"] >= _LEAST, "n"].sum() / max(cells["n"].sum(), 1))
+
+
+def _median(column: pd.DataFrame) -> float:
+    """Median of the predictions in a column of cells, interpolated within the cell it lies in."""
+    column = column.sort_values("predicted_low")
+    n = column["n"].to_numpy(float)
+    if n.sum() < _LEAST:
+        return float("nan")
+    before = np.cumsum(n) - n
+    at = int(np.searchsorted(before + n, n.sum() / 2))
+    low, high = float(column["predicted_low"].iloc[at]), float(column["predicted_high"].iloc[at])
+    return low + (high - low) * (n.sum() / 2 - before[at]) / n[at]
+
+
+def draw(frame: pd.DataFrame, catalogue: Catalogue, scores: pd.DataFrame) -> Figure:
+    """Per task a panel for each model with common axes and shades.
+
+    Args:
+        frame: cells from :func:`table`.
+        catalogue: the tasks.
+        scores: rows of the evaluation by task, for the scores in the titles.
+    """
+    if frame.empty:
+        return style.notice("This study has no regression task.")
+    tasks = list(dict.fromkeys(frame["task"]))
+    shown = tasks[:_SHOWN]
+    left, gap, side, band = 0.55, 0.3, 2.35, 3.2
+    figure = style.canvas(style.WIDTH, band * len(shown) + (0.2 if len(tasks) > len(shown) else 0.0))
+    for k, task in enumerate(shown):
+        rows = frame[frame["task"] == task]
+        top = k * band
+        style.write(figure, 0.06, top + 0.14, style.letter(k), fontweight="bold", fontsize=style.LARGE)
+        style.write(figure, 0.2, top + 0.14, style.fit(catalogue.title(task), 4.5))
+        levels = _levels(int(rows["n"].max()))
+        low = float(rows[["observed_low", "predicted_low"]].min().min())
+        high = float(rows[["observed_high", "predicted_high"]].max().max())
+        unit = style.plain(catalogue[task].unit)
+        suffix = f" ({unit})" if unit else ""
+        for i, model in enumerate(_MODELS):
+            ax = style.axes(figure, left + i * (side + gap), top + 0.44, side, side)
+            _panel(ax, rows[rows["model"] == model], levels, (low, high))
+            ax.set_title(_heading(task, model, scores), loc="left", fontsize=style.SMALL, pad=3)
+            ax.set_xlabel(f"Observed{suffix}")
+            if i == 0:
+                ax.set_ylabel(f"Predicted{suffix}")
+            else:
+                ax.set_yticklabels([])
+        _legend(figure, rows, levels, left + 2 * (side + gap), top + 0.5)
+    if len(tasks) > len(shown):
+        text = f"{len(tasks) - len(shown)} more regression tasks are in the table behind this figure."
+        style.write(figure, 0.06, band * len(shown) + 0.05, text, color=style.MUTED, fontsize=style.SMALL)
+    return figure
+
+
+def _heading(task: str, model: str, scores: pd.DataFrame) -> str:
+    name = style.MODELS[model][0]
+    if task not in scores.index:
+        return name
+    value, low, high = (float(scores.loc[task, f"{model}{end}"]) for end in ("", "_low", "_high"))  # type: ignore[arg-type]
+    metric = style.metric_name(str(scores.loc[task, "metric"]))
+    span = f" ({style.number(low, 2)} to {style.number(high, 2)})" if np.isfinite([low, high]).all() else ""
+    return f"{name}: {metric} {style.number(value, 2)}{span}"
+
+
+def _levels(most: int) -> list[int]:
+    """Least counts of the shades: 1, 10, 30, 100, ... as far as there are cells."""
+    levels = [1]
+    step = _LEAST
+    while step <= most:
+        levels.append(step)
+        step = step * 3 if str(step)[0] == "1" else step // 3 * 10
+    return levels
+
+
+def _shades(levels: list[int]) -> list[tuple[float, float, float, float]]:
+    colours = style.sequential()
+    return [colours(i / max(len(levels) - 1, 1)) for i in range(len(levels))]
+
+
+def _panel(ax: Axes, rows: pd.DataFrame, levels: list[int], bounds: tuple[float, float]) -> None:
+    shades = _shades(levels)
+    order = np.searchsorted(levels, rows["n"].to_numpy(), side="right") - 1
+    x0, x1, y0, y1 = (rows[name].to_numpy(float) for name in _EDGES)
+    corners: npt.NDArray[np.float64] = np.stack(
+        [np.stack([x0, x1, x1, x0], 1), np.stack([y0, y0, y1, y1], 1)], 2
+    )
+    ax.add_collection(
+        PolyCollection(
+            list(corners), facecolors=[shades[i] for i in order], edgecolors="white", linewidths=0.15
+        )
+    )
+    ax.plot(bounds, bounds, color=style.MUTED, linewidth=0.7, linestyle=style.LINES[1])
+    medians = rows.drop_duplicates("observed_low").sort_values("observed_low")
+    middle = (medians["observed_low"] + medians["observed_high"]) / 2
+    ax.plot(
+        middle,
+        medians["median_predicted"],
+        color=style.VERMILLION,
+        linewidth=0.9,
+        marker="o",
+        markersize=2.2,
+        markeredgewidth=0,
+    )
+    if rows.empty:
+        ax.text(0.5, 0.5, "not evaluated", transform=ax.transAxes, ha="center", color=style.MUTED)
+    ax.set(xlim=bounds, ylim=bounds)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+
+
+def _legend(figure: Figure, rows: pd.DataFrame, levels: list[int], left: float, top: float) -> None:
+    width, height = figure.get_size_inches()
+    sizes = [int(rows.loc[rows["model"] == m, "n"].sum()) for m in _MODELS if m in set(rows["model"])]
+    style.write(figure, left, top, f"n = {small_count(max(sizes, default=0))}", fontsize=style.SMALL)
+    style.write(figure, left, top + 0.26, "Samples in a cell", fontsize=style.SMALL, color=style.MUTED)
+    for i, (level, shade) in enumerate(zip(levels, _shades(levels), strict=True)):
+        y = top + 0.42 + 0.14 * i
+        last = i == len(levels) - 1
+        text = "<10" if level == 1 else f"≥{level:,}" if last else f"{level:,} to {levels[i + 1] - 1:,}"
+        figure.add_artist(
+            Rectangle(
+                (left / width, 1 - (y + 0.05) / height), 0.14 / width, 0.1 / height, color=shade, linewidth=0
+            )
+        )
+        style.write(figure, left + 0.2, y, text, fontsize=style.SMALL)
+    y = top + 0.42 + 0.14 * len(levels) + 0.12
+    line = {
+        "linestyle": "-",
+        "color": style.VERMILLION,
+        "marker": "o",
+        "markersize": 2.2,
+        "markeredgewidth": 0,
+    }
+    style.key(figure, left, y, [("median prediction", line)])
+    style.key(figure, left, y + 0.14, [("identity", {"linestyle": style.LINES[1], "color": style.MUTED})])

@@ -1,0 +1,180 @@
+"""Observed event rate by quantile of the predicted risk, by subgroup (paper, Figure 4a)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from m3h_pipeline.config import Figures
+from m3h_pipeline.contracts import CALIBRATION, read_table
+from m3h_pipeline.errors import small_count
+from m3h_pipeline.figures import style
+from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+
+#: Tasks shown if none are chosen in the configuration.
+_SHOWN = 4
+_MODELS = ("single", "multi")
+#: Fewer samples than this are no group to show.
+_LEAST = 10
+_COLUMNS = 4
+
+
+def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
+    """Write the figure; ``inputs`` are ``calibration`` and ``tasks``."""
+    catalogue = read_catalogue(inputs["tasks"])
+    everything = read_table(inputs["calibration"], CALIBRATION).to_pandas()
+    frame = table(everything, catalogue, settings.calibration_tasks)
+    with style.applied():
+        style.save(draw(frame, catalogue, settings.calibration_subgroup), frame, out, settings, title, ["n"])
+
+
+def table(calibration: pd.DataFrame, catalogue: Catalogue, chosen: list[str]) -> pd.DataFrame:
+    """The rows of the figure: the chosen tasks, or the ones with the most events.
+
+    Rates of quantiles with fewer than ten samples are left out.
+    """
+    present = set(calibration["task"])
+    shown = [task for task in chosen if task in present]
+    if not shown:
+        events = calibration.assign(events=calibration["observed"] * calibration["n"])
+        events = events[events["model"] == events["model"].min()] if len(events) else events
+        rate = events.groupby("task")[["events", "n"]].sum()
+        frequency = (rate["events"] / rate["n"].clip(lower=1)).sort_values(ascending=False, kind="stable")
+        shown = catalogue.order(list(frequency.index)[:_SHOWN])
+    frame = calibration[calibration["task"].isin(shown)].copy()
+    # A study with subgroups shows them; the whole cohort stands in where a task has none.
+    named = set(frame.loc[frame["subgroup"] != "all", "task"])
+    frame = frame[(frame["subgroup"] != "all") | ~frame["task"].isin(named)]
+    keys = {
+        "_task": frame["task"].map({t: i for i, t in enumerate(shown)}),
+        "_model": frame["model"].map({m: i for i, m in enumerate(_MODELS)}).fillna(len(_MODELS)),
+    }
+    order = [*keys, "subgroup", "quantile"]
+    frame = frame.assign(**keys).sort_values(order, kind="stable").drop(columns=list(keys))
+    rates = ["predicted", "observed", "low", "high"]
+    frame[rates] = frame[rates].astype(float).where(frame["n"] >= _LEAST)
+    return frame.reset_index(drop=True)
+
+
+def draw(frame: pd.DataFrame, catalogue: Catalogue, subgroup: str = "subgroup") -> Figure:
+    """One column of panels per task, single-task above multitask, one line per subgroup."""
+    if frame.empty:
+        return style.notice("This study has no binary task to calibrate.")
+    tasks = list(dict.fromkeys(frame["task"]))[: 3 * _COLUMNS]
+    groups = sorted(set(frame["subgroup"]))
+    colours = dict(zip(groups, style.CATEGORIES * len(groups), strict=False))
+    columns = min(len(tasks), _COLUMNS)
+    bands = -(-len(tasks) // columns)
+    left, gap, top = 0.52, 0.4, 0.62
+    panel = min(3.2 if columns == 1 else 2.2, (style.WIDTH - left - 0.1 - gap * (columns - 1)) / columns)
+    tall = min(panel, 1.3)
+    band = 2 * tall + 0.12 + 0.8
+    width = max(left + columns * panel + (columns - 1) * gap + 0.1, 3.9)
+    figure = style.canvas(width, top + bands * band - 0.22)
+    _key(figure, groups, colours, subgroup)
+    for k, task in enumerate(tasks):
+        column, row = k % columns, k // columns
+        x, y = left + column * (panel + gap), top + row * band
+        rows = frame[frame["task"] == task]
+        ceiling = _ceiling(rows)
+        style.write(figure, x - 0.3, y - 0.25, style.letter(k), fontweight="bold", fontsize=style.LARGE)
+        style.write(figure, x - 0.16, y - 0.25, style.fit(catalogue.title(task), panel + 0.2))
+        _sizes(figure, x - 0.16, y - 0.12, rows, colours)
+        for i, model in enumerate(_MODELS):
+            ax = style.axes(figure, x, y + i * (tall + 0.12), panel, tall)
+            _panel(ax, rows[rows["model"] == model], model, colours, ceiling)
+            last = i == len(_MODELS) - 1
+            if last:
+                ax.set_xlabel("Quantile of predicted risk", labelpad=2)
+            else:
+                ax.set_xticklabels([])
+        if column == 0:
+            style.write(
+                figure,
+                0.1,
+                y + tall + 0.06,
+                "Observed event rate (%)",
+                rotation=90,
+                ha="center",
+                va="center",
+            )
+    return figure
+
+
+def _key(figure: Figure, groups: list[str], colours: dict[str, str], subgroup: str) -> None:
+    names = {"all": "all samples"}
+    entries: list[tuple[str, dict[str, object]]] = [
+        (names.get(g, g), {"marker": "o", "color": colours[g]}) for g in groups
+    ]
+    if groups != ["all"]:
+        name = f"{style.plain(subgroup).capitalize()}:"
+        style.write(figure, 0.06, 0.1, name, fontsize=style.SMALL, color=style.MUTED)
+        start = 0.12 + style.text_width(name, style.SMALL)
+    else:
+        start = 0.06
+    entries.append(("mean predicted risk", {"linestyle": style.LINES[1], "color": style.MUTED}))
+    style.key(figure, start, 0.1, entries)
+
+
+def _sizes(figure: Figure, left: float, top: float, rows: pd.DataFrame, colours: dict[str, str]) -> None:
+    """How many test samples of each subgroup stand behind a task's panels."""
+    one = rows[rows["model"] == rows["model"].iloc[0]]
+    style.write(figure, left, top, "n =", fontsize=style.SMALL, color=style.MUTED)
+    left += style.text_width("n = ", style.SMALL)
+    for group, n in one.groupby("subgroup")["n"].sum().items():
+        text = small_count(int(n))
+        style.write(figure, left, top, text, fontsize=style.SMALL, color=colours[str(group)])
+        left += style.text_width(text, style.SMALL) + 0.08
+
+
+def _ceiling(rows: pd.DataFrame) -> float:
+    values = rows[["predicted", "observed", "high"]].to_numpy(float)
+    values = values[np.isfinite(values)]
+    # The upper quarter of a panel holds its texts.
+    return float(values.max(initial=0.0)) / 0.74 or 1.0
+
+
+def _panel(ax: Axes, rows: pd.DataFrame, model: str, colours: dict[str, str], ceiling: float) -> None:
+    present = [g for g in colours if g in set(rows["subgroup"])]
+    notes = []
+    for i, group in enumerate(present):
+        part = rows[rows["subgroup"] == group]
+        x = part["quantile"].to_numpy(float) + (i - (len(present) - 1) / 2) * 0.16
+        observed, predicted = part["observed"].to_numpy(float), part["predicted"].to_numpy(float)
+        low, high = part["low"].to_numpy(float), part["high"].to_numpy(float)
+        colour = colours[group]
+        ax.plot(x, 100 * predicted, color=colour, linestyle=style.LINES[1], linewidth=0.7, alpha=0.8)
+        for a, b, c in zip(x, 100 * low, 100 * high, strict=True):
+            if np.isfinite(b) and np.isfinite(c):
+                ax.plot([a, a], [b, c], color=colour, linewidth=0.7)
+        ax.plot(x, 100 * observed, linestyle="none", marker="o", markersize=2.4, color=colour, clip_on=False)
+        seen = np.isfinite(observed) & np.isfinite(predicted)
+        weight = part["n"].to_numpy(float)[seen]
+        if weight.sum():
+            error = float(np.average(np.abs(observed - predicted)[seen], weights=weight))
+            notes.append((f"{100 * error:.1f}", colour))
+    name = style.MODELS[model][0]
+    ax.text(0.03, 0.97, name, transform=ax.transAxes, va="top", fontsize=style.SMALL, fontweight="bold")
+    if notes:
+        head = "mean |obs. − pred.| (%)"
+        ax.text(0.03, 0.86, head, transform=ax.transAxes, va="top", fontsize=style.SMALL, color=style.MUTED)
+        at = 0.03
+        wide = float(ax.get_position().width * ax.figure.get_size_inches()[0])  # type: ignore[union-attr]
+        for text, colour in notes:
+            ax.text(at, 0.75, text, transform=ax.transAxes, va="top", fontsize=style.SMALL, color=colour)
+            at += (style.text_width(text, style.SMALL) + 0.08) / wide
+    if rows.empty:
+        ax.text(0.5, 0.5, "not evaluated", transform=ax.transAxes, ha="center", color=style.MUTED)
+    last = int(rows["quantile"].max()) if len(rows) else 10
+    first = int(rows["quantile"].min()) if len(rows) else 1
+    ax.set_xlim(first - 0.6, last + 0.6)
+    ax.xaxis.set_major_locator(MaxNLocator(min(last - first + 1, 10), integer=True))
+    ax.set_ylim(0, 100 * ceiling)
+    ax.yaxis.set_major_locator(MaxNLocator(4))
+    ax.set_yticks([t for t in ax.get_yticks() if 0 <= t <= 100 and t <= 100 * ceiling])

@@ -1,0 +1,177 @@
+"""Binned UMAP of the phenotypes' latents (paper, Figure 4d)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+
+from m3h_pipeline.config import Figures
+from m3h_pipeline.contracts import PHENOTYPES, read_table
+from m3h_pipeline.errors import small_count
+from m3h_pipeline.figures import style
+from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+
+_MODELS = ("single", "multi")
+#: Most tasks drawn; all are in the CSV.
+_SHOWN = 3
+#: Least count of a cell and the part of the cell's side that its square takes.
+_SIDES = ((1, 0.6), (10, 0.8), (30, 1.0))
+# No fifteen colours are told apart by everyone; numbers at the clusters' centres say which is which.
+_COLOURS = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+    "#8A6D3B",
+    "#5D3A9B",
+    "#999933",
+    "#882255",
+    "#44AA99",
+    "#C4A500",
+    "#332288",
+    "#A0522D",
+    "#7A7A7A",
+)
+
+
+def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
+    """Write the figure; ``inputs`` are ``phenotypes`` and ``tasks``."""
+    catalogue = read_catalogue(inputs["tasks"])
+    frame = table(read_table(inputs["phenotypes"], PHENOTYPES).to_pandas(), catalogue)
+    with style.applied():
+        style.save(draw(frame, catalogue), frame, out, settings, title, ["n"])
+
+
+def table(phenotypes: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
+    """The cells in the figure's order."""
+    filled = phenotypes[phenotypes["n"] > 0]
+    tasks = {t: i for i, t in enumerate(catalogue.order(filled["task"]))}
+    models = {m: i for i, m in enumerate(_MODELS)}
+    ordered = filled.assign(
+        _task=filled["task"].map(tasks), _model=filled["model"].map(models).fillna(len(models))
+    )
+    ordered = ordered.sort_values(["_task", "_model", "model", "x", "y", "cluster"], kind="stable")
+    return ordered.drop(columns=["_task", "_model"]).reset_index(drop=True)
+
+
+def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
+    """Per task a map for each model; clusters of the two maps are not matched."""
+    if frame.empty:
+        return style.notice("This study has no clustering task.")
+    tasks = list(dict.fromkeys(frame["task"]))
+    shown = tasks[:_SHOWN]
+    left, gap, side = 0.3, 0.35, 3.2
+    band = side + 0.62
+    figure = style.canvas(style.WIDTH, band * len(shown) + 0.22)
+    for k, task in enumerate(shown):
+        rows = frame[frame["task"] == task]
+        top = k * band
+        style.write(figure, 0.06, top + 0.14, style.letter(k), fontweight="bold", fontsize=style.LARGE)
+        style.write(figure, 0.2, top + 0.14, style.fit(catalogue.title(task), 6.5))
+        for i, model in enumerate(_MODELS):
+            ax = style.axes(figure, left + i * (side + gap), top + 0.42, side, side)
+            cells = rows[rows["model"] == model]
+            _panel(ax, cells)
+            ax.set_title(_heading(model, cells), loc="left", fontsize=style.SMALL, pad=3)
+            ax.set_xlabel("UMAP 1", labelpad=2)
+            ax.set_ylabel("UMAP 2", labelpad=2)
+    entries: list[tuple[str, dict[str, object]]] = []
+    for (least, part), (more, _) in zip(_SIDES, (*_SIDES[1:], (0, 0.0)), strict=True):
+        text = "<10 samples in a cell" if least == 1 else f"{least} to {more - 1}" if more else f"≥{least}"
+        entries.append(
+            (text, {"marker": "s", "color": style.GREY, "markersize": 4.4 * part, "markeredgewidth": 0})
+        )
+    style.key(figure, left, band * len(shown) + 0.06, entries)
+    if len(tasks) > len(shown):
+        text = f"{len(tasks) - len(shown)} more clustering tasks are in the table behind this figure."
+        style.write(
+            figure,
+            style.WIDTH - 0.06,
+            band * len(shown) + 0.06,
+            text,
+            ha="right",
+            color=style.MUTED,
+            fontsize=style.SMALL,
+        )
+    return figure
+
+
+def _heading(model: str, cells: pd.DataFrame) -> str:
+    name = style.MODELS[model][0]
+    known = cells[np.isfinite(cells["silhouette"])]
+    if known.empty:
+        return name
+    score = float(np.average(known["silhouette"], weights=known["n"]))
+    return f"{name}: silhouette {style.number(score)}, n = {small_count(int(cells['n'].sum()))}"
+
+
+def _pitch(values: npt.NDArray[np.float64]) -> float:
+    """Distance between neighbouring cells."""
+    gaps = np.diff(np.unique(np.round(values, 6)))
+    return float(gaps.min()) if len(gaps) else 1.0
+
+
+def _panel(ax: Axes, cells: pd.DataFrame) -> None:
+    ax.set_xticks([])
+    ax.set_yticks([])
+    if cells.empty:
+        ax.text(0.5, 0.5, "not evaluated", transform=ax.transAxes, ha="center", color=style.MUTED)
+        return
+    x, y = cells["x"].to_numpy(float), cells["y"].to_numpy(float)
+    least = [n for n, _ in _SIDES]
+    part = np.array([s for _, s in _SIDES])[np.searchsorted(least, cells["n"].to_numpy(), side="right") - 1]
+    half_x, half_y = _pitch(x) / 2 * part, _pitch(y) / 2 * part
+    corners = np.stack(
+        [
+            np.stack([x - half_x, x + half_x, x + half_x, x - half_x], 1),
+            np.stack([y - half_y, y - half_y, y + half_y, y + half_y], 1),
+        ],
+        2,
+    )
+    colours = [_COLOURS[c % len(_COLOURS)] for c in cells["cluster"]]
+    ax.add_collection(PolyCollection(list(corners), facecolors=colours, linewidths=0))
+    for cluster, part_of in cells.groupby("cluster"):
+        at_x, at_y = _centre(part_of)
+        ax.plot(
+            at_x,
+            at_y,
+            marker="o",
+            markersize=7.5,
+            color="white",
+            markeredgecolor=_COLOURS[int(cluster) % len(_COLOURS)],  # type: ignore[call-overload]
+            markeredgewidth=0.8,
+            zorder=3,
+        )
+        ax.annotate(
+            f"{int(cluster) + 1}",  # type: ignore[call-overload]
+            (at_x, at_y),
+            ha="center",
+            va="center_baseline",
+            fontsize=style.SMALL,
+            zorder=4,
+        )
+    ax.set_aspect("equal", adjustable="datalim")
+    margin = 0.04 * max(np.ptp(x), np.ptp(y), 1e-6)
+    ax.set_xlim(x.min() - half_x.max() - margin, x.max() + half_x.max() + margin)
+    ax.set_ylim(y.min() - half_y.max() - margin, y.max() + half_y.max() + margin)
+
+
+def _centre(cells: pd.DataFrame) -> tuple[float, float]:
+    """The cell of a cluster that is nearest to its median position."""
+    x, y, n = (cells[name].to_numpy(float) for name in ("x", "y", "n"))
+
+    def median(values: npt.NDArray[np.float64]) -> float:
+        order = np.argsort(values, kind="stable")
+        return float(values[order][np.searchsorted(np.cumsum(n[order]), n.sum() / 2)])
+
+    nearest = int(np.argmin((x - median(x)) ** 2 + (y - median(y)) ** 2))
+    return float(x[nearest]), float(y[nearest])
