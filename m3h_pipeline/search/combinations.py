@@ -1,0 +1,165 @@
+"""Combinations of tasks: their signatures, and how they are shared out among jobs.
+
+A plan (``plan.json`` of docs/architecture.md) is made here for search rounds and for TIM alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from m3h_pipeline.config import Training
+from m3h_pipeline.contracts import combination_key, read_json
+from m3h_pipeline.errors import ContractError, TaskError
+
+Setting = tuple[int, float]
+Signature = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What search and TIM need to know of a task.
+
+    Attributes:
+        name: its id.
+        problem_class: binary, multiclass, ...
+        metric: name of its metric.
+        n_classes: number of classes of a multiclass task, else 0.
+    """
+
+    name: str
+    problem_class: str
+    metric: str
+    n_classes: int = 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A combination and the replicates (seeds) it is to be trained with."""
+
+    combination: tuple[str, ...]
+    replicates: tuple[int, ...]
+
+
+def read_tasks(path: Path) -> dict[str, Task]:
+    """The tasks of ``labels/tasks.json`` that can be learned (``status`` ok), sorted by name.
+
+    Raises:
+        InputError: the file is absent or no JSON.
+        ContractError: it does not describe tasks.
+        TaskError: no task can be learned.
+    """
+    described = read_json(path)
+    try:
+        tasks = {
+            name: Task(
+                name,
+                str(entry["problem_class"]),
+                str(entry["metric"]),
+                len(entry.get("classes") or ()) if entry["problem_class"] == "multiclass" else 0,
+            )
+            for name, entry in sorted(described["tasks"].items())
+            if entry["status"] == "ok"
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ContractError("this file does not describe tasks", where=str(path)) from error
+    if not tasks:
+        raise TaskError(
+            "no task is left to learn: all were dropped",
+            where=str(path),
+            hint="the file gives the reasons; see `tasks.min_per_fold` and `tasks.include`",
+        )
+    return tasks
+
+
+def signature(combination: Iterable[str], tasks: Mapping[str, Task]) -> Signature:
+    """The shape of a combination's model: how many tasks of which problem class (and number of classes).
+
+    Fits of one signature can be trained as one stack.
+
+    Examples:
+        >>> tasks = {"a": Task("a", "binary", "auroc"), "b": Task("b", "multiclass", "macro_auroc", 8)}
+        >>> signature(("b", "a"), tasks)
+        (('binary', 0), ('multiclass', 8))
+    """
+    return tuple(sorted((tasks[name].problem_class, tasks[name].n_classes) for name in combination))
+
+
+def settings_of(training: Training) -> list[Setting]:
+    """Every hyper-parameter setting: (batch size, learning rate), sorted, each once."""
+    return sorted({(b, r) for b in training.batch_sizes for r in training.learning_rates})
+
+
+def plan_of(
+    stage: str,
+    entries: Sequence[Entry],
+    tasks: Mapping[str, Task],
+    settings: Sequence[Setting],
+    folds: int,
+    per_job: int,
+) -> dict[str, Any]:
+    """A plan: the entries, packed, each with every fold and every setting.
+
+    Args:
+        stage: what the plan is for.
+        entries: in any order, each combination once.
+        tasks: task id -> task.
+        settings: the hyper-parameter settings to choose from; one pack holds all of a combination.
+        folds: number of folds of the cross-validation.
+        per_job: most combinations of a pack.
+    """
+    packs = pack(entries, tasks, per_job)
+    digits = max(4, len(str(len(packs))))
+    return {
+        "stage": stage,
+        "packs": {
+            f"{number:0{digits}d}": [
+                {
+                    "combination": list(entry.combination),
+                    "replicates": list(entry.replicates),
+                    "folds": list(range(folds)),
+                    "settings": [list(setting) for setting in settings],
+                }
+                for entry in members
+            ]
+            for number, members in enumerate(packs)
+        },
+    }
+
+
+def pack(entries: Sequence[Entry], tasks: Mapping[str, Task], per_job: int) -> list[list[Entry]]:
+    """Share entries out among packs of at most ``per_job``, those that can be stacked side by side.
+
+    Entries of one signature and the same replicates fill packs of their own; what remains of each such group
+    is joined, whole, with the remainders of others as long as there is room, so that a rare signature does
+    not cost a job of its own. The result does not depend on the order of the entries.
+    """
+    groups: dict[tuple[Signature, tuple[int, ...]], list[Entry]] = {}
+    for entry in sorted(entries, key=lambda entry: entry.combination):
+        groups.setdefault((signature(entry.combination, tasks), entry.replicates), []).append(entry)
+    full: list[list[Entry]] = []
+    joined: list[list[Entry]] = []
+    for _, members in sorted(groups.items(), key=lambda group: group[0]):
+        rest = len(members) % per_job
+        full += [members[i : i + per_job] for i in range(0, len(members) - rest, per_job)]
+        remainder = members[len(members) - rest :]
+        if not remainder:
+            continue
+        room = next((p for p in joined if len(p) + rest <= per_job), None)
+        if room is None:
+            joined.append(remainder)
+        else:
+            room.extend(remainder)
+    return full + joined
+
+
+def sorted_combination(tasks: Iterable[str]) -> tuple[str, ...]:
+    """A combination in canonical order, the order of its key.
+
+    Examples:
+        >>> sorted_combination({"sepsis", "anemia"})
+        ('anemia', 'sepsis')
+    """
+    return tuple(combination_key(tasks).split("+"))

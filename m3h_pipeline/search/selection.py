@@ -1,0 +1,74 @@
+"""The verb ``select``: the best combination of each task, beside the task alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from m3h_pipeline.config import Search
+from m3h_pipeline.contracts import SELECTION, TRAJECTORY, combination_tasks, write_table
+from m3h_pipeline.search.combinations import Task, read_tasks
+from m3h_pipeline.search.greedy import replay
+from m3h_pipeline.search.scores import Scores, read_scores
+
+
+def select(tasks: Path, scores: Sequence[Path], out: Path, trajectory: Path, search: Search) -> None:
+    """Write each task's selected combination and what its search looked at.
+
+    If no combination improves on the task alone, the selection is the task alone. Both arms of a row, the
+    combination and the task alone, take their setting and score from the same replicates: those that both
+    were trained with. The trajectory's scores use all the replicates of their round.
+
+    Args:
+        tasks: ``labels/tasks.json``.
+        scores: scores of all rounds (contracts.SCORES).
+        out: table of contracts.SELECTION, one row per task, sorted by task.
+        trajectory: table of contracts.TRAJECTORY, by task and round, best first.
+        search: as in planning.
+
+    Raises:
+        InputError: a file is absent or unreadable.
+        ContractError: rounds are incomplete.
+        TaskError: no task is left, or one has no score at any setting.
+    """
+    known = read_tasks(tasks)
+    table = read_scores(scores)
+    paths = replay(list(known), table, search)
+    looked = [
+        {
+            "task": path.task,
+            "round": one.round,
+            "combination": one.combination,
+            "score": None if math.isnan(one.score) else one.score,
+            "kept": one.kept,
+        }
+        for path in paths
+        for one in path.looked
+    ]
+    rows = [_row(known[path.task], path.best, table) for path in paths]
+    write_table(pa.Table.from_pylist(looked, schema=TRAJECTORY), trajectory, TRAJECTORY)
+    write_table(pa.Table.from_pylist(rows, schema=SELECTION), out, SELECTION)
+
+
+def _row(task: Task, best: str, scores: Scores) -> dict[str, Any]:
+    shared = scores.common(best, task.name)
+    setting, single = scores.setting(best, shared), scores.setting(task.name, shared)
+    assert setting is not None  # the search never takes a combination, or a task alone, without a score
+    assert single is not None
+    return {
+        "task": task.name,
+        "problem_class": task.problem_class,
+        "metric": task.metric,
+        "combination": best,
+        "size": len(combination_tasks(best)),
+        "batch_size": setting[0],
+        "learning_rate": setting[1],
+        "score": scores.score(best, task.name, shared),
+        "single_batch_size": single[0],
+        "single_learning_rate": single[1],
+        "single_score": scores.score(task.name, task.name, shared),
+    }
