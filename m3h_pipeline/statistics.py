@@ -105,8 +105,8 @@ def metric_draws(name: str, y: Floats, prediction: Floats, weights: Floats) -> F
     - ``macro_auroc``: mean over classes of the AUROC of the class against the rest; a class that is absent
       under a draw is left out of that draw's mean.
     - ``r2``: 1 - weighted residual sum of squares / weighted total sum of squares about the weighted mean.
-    - ``silhouette``: weighted mean of the samples' silhouettes (column 1); ``y`` is not looked at.
-      Clusters are not computed anew under a draw.
+    - ``silhouette``: weighted mean of the samples' silhouettes (column 1); NaN if there is one cluster only.
+      Of ``y`` only whether it is NaN counts. Clusters are not computed anew under a draw.
 
     Args:
         name: ``auroc``, ``macro_auroc``, ``r2`` or ``silhouette``.
@@ -146,7 +146,9 @@ def metric_draws_by_unit(
     values = prediction[:, None] if prediction.ndim == 1 else prediction
     if not len(y) == len(values) == len(unit):
         raise ValueError(f"{len(y)} labels, {len(values)} predictions, {len(unit)} units")
-    counts = ~np.isnan(values[:, -1] if name == "silhouette" else y)
+    counts = ~np.isnan(y)
+    if name == "silhouette":
+        counts &= ~np.isnan(values[:, -1])
     y, values, unit = y[counts], values[counts], unit[counts]
     n_draws = weights.shape[1]
     if not len(y) or not np.isfinite(values).all():
@@ -238,6 +240,8 @@ def _r2_draws(y: Floats, values: Floats, unit: Integers, weights: Floats) -> Flo
 
 
 def _silhouette_draws(y: Floats, values: Floats, unit: Integers, weights: Floats) -> Float64:
+    if (values[:, 0] == values[0, 0]).all():
+        return np.full(weights.shape[1], np.nan)
     columns = (np.ones(len(y)), values[:, -1].astype(np.float64))
     sums = _unit_sums(columns, unit, len(weights)) @ weights.astype(np.float64)
     return np.asarray(sums[1] / sums[0])
