@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from m3h_pipeline.config import Study, SyntheticSource, load_study, located_source
-from m3h_pipeline.errors import ConfigError, nearest
+from m3h_pipeline.errors import ConfigError, InputError, nearest
 from m3h_pipeline.tasks.definitions import TaskDefinition, load_definitions, select
 
 
@@ -76,7 +76,15 @@ def _stages(
         simulate(source, study.seed, folder / "input")
         source = haim_source(source, folder / "input")
     names = [name for modality in study.modalities.values() for name in modality.sources]
-    screen.write(render_summary(ingest(source, names, cohort)))
+    summary = ingest(source, names, cohort)
+    screen.write(render_summary(summary) + "\n")
+    for modality, spec in study.modalities.items():
+        if all(summary["sources"][name]["missing"] == 1 for name in spec.sources):
+            raise InputError(
+                "no sample has a value of this modality",
+                where=f"modalities.{modality}",
+                hint=f"check the columns of {', '.join(spec.sources)}, or take the modality out",
+            )
     for name, definition in tasks.items():
         permute = study.seed if name in study.tasks.permute else None
         audit = labels / f"{name}.audit.tsv"

@@ -91,8 +91,6 @@ def _parser() -> argparse.ArgumentParser:
         _tim,
         _plan_final,
         _baselines,
-        _evaluate,
-        _phenotypes,
         _figure,
     ):
         add(verbs)
@@ -164,7 +162,7 @@ def _ingest(verbs: Any) -> None:
         from m3h_pipeline.cohort.ingest import ingest, render_summary
 
         summary = ingest(_source(options), options.sources, options.output)
-        sys.stderr.write(render_summary(summary))
+        sys.stderr.write(render_summary(summary) + "\n")
 
     parser = _verb(verbs, "ingest", run, "bring a source's files into the cohort's form", "output")
     parser.add_argument("--sources", nargs="+", required=True, metavar="NAME")
@@ -388,11 +386,11 @@ def _baselines(verbs: Any) -> None:
     parser.add_argument("--task", required=True)
 
 
-def _evaluate(verbs: Any) -> None:
+def _evaluate_(verbs: Any) -> None:
     raise NotImplementedError
 
 
-def _phenotypes(verbs: Any) -> None:
+def _phenotypes_(verbs: Any) -> None:
     raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""The default study from one command: it ends, is complete, honest about its planted truth, and idempotent."""
+"""The default study from one command: it ends, is complete, finds its planted truth, and is idempotent."""
 
 from __future__ import annotations
 
