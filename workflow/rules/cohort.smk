@@ -49,14 +49,14 @@ rule ingest:
         LOGS / "ingest.log",
     benchmark:
         BENCHMARKS / "ingest.tsv"
+    resources:
+        mem_mb=3000,
     params:
         settings=settings("source"),
         sources=SOURCES,
         simulated=f"--simulated {RESULTS}/input" if KIND == "synthetic" else "",
         output=RESULTS / "cohort",
         code=code_digest("m3h_pipeline.cohort.ingest", "m3h_pipeline.cohort.synthetic"),
-    resources:
-        mem_mb=3000,
     shell:
         "m3h --log {log} ingest --settings {params.settings:q} --sources {params.sources}"
         " {params.simulated} --output {params.output}"

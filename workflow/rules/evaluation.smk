@@ -23,7 +23,8 @@ checkpoint plan_final:
 use rule train_pack as train_final with:
     input:
         plan=lambda wildcards: checkpoints.plan_final.get().output[0],
-        labels=lambda wildcards: checkpoints.plan_final.get() and pack_labels("final", wildcards.pack),
+        labels=lambda wildcards: checkpoints.plan_final.get()
+        and pack_labels("final", wildcards.pack),
         features=FEATURES,
         samples=RESULTS / "cohort/samples.parquet",
         split=RESULTS / "split.parquet",
@@ -56,14 +57,14 @@ rule baselines:
         LOGS / "evaluation/baselines_{task}.log",
     benchmark:
         BENCHMARKS / "evaluation/baselines_{task}.tsv"
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         settings=settings("evaluation", "modalities", "seed"),
         cohort=RESULTS / "cohort",
         label_folder=RESULTS / "labels",
         code=code_digest("m3h_pipeline.evaluation.baselines"),
-    resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
     shell:
         "m3h --log {log} baselines --task {wildcards.task} --settings {params.settings:q}"
         " --cohort {params.cohort} --labels {params.label_folder} --split {input.split} --output {output}"

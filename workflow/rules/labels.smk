@@ -3,7 +3,11 @@
 
 def label_inputs(wildcards):
     """A diagnosis task reads the diagnosis codes, any other one the cohort's columns."""
-    name = "diagnoses" if TASKS[wildcards.task].criterion.kind == "diagnosis" else "columns"
+    name = (
+        "diagnoses"
+        if TASKS[wildcards.task].criterion.kind == "diagnosis"
+        else "columns"
+    )
     return RESULTS / f"cohort/{name}.parquet"
 
 
@@ -18,15 +22,20 @@ rule label:
         LOGS / "label/{task}.log",
     benchmark:
         BENCHMARKS / "label/{task}.tsv"
-    params:
-        settings=lambda wildcards: settings(
-            "seed", definition=TASKS[wildcards.task].model_dump(mode="json", exclude_none=True)
-        ),
-        permute=lambda wildcards: "--permute" if wildcards.task in STUDY.tasks.permute else "",
-        cohort=RESULTS / "cohort",
-        code=code_digest("m3h_pipeline.tasks.labels"),
     group:
         "labels"
+    params:
+        settings=lambda wildcards: settings(
+            "seed",
+            definition=TASKS[wildcards.task].model_dump(
+                mode="json", exclude_none=True
+            ),
+        ),
+        permute=lambda wildcards: (
+            "--permute" if wildcards.task in STUDY.tasks.permute else ""
+        ),
+        cohort=RESULTS / "cohort",
+        code=code_digest("m3h_pipeline.tasks.labels"),
     shell:
         "m3h --log {log} label --task {wildcards.task} --settings {params.settings:q} {params.permute}"
         " --cohort {params.cohort} --output {output.labels} --audit {output.audit}"
@@ -59,7 +68,9 @@ rule assess:
     output:
         tasks=RESULTS / "labels/tasks.json",
         audit=report(
-            RESULTS / "labels/audit.tsv", caption="../report/audit.rst", category="2 Tasks"
+            RESULTS / "labels/audit.tsv",
+            caption="../report/audit.rst",
+            category="2 Tasks",
         ),
         prevalence=report(
             RESULTS / "labels/prevalence.tsv",

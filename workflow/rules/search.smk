@@ -13,7 +13,8 @@ checkpoint plan_round:
     input:
         tasks=RESULTS / "labels/tasks.json",
         scores=lambda wildcards: [
-            RESULTS / f"search/round_{r}/scores.parquet" for r in range(1, int(wildcards.round))
+            RESULTS / f"search/round_{r}/scores.parquet"
+            for r in range(1, int(wildcards.round))
         ],
     output:
         RESULTS / "search/round_{round}/plan.json",
@@ -38,13 +39,17 @@ def planned(stage):
 
 def pack_labels(stage, pack):
     """Labels of the tasks that a pack learns: no other task's definition touches it."""
-    return [RESULTS / f"labels/{task}.parquet" for task in packs(RESULTS / stage / "plan.json")[pack]]
+    return [
+        RESULTS / f"labels/{task}.parquet"
+        for task in packs(RESULTS / stage / "plan.json")[pack]
+    ]
 
 
 rule train_pack:
     input:
         plan=lambda wildcards: planned(wildcards.stage),
-        labels=lambda wildcards: planned(wildcards.stage) and pack_labels(wildcards.stage, wildcards.pack),
+        labels=lambda wildcards: planned(wildcards.stage)
+        and pack_labels(wildcards.stage, wildcards.pack),
         features=FEATURES,
         samples=RESULTS / "cohort/samples.parquet",
         split=RESULTS / "split.parquet",
@@ -55,13 +60,15 @@ rule train_pack:
         LOGS / "{stage}/pack_{pack}.log",
     benchmark:
         BENCHMARKS / "{stage}/pack_{pack}.tsv"
+    threads: STUDY.compute.threads
+    resources:
+        mem_mb=lambda wildcards, attempt: int(
+            (STUDY.compute.memory_gb + 2) * 1000 * attempt
+        ),
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         **TRAINING,
         kept="",
-    threads: STUDY.compute.threads
-    resources:
-        mem_mb=lambda wildcards, attempt: int((STUDY.compute.memory_gb + 2) * 1000 * attempt),
-        runtime=lambda wildcards, attempt: 60 * attempt,
     shell:
         "m3h --log {log} train-pack --pack {wildcards.pack} --settings {params.settings:q}"
         " --plan {input.plan} --cohort {params.cohort} --labels {params.label_folder} --split {input.split}"

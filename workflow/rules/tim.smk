@@ -24,7 +24,9 @@ def tim_files(kind):
 
     def files(wildcards):
         added = pack_files(checkpoints.plan_tim.get().output[0], kind)
-        return (round_scores if kind == "scores" else round_predictions)(wildcards) + added
+        return (round_scores if kind == "scores" else round_predictions)(
+            wildcards
+        ) + added
 
     return files
 
@@ -43,12 +45,12 @@ rule tim:
         LOGS / "tim/tim.log",
     benchmark:
         BENCHMARKS / "tim/tim.tsv"
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
     params:
         settings=settings("tim", "seed"),
         label_folder=RESULTS / "labels",
         code=code_digest("m3h_pipeline.tim.estimate"),
-    resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
     shell:
         "m3h --log {log} tim --settings {params.settings:q} --tasks {input.tasks}"
         " --labels {params.label_folder} --split {input.split} --samples {input.samples}"
