@@ -97,11 +97,13 @@ class CrossTaskAttention(nn.Module):
         weights = self.weights(x, valid)
         w = weights.to(x.dtype)
         if tasks <= _WRITTEN_OUT:
+            sources = x.unbind(1)
+            shares = [share.unsqueeze(2).unbind(1) for share in w.unbind(1)]
             rows = []
             for t in range(tasks):
-                row = x[:, 0] * w[:, 0, t, None]
+                row = sources[0] * shares[0][t]
                 for u in range(1, tasks):
-                    row = torch.addcmul(row, x[:, u], w[:, u, t, None])
+                    row = torch.addcmul(row, sources[u], shares[u][t])
                 rows.append(row)
             mixed = torch.stack(rows, 1)
         else:

@@ -2,108 +2,117 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import torch
 from torch import Tensor
 
-#: Entries of a similarity block that is worked on at a time; on a CPU it should stay in the cache.
+#: Entries of a block of similarities that is worked on at a time; on a CPU it should stay in the cache.
 _BLOCK_CPU = 2**18
-_BLOCK_GPU = 2**27
+_BLOCK_GPU = 2**28
 #: exp(60) times any batch is far from the largest float32.
 _NO_SHIFT = 60.0
+#: Least length by which a projection is divided.
+_SHORTEST = 1e-12
 
 
 class _InfoNce(torch.autograd.Function):
     """Loss per model, with its gradient computed in the same sweep.
 
-    The gradient of the loss of a model with respect to its projections only needs scaling by what comes from
-    above, so each block of similarities is used for both while it is in the cache, and none is kept.
+    The gradient of a model's loss with respect to its projections only needs scaling by what comes from above.
+    So each block of similarities serves both while it is in the cache, and none is kept. A block is one
+    modality against all later ones: for i < j, S_ij = z_i^T z_j / temperature.
     """
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, valid: Tensor | None, temperature: float) -> Tensor:
-        models, modalities, batch, width = z.shape
-        first, second = map(list, zip(*itertools.combinations(range(modalities), 2), strict=True))
-        pairs = len(first)
-        left = z[:, first].reshape(models * pairs, batch, width)
-        right = z[:, second].reshape(models * pairs, batch, width)
-        both = counts = None
-        terms: Tensor | float = float(pairs)
+    def forward(ctx: Any, h: Tensor, valid: Tensor | None, batch: int, temperature: float) -> Tensor:
+        models, width, columns = h.shape
+        modalities = columns // batch
+        length = h.square().sum(1, keepdim=True).sqrt_().clamp_(min=_SHORTEST)
+        # Scaled so that a product of two is the logit.
+        length.mul_(temperature**0.5)
+        z = h / length
+        grad = torch.zeros_like(z) if ctx.needs_input_grad[0] else None
+        loss = z.new_zeros(models)
+        terms: Tensor | None = None
+        mask = None
         if valid is not None:
-            both = (valid[:, first] & valid[:, second]).to(z.dtype)
-            both = both.repeat_interleave(models // len(both), 0).reshape(models * pairs, batch)
-            counts = both.sum(1)
-            # One row has nothing to be told apart from: such a pair has no term.
-            used = counts >= 2
-            both = both * used[:, None]
-            terms = used.view(models, pairs).sum(1).to(z.dtype)
-        losses = z.new_empty(models * pairs)
-        need = z.requires_grad or ctx.needs_input_grad[0]
-        d_left = torch.empty_like(left) if need else None
-        d_right = torch.empty_like(right) if need else None
-        limit = _BLOCK_CPU if z.device.type == "cpu" else _BLOCK_GPU
-        step = max(1, limit // (batch * batch))
+            mask = valid.to(z.dtype).repeat_interleave(models // len(valid), 0)
+            terms = z.new_zeros(models)
+        block = _BLOCK_CPU if z.device.type == "cpu" else _BLOCK_GPU
         # Normalised vectors bound the logits by 1 / temperature: no maximum is needed, and no shift either
         # unless the exponential would overflow.
         shift = 1 / temperature if 1 / temperature > _NO_SHIFT else 0.0
-        for a in range(0, models * pairs, step):
-            b = min(a + step, models * pairs)
-            scaled = left[a:b] / temperature
-            e = torch.bmm(scaled, right[a:b].mT)
-            if shift:
-                e.sub_(shift)
-            e.exp_()
-            positive = (scaled * right[a:b]).sum(2)
-            if both is None or counts is None:
-                by_row, by_column = e.sum(2), e.sum(1)
-                weight = torch.full_like(by_row, 1 / batch)
+        for i in range(modalities - 1):
+            rest = modalities - 1 - i
+            here, later = slice(i * batch, (i + 1) * batch), slice((i + 1) * batch, None)
+            step = max(1, block // (batch * batch * rest))
+            for a in range(0, models, step):
+                part = slice(a, a + step)
+                left, right = z[part, :, here], z[part, :, later]
+                flat = torch.bmm(left.mT, right)
+                s = flat.view(-1, batch, rest, batch)
+                # The logits of the same sample in both modalities.
+                same = s.diagonal(dim1=1, dim2=3)
+                positive = same.clone()
+                if shift:
+                    flat.sub_(shift)
+                flat.exp_()
+                if mask is None:
+                    by_row, by_column = s.sum(3), s.sum(1)
+                    weight = z.new_full((1, 1, 1), 1 / batch)
+                    entropy = by_row.log().sum((1, 2)) + by_column.log().sum((1, 2))
+                    loss[part] += (0.5 * entropy - positive.sum((1, 2))) / batch + rest * shift
+                else:
+                    both = mask[part, i, :, None] * mask[part, i + 1 :].mT
+                    count = both.sum(1, keepdim=True)
+                    # One row has nothing to be told apart from: such a pair has no term.
+                    both = torch.where(count >= 2, both, 0.0)
+                    s.mul_(both.mT[:, None]).mul_(both[:, :, :, None])
+                    by_row = torch.where(both > 0, s.sum(3), 1.0)
+                    by_column = torch.where(both.mT > 0, s.sum(1), 1.0)
+                    weight = both / count.clamp(min=1)
+                    entropy = 0.5 * (by_row.log() + by_column.log().mT) + shift - positive.mT
+                    loss[part] += torch.where(weight > 0, weight * entropy, 0.0).sum((1, 2))
+                    assert terms is not None
+                    terms[part] += (count >= 2).sum((1, 2))
+                if grad is not None:
+                    half = 0.5 * weight
+                    s.mul_((half / by_row)[:, :, :, None] + (half.mT / by_column)[:, None])
+                    same.sub_(weight.mT)
+                    grad[part, :, here] += torch.bmm(right, flat.mT)
+                    grad[part, :, later] += torch.bmm(left, flat)
+        if terms is None:
+            loss /= modalities * (modalities - 1) / 2
+        else:
+            terms = terms.clamp_(min=1)
+            loss /= terms
+        if grad is not None:
+            if terms is None:
+                grad /= modalities * (modalities - 1) / 2
             else:
-                m = both[a:b]
-                e.mul_(m[:, :, None]).mul_(m[:, None, :])
-                # Rows that do not count get a sum of 1, whose logarithm is 0.
-                by_row = torch.where(m > 0, e.sum(2), 1.0)
-                by_column = torch.where(m > 0, e.sum(1), 1.0)
-                weight = m / counts[a:b, None].clamp(min=1)
-            entropy = 0.5 * (by_row.log() + by_column.log()) + shift - positive
-            losses[a:b] = torch.where(weight > 0, weight * entropy, 0.0).sum(1)
-            if d_left is not None and d_right is not None:
-                scale = weight / (2 * temperature)
-                e.mul_((scale / by_row)[:, :, None] + (scale / by_column)[:, None, :])
-                diagonal = (weight / temperature)[:, :, None]
-                torch.baddbmm(diagonal * right[a:b], e, right[a:b], beta=-1, out=d_left[a:b])
-                torch.baddbmm(diagonal * left[a:b], e.mT, left[a:b], beta=-1, out=d_right[a:b])
-        ctx.terms = terms
-        if d_left is not None and d_right is not None:
-            grad = torch.zeros_like(z)
-            d_left = d_left.view(models, pairs, batch, width)
-            d_right = d_right.view(models, pairs, batch, width)
-            for p, (i, j) in enumerate(zip(first, second, strict=True)):
-                grad[:, i] += d_left[:, p]
-                grad[:, j] += d_right[:, p]
+                grad /= terms[:, None, None]
+            # Through the normalisation.
+            inner = (grad * z).sum(1, keepdim=True).mul_(temperature)
+            grad.addcmul_(z, inner, value=-1).div_(length)
             ctx.save_for_backward(grad)
-        total = losses.view(models, pairs).sum(1)
-        if isinstance(terms, float):
-            return total / terms
-        return torch.where(terms > 0, total / terms.clamp(min=1), 0.0)
+        return loss
 
     @staticmethod
-    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, None, None, None]:
         (grad,) = ctx.saved_tensors
-        terms = ctx.terms if isinstance(ctx.terms, float) else ctx.terms.clamp(min=1)
-        return grad * (outputs[0] / terms)[:, None, None, None], None, None
+        return grad * outputs[0][:, None, None], None, None, None
 
 
-def info_nce(z: Tensor, valid: Tensor | None, temperature: float) -> Tensor:
+def info_nce(projections: list[Tensor], valid: Tensor | None, temperature: float) -> Tensor:
     """Symmetric InfoNCE (van den Oord et al. 2018; both directions, as in CLIP), mean over modality pairs.
 
-    For a pair, the rows in which both modalities are present are told apart from each other, in both
-    directions; the mean is over those rows. A pair with fewer than two of them has no term, and the mean over
-    pairs leaves it out.
+    Projections are first brought to length 1. For a pair, the rows in which both modalities are present are
+    told apart from each other, in both directions; the mean is over those rows. A pair with fewer than two of
+    them has no term, and the mean over pairs leaves it out.
 
     Args:
-        z: (models, modalities, batch, width), of length 1 along the width; at least two modalities.
+        projections: at least two of (models, batch, width), one per modality.
         valid: (G, modalities, batch), False where a modality is wholly missing or the row is padding; G
             divides the models. None: all valid.
         temperature: divides the cosine.
@@ -111,5 +120,7 @@ def info_nce(z: Tensor, valid: Tensor | None, temperature: float) -> Tensor:
     Returns:
         (models,) losses.
     """
-    loss: Tensor = _InfoNce.apply(z, valid, temperature)  # type: ignore[no-untyped-call]
+    batch = projections[0].shape[1]
+    h = torch.cat([projection.mT for projection in projections], 2)
+    loss: Tensor = _InfoNce.apply(h, valid, batch, temperature)  # type: ignore[no-untyped-call]
     return loss

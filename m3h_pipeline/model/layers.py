@@ -87,7 +87,7 @@ class Mlp(StackedModule):
     def forward(self, x: Tensor, dropout: Dropout | None = None) -> Tensor:
         """Map (G, B, in) to (models, B, width)."""
         for i, layer in enumerate(self.layers):
-            x = torch.relu_(layer(x))
+            x = torch.relu(layer(x))
             if dropout is not None:
                 x = dropout(x, i)
         return x

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m3h_pipeline.config.sections import Model
@@ -217,11 +216,10 @@ class M3H(nn.Module):
             self.projections[item.name](encoding)
             for item, encoding in zip(self.architecture.inputs, encodings, strict=True)
         ]
-        z = torch.stack(projected, 1)
-        if z.dtype in (torch.bfloat16, torch.float16):
-            z = z.float()
-        with torch.autocast(z.device.type, enabled=False):
-            return info_nce(F.normalize(z, dim=-1), present, self.architecture.model.temperature)
+        if projected[0].dtype in (torch.bfloat16, torch.float16):
+            projected = [projection.float() for projection in projected]
+        with torch.autocast(projected[0].device.type, enabled=False):
+            return info_nce(projected, present, self.architecture.model.temperature)
 
     def attend(
         self, encodings: Sequence[Tensor], valid: Tensor | None = None, noise: Noise | None = None
@@ -234,9 +232,9 @@ class M3H(nn.Module):
         return out
 
     def raw(self, attended: Tensor, index: int, noise: Noise | None = None) -> Tensor:
-        """Raw outputs of span ``index``: (K * count, B, outputs)."""
+        """Raw outputs of span ``index`` from its attended embeddings: (K * count, B, outputs)."""
         span = self.spans[index]
-        part = attended[:, span.start : span.stop].flatten(0, 1)
+        part = attended.flatten(0, 1)
         dropout = None
         if noise is not None and span.kind.clusters:
             row = torch.arange(self.models * self.positions, device=attended.device)
@@ -276,20 +274,21 @@ class M3H(nn.Module):
         if only is not None and only < first:
             return torch.stack(columns + [zero] * self.positions, 1)
         attended, _ = self.attend(encodings, valid, noise)
+        parts = attended.split([span.count for span in self.spans], 1)
         for index, span in enumerate(self.spans):
             if only is not None and not span.start <= only - first < span.stop:
                 columns += [zero] * span.count
                 continue
             part = slice(span.start, span.stop)
             loss = span.kind.loss(
-                self.raw(attended, index, noise),
+                self.raw(parts[index], index, noise),
                 target[:, part].flatten(0, 1),
                 observed[:, part].flatten(0, 1),
                 x,
             ).view(self.models, span.count)
-            for i in range(span.count):
+            for i, column in enumerate(loss.unbind(1)):
                 mine = only is None or only - first == span.start + i
-                columns.append(loss[:, i] if mine else zero)
+                columns.append(column if mine else zero)
         return torch.stack(columns, 1)
 
     def rows_per_model(self) -> dict[str, int]:

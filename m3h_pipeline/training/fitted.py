@@ -154,7 +154,7 @@ class FittedModel:
                 if span.kind.clusters:
                     out = attended[0, span.start : span.stop].mT
                 else:
-                    out = self.network.raw(attended, index)
+                    out = self.network.raw(attended[:, span.start : span.stop], index)
                 for p in range(span.count):
                     raw[self.positions[span.start + p]].append(out[p])
         predictions = {}
