@@ -33,7 +33,7 @@ NUMERIC = (
     "Pneumothorax",
     "Support Devices",
 )
-_NUMBERED = re.compile(r"(.*?)(\d+)", re.DOTALL)
+_NUMBERED = re.compile(r"(|.*?\D)(\d+)", re.DOTALL | re.ASCII)
 #: This many columns of one prefix and a number are a block, fewer are columns in their own right.
 _BLOCK = 5
 
@@ -72,7 +72,7 @@ def plan_columns(names: Sequence[str], source: HaimSource, sources: Sequence[str
     place: dict[str, int] = {}
     for i, name in enumerate(names):
         place.setdefault(name, i)
-    prefixes = Counter(m[1] for name in place if (m := _NUMBERED.fullmatch(name)))
+    blocks = _blocks(place)
     if shared := sorted(
         p for p, n in Counter(source.blocks[k] for k in sources if k in source.blocks).items() if n > 1
     ):
@@ -84,20 +84,20 @@ def plan_columns(names: Sequence[str], source: HaimSource, sources: Sequence[str
             raise ConfigError(
                 f"there is no source `{key}`", where="source.blocks", hint=nearest(key, source.blocks)
             )
-        block = _block(place, source.blocks[key])
+        block = blocks.get(source.blocks[key], [])
         if not block:
             raise InputError(
                 f"no column is named `{source.blocks[key]}` and a number, as source `{key}` says",
                 where=f"{where}, line 1",
-                hint=nearest(source.blocks[key], [p for p, n in prefixes.items() if n >= 1 and p]),
+                hint=nearest(source.blocks[key], [prefix for prefix in blocks if prefix]),
             )
         slices[key] = slice(len(features), len(features) + len(block))
         features += block
-    known = {i for prefix in source.blocks.values() for i in _block(place, prefix)}
+    known = {i for prefix in source.blocks.values() for i in blocks.get(prefix, [])}
     ignored_blocks = {
-        prefix: count
-        for prefix, count in sorted(prefixes.items())
-        if count >= _BLOCK and prefix not in source.blocks.values()
+        prefix: len(columns)
+        for prefix, columns in sorted(blocks.items())
+        if len(columns) >= _BLOCK and prefix not in source.blocks.values()
     }
     labels: list[str] = []
     ignored: list[str] = []
@@ -129,11 +129,10 @@ def plan_columns(names: Sequence[str], source: HaimSource, sources: Sequence[str
     return Plan(layout, slices, tuple(labels), dict(source.subgroups), ignored, ignored_blocks)
 
 
-def _block(place: dict[str, int], prefix: str) -> list[int]:
-    """The columns named the prefix and a number, by that number."""
-    found = []
+def _blocks(place: dict[str, int]) -> dict[str, list[int]]:
+    """Prefix -> the columns named the prefix and a number, by that number."""
+    found: dict[str, list[tuple[int, int]]] = {}
     for name, i in place.items():
-        rest = name[len(prefix) :]
-        if name.startswith(prefix) and rest.isascii() and rest.isdigit():
-            found.append((int(rest), i))
-    return [i for _, i in sorted(found)]
+        if match := _NUMBERED.fullmatch(name):
+            found.setdefault(match[1], []).append((int(match[2]), i))
+    return {prefix: [i for _, i in sorted(columns)] for prefix, columns in found.items()}

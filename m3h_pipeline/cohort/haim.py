@@ -13,6 +13,7 @@ separate them; the summary counts them.
 from __future__ import annotations
 
 import csv
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -194,6 +195,7 @@ def _index(plain: Path, path: str, names: Sequence[str], quarantine: Quarantine,
     return Index(records, haim, sample, image)
 
 
+@functools.lru_cache(maxsize=4096)
 def _identifier(text: str) -> str:
     text = text.strip()
     whole, dot, rest = text.partition(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from m3h_pipeline.config.sections import Subgroup
 from m3h_pipeline.errors import InputError
 
 
+@functools.lru_cache(maxsize=4096)
 def code(text: str) -> str:
     """A group's code as text: whole numbers lose their fraction, missing ones become empty.
 
