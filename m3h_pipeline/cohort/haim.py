@@ -12,10 +12,9 @@ separate them; the summary counts them.
 
 from __future__ import annotations
 
-import csv
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -132,7 +131,7 @@ def ingest_haim(
     ):
         size = plain.stat().st_size
         with Progress("MB", 2 * size / 1e6, stream=stream) as progress:
-            index = _index(plain, path, names, quarantine, progress)
+            index = _index(plain, path, names, keys, quarantine, progress)
             _check_keys(index, keys, path, source.key_ids)
             compiled = size >= kernel_from and kernel.available()
             workers = threads or min(4, len(os.sched_getaffinity(0)))
@@ -165,7 +164,14 @@ def ingest_haim(
         return writer.finish(samples, _columns(plan, kept), diagnoses, summary, lines)
 
 
-def _index(plain: Path, path: str, names: Sequence[str], quarantine: Quarantine, progress: Progress) -> Index:
+def _index(
+    plain: Path,
+    path: str,
+    names: Sequence[str],
+    keys: Mapping[str, Key],
+    quarantine: Quarantine,
+    progress: Progress,
+) -> Index:
     at = [names.index("haim_id"), names.index("img_id")]
     if "img_charttime" in names:
         at.append(names.index("img_charttime"))
@@ -178,15 +184,22 @@ def _index(plain: Path, path: str, names: Sequence[str], quarantine: Quarantine,
         head = bytes(buffer[start : min(stop, start + 256)])
         if head.count(b",") <= last or b'"' in head:
             head = bytes(buffer[start:stop])
-        text = head.decode("utf-8", "replace")
-        fields = next(csv.reader([text]), []) if '"' in text else text.split(",", last + 1)
+        fields = head.decode("utf-8", "replace").split(",", last + 1) if b'"' not in head else []
         values = [_identifier(fields[i]) if i < len(fields) else "" for i in at]
-        good = bool(values[0] and values[1])
-        if not good:
-            reason = "no `haim_id` or `img_id`" if len(fields) > last else f"{len(fields)} fields"
-            quarantine.add(line, reason)
-        haim.append(values[0] if good else "")
-        sample.append(_sample_id(values[0], values[1]) if good else "")
+        if not (values[0] in keys and values[1]):
+            # Something is wrong with the line or with the keys; only a whole line speaks against the keys.
+            try:
+                fields = parsing.split_record(bytes(buffer[start:stop]).decode("utf-8", "replace"))
+                if len(fields) != len(names):
+                    raise parsing.Malformed(f"{len(fields)} fields instead of {len(names)}")
+                values = [_identifier(fields[i]) for i in at]
+                if not (values[0] and values[1]):
+                    raise parsing.Malformed("no `haim_id` or no `img_id`")
+            except parsing.Malformed as reason:
+                quarantine.add(line, str(reason))
+                values = ["", "", ""]
+        haim.append(values[0])
+        sample.append(_sample_id(values[0], values[1]) if values[0] else "")
         image.append((values[1], values[2] if len(values) > 2 else ""))
 
     records = index_records(plain, visit, advance=lambda n: progress.advance(n / 1e6))

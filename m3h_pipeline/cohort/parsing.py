@@ -88,6 +88,27 @@ def parse_number(text: str) -> float:
     raise ValueError("no number")
 
 
+def split_record(text: str, delimiter: str = ",") -> list[str]:
+    """The fields of one record.
+
+    Raises:
+        Malformed: its quotation marks make no sense.
+
+    Examples:
+        >>> split_record('1,"a, b",2')
+        ['1', 'a, b', '2']
+    """
+    if '"' not in text:
+        return text.split(delimiter)
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    except csv.Error:
+        rows = []
+    if len(rows) != 1:
+        raise Malformed("quotation marks that do not match")
+    return rows[0]
+
+
 def parse_record(
     record: bytes, layout: Layout, delimiter: str = ","
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], list[str]]:
@@ -100,11 +121,7 @@ def parse_record(
         text = record.decode("utf-8")
     except UnicodeDecodeError:
         raise Malformed("not UTF-8") from None
-    if '"' in text:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
-        fields = rows[0] if len(rows) == 1 else []
-    else:
-        fields = text.split(delimiter)
+    fields = split_record(text, delimiter)
     if len(fields) != len(layout.names):
         raise Malformed(f"{len(fields)} fields instead of {len(layout.names)}")
     with np.errstate(over="ignore"):
