@@ -50,13 +50,13 @@ def table(agreement: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
     filled = agreement[agreement["n"] > 0]
     if filled.empty:
         return filled.assign(median_predicted=pd.Series(dtype=float))
-    parts = []
+    parts: list[pd.DataFrame] = []
     for task in catalogue.order(filled["task"]):
         rows = merged(filled[filled["task"] == task])
         for model in (*_MODELS, *sorted(set(rows["model"]) - set(_MODELS))):
             cells = rows[rows["model"] == model].sort_values(_EDGES, kind="stable")
             if len(cells):
-                medians = cells.groupby("observed_low").apply(_median, include_groups=False)
+                medians = {low: _median(column) for low, column in cells.groupby("observed_low")}
                 parts.append(cells.assign(median_predicted=cells["observed_low"].map(medians)))
     return pd.concat(parts, ignore_index=True)
 
@@ -74,18 +74,18 @@ def merged(rows: pd.DataFrame) -> pd.DataFrame:
     places = {axis: (rows[f"{axis}_low"] - origins[axis]) / step for axis in origins}
     regular = step > 0 and bool((np.abs(widths - step) < 1e-6 * step + 1e-9).all())
     regular &= all(bool((np.abs(p - p.round()) < 1e-3).all()) for p in places.values())
-    factor, best = 1, rows
+    factor, best = 1, rows.copy()
     while regular:
         cells = int(max(p.max() for p in places.values())) + 1
-        seen = best.groupby("model").apply(_visible, include_groups=False)
-        if float(seen.min()) >= _VISIBLE or cells / (2 * factor) < _FEWEST_CELLS:
+        seen = min(_visible(part) for _, part in best.groupby("model"))
+        if seen >= _VISIBLE or cells / (2 * factor) < _FEWEST_CELLS:
             break
         factor *= 2
         best = rows.copy()
         for axis, place in places.items():
             low = origins[axis] + (place.round() // factor) * factor * step
             best[f"{axis}_low"], best[f"{axis}_high"] = low, low + factor * step
-        best = best.groupby(["task", "model", *_EDGES], as_index=False)["n"].sum()
+        best = pd.DataFrame(best.groupby(["task", "model", *_EDGES], as_index=False)["n"].sum())
     return best
 
 
@@ -102,7 +102,7 @@ def _median(column: pd.DataFrame) -> float:
     before = np.cumsum(n) - n
     at = int(np.searchsorted(before + n, n.sum() / 2))
     low, high = float(column["predicted_low"].iloc[at]), float(column["predicted_high"].iloc[at])
-    return low + (high - low) * (n.sum() / 2 - before[at]) / n[at]
+    return low + (high - low) * float((n.sum() / 2 - before[at]) / n[at])
 
 
 def draw(frame: pd.DataFrame, catalogue: Catalogue, scores: pd.DataFrame) -> Figure:

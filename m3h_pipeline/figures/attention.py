@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from m3h_pipeline.config import Figures
@@ -16,6 +17,8 @@ from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.figures.rows import Rows, pitch_for, rows
 
+#: A name cut to fewer letters says nothing.
+_LEAST_LETTERS = 7
 _OWN = "#0B4F7D"
 _SAME = "#7FB2D3"
 _OTHER = "#D5DEE5"
@@ -61,11 +64,11 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     width = style.WIDTH - first - 0.15
     ax = style.axes(figure, first, top, width, block.height)
     _bars(ax, frame, block, catalogue, width)
-    entries: list[tuple[str, dict[str, object]]] = [
+    entries: list[style.Entry] = [
         ("own weight", {"marker": "s", "color": _OWN}),
         ("companion of the same department", {"marker": "s", "color": _SAME}),
         ("of another department", {"marker": "s", "color": _OTHER}),
-        ("own weight before learning", {"marker": "|", "color": style.VERMILLION, "markersize": 6}),
+        ("own weight without preference", {"marker": "|", "color": style.VERMILLION, "markersize": 6}),
     ]
     style.key(figure, left, 0.1, entries)
     return figure
@@ -76,35 +79,41 @@ def _bars(ax: Axes, frame: pd.DataFrame, block: Rows, catalogue: Catalogue, widt
     ax.set_xlim(0, 1)
     heights = np.diff(sorted(block.at.values()))
     tall = min(0.8 * float(heights.min(initial=0.16)), 0.135)
+    boxes: list[list[tuple[float, float]]] = []
+    colours: list[str] = []
     for task, part in frame.groupby("task", sort=False):
         y = block.at[str(task)]
+        alone = len(part) == 1
+        reference = np.nan if alone else float(part.loc[part["own"], "uninformed"].max())
+        low, high = y - tall / 2, y + tall / 2
         at = 0.0
         for row in part.itertuples():
-            weight = float(row.weight)  # type: ignore[arg-type]
+            weight, companion = float(row.weight), str(row.companion)  # type: ignore[arg-type]
             if not np.isfinite(weight):
                 continue
-            companion = str(row.companion)
             same = catalogue[companion].department == catalogue[str(task)].department
-            colour = _OWN if row.own else _SAME if same else _OTHER
-            ax.barh(y, weight, tall, left=at, color=colour, edgecolor="white", linewidth=0.5)
-            room = weight * width - 0.06
-            if row.own:
-                text = style.number(weight, 2) if len(part) > 1 else "no companion selected"
-            else:
-                text = style.fit(catalogue.title(companion), room, style.SMALL)
-            if style.text_width(text, style.SMALL) <= room and (row.own or len(text) > 4):
-                ax.text(
-                    at + 0.03 / width,
-                    y + 0.365 * style.SMALL / 72,
-                    text,
-                    va="baseline",
-                    fontsize=style.SMALL,
-                    color="white" if row.own else style.INK,
-                )
+            boxes.append([(at, low), (at + weight, low), (at + weight, high), (at, high)])
+            colours.append(_OWN if row.own else _SAME if same else _OTHER)
+            # The text of a segment starts after the mark, where the mark lies in it.
+            start = max(at, reference) if at <= reference < at + weight and not row.own else at
+            room = (at + weight - start) * width - 0.06
+            full = catalogue.title(companion)
+            text = style.number(weight, 2) if row.own else style.fit(full, room, style.SMALL)
+            text = "no companion selected" if alone else text
             at += weight
-        if len(part) > 1 and bool(part["own"].any()):
-            reference = float(part.loc[part["own"], "uninformed"].iloc[0])
-            ends = [y - tall / 2 - 0.008, y + tall / 2 + 0.008]
+            if style.text_width(text, style.SMALL) > room or ("…" in text and len(text) < _LEAST_LETTERS):
+                continue
+            ax.text(
+                start + 0.03 / width,
+                y + 0.365 * style.SMALL / 72,
+                text,
+                va="baseline",
+                fontsize=style.SMALL,
+                color="white" if row.own else style.INK,
+            )
+        if np.isfinite(reference):
+            ends = [low - 0.008, high + 0.008]
             ax.plot([reference] * 2, ends, color=style.VERMILLION, linewidth=1.1, zorder=3)
+    ax.add_collection(PolyCollection(boxes, facecolors=colours, edgecolors="white", linewidths=0.5))
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
     ax.set_xlabel("Mean attention weight on the test part")

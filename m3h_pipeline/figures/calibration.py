@@ -109,9 +109,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue, subgroup: str = "subgroup") 
 
 def _key(figure: Figure, groups: list[str], colours: dict[str, str], subgroup: str) -> None:
     names = {"all": "all samples"}
-    entries: list[tuple[str, dict[str, object]]] = [
-        (names.get(g, g), {"marker": "o", "color": colours[g]}) for g in groups
-    ]
+    entries: list[style.Entry] = [(names.get(g, g), {"marker": "o", "color": colours[g]}) for g in groups]
     if groups != ["all"]:
         name = f"{style.plain(subgroup).capitalize()}:"
         style.write(figure, 0.06, 0.1, name, fontsize=style.SMALL, color=style.MUTED)

@@ -171,7 +171,7 @@ def _columns(figure: Figure, frame: pd.DataFrame, block: Rows, top: float, right
 
 def _key(figure: Figure, frame: pd.DataFrame, left: float) -> None:
     dot = {"marker": "o", "color": style.BETTER}
-    entries: list[tuple[str, dict[str, object]]] = [
+    entries: list[style.Entry] = [
         ("better", dot),
         ("worse", {"marker": "o", "color": style.WORSE}),
         ("open: q ≥ 0.05", {"marker": "o", "color": style.MUTED, "markerfacecolor": "white"}),
@@ -181,7 +181,7 @@ def _key(figure: Figure, frame: pd.DataFrame, left: float) -> None:
     end = style.key(figure, left, 0.1, entries)
     metrics = [m for m in style.METRIC_MARKERS if m in set(frame["metric"])]
     metrics += sorted(set(frame["metric"]) - set(metrics))
-    shapes = [
+    shapes: list[style.Entry] = [
         (style.metric_name(m), {"marker": style.METRIC_MARKERS.get(m, "o"), "color": style.MUTED})
         for m in metrics
     ]

@@ -23,6 +23,8 @@ _MODELS = ("single", "multi")
 _SHOWN = 3
 #: Least count of a cell and the part of the cell's side that its square takes.
 _SIDES = ((1, 0.6), (10, 0.8), (30, 1.0))
+#: Diameter of a cluster's number, in inches.
+_BADGE = 0.125
 # No fifteen colours are told apart by everyone; numbers at the clusters' centres say which is which.
 _COLOURS = (
     "#0072B2",
@@ -80,11 +82,11 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
         for i, model in enumerate(_MODELS):
             ax = style.axes(figure, left + i * (side + gap), top + 0.42, side, side)
             cells = rows[rows["model"] == model]
-            _panel(ax, cells)
+            _panel(ax, cells, side)
             ax.set_title(_heading(model, cells), loc="left", fontsize=style.SMALL, pad=3)
             ax.set_xlabel("UMAP 1", labelpad=2)
             ax.set_ylabel("UMAP 2", labelpad=2)
-    entries: list[tuple[str, dict[str, object]]] = []
+    entries: list[style.Entry] = []
     for (least, part), (more, _) in zip(_SIDES, (*_SIDES[1:], (0, 0.0)), strict=True):
         text = "<10 samples in a cell" if least == 1 else f"{least} to {more - 1}" if more else f"≥{least}"
         entries.append(
@@ -120,7 +122,7 @@ def _pitch(values: npt.NDArray[np.float64]) -> float:
     return float(gaps.min()) if len(gaps) else 1.0
 
 
-def _panel(ax: Axes, cells: pd.DataFrame) -> None:
+def _panel(ax: Axes, cells: pd.DataFrame, side: float) -> None:
     ax.set_xticks([])
     ax.set_yticks([])
     if cells.empty:
@@ -139,30 +141,54 @@ def _panel(ax: Axes, cells: pd.DataFrame) -> None:
     )
     colours = [_COLOURS[c % len(_COLOURS)] for c in cells["cluster"]]
     ax.add_collection(PolyCollection(list(corners), facecolors=colours, linewidths=0))
-    for cluster, part_of in cells.groupby("cluster"):
-        at_x, at_y = _centre(part_of)
+    # One scale for both axes: distances on the map mean the same in every direction.
+    reach = 0.53 * max(np.ptp(x) + _pitch(x), np.ptp(y) + _pitch(y))
+    middle = (x.min() + x.max()) / 2, (y.min() + y.max()) / 2
+    ax.set_xlim(middle[0] - reach, middle[0] + reach)
+    ax.set_ylim(middle[1] - reach, middle[1] + reach)
+    clusters = [int(c) for c in np.unique(cells["cluster"].to_numpy())]
+    centres = np.array([_centre(cells[cells["cluster"] == c]) for c in clusters])
+    for cluster, (at_x, at_y) in zip(clusters, _apart(centres, 2 * reach * _BADGE / side), strict=True):
         ax.plot(
             at_x,
             at_y,
             marker="o",
-            markersize=7.5,
+            markersize=72 * _BADGE - 1.5,
             color="white",
-            markeredgecolor=_COLOURS[int(cluster) % len(_COLOURS)],  # type: ignore[call-overload]
+            markeredgecolor=_COLOURS[cluster % len(_COLOURS)],
             markeredgewidth=0.8,
             zorder=3,
         )
         ax.annotate(
-            f"{int(cluster) + 1}",  # type: ignore[call-overload]
+            f"{cluster + 1}",
             (at_x, at_y),
+            xytext=(0, -0.365 * style.SMALL),
+            textcoords="offset points",
             ha="center",
-            va="center_baseline",
+            va="baseline",
             fontsize=style.SMALL,
             zorder=4,
         )
-    ax.set_aspect("equal", adjustable="datalim")
-    margin = 0.04 * max(np.ptp(x), np.ptp(y), 1e-6)
-    ax.set_xlim(x.min() - half_x.max() - margin, x.max() + half_x.max() + margin)
-    ax.set_ylim(y.min() - half_y.max() - margin, y.max() + half_y.max() + margin)
+
+
+def _apart(points: npt.NDArray[np.float64], distance: float) -> npt.NDArray[np.float64]:
+    """Push points that are closer than ``distance`` apart, as little as that takes."""
+    points = points.copy()
+    for _ in range(100):
+        moved = False
+        for i in range(len(points)):
+            for j in range(i):
+                gap = points[i] - points[j]
+                length = float(np.hypot(*gap))
+                if length < 0.999 * distance:
+                    # Two labels on one spot part along a direction that depends on their numbers only.
+                    way = gap / length if length > 1e-9 * distance else np.array([np.cos(i), np.sin(i)])
+                    points[i] += way * (distance - length) / 2
+                    points[j] -= way * (distance - length) / 2
+                    moved = True
+        if not moved:
+            break
+    return points
 
 
 def _centre(cells: pd.DataFrame) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ def table(roc: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
     """The curves in the figure's order, with the macro average (mean sensitivity over classes) added."""
     if roc.empty:
         return roc
-    parts = []
+    parts: list[pd.DataFrame] = []
     for task in catalogue.order(roc["task"]):
         for model in (*_MODELS, *sorted(set(roc["model"]) - set(_MODELS))):
             curves = roc[(roc["task"] == task) & (roc["model"] == model)]
@@ -98,7 +99,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     return figure
 
 
-def _look(index: int) -> dict[str, object]:
+def _look(index: int) -> dict[str, Any]:
     colours = style.CATEGORIES
     return {
         "color": colours[index % len(colours)],
@@ -110,7 +111,7 @@ def _panel(ax: Axes, rows: pd.DataFrame, classes: list[str]) -> None:
     ax.plot([0, 1], [0, 1], color=style.RULE, linewidth=0.6, zorder=0)
     for i, name in enumerate(classes):
         curve = rows[rows["class_name"] == name]
-        ax.plot(curve["fpr"], curve["tpr"], linewidth=0.7, alpha=0.9, **_look(i))  # type: ignore[arg-type]
+        ax.plot(curve["fpr"], curve["tpr"], linewidth=0.7, alpha=0.9, **_look(i))
     macro = rows[rows["class_name"] == _MACRO]
     ax.plot(macro["fpr"], macro["tpr"], color=style.INK, linewidth=1.7)
     if rows.empty:
@@ -137,7 +138,7 @@ def _legend(figure: Figure, rows: pd.DataFrame, classes: list[str], left: float,
             Line2D(
                 [left / total_width, (left + 0.19) / total_width],
                 [1 - y / total_height] * 2,
-                **({"linewidth": 1.0} | look),  # type: ignore[arg-type]
+                **({"linewidth": 1.0} | look),
             )
         )
         weight = "bold" if name == _MACRO else "normal"

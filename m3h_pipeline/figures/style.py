@@ -1,34 +1,36 @@
 """The one style of all figures: sizes, colours, text, layout in inches, and saving.
 
-Figures are laid out by hand, in inches from the upper left corner, with the measured widths of their texts, so
-that no label is clipped whatever the number of tasks. Two renders of the same data are byte-identical: fonts
-are the ones bundled with matplotlib, the user's ``matplotlibrc`` is ignored, identifiers inside the SVG come
-from a fixed salt, and nothing carries a date.
+Figures are laid out by hand, in inches from the upper left corner, with the measured widths of their texts,
+so that no label is clipped whatever the number of tasks. Two renders of the same data are byte-identical:
+fonts are the ones bundled with matplotlib, the user's ``matplotlibrc`` is ignored, identifiers inside the SVG
+come from a fixed salt, and nothing carries a date.
 """
 
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
-from matplotlib.textpath import text_to_path
 
 from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import replacing
+from m3h_pipeline.figures.text import BASE as BASE
+from m3h_pipeline.figures.text import fit as fit
+from m3h_pipeline.figures.text import number as number
+from m3h_pipeline.figures.text import plain as plain
+from m3h_pipeline.figures.text import q_text as q_text
+from m3h_pipeline.figures.text import text_width as text_width
 
 #: Two journal columns, in inches (183 mm).
 WIDTH: Final = 7.2
@@ -36,9 +38,8 @@ WIDTH: Final = 7.2
 HEIGHT: Final = 9.7
 DPI: Final = 300
 
-#: Font sizes in points: labels of panels, text, the smallest that is used anywhere.
+#: Font sizes in points: labels of panels and the smallest that is used anywhere (``BASE`` lies between).
 LARGE: Final = 7.5
-BASE: Final = 6.5
 SMALL: Final = 5.5
 
 # Height of a capital of DejaVu Sans, in font sizes.
@@ -165,117 +166,7 @@ def metric_name(metric: str) -> str:
     return METRIC_NAMES.get(metric, metric.replace("_", " "))
 
 
-# --- text -------------------------------------------------------------------------------------------------
-
-_SHORT: Final = {
-    "acquired": "acq.",
-    "antimicrobial": "antimicrob.",
-    "bacterial": "bact.",
-    "cardiovascular": "cardiovasc.",
-    "chronic": "chron.",
-    "degeneration": "degen.",
-    "depressive": "depr.",
-    "diseases": "dis.",
-    "disease": "dis.",
-    "disorders": "dis.",
-    "disorder": "dis.",
-    "gastroenterology": "gastroent.",
-    "hepatology": "hepatol.",
-    "hospital": "hosp.",
-    "incontinence": "incont.",
-    "infections": "inf.",
-    "infection": "inf.",
-    "infectious": "infect.",
-    "inflammatory": "inflamm.",
-    "intestinal": "intest.",
-    "ischemic": "isch.",
-    "medicine": "med.",
-    "mortality": "mort.",
-    "number": "no.",
-    "obstructive": "obstr.",
-    "operations": "oper.",
-    "psychiatry": "psychiat.",
-    "psychology": "psychol.",
-    "pulmonary": "pulm.",
-    "resistance": "resist.",
-    "within": "in",
-}
-
-
-def text_width(text: str, size: float, bold: bool = False) -> float:
-    """Width of one line of text in inches."""
-    font = FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
-    width, _, _ = text_to_path.get_text_width_height_descent(text, font, False)
-    return float(width) / 72
-
-
-def plain(text: str) -> str:
-    """Text on one line, without characters that an SVG may not hold.
-
-    Examples:
-        >>> plain(" Chronic kidney\\n disease\\x00 ")
-        'Chronic kidney disease'
-    """
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
-def fit(text: str, inches: float, size: float = BASE, bold: bool = False) -> str:
-    """``text`` made to fit a width: first usual abbreviations, longest words first, then a cut in the middle,
-    because titles that differ often differ at their end.
-
-    Examples:
-        >>> fit("Chronic Obstructive Pulmonary Disease", 1.5, 6.5)
-        'Chronic Obstr. Pulm. Dis.'
-        >>> fit("Anemia", 1.5, 6.5)
-        'Anemia'
-    """
-    text = plain(text)
-    if text_width(text, size, bold) <= inches:
-        return text
-    text = re.sub(r"\band\b", "&", text)
-    for word in sorted(set(re.findall(r"[A-Za-z]+", text)), key=lambda w: (-len(w), w)):
-        if text_width(text, size, bold) <= inches:
-            return text
-        if short := _SHORT.get(word.lower()):
-            short = short.capitalize() if word[0].isupper() else short
-            text = re.sub(rf"\b{word}\b\.?", short, text)
-    keep = len(text)
-    while keep > 2 and text_width(shown := _cut(text, keep), size, bold) > inches:
-        keep -= 1
-    return _cut(text, keep) if keep < len(text) else (shown if keep <= 2 else text)
-
-
-def _cut(text: str, keep: int) -> str:
-    if keep >= len(text):
-        return text
-    head = (2 * keep + 2) // 3
-    tail = keep - head
-    return text[:head].rstrip() + "…" + (text[len(text) - tail :].lstrip() if tail else "")
-
-
-def number(value: float, digits: int = 3) -> str:
-    """A score for people; a dash where there is none.
-
-    Examples:
-        >>> number(0.7124), number(-0.02, 2), number(float("nan"))
-        ('0.712', '−0.02', '–')
-    """
-    return f"{value:.{digits}f}".replace("-", "−") if np.isfinite(value) else "–"
-
-
-def q_text(q: float) -> str:
-    """An adjusted p value for people.
-
-    Examples:
-        >>> q_text(0.00001), q_text(0.031), q_text(0.43)
-        ('<0.001', '0.031', '0.43')
-    """
-    if not np.isfinite(q):
-        return "–"
-    return "<0.001" if q < 0.001 else f"{q:.3f}" if q < 0.1 else f"{q:.2f}"
-
-
-# --- layout, in inches from the upper left corner -------------------------------------------------------------
+# --- layout, in inches from the upper left corner ---
 
 
 def canvas(width: float, height: float) -> Figure:
@@ -295,7 +186,7 @@ def axes(figure: Figure, left: float, top: float, width: float, height: float, *
 def write(figure: Figure, left: float, top: float, text: str, **options: Any) -> Text:
     """Text at (``left``, ``top``) inches, by default anchored at its left and the middle of its capitals."""
     total_width, total_height = figure.get_size_inches()
-    options = {"ha": "left", "fontsize": BASE} | options
+    options = {"ha": "left", "fontsize": BASE, **options}
     if "va" not in options:
         # Centring on the text's own box would shift lines with and without descenders against each other.
         options["va"] = "baseline"
@@ -306,25 +197,34 @@ def write(figure: Figure, left: float, top: float, text: str, **options: Any) ->
 def rule(figure: Figure, left: float, right: float, top: float, **options: Any) -> None:
     """A thin horizontal line, in inches."""
     total_width, total_height = figure.get_size_inches()
-    options = {"color": RULE, "linewidth": 0.5} | options
+    options = {"color": RULE, "linewidth": 0.5, **options}
     y = 1 - top / total_height
     figure.add_artist(Line2D([left / total_width, right / total_width], [y, y], **options))
 
 
-def key(figure: Figure, left: float, top: float, entries: Sequence[tuple[str, dict[str, Any]]]) -> float:
-    """A legend on one line: (label, options of its :class:`Line2D`); returns where it ends, in inches."""
+#: An entry of a legend: its label, and the options of its :class:`Line2D`.
+Entry = tuple[str, dict[str, Any]]
+
+
+def key(figure: Figure, left: float, top: float, entries: Sequence[Entry]) -> float:
+    """A legend on one line; returns where it ends, in inches."""
     total_width, total_height = figure.get_size_inches()
     for label, options in entries:
         wide = options.get("linestyle", "none") != "none"
         length = 0.18 if wide else 0.08
         xs = [left, left + length / 2, left + length] if wide else [left + length / 2]
-        style = {"markersize": 3.6, "markeredgewidth": 0.8, "linestyle": "none", "linewidth": 1.0} | options
+        look: dict[str, Any] = {
+            "markersize": 3.6,
+            "markeredgewidth": 0.8,
+            "linestyle": "none",
+            "linewidth": 1.0,
+        }
         figure.add_artist(
             Line2D(
                 [x / total_width for x in xs],
                 [1 - top / total_height] * len(xs),
                 markevery=[1] if wide else None,
-                **style,
+                **(look | options),
             )
         )
         write(figure, left + length + 0.05, top, label, fontsize=SMALL)
@@ -351,7 +251,7 @@ def notice(text: str) -> Figure:
     return figure
 
 
-# --- saving ---------------------------------------------------------------------------------------------------
+# --- saving ---
 
 
 def csv_bytes(frame: pd.DataFrame, counts: Sequence[str] = ()) -> bytes:

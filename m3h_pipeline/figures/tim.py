@@ -186,7 +186,6 @@ def _heat(
 
 
 def _bracket(figure: Figure, left: float, first: float, last: float) -> None:
-    width, height = figure.get_size_inches()
     ax = style.axes(figure, left, first, 0.02, last - first)
     ax.set_axis_off()
     ax.set(xlim=(0, 1), ylim=(0, 1))
@@ -230,7 +229,7 @@ def _legend(figure: Figure, scales: list[tuple[str, float, bool]], top: float, m
         ax.set_yticks([])
         ax.spines[:].set_visible(False)
         ax.set_title(style.fit(f"Change of {name}", step - 0.05, style.SMALL), pad=2.5, fontsize=style.SMALL)
-    entries: list[tuple[str, dict[str, object]]] = [
+    entries: list[style.Entry] = [
         (
             "significant (false discovery rate controlled)",
             {"marker": "o", "color": style.INK, "markersize": 2.6, "markeredgewidth": 0},

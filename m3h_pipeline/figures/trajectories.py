@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,6 +18,8 @@ from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import SELECTION, TRAJECTORY, combination_tasks, read_table
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+
+_TICK = 0.028
 
 
 def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
@@ -50,91 +55,157 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     columns = 6 if len(tasks) > 24 else 4 if len(tasks) > 2 else len(tasks)
     bands = -(-len(tasks) // columns)
     left, gap, top = 0.42, 0.36, 0.32
-    panel = min(2.6, (style.WIDTH - left - 0.06 - gap * (columns - 1)) / columns)
-    tall = min(0.72 * panel, 1.1, (style.HEIGHT - top - 0.3) / bands - 0.44)
+    wide = min(2.6, (style.WIDTH - left - 0.06 - gap * (columns - 1)) / columns)
+    tall = min(0.72 * wide, 1.1, (style.HEIGHT - top - 0.3) / bands - 0.44)
     band = tall + 0.42
-    width = max(left + columns * panel + (columns - 1) * gap + 0.06, 4.6)
-    figure = style.canvas(width, top + bands * band + 0.22)
-    entries: list[tuple[str, dict[str, object]]] = [
-        ("tried", {"marker": "_", "color": style.GREY, "markersize": 5}),
-        ("kept by the beam", {"marker": "o", "color": style.SKY, "markersize": 2.6}),
-        ("best of its size", {"linestyle": "-", "color": style.BLUE}),
-        ("selected", {"marker": "o", "color": style.BLUE, "markersize": 4.4}),
-        ("single task", {"linestyle": style.LINES[1], "color": style.INK}),
-    ]
-    style.key(figure, 0.06, 0.1, entries)
-    most = int(frame["size"].max())
+    width = max(left + columns * wide + (columns - 1) * gap + 0.06, 4.6)
+    height = top + bands * band + 0.12
+    figure = style.canvas(width, height)
+    style.key(figure, 0.06, 0.1, _ENTRIES)
+    sheet = _Sheet()
+    most = max(int(frame["size"].max()), 2)
+    size = style.BASE if columns < 6 else style.SMALL
     for k, task in enumerate(tasks):
-        column, row = k % columns, k // columns
-        x, y = left + column * (panel + gap), top + row * band + 0.2
+        x = left + k % columns * (wide + gap)
+        y = top + k // columns * band + 0.2
         rows = frame[frame["task"] == task]
-        ax = style.axes(figure, x, y, panel, tall)
-        _panel(ax, rows, most)
-        lowest = k + columns >= len(tasks)
-        if not lowest:
-            ax.set_xticklabels([])
-        size = style.BASE if columns < 6 else style.SMALL
-        title = style.fit(catalogue.title(task), panel + gap - 0.1, size)
-        style.write(figure, x - 0.24, y - 0.19, title, fontsize=size, fontweight="normal")
         metric = rows["metric"].dropna()
         name = style.metric_name(str(metric.iloc[0] if len(metric) else catalogue[task].metric))
+        title = style.fit(catalogue.title(task), wide + gap - 0.1, size)
+        style.write(figure, x - 0.24, y - 0.19, title, fontsize=size)
         note = f"{name}, {len(rows):,} tried"
         style.write(figure, x - 0.24, y - 0.085, note, fontsize=style.SMALL, color=style.MUTED)
+        sheet.panel(rows, _Box(x, y, wide, tall), most, labelled=k + columns >= len(tasks))
+    sheet.draw(style.axes(figure, 0, 0, width, height), width, height)
+    middle = left + (columns * (wide + gap) - gap) / 2
+    style.write(figure, middle, height - 0.1, "Tasks learned together", ha="center")
     style.write(
-        figure,
-        left + (columns * (panel + gap) - gap) / 2,
-        top + bands * band + 0.1,
-        "Tasks learned together",
-        ha="center",
-    )
-    style.write(
-        figure,
-        0.07,
-        top + bands * band / 2,
-        "Out-of-fold score",
-        rotation=90,
-        ha="center",
-        va="center",
+        figure, 0.07, top + bands * band / 2, "Out-of-fold score", rotation=90, ha="center", va="center"
     )
     return figure
 
 
-def _panel(ax: Axes, rows: pd.DataFrame, most: int) -> None:
-    scores = rows["score"].to_numpy(float)
-    sizes = rows["size"].to_numpy(float)
-    seen = np.isfinite(scores)
-    # One path of many short strokes: thousands of markers would make a heavy file.
-    gaps = np.full(int(seen.sum()), np.nan)
-    strokes_x = np.stack([sizes[seen] - 0.16, sizes[seen] + 0.16, gaps], 1).ravel()
-    strokes_y = np.stack([scores[seen], scores[seen], gaps], 1).ravel()
-    ax.plot(strokes_x, strokes_y, color=style.GREY, linewidth=0.35, alpha=0.55)
-    single = rows["single_score"].dropna()
-    if len(single):
-        ax.axhline(float(single.iloc[0]), color=style.INK, linewidth=0.6, linestyle=style.LINES[1], zorder=1)
-    kept = rows[seen & rows["kept"].to_numpy(bool)]
-    ax.plot(
-        kept["size"], kept["score"], linestyle="none", marker="o", markersize=1.7, color=style.SKY, zorder=2
-    )
-    best = rows[seen].groupby("size")["score"].max()
-    ax.plot(best.index.to_numpy(), best.to_numpy(), color=style.BLUE, linewidth=0.9, zorder=3)
-    chosen = rows[seen & rows["selected"].to_numpy(bool)]
-    if len(chosen):
-        ax.plot(
-            chosen["size"].iloc[0],
-            chosen["score"].iloc[0],
-            marker="o",
-            markersize=3.6,
-            color=style.BLUE,
-            zorder=4,
+_ENTRIES: list[style.Entry] = [
+    ("tried", {"marker": "_", "color": style.GREY, "markersize": 5}),
+    ("kept by the beam", {"marker": "o", "color": style.SKY, "markersize": 2.6}),
+    ("best of its size", {"linestyle": "-", "color": style.BLUE}),
+    ("selected", {"marker": "o", "color": style.BLUE, "markersize": 4.4}),
+    ("single task", {"linestyle": style.LINES[1], "color": style.INK}),
+]
+
+
+@dataclass(frozen=True)
+class _Box:
+    """A panel: its upper left corner and its size, in inches."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+Points = npt.NDArray[np.float64]
+
+
+@dataclass
+class _Sheet:
+    """All panels' marks in inches, drawn as a few artists: forty axes of their own would take seconds."""
+
+    tried: list[Points] = field(default_factory=list)
+    single: list[Points] = field(default_factory=list)
+    best: list[Points] = field(default_factory=list)
+    frames: list[Points] = field(default_factory=list)
+    kept: list[Points] = field(default_factory=list)
+    selected: list[Points] = field(default_factory=list)
+    labels: list[tuple[float, float, str, str]] = field(default_factory=list)
+
+    def panel(self, rows: pd.DataFrame, box: _Box, most: int, labelled: bool) -> None:
+        """Add one task's panel; ``labelled``: with the numbers of the horizontal axis."""
+        scores, sizes = rows["score"].to_numpy(float), rows["size"].to_numpy(float)
+        single = rows["single_score"].dropna().to_numpy(float)[:1]
+        low, high = _limits(scores, single)
+
+        def place(x: Points, y: Points) -> Points:
+            across = box.left + (x - 0.6) / (most - 0.2) * box.width
+            down = box.top + (high - y) / (high - low) * box.height
+            return np.stack([across, down], 1)
+
+        seen = np.isfinite(scores) & (scores >= low)
+        for ends in zip(
+            place(sizes[seen] - 0.16, scores[seen]), place(sizes[seen] + 0.16, scores[seen]), strict=True
+        ):
+            self.tried.append(np.stack(ends))
+        for value in single[np.isfinite(single)]:
+            self.single.append(place(np.array([0.6, most + 0.4]), np.array([value, value])))
+        best = rows[seen].groupby("size")["score"].max()
+        if len(best) > 1:
+            self.best.append(place(best.index.to_numpy(float), best.to_numpy(float)))
+        for name, points in (("kept", self.kept), ("selected", self.selected)):
+            chosen = seen & rows[name].to_numpy(bool)
+            points.append(place(sizes[chosen], scores[chosen]))
+        self._axes(box, place, low, high, most, labelled)
+
+    def _axes(
+        self,
+        box: _Box,
+        place: Callable[[Points, Points], Points],
+        low: float,
+        high: float,
+        most: int,
+        labelled: bool,
+    ) -> None:
+        bottom = box.top + box.height
+        self.frames.append(
+            np.array([[box.left, box.top], [box.left, bottom], [box.left + box.width, bottom]])
         )
-    ax.set_xlim(0.6, max(most, 2) + 0.4)
-    ax.set_xticks(range(1, max(most, 2) + 1, max(1, -(-most // 8))))
-    values = np.concatenate([scores[seen], single.to_numpy(float)[:1]])
+        for size in range(1, most + 1, max(1, -(-most // 8))):
+            x = float(place(np.array([float(size)]), np.array([low]))[0, 0])
+            self.frames.append(np.array([[x, bottom], [x, bottom + _TICK]]))
+            if labelled:
+                self.labels.append((x, bottom + 0.1, str(size), "center"))
+        values = [v for v in MaxNLocator(3, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= v <= high]
+        digits = max(0, -int(np.floor(np.log10(np.diff(values).min() * 1.001)))) if len(values) > 1 else 3
+        for value in values:
+            y = float(place(np.array([0.6]), np.array([value]))[0, 1])
+            self.frames.append(np.array([[box.left - _TICK, y], [box.left, y]]))
+            self.labels.append((box.left - 0.05, y, style.number(value, digits), "right"))
+
+    def draw(self, ax: Axes, width: float, height: float) -> None:
+        """Draw everything on axes that cover the figure."""
+        ax.set(xlim=(0, width), ylim=(height, 0))
+        ax.set_axis_off()
+        _strokes(ax, self.frames, color=style.MUTED, linewidth=0.5)
+        _strokes(ax, self.tried, color="#B0B0B0", linewidth=0.35)
+        _strokes(ax, self.single, color=style.INK, linewidth=0.6, linestyle=style.LINES[1])
+        _strokes(ax, self.best, color=style.BLUE, linewidth=0.9)
+        for points, colour, size in ((self.kept, style.SKY, 1.7), (self.selected, style.BLUE, 3.6)):
+            at = np.concatenate(points)
+            ax.plot(at[:, 0], at[:, 1], linestyle="none", marker="o", markersize=size, color=colour, zorder=3)
+        for x, y, text, side in self.labels:
+            ax.text(
+                x,
+                y + 0.365 * style.SMALL / 72,
+                text,
+                ha=side,
+                va="baseline",
+                fontsize=style.SMALL,
+            )
+
+
+def _strokes(ax: Axes, lines: list[Points], **options: Any) -> None:
+    """Many lines as one path, so that thousands of them make no heavy file."""
+    gap = np.full((1, 2), np.nan)
+    path = np.concatenate([part for line in lines for part in (line, gap)] or [gap])
+    ax.plot(path[:, 0], path[:, 1], **options)
+
+
+def _limits(scores: Points, single: Points) -> tuple[float, float]:
+    """The view: the baseline and what the search had to choose from; the worst of it may lie below."""
+    values = np.concatenate([scores, single])
     values = values[np.isfinite(values)]
-    if len(values):
-        # The worst tenth may lie far below; the view shows what the search had to choose from.
-        low, high = float(np.quantile(values, 0.05)), float(values.max())
-        low = min(low, float(single.iloc[0])) if len(single) else low
-        spread = max(high - low, 0.01)
-        ax.set_ylim(low - 0.12 * spread, high + 0.12 * spread)
-    ax.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+    if not len(values):
+        return 0.0, 1.0
+    low, high = float(np.quantile(values, 0.05)), float(values.max())
+    low = min([low, *single[np.isfinite(single)].tolist()])
+    spread = max(high - low, 0.01)
+    return low - 0.12 * spread, high + 0.12 * spread

@@ -150,7 +150,7 @@ def trajectory(tasks: Tasks, chosen: pa.Table, seed: int = 1) -> pa.Table:
     for entry in chosen.to_pylist():
         task, last = entry["task"], entry["size"]
         others = [t for t in tasks if t != task]
-        kept = [(entry["single_score"], (task,))]
+        kept: list[tuple[float, tuple[str, ...]]] = [(entry["single_score"], (task,))]
         rows.append({"task": task, "round": 1, "combination": task, "score": kept[0][0], "kept": True})
         for size in range(2, min(last + 1, len(tasks)) + 1):
             best = entry["single_score"] + (entry["score"] - entry["single_score"]) * (
@@ -369,14 +369,14 @@ def phenotypes(tasks: Tasks, seed: int = 8, samples: int = 3000, clusters: int =
             step = 0.4
             frame["x"] = (frame["x"] // step + 0.5) * step
             frame["y"] = (frame["y"] // step + 0.5) * step
-            cells = frame.groupby(["x", "y"])["cluster"].agg([lambda c: int(c.mode().iloc[0]), "size"])
-            for (x, y), (cluster, n) in zip(cells.index, cells.to_numpy(), strict=True):
+            for _, cell in frame.groupby(["x", "y"]):
+                cluster, n = cell["cluster"].mode().iloc[0], len(cell)
                 rows.append(
                     {
                         "task": task,
                         "model": model,
-                        "x": float(x),
-                        "y": float(y),
+                        "x": float(cell["x"].iloc[0]),
+                        "y": float(cell["y"].iloc[0]),
                         "cluster": int(cluster),
                         "n": int(n),
                         "silhouette": silhouette,
