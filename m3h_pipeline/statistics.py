@@ -258,6 +258,8 @@ _DRAWS: dict[str, Callable[[Floats, Floats, Integers, Floats], Float64]] = {
     "r2": _r2_draws,
     "silhouette": _silhouette_draws,
 }
+#: The metrics that :func:`metric_draws` knows.
+METRIC_NAMES = frozenset(_DRAWS)
 
 
 # --- intervals and tests -----------------------------------------------------------------------------------

@@ -1,0 +1,126 @@
+"""Which differences make up a TIM score (the paper, Task Interaction Measurement Score).
+
+TIM(i, j) is the mean, over sets S of other tasks, of f_i(S + i + j) - f_i(S + i), where f_i is the score of
+task i when a set is learned jointly. With the paper's uniform weights this is a Banzhaf index. Three modes:
+
+- ``pairs``: S empty, as in the paper's Figure 3.
+- ``exact``: every S.
+- ``sampled``: S empty for every pair, and random chains of growing sets up to ``max_size`` tasks: each link,
+  a set T and the next task j, gives a difference for every i in T, with S = T - i. Given its size, such an S
+  is uniform among all sets of that size; sizes are weighed by how many sets they have, so that the estimate
+  goes to the mean over all S of at most ``max_size`` - 2 tasks as chains become many: to the exact score if
+  ``max_size`` is the number of tasks. Sizes that no chain gave a pair are left out of that pair's weights.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from m3h_pipeline.config import Tim
+from m3h_pipeline.contracts import combination_key, combination_tasks
+from m3h_pipeline.errors import ConfigError
+
+#: Most tasks of the exact mode: 2^8 - 1 = 255 combinations.
+EXACT_LIMIT = 8
+
+
+@dataclass(frozen=True)
+class Context:
+    """One difference behind TIM(task, companion): the score at ``with_companion`` minus that at ``without``.
+
+    Attributes:
+        without: key of S + task.
+        with_companion: key of S + task + companion.
+        size: number of tasks in S.
+        share: number of sets S of this size; contexts of one size divide it evenly among themselves.
+    """
+
+    without: str
+    with_companion: str
+    size: int
+    share: int
+
+
+Contexts = dict[tuple[str, str], list[Context]]
+
+
+def contexts(tasks: Iterable[str], settings: Tim, seed: int) -> Contexts:
+    """The contexts of every ordered pair (task, companion), in the given mode.
+
+    Args:
+        tasks: the tasks, in any order.
+        settings: mode, chains, largest size.
+        seed: of the random chains.
+
+    Raises:
+        ConfigError: the exact mode is asked for more tasks than it can do.
+    """
+    names = sorted(tasks)
+    if settings.mode == "exact":
+        if len(names) > EXACT_LIMIT:
+            raise ConfigError(
+                f"`tim.mode: exact` with {len(names)} tasks means training {2 ** len(names) - 1:,} "
+                f"combinations; the limit is {EXACT_LIMIT} tasks ({2**EXACT_LIMIT - 1} combinations)",
+                where="tim.mode",
+                hint="use `pairs` or `sampled`, or fewer tasks",
+            )
+        sets = [set(s) for size in range(1, len(names)) for s in itertools.combinations(names, size)]
+        links = [(learned, other) for learned in sets for other in names if other not in learned]
+    else:
+        links = [({task}, other) for task in names for other in names if other != task]
+        if settings.mode == "sampled":
+            links += chain_links(names, settings.chains, settings.max_size, seed)
+    found: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for learned, other in links:
+        keys = combination_key(learned), combination_key({*learned, other})
+        for task in learned:
+            found.setdefault((task, other), set()).add(keys)
+    return {
+        pair: [_context(without, added, len(names)) for without, added in sorted(keys, key=_by_size)]
+        for pair, keys in sorted(found.items())
+    }
+
+
+def _by_size(keys: tuple[str, str]) -> tuple[int, str]:
+    return len(combination_tasks(keys[0])), keys[0]
+
+
+def _context(without: str, added: str, n_tasks: int) -> Context:
+    size = len(combination_tasks(without)) - 1
+    return Context(without, added, size, math.comb(n_tasks - 2, size))
+
+
+def chain_links(tasks: Sequence[str], chains: int, max_size: int, seed: int) -> list[tuple[set[str], str]]:
+    """Links (set, next task) of random chains: prefixes of random orders of the tasks."""
+    generator = np.random.default_rng(seed)
+    links = []
+    for _ in range(chains):
+        order = [tasks[i] for i in generator.permutation(len(tasks))[:max_size]]
+        links += [(set(order[:k]), order[k]) for k in range(1, len(order))]
+    return links
+
+
+def needed(pairs: Contexts) -> list[str]:
+    """Keys of all combinations behind the contexts, ascending."""
+    found = {key for each in pairs.values() for c in each for key in (c.without, c.with_companion)}
+    return sorted(found)
+
+
+def weights(found: Sequence[Context]) -> list[float]:
+    """The weights of a pair's contexts; they sum to 1.
+
+    A size has the weight of its number of sets, divided evenly among its contexts.
+
+    Examples:
+        >>> a, b, c = Context("i", "i+j", 0, 1), Context("i+k", "i+j+k", 1, 2), Context("i+l", "i+j+l", 1, 2)
+        >>> [round(w, 3) for w in weights([a, b, c])], weights([a])
+        ([0.333, 0.333, 0.333], [1.0])
+    """
+    total = sum({c.size: c.share for c in found}.values())
+    counts = {c.size: sum(other.size == c.size for other in found) for c in found}
+    return [c.share / counts[c.size] / total for c in found]

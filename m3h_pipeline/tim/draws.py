@@ -1,0 +1,201 @@
+"""Bootstrap draws of out-of-fold scores, from the stored predictions.
+
+Every draw resamples the patients of the training part, the same for all tasks and models, so that differences
+are paired. A task's score under a draw is what it is without: the mean over folds and replicates of the
+metric within the fold, with the patients' counts as weights.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from m3h_pipeline.contracts import PREDICTIONS, SPLIT, read_labels, read_samples, read_table
+from m3h_pipeline.errors import ContractError, InputError
+from m3h_pipeline.progress import Progress
+from m3h_pipeline.search.combinations import Task
+from m3h_pipeline.statistics import metric_draws_by_unit, patient_counts, patient_index
+
+Float64 = npt.NDArray[np.float64]
+#: Rows of a predictions file in memory at once.
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The rows of a fold.
+
+    Attributes:
+        rows: numbers of its samples in the cohort, ascending; shape (n,).
+        unit: number of each row's patient within the fold; shape (n,).
+        weights: how often each of these patients is drawn; shape (patients of the fold, draws).
+    """
+
+    rows: npt.NDArray[np.intp]
+    unit: npt.NDArray[np.intp]
+    weights: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """What the bootstrap knows of the training part.
+
+    Attributes:
+        folds: number -> fold.
+        labels: task -> label of every sample of the cohort, NaN = not observed.
+        units: task -> number of patients that carry its information: those with a label, of the rarest class
+            if there are classes.
+        n_draws: number of bootstrap draws.
+    """
+
+    folds: dict[int, Fold]
+    labels: dict[str, npt.NDArray[np.float32]]
+    units: dict[str, int]
+    n_draws: int
+
+
+def load_cohort(
+    tasks: Mapping[str, Task], labels: Path, split: Path, samples: Path, n_draws: int, seed: int
+) -> Cohort:
+    """Read labels, folds and patients, and draw the patients of the training part.
+
+    Raises:
+        InputError: a file is absent or unreadable.
+        ContractError: files do not fit each other.
+    """
+    parts = read_table(split, SPLIT)
+    patients = read_samples(samples).column("patient_id").to_numpy(zero_copy_only=False)
+    if len(parts) != len(patients):
+        raise ContractError(f"{len(parts):,} rows for {len(patients):,} samples", where=str(split))
+    fold_of = parts.column("fold").to_numpy()
+    train = np.flatnonzero(fold_of >= 0)
+    if not len(train):
+        raise ContractError("no sample is in a fold", where=str(split))
+    patient = np.full(len(patients), -1, dtype=np.intp)
+    patient[train] = patient_index(patients[train])
+    counts = patient_counts(int(patient.max()) + 1, n_draws, seed).T
+    folds = {}
+    for number in np.unique(fold_of[train]).tolist():
+        rows = np.flatnonzero(fold_of == number)
+        members, unit = np.unique(patient[rows], return_inverse=True)
+        folds[int(number)] = Fold(rows, unit.reshape(-1), np.ascontiguousarray(counts[members]))
+    observed: dict[str, npt.NDArray[np.float32]] = {}
+    units: dict[str, int] = {}
+    for name, task in tasks.items():
+        path = labels / f"{name}.parquet"
+        y = read_labels(path)[0]
+        if len(y) != len(patients):
+            raise ContractError(f"{len(y):,} labels for {len(patients):,} samples", where=str(path))
+        observed[name] = y
+        units[name] = _informative(y[train], patient[train], task)
+    return Cohort(folds, observed, units, n_draws)
+
+
+def _informative(y: npt.NDArray[np.float32], patient: npt.NDArray[np.intp], task: Task) -> int:
+    """Patients with a label; of a task with classes, those of its rarest class."""
+    seen = ~np.isnan(y)
+    if task.problem_class in {"binary", "multiclass"}:
+        classes = np.unique(y[seen])
+        return min((len(np.unique(patient[y == c])) for c in classes), default=0)
+    return len(np.unique(patient[seen]))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A prediction that is needed: the slot its scores are averaged in, and its fold."""
+
+    slot: int
+    fold: int
+
+
+def score_draws(
+    paths: Sequence[Path],
+    wanted: Mapping[tuple[str, str], Wanted],
+    n_slots: int,
+    tasks: Mapping[str, Task],
+    cohort: Cohort,
+) -> Float64:
+    """Scores under every draw, averaged within slots.
+
+    A fold in which a task cannot be scored under a draw (no positive patient was drawn) is left out of that
+    draw's mean. This depends on labels and draws only, so it is the same for all models of the task.
+
+    Args:
+        paths: files of contracts.PREDICTIONS; predictions that are not wanted are skipped.
+        wanted: (fit key, task) -> what it is for.
+        n_slots: number of slots.
+        tasks: task id -> task.
+        cohort: labels, folds and drawn patients.
+
+    Shape:
+        (n_slots, draws); NaN where no fold can be scored.
+
+    Raises:
+        InputError: a file is absent or unreadable.
+        ContractError: a wanted prediction is missing, or has another number of rows than its fold.
+    """
+    total = np.zeros((n_slots, cohort.n_draws))
+    count = np.zeros((n_slots, cohort.n_draws), dtype=np.int32)
+    left = set(wanted)
+    with Progress("predictions resampled", len(wanted), stream=sys.stderr) as progress:
+        for path in paths:
+            for key, task, values in _predictions(path, left):
+                aim = wanted[key, task]
+                fold = cohort.folds[aim.fold]
+                if len(values) != len(fold.rows):
+                    raise ContractError(
+                        f"a prediction of task `{task}` has {len(values):,} rows, its fold "
+                        f"{len(fold.rows):,}",
+                        where=str(path),
+                        hint="the split has changed since: run the training again",
+                    )
+                draws = metric_draws_by_unit(
+                    tasks[task].metric, cohort.labels[task][fold.rows], values, fold.weights, fold.unit
+                )
+                defined = np.isfinite(draws)
+                total[aim.slot] += np.where(defined, draws, 0.0)
+                count[aim.slot] += defined
+                left.discard((key, task))
+                progress.advance()
+    if left:
+        example = min(task for _, task in left)
+        raise ContractError(
+            f"{len(left):,} of {len(wanted):,} predictions are missing, of task `{example}` for one",
+            hint="give the predictions of every pack of the search and of TIM",
+        )
+    mean = np.full(total.shape, np.nan)
+    np.divide(total, count, out=mean, where=count > 0)
+    return mean
+
+
+def _predictions(
+    path: Path, wanted: set[tuple[str, str]]
+) -> Iterator[tuple[str, str, npt.NDArray[np.float32]]]:
+    """The wanted predictions of a file: fit key, task, (rows, width); a few in memory at a time."""
+    try:
+        file = pq.ParquetFile(path, memory_map=True)
+    except FileNotFoundError as error:
+        raise InputError(
+            "the file does not exist", where=str(path), hint="run the stage that makes it"
+        ) from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            f"this is no readable Parquet file: {error}", where=str(path), hint="delete it and run again"
+        ) from error
+    with file:
+        if not file.schema_arrow.equals(PREDICTIONS):
+            read_table(path, PREDICTIONS)  # says what is wrong
+        for batch in file.iter_batches(batch_size=_BATCH):
+            keys, names = batch.column("fit_key").to_pylist(), batch.column("task").to_pylist()
+            widths = batch.column("width").to_pylist()
+            lists = batch.column("prediction")
+            for row, (key, task, width) in enumerate(zip(keys, names, widths, strict=True)):
+                if (key, task) in wanted:
+                    yield key, task, lists[row].values.to_numpy().reshape(-1, width)

@@ -1,0 +1,52 @@
+"""The verb ``plan-tim``: the fits that TIM needs and the search has not trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from m3h_pipeline.config import Search, Tim, Training
+from m3h_pipeline.contracts import combination_tasks, write_json
+from m3h_pipeline.search.combinations import Entry, plan_of, read_tasks, settings_of
+from m3h_pipeline.search.scores import read_scores
+from m3h_pipeline.tim.contexts import contexts, needed
+
+
+def plan_tim(
+    tasks: Path,
+    scores: Sequence[Path],
+    out: Path,
+    search: Search,
+    tim: Tim,
+    training: Training,
+    folds: int,
+    seed: int,
+) -> None:
+    """Write the plan (``plan.json`` of docs/architecture.md) of the fits that TIM needs beyond the search.
+
+    In mode ``pairs`` rounds 1 and 2 of the search have trained everything, unless ``search.max_size`` is 1.
+
+    Args:
+        tasks: ``labels/tasks.json``.
+        scores: scores of all rounds of the search (contracts.SCORES).
+        out: the plan's file.
+        search: gives the number of combinations per job.
+        tim: mode, replicates, chains.
+        training: gives the hyper-parameter settings.
+        folds: number of folds of the cross-validation.
+        seed: of the random chains.
+
+    Raises:
+        InputError: a file is absent or unreadable.
+        ConfigError: the exact mode is asked for too many tasks.
+        TaskError: no task is left.
+    """
+    known = read_tasks(tasks)
+    trained = read_scores(scores)
+    entries = []
+    for key in needed(contexts(known, tim, seed)):
+        missing = sorted(set(range(tim.replicates)) - set(trained.trained(key)))
+        if missing:
+            entries.append(Entry(combination_tasks(key), tuple(missing)))
+    plan = plan_of("tim", entries, known, settings_of(training), folds, search.combinations_per_job)
+    write_json(plan, out)

@@ -1,0 +1,168 @@
+"""TIM's contexts against the paper's formula by enumeration; the fits that TIM plans."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from m3h_pipeline.config import Search, Tim
+from m3h_pipeline.contracts import combination_key, read_json
+from m3h_pipeline.errors import ConfigError
+from m3h_pipeline.tim.contexts import Contexts, contexts, needed, weights
+from m3h_pipeline.tim.plan import plan_tim
+from tests.search.studies import ONE_SETTING, fits_of, run_search, write_tasks
+
+
+def score(key: str, task: str) -> float:
+    """A made-up score of a task within a combination."""
+    return zlib.crc32(f"{key}|{task}".encode()) / 2**32
+
+
+def tim(found: Contexts, task: str, companion: str) -> float:
+    mine = found[task, companion]
+    return sum(
+        w * (score(c.with_companion, task) - score(c.without, task))
+        for c, w in zip(mine, weights(mine), strict=True)
+    )
+
+
+def enumerated(tasks: list[str], task: str, companion: str, largest: int | None = None) -> float:
+    """The paper's formula, written down: uniform over sets S without both; S of at most ``largest`` tasks."""
+    rest = [name for name in tasks if name not in (task, companion)]
+    sets = [
+        s
+        for size in range(len(rest) + 1)
+        for s in itertools.combinations(rest, size)
+        if largest is None or size <= largest
+    ]
+    total = sum(
+        score(combination_key([*s, task, companion]), task) - score(combination_key([*s, task]), task)
+        for s in sets
+    )
+    if largest is None:
+        assert len(sets) == 2 ** (len(tasks) - 2)
+    return total / len(sets)
+
+
+@pytest.mark.parametrize("n_tasks", [2, 3, 5, 6])
+def test_exact_is_the_papers_formula(n_tasks: int) -> None:
+    tasks = [f"t{i}" for i in range(n_tasks)]
+    found = contexts(tasks, Tim(mode="exact"), seed=0)
+    assert len(found) == n_tasks * (n_tasks - 1)
+    for task, companion in found:
+        assert tim(found, task, companion) == pytest.approx(enumerated(tasks, task, companion), abs=1e-12)
+    assert len(needed(found)) == 2**n_tasks - 1
+
+
+def test_pairs_compare_with_the_task_alone() -> None:
+    found = contexts(["b", "a", "c"], Tim(mode="pairs"), seed=0)
+    assert tim(found, "c", "a") == score("a+c", "c") - score("c", "c")
+    assert len(needed(found)) == 6
+
+
+def test_sampled_becomes_exact() -> None:
+    """With every size allowed and enough chains, all sets are seen, and the weights are the paper's."""
+    tasks = ["a", "b", "c", "d", "e"]
+    found = contexts(tasks, Tim(mode="sampled", chains=3000, max_size=5), seed=1)
+    for task, companion in found:
+        assert tim(found, task, companion) == pytest.approx(enumerated(tasks, task, companion), abs=1e-12)
+
+
+def test_sampled_goes_to_the_mean_over_the_sizes_allowed() -> None:
+    tasks = ["a", "b", "c", "d", "e", "f"]
+    found = contexts(tasks, Tim(mode="sampled", chains=3000, max_size=4), seed=1)
+    for task, companion in found:
+        assert tim(found, task, companion) == pytest.approx(
+            enumerated(tasks, task, companion, largest=2), abs=1e-12
+        )
+
+
+def test_more_chains_come_closer() -> None:
+    """Mean error over all pairs and some seeds; few chains leave sizes out, many leave nothing."""
+    tasks = [f"t{i}" for i in range(7)]
+
+    def error(chains: int) -> float:
+        errors = []
+        for seed in range(5):
+            found = contexts(tasks, Tim(mode="sampled", chains=chains, max_size=7), seed)
+            errors += [abs(tim(found, *pair) - enumerated(tasks, *pair)) for pair in found]
+        return sum(errors) / len(errors)
+
+    few, some, many = error(3), error(30), error(300)
+    assert many < some / 2
+    assert some < few
+    assert many < 0.02
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 7), st.integers(1, 12), st.integers(1, 7), st.integers(0, 999))
+def test_links_are_links(n_tasks: int, chains: int, max_size: int, seed: int) -> None:
+    """Every context adds exactly the companion, sets stay within the limit, weights sum to 1."""
+    tasks = [f"t{i}" for i in range(n_tasks)]
+    found = contexts(tasks, Tim(mode="sampled", chains=chains, max_size=max_size), seed)
+    assert set(found) == set(itertools.permutations(tasks, 2))  # no pair is left without a difference
+    for (task, companion), mine in found.items():
+        for c in mine:
+            without = set(c.without.split("+"))
+            assert set(c.with_companion.split("+")) == without | {companion}
+            assert task in without
+            assert companion not in without
+            assert len(without) < max(2, max_size)
+            assert c.share == math.comb(n_tasks - 2, c.size)
+        assert len({c.without for c in mine}) == len(mine)
+        assert sum(weights(mine)) == pytest.approx(1)
+    assert contexts(tasks[::-1], Tim(mode="sampled", chains=chains, max_size=max_size), seed) == found
+
+
+def test_exact_of_many_tasks_is_refused_with_the_numbers() -> None:
+    tasks = [f"t{i}" for i in range(41)]
+    with pytest.raises(ConfigError, match=r"41 tasks means training 2,199,023,255,551 combinations"):
+        contexts(tasks, Tim(mode="exact"), seed=0)
+    assert len(needed(contexts(tasks[:8], Tim(mode="exact"), seed=0))) == 255
+
+
+def _planned(tmp_path: Path, search: Search, tim: Tim, names: list[str]) -> tuple[set[str], Path]:
+    tasks = write_tasks(tmp_path / "tasks.json", names)
+    _, scores = run_search(tmp_path, tasks, lambda *_: 0.5, search, tim)
+    out = tmp_path / "tim.json"
+    plan_tim(tasks, scores, out, search, tim, ONE_SETTING, 2, seed=3)
+    return {combination_key(fit[0]) for fit in fits_of(out)}, out
+
+
+def test_pairs_need_nothing_beyond_the_search(tmp_path: Path) -> None:
+    planned, out = _planned(tmp_path, Search(), Tim(), ["a", "b", "c"])
+    assert planned == set()
+    assert read_json(out) == {"stage": "tim", "packs": {}}
+
+
+def test_a_search_of_single_tasks_leaves_the_pairs_to_tim(tmp_path: Path) -> None:
+    planned, out = _planned(tmp_path, Search(max_size=1), Tim(), ["a", "b", "c"])
+    assert planned == {"a+b", "a+c", "b+c"}
+    assert {fit[1] for fit in fits_of(out)} == {0, 1, 2}
+
+
+def test_exact_adds_sets_and_missing_replicates(tmp_path: Path) -> None:
+    """The search trained tasks and pairs with one seed: TIM adds the second, and larger sets with both."""
+    planned, out = _planned(tmp_path, Search(), Tim(mode="exact", replicates=2), ["a", "b", "c", "d"])
+    assert len(planned) == 15
+    for combination, replicate, _, _ in fits_of(out):
+        assert replicate == 1 or len(combination) > 2
+    assert {(len(f[0]), f[1]) for f in fits_of(out)} == {(1, 1), (2, 1), (3, 0), (3, 1), (4, 0), (4, 1)}
+
+
+def test_sampled_plans_what_its_contexts_need(tmp_path: Path) -> None:
+    settings_ = Tim(mode="sampled", chains=4, max_size=4, replicates=1)
+    names = [f"t{i}" for i in range(6)]
+    planned, _ = _planned(tmp_path, Search(max_size=2), settings_, names)
+    assert planned == {key for key in needed(contexts(names, settings_, 3)) if key.count("+") > 1}
+    assert planned
+
+
+def test_one_task_has_no_companions(tmp_path: Path) -> None:
+    assert _planned(tmp_path, Search(), Tim(), ["a"])[0] == set()
