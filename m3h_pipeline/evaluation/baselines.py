@@ -1,0 +1,163 @@
+"""Reference models for one supervised task, on the same rows and folds as the networks.
+
+Their setting is chosen as the networks' is: the one with the best mean score over the folds of the
+cross-validation; then the model is fitted to the whole training part with it, and predicts the test part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from m3h_pipeline.config import Evaluation, Modality
+from m3h_pipeline.contracts import BASELINE_PREDICTIONS, METRICS, write_table
+from m3h_pipeline.errors import TaskError
+from m3h_pipeline.evaluation.references import (
+    STRENGTHS,
+    TREES,
+    Floats,
+    Problem,
+    Rows,
+    boosting_path,
+    linear_path,
+    standardised,
+)
+from m3h_pipeline.progress import Progress
+from m3h_pipeline.statistics import metric
+from m3h_pipeline.training.data import StudyData, load_study_data
+
+_WHOLE = -1
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A reference model: the names of its settings, and the predictions a fold gets from them."""
+
+    settings: list[str]
+    path: Callable[[int, list[int]], list[Floats]]
+
+
+def run_baselines(
+    task: str,
+    cohort: Path,
+    labels: Path,
+    split: Path,
+    out: Path,
+    modalities: Mapping[str, Modality],
+    evaluation: Evaluation,
+    seed: int,
+) -> None:
+    """Fit the reference models of one supervised task and write their predictions.
+
+    - ``linear``: L2 logistic regression (softmax for several classes), or ridge regression, on the features
+      as the network sees them.
+    - ``gradient_boosting``: histogram gradient boosting; missing features stay missing.
+
+    One thread; the same input gives the same bytes.
+
+    Args:
+        task: its id.
+        cohort: folder with ``features/<source>.parquet``.
+        labels: folder with ``<task>.parquet``.
+        split: the split file.
+        out: table of contracts.BASELINE_PREDICTIONS.
+        modalities: modality -> the sources it concatenates.
+        evaluation: which references.
+        seed: of the features that boosting draws.
+
+    Raises:
+        InputError, ContractError: a file is absent or does not follow its contract.
+        TaskError: the task has no labels to learn, or is a clustering task.
+    """
+    data = load_study_data(cohort, labels, split, [task], modalities)
+    _keep_scaled(data)
+    rows = baseline_predictions(task, data, evaluation, seed)
+    write_table(pa.Table.from_pylist(rows, schema=BASELINE_PREDICTIONS), out, BASELINE_PREDICTIONS)
+
+
+def baseline_predictions(
+    task: str, data: StudyData, evaluation: Evaluation, seed: int
+) -> list[dict[str, object]]:
+    """Rows of contracts.BASELINE_PREDICTIONS for one task; see :func:`run_baselines`."""
+    description = data.tasks[task]
+    problem_class = str(description["problem_class"])
+    if problem_class not in ("binary", "multiclass", "regression"):
+        raise TaskError(f"there is no reference model for a {problem_class} task", where=f"task {task}")
+    classes = {"binary": 2, "regression": 0}.get(problem_class, len(description.get("classes") or []))
+    y = data.labels[task]
+    folds = sorted(set(data.fold[data.train].tolist()))
+    if not np.isfinite(y[data.train]).any():
+        raise TaskError("no training sample has a label", where=f"task {task}")
+
+    def problem(fold: int, x: Callable[[Rows, Rows], Floats]) -> Problem:
+        training = data.training_rows(fold)
+        labelled = training[np.isfinite(y[training])]
+        scored = data.scored_rows(fold)
+        return Problem(problem_class, classes, x(training, labelled), y[labelled], x(training, scored))
+
+    def linear(fold: int, chosen: list[int]) -> list[Floats]:
+        strengths = tuple(STRENGTHS[i] for i in chosen)
+        return linear_path(
+            problem(fold, lambda training, rows: standardised(data, training, rows)), strengths
+        )
+
+    def boosting(fold: int, chosen: list[int]) -> list[Floats]:
+        trees = tuple(TREES[i] for i in chosen)
+        return boosting_path(problem(fold, lambda _, rows: data.scaled.x[rows]), seed, trees)
+
+    models = {
+        "linear": _Model([f"C={strength:g}" for strength in STRENGTHS], linear),
+        "gradient_boosting": _Model([f"trees={trees}" for trees in TREES], boosting),
+    }
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    found: list[dict[str, object]] = []
+    total = len(evaluation.baselines) * (len(folds) + 1)
+    # One thread: sums in another order would change the last digits, and jobs share the machine.
+    with threadpool_limits(limits=1), Progress(f"reference fits of {task}", total) as progress:
+        for name in evaluation.baselines:
+            model = models[name]
+            candidates = list(range(len(model.settings)))
+            paths: dict[int, list[Floats]] = {}
+            for fold in folds:
+                paths[fold] = model.path(fold, candidates)
+                progress.advance()
+            best = choose(METRICS[problem_class], {f: (y[data.scored_rows(f)], paths[f]) for f in folds})
+            predictions = {fold: paths[fold][best] for fold in folds}
+            if not data.train.all():
+                predictions[_WHOLE] = model.path(_WHOLE, [best])[0]
+            progress.advance()
+            found += [
+                {
+                    "task": task,
+                    "model": name,
+                    "setting": model.settings[best],
+                    "fold": fold,
+                    "width": prediction.shape[1],
+                    "prediction": prediction.astype(np.float32).ravel(),
+                }
+                for fold, prediction in sorted(predictions.items())
+            ]
+    return found
+
+
+def _keep_scaled(data: StudyData) -> None:
+    """Make the scaled features and let go of the raw ones: at the published size they are 0.7 GB."""
+    if data.scaled.x.size:
+        data.features.clear()
+
+
+def choose(metric_name: str, folds: Mapping[int, tuple[Floats, list[Floats]]]) -> int:
+    """The candidate with the best mean metric over the folds where it is defined; the first of equals.
+
+    Args:
+        metric_name: of contracts.METRICS.
+        folds: fold -> labels of its rows, and each candidate's predictions of them.
+    """
+    values = np.array([[metric(metric_name, y, p) for p in path] for y, path in folds.values()])
+    defined = np.isfinite(values).all(axis=1)
+    return int(values[defined].mean(axis=0).argmax()) if defined.any() else 0

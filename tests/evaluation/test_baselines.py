@@ -1,0 +1,257 @@
+"""Reference models: against scikit-learn, on missing and degenerate data, and as a verb."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from m3h_pipeline.config import Evaluation, Modality
+from m3h_pipeline.contracts import (
+    BASELINE_PREDICTIONS,
+    METRICS,
+    SPLIT,
+    read_table,
+    write_features,
+    write_labels,
+    write_table,
+)
+from m3h_pipeline.errors import TaskError
+from m3h_pipeline.evaluation.baselines import baseline_predictions, choose, run_baselines
+from m3h_pipeline.evaluation.references import Problem, boosting_path, linear_path, standardised
+from m3h_pipeline.statistics import metric
+from m3h_pipeline.training.data import StudyData
+
+Float32 = npt.NDArray[np.float32]
+CLASSES = ["low", "middle", "high"]
+
+
+def study(n: int = 400, width: int = 30, folds: int = 4, seed: int = 0) -> StudyData:
+    """Three tasks that depend on the first features; fold -1 (a fifth) is the test part."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, width)).astype(np.float32) * 3 + 1
+    signal = (x[:, 0] - x[:, 1]) / 4 + rng.normal(size=n) * 0.5
+    labels = {
+        "ill": (signal > 0.5).astype(np.float32),
+        "grade": np.digitize(signal, [-0.5, 0.6]).astype(np.float32),
+        "days": (20 + 5 * signal).astype(np.float32),
+    }
+    for y in labels.values():
+        y[rng.random(n) < 0.1] = np.nan
+    x[rng.random(x.shape) < 0.05] = np.nan
+    fold = np.arange(n) % (folds + 1) - 1
+    tasks: dict[str, dict[str, Any]] = {
+        "ill": {"problem_class": "binary"},
+        "grade": {"problem_class": "multiclass", "classes": CLASSES},
+        "days": {"problem_class": "regression"},
+    }
+    return StudyData({"tabular": x}, labels, tasks, fold >= 0, fold.astype(np.int64))
+
+
+@pytest.mark.parametrize("n", [40, 300])
+@pytest.mark.parametrize("problem_class", ["binary", "multiclass", "regression"])
+def test_linear_path_equals_scikit_learn(problem_class: str, n: int) -> None:
+    """With more rows than features, and with fewer, where the path works in the space of the rows."""
+    rng = np.random.default_rng(n)
+    x, scored = rng.normal(size=(n, 90)).astype(np.float32), rng.normal(size=(25, 90)).astype(np.float32)
+    x[:, 5] = 0  # a constant feature
+    signal = x[:, 0] + x[:, 1] + rng.normal(size=n)
+    y = {
+        "binary": (signal > 0).astype(np.float32),
+        "multiclass": np.digitize(signal, [-1, 1]).astype(np.float32),
+        "regression": (100 + signal).astype(np.float32),
+    }[problem_class]
+    classes = {"binary": 2, "multiclass": 3, "regression": 0}[problem_class]
+    strengths = (1e-3, 1e-2, 1e-1)
+    path = linear_path(Problem(problem_class, classes, x, y, scored), strengths)
+    for strength, prediction in zip(strengths, path, strict=True):
+        if problem_class == "regression":
+            expected = Ridge(alpha=1 / strength).fit(x.astype(np.float64), y).predict(scored)[:, None]
+        else:
+            referee = LogisticRegression(C=strength, tol=1e-8, max_iter=5000)
+            expected = referee.fit(x.astype(np.float64), y).predict_proba(scored.astype(np.float64))
+            expected = expected[:, 1:] if problem_class == "binary" else expected
+        assert prediction.shape == expected.shape
+        np.testing.assert_allclose(prediction, expected, atol=2e-3, rtol=1e-5)
+
+
+def test_features_are_standardised_on_the_training_rows_clipped_and_filled() -> None:
+    data = study()
+    data.features["tabular"][7, 3] = 1e6
+    training, rows = data.training_rows(1), np.arange(data.n)
+    x = data.features["tabular"].astype(np.float64)
+    expected = (x - np.nanmean(x[training], axis=0)) / np.nanstd(x[training], axis=0)
+    expected = np.nan_to_num(np.clip(expected, -10, 10))
+    np.testing.assert_allclose(standardised(data, training, rows), expected, atol=2e-4)
+    assert not data.train[5] or np.isfinite(standardised(data, training, rows)).all()
+
+
+@pytest.mark.parametrize("task", ["ill", "grade", "days"])
+def test_references_learn_planted_signal_out_of_fold_and_on_test(task: str) -> None:
+    data = study(600)
+    rows = baseline_predictions(task, data, Evaluation(), seed=0)
+    assert [(r["model"], r["fold"]) for r in rows] == [
+        (model, fold) for model in ("linear", "gradient_boosting") for fold in range(-1, 4)
+    ]
+    name = METRICS[data.tasks[task]["problem_class"]]
+    for r in rows:
+        scored = data.scored_rows(int(str(r["fold"])))
+        prediction = np.asarray(r["prediction"]).reshape(len(scored), int(str(r["width"])))
+        assert metric(name, data.labels[task][scored], prediction) > (0.3 if task == "days" else 0.75)
+
+
+def test_no_label_of_a_scored_row_reaches_its_prediction() -> None:
+    """Flipping the labels of the test part and of one fold leaves what is predicted there as it was."""
+    data, changed = study(), study()
+    hidden = (data.fold == -1) | (data.fold == 2)
+    y = changed.labels["ill"]
+    y[hidden] = 1 - y[hidden]
+    one = Evaluation(baselines=["linear"])
+    before = linear_path(_problem(data, 2))
+    after = linear_path(_problem(changed, 2))
+    for a, b in zip(before, after, strict=True):
+        np.testing.assert_array_equal(a, b)
+    y[data.fold == 2] = 1 - y[data.fold == 2]
+    test = [r["prediction"] for r in baseline_predictions("ill", data, one, 0) if r["fold"] == -1]
+    test_changed = [r["prediction"] for r in baseline_predictions("ill", changed, one, 0) if r["fold"] == -1]
+    np.testing.assert_array_equal(np.asarray(test), np.asarray(test_changed))
+
+
+def _problem(data: StudyData, fold: int) -> Problem:
+    training, scored = data.training_rows(fold), data.scored_rows(fold)
+    y = data.labels["ill"]
+    training = training[np.isfinite(y[training])]
+    x = np.nan_to_num(data.features["tabular"])
+    return Problem("binary", 2, x[training], y[training], x[scored])
+
+
+def test_permuted_labels_teach_nothing() -> None:
+    data = study(1500)
+    rng = np.random.default_rng(3)
+    data.labels["ill"] = rng.permutation(data.labels["ill"])
+    for r in baseline_predictions("ill", data, Evaluation(), seed=0):
+        if r["fold"] == -1:
+            test = data.scored_rows(-1)
+            assert abs(metric("auroc", data.labels["ill"][test], np.asarray(r["prediction"])) - 0.5) < 0.13
+
+
+@pytest.mark.parametrize("path", ["linear", "boosting"])
+def test_a_class_absent_from_the_training_rows_gets_probability_0(path: str) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 4)).astype(np.float32)
+    y = np.where(x[:, 0] > 0, 3, 1).astype(np.float32)
+    problem = Problem("multiclass", 4, x, y, x[:9])
+    found = linear_path(problem) if path == "linear" else boosting_path(problem, 0)
+    for prediction in found:
+        assert prediction.shape == (9, 4)
+        assert (prediction[:, [0, 2]] == 0).all()
+        np.testing.assert_allclose(prediction.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("problem_class", ["binary", "multiclass", "regression"])
+def test_one_class_in_training_predicts_that_class(problem_class: str) -> None:
+    x = np.ones((30, 3), dtype=np.float32)
+    problem = Problem(problem_class, 3, x, np.ones(30, dtype=np.float32), x[:4])
+    for prediction in [*boosting_path(problem, 0), *linear_path(problem)]:
+        expected = np.eye(3)[[1] * 4] if problem_class == "multiclass" else np.ones((4, 1))
+        np.testing.assert_allclose(prediction, expected)
+
+
+def test_boosting_takes_missing_values_and_a_feature_missing_in_every_training_row() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(200, 5)).astype(np.float32)
+    y = (x[:, 0] > 0).astype(np.float32)
+    x[::3, 0] = np.nan
+    x[:150, 2] = np.nan
+    *_, last = boosting_path(Problem("binary", 2, x[:150], y[:150], x[150:]), 0)
+    assert metric("auroc", y[150:], last) > 0.8
+
+
+def test_choice_is_the_best_mean_over_folds_where_the_metric_is_defined() -> None:
+    y = np.array([0.0, 1.0, 0.0, 1.0])
+    good, bad = np.array([[0.1], [0.9], [0.2], [0.8]]), np.array([[0.9], [0.1], [0.8], [0.2]])
+    folds = {0: (y, [bad, good, good]), 1: (y, [good, good, good]), 2: (np.ones(4), [good, bad, bad])}
+    assert choose("auroc", folds) == 1
+    assert choose("auroc", {0: (np.ones(4), [good, bad])}) == 0
+
+
+def write_study(folder: Path, data: StudyData) -> None:
+    x = data.features["tabular"]
+    write_features(x[:, :10], [f"a{i}" for i in range(10)], folder / "features" / "first.parquet")
+    rest = x.shape[1] - 10
+    write_features(x[:, 10:], [f"b{i}" for i in range(rest)], folder / "features" / "second.parquet")
+    for task, y in data.labels.items():
+        write_labels(y, folder / f"{task}.parquet", {"id": task, **data.tasks[task]})
+    split = pa.table(
+        {
+            "sample_id": [f"s{i:05d}" for i in range(data.n)],
+            "part": np.where(data.train, "train", "test").tolist(),
+            "fold": pa.array(data.fold, type=pa.int16()),
+        },
+        schema=SPLIT,
+    )
+    write_table(split, folder / "split.parquet", SPLIT)
+
+
+def test_the_verb_writes_the_contract_the_same_bytes_twice(tmp_path: Path) -> None:
+    data = study(200)
+    write_study(tmp_path, data)
+    modalities = {"tabular": Modality(sources=["first", "second"])}
+    for name in ("one.parquet", "two.parquet"):
+        run_baselines(
+            "grade",
+            tmp_path,
+            tmp_path,
+            tmp_path / "split.parquet",
+            tmp_path / name,
+            modalities,
+            Evaluation(),
+            7,
+        )
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+    table = read_table(tmp_path / "one.parquet", BASELINE_PREDICTIONS).to_pylist()
+    for row in table:
+        assert row["width"] == 3
+        assert len(row["prediction"]) == 3 * len(data.scored_rows(row["fold"]))
+    assert {row["setting"].split("=")[0] for row in table} == {"C", "trees"}
+
+
+def test_a_task_without_labels_or_of_clustering_is_refused(tmp_path: Path) -> None:
+    data = study(100)
+    data.tasks["days"]["problem_class"] = "clustering"
+    with pytest.raises(TaskError, match="no reference model for a clustering task"):
+        baseline_predictions("days", data, Evaluation(), 0)
+    data.labels["ill"][data.train] = np.nan
+    with pytest.raises(TaskError, match="no training sample has a label"):
+        baseline_predictions("ill", data, Evaluation(), 0)
+
+
+@pytest.mark.real_data
+def test_real_expression_data_reach_the_known_level_quickly(real_data: Path) -> None:
+    """TCGA-BRCA, 700 patients x 1,558 genes: ER status is known to reach an AUROC of about 0.94."""
+    import pandas as pd
+
+    folder = real_data / "tcga-brca"
+    outcomes = pd.read_csv(folder / "outcomes.csv")
+    expression = pd.read_csv(folder / "expression.csv.gz").set_index("patient").loc[outcomes["patient"]]
+    fold = (np.random.default_rng(0).permutation(len(outcomes)) % 5).astype(np.int64)
+    y = outcomes["er_ihc"].to_numpy(np.float32)
+    data = StudyData(
+        {"expression": expression.to_numpy(np.float32)},
+        {"er": y},
+        {"er": {"problem_class": "binary"}},
+        np.ones(len(y), dtype=bool),
+        fold,
+    )
+    started = time.process_time()
+    rows = baseline_predictions("er", data, Evaluation(baselines=["linear"]), 0)
+    assert time.process_time() - started < 20
+    scores = [metric("auroc", y[fold == r["fold"]], np.asarray(r["prediction"])) for r in rows]
+    assert len(scores) == 5  # no test part: only out-of-fold predictions
+    assert 0.93 < float(np.mean(scores)) < 0.97
