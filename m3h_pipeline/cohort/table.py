@@ -24,7 +24,7 @@ from m3h_pipeline.cohort.diagnoses import normal_id
 from m3h_pipeline.cohort.subgroups import encode
 from m3h_pipeline.cohort.table_columns import Column, Feature, Selection, select_columns
 from m3h_pipeline.cohort.table_files import open_table
-from m3h_pipeline.cohort.table_reader import Content, TableFileReader, parse_numbers, read_columns
+from m3h_pipeline.cohort.table_reader import Content, TableFileReader, no_row, parse_numbers, read_columns
 from m3h_pipeline.cohort.writer import CohortWriter
 from m3h_pipeline.config.sections import TableSource
 from m3h_pipeline.contracts import Float32Array, samples_schema
@@ -95,9 +95,7 @@ def _read(i: int, reader: TableFileReader, source: TableSource, selection: Selec
     text = list(dict.fromkeys([*([key] if key is not None else []), *selection.text(i)]))
     content = read_columns(reader, selection.numeric(i), text, source.missing_values)
     if content.rows == 0:
-        raise InputError(
-            "there is no row after the header", where=reader.shown, hint="is this the whole file?"
-        )
+        raise no_row(reader)
     return content
 
 

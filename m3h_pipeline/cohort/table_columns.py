@@ -285,7 +285,7 @@ def _matched(
             f"the pattern `{pattern}` of `{key}` {what}",
             where=", ".join(readers[i].shown for i in numbers),
             hint="it is compared with a column's whole name; "
-            + nearest(pattern, _names(readers[i] for i in numbers)),
+            + nearest(re.sub(r"\W", "", pattern), _names(readers[i] for i in numbers)),
         )
     return taken
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from m3h_pipeline.cohort.table_reader import TableFileReader
+from m3h_pipeline.cohort.table_reader import TableFileReader, no_row
 from m3h_pipeline.cohort.textfile import DELIMITERS, open_bytes, read_header, reading, split_header
 from m3h_pipeline.errors import ConfigError, InputError
 
@@ -145,6 +145,7 @@ class DelimitedTable(TableFileReader):
         return [found.get(row, row + 2) for row in rows]
 
     def explain(self, error: Exception) -> InputError:
+        line = 0
         for line, fields in self._records():
             if fields != len(self.names):
                 return InputError(
@@ -152,6 +153,8 @@ class DelimitedTable(TableFileReader):
                     where=f"{self.shown}, line {line}",
                     hint="correct the line; a field that holds the delimiter must stand in quotation marks",
                 )
+        if line == 0:
+            return no_row(self)
         return InputError(
             "the file is no valid UTF-8 text table", where=self.shown, hint="export it as UTF-8"
         )

@@ -263,6 +263,11 @@ def _quoted(text: pa.Array, row: int) -> str:
     return f": {value!r}"
 
 
+def no_row(reader: TableFileReader) -> InputError:
+    """What to say of a file with nothing but its header."""
+    return InputError("there is no row after the header", where=reader.shown, hint="is this the whole file?")
+
+
 def once(reader: TableFileReader, name: str, key: str) -> None:
     """Check that the column which ``key`` of the configuration names stands in a file exactly once.
 
@@ -273,7 +278,7 @@ def once(reader: TableFileReader, name: str, key: str) -> None:
     if count == 0:
         reader.check_delimiter()
         raise InputError(
-            f"column `{name}` of `{key}` is absent", where=reader.shown, hint=nearest(name, reader.names)
+            f"column `{name}` of `{key}` is absent", where=reader.shown, hint=nearest(name, set(reader.names))
         )
     if count > 1:
         raise InputError(
