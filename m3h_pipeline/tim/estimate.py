@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,7 +220,9 @@ def _rows(
     components: list[Component] = [_patients(differences, draws, units)]
     components.append(seed_component(by_replicate, components[0][0], source, metric))
     if settings.mode == "sampled":
-        components.append(context_component(differences.context_values(), metric))
+        reach = range(max(2, min(settings.max_size, len(names))) - 1)
+        total_share = sum(math.comb(len(names) - 2, size) for size in reach)
+        components.append(context_component(differences.context_values(), metric, total_share))
     intervals = []
     for row, found in enumerate(differences.contexts):
         value = float(estimate[row]) if found else float("nan")

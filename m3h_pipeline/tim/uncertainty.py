@@ -23,6 +23,7 @@ other models is not counted.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -69,53 +70,96 @@ def seed_component(
 
 
 def context_component(
-    values: Sequence[Sequence[tuple[int, int, float, float]]], metric: npt.NDArray[np.intp]
+    values: Sequence[Sequence[tuple[int, int, float, float]]],
+    metric: npt.NDArray[np.intp],
+    total_share: int,
 ) -> Component:
     """Variance from which contexts were sampled, and its degrees of freedom.
+
+    Contexts of one size that a pair has several of tell their own variance. Its floor is the variance pooled
+    over all pairs of the same metric (and size, if known); for a single context, and for sizes of which the
+    pair has none, also the variance between all of the pair's contexts.
 
     Args:
         values: of each pair its contexts: size, number of sets of that size, weight, difference.
         metric: number of the metric of each pair's source task, shape (pairs,).
+        total_share: number of all sets S, of every size that chains may reach.
 
     Shape:
         (pairs,) each; variance 0 where every set was seen, NaN where no pair tells how much contexts differ.
     """
-    spread: dict[tuple[int, int], list[tuple[float, int]]] = {}
-    strata: list[list[tuple[int, int, float, int, float]]] = []
-    for m, contexts in zip(metric.tolist(), values, strict=True):
-        mine = []
-        for size, share in sorted({(size, share) for size, share, _, _ in contexts}):
-            found = [(w, d) for s, _, w, d in contexts if s == size]
-            variance = float(np.var([d for _, d in found], ddof=1)) if len(found) > 1 else np.nan
-            mine.append((size, share, sum(w for w, _ in found), len(found), variance))
-            if len(found) > 1:
-                spread.setdefault((m, size), []).append((variance, len(found) - 1))
-        strata.append(mine)
-    pooled = {key: _pool(found) for key, found in spread.items()}
+    strata = [_strata(contexts) for contexts in values]
+    by_size: dict[tuple[int, int], list[Variance]] = {}
+    by_metric: dict[int, list[Variance]] = {}
+    for m, mine in zip(metric.tolist(), strata, strict=True):
+        for stratum in mine:
+            if stratum.n > 1:
+                by_size.setdefault((m, stratum.size), []).append(stratum.variance)
+                by_metric.setdefault(m, []).append(stratum.variance)
     total, df = np.zeros(len(strata)), np.full(len(strata), np.inf)
     for pair, (m, mine) in enumerate(zip(metric.tolist(), strata, strict=True)):
-        weighed = 0.0
-        for size, share, weight, n, own in mine:
-            if n >= share:
-                continue
-            common, freedom = pooled.get(
-                (m, size), _pool([x for k, v in spread.items() if k[0] == m for x in v])
-            )
-            variance = common if n == 1 else max(own, common)
-            part = weight**2 * variance / n * (1 - n / share)
-            total[pair] += part
-            weighed += part**2 / (n - 1 if n > 1 and own > common else freedom)
-        if weighed > 0:
-            df[pair] = total[pair] ** 2 / weighed
+        overall = _variance([difference for _, _, _, difference in values[pair]])
+        parts: list[Variance] = []
+        for stratum in mine:
+            if stratum.n < stratum.share:
+                pooled = _pool(by_size.get((m, stratum.size)) or by_metric.get(m, []))
+                variance, freedom = _largest(pooled, overall if stratum.n == 1 else stratum.variance)
+                unseen = 1 - stratum.n / stratum.share
+                parts.append((stratum.weight**2 * variance / stratum.n * unseen, freedom))
+        # The estimate takes sizes without a context to be like the others.
+        blind = 1 - sum(stratum.share for stratum in mine) / total_share
+        if blind > 0:
+            variance, freedom = _largest(_pool(by_metric.get(m, [])), overall)
+            parts.append((blind**2 * variance, freedom))
+        total[pair] = sum(variance for variance, _ in parts)
+        if total[pair] > 0:
+            df[pair] = total[pair] ** 2 / sum(variance**2 / freedom for variance, freedom in parts)
     return total, df
 
 
-def _pool(found: Sequence[tuple[float, int]]) -> tuple[float, float]:
-    """Pooled variance and its degrees of freedom, from (variance, degrees of freedom)."""
+#: A variance and its degrees of freedom; NaN and 0 if unknown.
+Variance = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class _Stratum:
+    """A pair's contexts of one size: how many sets there are, and how many were seen."""
+
+    size: int
+    share: int
+    weight: float
+    n: int
+    variance: Variance
+
+
+def _strata(contexts: Sequence[tuple[int, int, float, float]]) -> list[_Stratum]:
+    shares = {size: share for size, share, _, _ in contexts}
+    strata = []
+    for size, share in sorted(shares.items()):
+        found = [(weight, difference) for s, _, weight, difference in contexts if s == size]
+        variance = _variance([difference for _, difference in found])
+        strata.append(_Stratum(size, share, sum(weight for weight, _ in found), len(found), variance))
+    return strata
+
+
+def _variance(values: Sequence[float]) -> Variance:
+    if len(values) < 2:
+        return float("nan"), 0.0
+    return float(np.var(values, ddof=1)), len(values) - 1.0
+
+
+def _largest(*found: Variance) -> Variance:
+    """The largest known variance; unknown if none is known."""
+    known = [variance for variance in found if variance[1] > 0]
+    return max(known) if known else (float("nan"), 0.0)
+
+
+def _pool(found: Sequence[Variance]) -> Variance:
+    """The pooled variance; unknown if there is none."""
     freedom = sum(df for _, df in found)
     if not freedom:
-        return float("nan"), 1.0
-    return sum(variance * df for variance, df in found) / freedom, float(freedom)
+        return float("nan"), 0.0
+    return sum(variance * df for variance, df in found) / freedom, freedom
 
 
 def fold_component(by_fold: Float64) -> tuple[float, float]:

@@ -1,0 +1,296 @@
+"""TIM end to end on made-up predictions: the estimate, and how often it is wrong about being sure."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy import stats
+from sklearn.metrics import r2_score, roc_auc_score
+
+from m3h_pipeline.config import Tim, Training
+from m3h_pipeline.contracts import PREDICTIONS, read_table, write_table
+from m3h_pipeline.errors import ContractError, InputError
+from tests.tim.studies import Array, binary_labels, generator, make_study, noisy_model
+from tests.tim.test_contexts import enumerated, score
+
+QUICK = Tim(draws=200)
+
+
+def test_the_estimate_is_the_mean_paired_difference(tmp_path: Path) -> None:
+    """Against a direct computation with scikit-learn, for every problem class with its own metric."""
+    draw = np.random.default_rng(0)
+    n = 400
+    labels: dict[str, Array] = {
+        "a": (draw.random(n) < 0.3).astype(np.float32),
+        "m": draw.integers(0, 3, n).astype(np.float32),
+        "r": draw.normal(size=n).astype(np.float32),
+        "z": np.zeros(n, dtype=np.float32),
+    }
+    labels["a"][draw.random(n) < 0.2] = np.nan
+    labels["r"][draw.random(n) < 0.2] = np.nan
+    kinds = {
+        "m": ("multiclass", "macro_auroc"),
+        "r": ("regression", "r2"),
+        "z": ("clustering", "silhouette"),
+    }
+    study = make_study(tmp_path, labels, kinds)
+    said: dict[tuple[tuple[str, ...], str, int, int], Array] = {}
+
+    def predict(
+        combination: tuple[str, ...],
+        task: str,
+        replicate: int,
+        fold: int,
+        setting: tuple[int, float],
+        rows: npt.NDArray[np.intp],
+    ) -> Array:
+        g = generator(combination, task, replicate, fold)
+        y = np.nan_to_num(labels[task][rows])
+        if task == "m":
+            raw = np.exp(np.eye(3)[y.astype(int)] + g.normal(size=(len(rows), 3)))
+            value = raw / raw.sum(axis=1, keepdims=True)
+        elif task == "z":
+            value = np.stack([g.integers(0, 4, len(rows)), g.uniform(-0.2, 0.6, len(rows))], axis=1)
+        else:
+            value = (y + 0.5 * g.normal(size=len(rows)))[:, None]
+        said[combination, task, replicate, fold] = value.astype(np.float32)
+        return said[combination, task, replicate, fold]
+
+    found = study.measure(predict, Tim(replicates=2, draws=50))
+
+    def metric(combination: tuple[str, ...], task: str, replicate: int, fold: int) -> float:
+        rows = np.flatnonzero(study.fold == fold)
+        y, value = labels[task][rows], said[combination, task, replicate, fold]
+        seen = ~np.isnan(y)
+        if task == "m":
+            one_hot = np.eye(3)[y.astype(int)]
+            return float(roc_auc_score(one_hot, value, average="macro"))
+        if task == "z":
+            return float(value[:, 1].astype(float).mean())
+        referee = roc_auc_score if task == "a" else r2_score
+        return float(referee(y[seen].astype(float), value[seen, 0].astype(float)))
+
+    for task, other in itertools.permutations(labels, 2):
+        pair = (min(task, other), max(task, other))
+        differences = [
+            metric(pair, task, r, k) - metric((task,), task, r, k) for r in range(2) for k in range(3)
+        ]
+        row = found[task, other]
+        assert row["estimate"] == pytest.approx(np.mean(differences), abs=1e-9)
+        assert row["n_differences"] == len(differences)
+        assert row["low"] < row["estimate"] < row["high"]
+        assert row["mode"] == "pairs"
+    p = np.array([row["p"] for row in found.values()])
+    assert [row["q"] for row in found.values()] == pytest.approx(stats.false_discovery_control(p))
+
+
+def test_exact_from_files_is_the_papers_formula(tmp_path: Path) -> None:
+    """A metric that cannot be resampled here needs no predictions: its interval is from folds and seeds."""
+    names = ["a", "b", "c", "d"]
+    study = make_study(tmp_path, binary_labels(names, 60), dict.fromkeys(names, ("survival", "concordance")))
+    settings = Tim(mode="exact", replicates=2, draws=10)
+    plans = study.plan(settings)
+    scores = [
+        study._scores(plan, lambda c, t, r, k, s: score("+".join(c), t) + 0.01 * r * (-1) ** k)
+        for plan in plans
+    ]
+    found = study.tim(scores, [], settings)
+    for pair, row in found.items():
+        assert row["estimate"] == pytest.approx(enumerated(names, *pair), abs=1e-12)
+        assert row["n_differences"] == 4 * 2 * 3
+
+
+def test_a_companion_that_helps_is_found_and_one_that_harms_too(tmp_path: Path) -> None:
+    names = [f"t{i}" for i in range(6)]
+    study = make_study(tmp_path, binary_labels(names, 3000), folds=5)
+    effect = {("t0", "t1"): 0.5, ("t2", "t3"): -0.5, ("t4", "t0"): 0.5}
+    found = study.measure(noisy_model(study, effect, seeds=0.03, within=0.2), QUICK)
+    for pair, row in found.items():
+        assert row["significant"] == (pair in effect), pair
+        if pair in effect:
+            assert np.sign(row["estimate"]) == np.sign(effect[pair])
+            assert row["low"] * row["high"] > 0
+
+
+@pytest.mark.parametrize(("seeds", "within"), [(0.0, 0.5), (0.1, 0.3), (0.4, 0.1)])
+def test_noise_is_not_significant(tmp_path: Path, seeds: float, within: float) -> None:
+    """Companions without effect, noise from patients only up to mostly from seeds: over 8 studies of 42 pairs
+    each at most one may report anything (a rate of 0.05 per study makes 2 or more 6 % likely; the noise is
+    fixed), and raw p-values below 0.05 must not exceed that share by more than chance.
+    """
+    names = [f"t{i}" for i in range(7)]
+    p: list[float] = []
+    wrong = 0
+    for salt in range(8):
+        folder = tmp_path / str(salt)
+        study = make_study(folder, binary_labels(names, 500, seed=salt), folds=2, seed=salt)
+        found = study.measure(noisy_model(study, seeds=seeds, within=within, salt=salt), Tim(draws=100))
+        p += [row["p"] for row in found.values()]
+        wrong += any(row["significant"] and row["estimate"] > 0 for row in found.values())
+    assert wrong <= 1
+    assert np.mean(np.array(p) < 0.05) < 0.08
+
+
+def test_seeds_that_all_combinations_share_cancel(tmp_path: Path) -> None:
+    """A replicate that is good or bad for every combination alike does not widen an interval."""
+    names = ["a", "b", "c"]
+    study = make_study(tmp_path, binary_labels(names, 900))
+    base = noisy_model(study, {("a", "b"): 0.4}, seeds=0.0, within=0.2)
+    widths = []
+    for shared in (True, False):
+
+        def predict(
+            combination: tuple[str, ...],
+            task: str,
+            replicate: int,
+            fold: int,
+            setting: tuple[int, float],
+            rows: npt.NDArray[np.intp],
+            shared: bool = shared,
+        ) -> Array:
+            key = (replicate,) if shared else (replicate, combination)
+            luck = 0.6 * generator("luck", *key).normal()
+            said = base(combination, task, replicate, fold, setting, rows)
+            assert said is not None
+            return np.asarray(said + luck * study.labels[task][rows], dtype=np.float32)
+
+        row = study.measure(predict, QUICK)["a", "b"]
+        widths.append(row["high"] - row["low"])
+    assert widths[0] < 0.5 * widths[1]
+
+
+def test_one_replicate_counts_patients_only_and_says_so(tmp_path: Path) -> None:
+    study = make_study(tmp_path, binary_labels(["a", "b"], 600))
+    for replicates, said in ((1, "patients only: one replicate"), (3, "patients and seeds")):
+        found = study.measure(noisy_model(study), Tim(replicates=replicates, draws=100))
+        assert all(np.isfinite(row["p"]) for row in found.values())
+        metadata = json.loads(pq.read_schema(tmp_path / "tim.parquet").metadata[b"tim"])
+        assert (metadata["replicates"], metadata["variance"]) == (replicates, said)
+
+
+def test_sampled_counts_contexts_and_covers_the_truth(tmp_path: Path) -> None:
+    """An effect that depends on the company: sampled intervals are wider than pairs', and hold the mean."""
+    names = ["a", "b", "c", "d", "e"]
+    study = make_study(tmp_path, binary_labels(names, 1500))
+    base = noisy_model(study, {("a", "b"): 0.3}, seeds=0.0, within=0.1)
+
+    def predict(
+        combination: tuple[str, ...],
+        task: str,
+        replicate: int,
+        fold: int,
+        setting: tuple[int, float],
+        rows: npt.NDArray[np.intp],
+    ) -> Array:
+        said = base(combination, task, replicate, fold, setting, rows)
+        assert said is not None
+        company = 0.4 * ("c" in combination) * ("b" in combination) * (task == "a")
+        return np.asarray(said + company * study.labels[task][rows], dtype=np.float32)
+
+    exact = study.measure(predict, Tim(mode="exact", replicates=2, draws=100))["a", "b"]
+    sampled = study.measure(predict, Tim(mode="sampled", replicates=2, draws=100, chains=12, max_size=5))[
+        "a", "b"
+    ]
+    assert sampled["high"] - sampled["low"] > exact["high"] - exact["low"]
+    assert sampled["low"] < exact["estimate"] < sampled["high"]
+    assert exact["significant"]
+    assert exact["n_differences"] == 8 * 2 * 3
+
+
+def test_the_order_of_files_and_tasks_plays_no_part(tmp_path: Path) -> None:
+    study = make_study(tmp_path, binary_labels(["a", "b", "c"], 300))
+    scores, predictions = study.train(study.plan(QUICK), noisy_model(study))
+    first = study.tim(scores, predictions, QUICK)
+    content = json.loads(study.tasks.read_text())["tasks"]
+    study.tasks.write_text(json.dumps({"tasks": dict(reversed(content.items()))}))
+    for path in predictions:
+        table = read_table(path, PREDICTIONS)
+        write_table(table.take(pa.array(np.arange(len(table))[::-1])), path, PREDICTIONS)
+    second = study.tim(scores[::-1], predictions[::-1], QUICK)
+    assert second.keys() == first.keys()
+    for pair, row in first.items():
+        for name, value in row.items():
+            same = pytest.approx(value, abs=1e-9) if isinstance(value, float) else value
+            assert second[pair][name] == same
+
+
+def test_a_diverged_pair_is_left_blank(tmp_path: Path) -> None:
+    study = make_study(tmp_path, binary_labels(["a", "b", "c"], 300))
+    base = noisy_model(study)
+
+    def predict(combination: tuple[str, ...], *rest: object) -> Array | None:
+        return None if combination == ("a", "b") and rest[2] == 1 else base(combination, *rest)  # type: ignore[arg-type]
+
+    found = study.measure(predict, QUICK)
+    assert np.isnan(found["a", "b"]["estimate"])
+    assert (found["a", "b"]["n_differences"], found["a", "b"]["significant"]) == (0, False)
+    defined = [row for pair, row in found.items() if set(pair) != {"a", "b"}]
+    p = np.array([row["p"] for row in defined])
+    assert [row["q"] for row in defined] == pytest.approx(stats.false_discovery_control(p))
+
+
+def test_a_diverged_setting_gives_way_to_another(tmp_path: Path) -> None:
+    study = make_study(tmp_path, binary_labels(["a", "b"], 300))
+    base = noisy_model(study, seeds=0.0, within=0.0)
+    training = Training(batch_sizes=[64], learning_rates=[1e-3, 1e-2])
+
+    def predict(
+        combination: tuple[str, ...],
+        task: str,
+        replicate: int,
+        fold: int,
+        setting: tuple[int, float],
+        rows: npt.NDArray[np.intp],
+    ) -> Array | None:
+        if len(combination) == 2 and setting[1] == 1e-3 and replicate == 1:
+            return None
+        return base(combination, task, replicate, fold, setting, rows)
+
+    found = study.measure(predict, QUICK, training)
+    # All fits say the same: the pair, at its other setting, differs by nothing, surely.
+    assert found["a", "b"]["estimate"] == 0
+    assert (found["a", "b"]["p"], found["a", "b"]["low"], found["a", "b"]["high"]) == (1, 0, 0)
+
+
+def test_a_fold_without_positives_is_left_out(tmp_path: Path) -> None:
+    labels = binary_labels(["a", "b"], 600)
+    study = make_study(tmp_path, labels)
+    labels["a"][study.fold == 0] = 0
+    study = make_study(tmp_path, labels)
+    row = study.measure(noisy_model(study), QUICK)["a", "b"]
+    assert row["n_differences"] == 2 * 3
+    assert np.isfinite(row["p"])
+
+
+def test_one_task_gives_an_empty_table(tmp_path: Path) -> None:
+    study = make_study(tmp_path, binary_labels(["a"], 60))
+    assert study.measure(noisy_model(study), QUICK) == {}
+
+
+def test_missing_and_misfitting_inputs_are_explained(tmp_path: Path) -> None:
+    study = make_study(tmp_path, binary_labels(["a", "b"], 120))
+    scores, predictions = study.train(study.plan(QUICK), noisy_model(study))
+    with pytest.raises(ContractError, match=r"of 36 predictions are missing"):
+        study.tim(scores, predictions[:1], QUICK)
+    with pytest.raises(InputError, match="does not exist"):
+        study.tim(scores, [tmp_path / "none.parquet"], QUICK)
+    with pytest.raises(ContractError, match="no replicate was trained with every combination"):
+        study.tim(scores[:1], predictions, QUICK)
+    (tmp_path / "text.parquet").write_text("no Parquet")
+    with pytest.raises(InputError, match="no readable Parquet file"):
+        study.tim(scores, [tmp_path / "text.parquet"], QUICK)
+    with pytest.raises(ContractError, match="missing"):
+        study.tim(scores, [scores[0]], QUICK)
+    table = read_table(predictions[1])
+    short = pa.array([list(p)[:-1] for p in table.column("prediction").to_pylist()], pa.list_(pa.float32()))
+    write_table(table.set_column(3, PREDICTIONS.field(3), short), predictions[1], PREDICTIONS)
+    with pytest.raises(ContractError, match="rows, its fold"):
+        study.tim(scores, predictions, QUICK)
+    assert not (tmp_path / "tim.parquet").exists()
