@@ -39,6 +39,27 @@ DEFAULT_STUDY: dict[str, Any] = {
             ]
         },
     },
+    "tasks": {
+        "include": [
+            "heart_failure",
+            "chronic_kidney_disease",
+            "diabetes",
+            "pneumonia",
+            "copd",
+            "thoracic_pathology",
+            "sepsis",
+            "mortality_48h",
+            "length_of_stay",
+            "gout",
+            "tuberculosis",
+            "phenotype",
+        ],
+    },
+    "split": {"folds": 3, "stratify_by": ["tuberculosis", "mortality_48h", "thoracic_pathology"]},
+    "model": {"encoder": [64], "projection": 32, "shared": [64], "task": [64], "decoder": [64]},
+    "training": {"epochs": 10, "batch_sizes": [128], "learning_rates": [1e-3]},
+    "search": {"max_size": 3},
+    "evaluation": {"replicates": 3},
 }
 
 _README_HEAD = """# Configuration
