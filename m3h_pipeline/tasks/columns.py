@@ -184,7 +184,8 @@ def _number(criterion: Number, column: Column) -> Labelled:
 
 def _event_within(criterion: EventWithin, time: Column, event: Column) -> Labelled:
     t = time.numbers()
-    known = ~np.isnan(t) & event.observed
+    low = -np.inf if criterion.minimum is None else criterion.minimum
+    known = (t >= low) & event.observed
     happened = event.is_any(criterion.observed)
     early = t < criterion.horizon
     lost = known & early & ~happened
@@ -198,7 +199,12 @@ def _event_within(criterion: EventWithin, time: Column, event: Column) -> Labell
         Outcome(time.name, f"event before {horizon}", "positive", y == 1),
         Outcome(time.name, f"{horizon} or later", "negative", known & ~early),
         Outcome(time.name, f"last seen before {horizon}, no event", criterion.censored, lost),
-        Outcome(time.name, "empty", "missing", ~known),
+        Outcome(
+            time.name,
+            "empty" + ("" if criterion.minimum is None else f" or under {low:g}"),
+            "missing",
+            ~known,
+        ),
     ]
 
 

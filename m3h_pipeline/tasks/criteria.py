@@ -74,13 +74,14 @@ class Codes(Section):
 
 
 class Rule(Codes):
-    """Codes that count: listed, or with a title that a pattern finds and no excluding pattern does.
+    """Codes that count: those on the ICD lists, and those that a title pattern finds and nothing excludes.
 
-    ``exclude.titles`` act on codes found by their title, ``exclude.icd`` on all. A listed code counts
-    whatever its title says.
+    ``exclude`` acts on codes found by their title alone; a listed code counts whatever its title says.
     """
 
-    exclude: Codes = Field(default=Codes(), description="codes that do not count after all")
+    exclude: Codes = Field(
+        default=Codes(), description="codes found by their title that do not count after all"
+    )
 
 
 class Diagnosis(Rule):
@@ -217,6 +218,7 @@ class EventWithin(Section):
         default="missing",
         description="what an observation is that ends before the horizon, without the event",
     )
+    minimum: float | None = Field(default=None, description="times below are impossible: missing")
 
 
 class NoLabel(Section):

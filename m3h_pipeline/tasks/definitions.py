@@ -2,8 +2,9 @@
 
 A file of definitions looks like this::
 
-    exclude_titles:                   # optional: exclusions for every diagnosis found by its title
-      - '\\bfamily history\\b'
+    exclude:                          # optional: for every code of the file that is found by its title
+      titles: ['\\bfamily history\\b']
+      icd: {10: [Z00-Z99]}
     tasks:
       anemia:
         title: Anemia
@@ -12,8 +13,8 @@ A file of definitions looks like this::
         criterion:
           kind: diagnosis
           titles: ['\\banemias?\\b']
-          icd: {10: [D57], 9: ["282.6x"]}
-          exclude: {titles: ['\\bfetal\\b'], icd: {10: [D57.3]}}
+          icd: {10: [D55-D59], 9: ["282"]}      # listed codes count whatever their title
+          exclude: {titles: ['\\bfetal\\b']}
       tumor_size:
         title: Size of the tumor
         department: Oncology
@@ -175,17 +176,16 @@ def select(
 
 
 class _File(Section):
-    exclude_titles: list[str] = Field(default_factory=list)
+    exclude: dict[str, Any] = Field(default_factory=dict)
     tasks: dict[Name, dict[str, Any]] = Field(min_length=1)
 
 
-def _entries(file: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
+def _entries(file: str) -> tuple[dict[str, dict[str, Any]], Codes]:
     content = validate(_File, read_yaml(file), where=file)
-    shared = validate(Codes, {"titles": content.exclude_titles}, where=f"{file}, exclude_titles").titles
-    return content.tasks, shared
+    return content.tasks, validate(Codes, content.exclude, where=f"{file}, exclude")
 
 
-def _definition(entry: dict[str, Any], variant: str, shared: list[str], where: str) -> TaskDefinition:
+def _definition(entry: dict[str, Any], variant: str, shared: Codes, where: str) -> TaskDefinition:
     """One variant of one entry. The criterion is validated as its kind: messages speak of that alone."""
     variants = entry.get("variants") or {}
     if not isinstance(variants, Mapping):
@@ -209,16 +209,19 @@ def _definition(entry: dict[str, Any], variant: str, shared: list[str], where: s
     return validate(TaskDefinition, merged, where=where)
 
 
-def _with_shared(criterion: Section, shared: list[str]) -> Section:
+def _with_shared(criterion: Section, shared: Codes) -> Section:
     """The criterion with the file's exclusions in every rule that looks at titles."""
 
     def extended(rule: Rule) -> dict[str, Any]:
-        if not rule.titles:
-            return {}
-        exclude = rule.exclude.model_copy(update={"titles": [*rule.exclude.titles, *shared]})
-        return {"exclude": exclude}
+        own = rule.exclude
+        versions = sorted(own.icd.keys() | shared.icd.keys())
+        exclude = Codes(
+            titles=[*own.titles, *shared.titles],
+            icd={version: [*own.icd.get(version, []), *shared.icd.get(version, [])] for version in versions},
+        )
+        return {"exclude": exclude} if rule.titles else {}
 
-    if not isinstance(criterion, Diagnosis) or not shared:
+    if not isinstance(criterion, Diagnosis):
         return criterion
     groups = {name: rule.model_copy(update=extended(rule)) for name, rule in criterion.groups.items()}
     return criterion.model_copy(update=extended(criterion) | {"groups": groups})

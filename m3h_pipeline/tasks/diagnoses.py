@@ -72,20 +72,18 @@ def _judge(rule: Rule, codes: pa.Table, titles: list[str]) -> tuple[BoolArray, B
     in_list = first_match(listed, codes["icd_code"], codes["icd_version"])
     out_list = first_match(unlisted, codes["icd_code"], codes["icd_version"])
     wanted, unwanted = rule.title_pattern(), rule.exclude.title_pattern()
-    found, out = np.zeros(len(titles), dtype=bool), np.zeros(len(titles), dtype=bool)
-    because = [""] * len(titles)
-    for i, title in enumerate(titles):
-        by_list = in_list[i] >= 0
-        if not by_list and (wanted is None or not wanted.search(title)):
+    found, out = in_list >= 0, np.zeros(len(titles), dtype=bool)
+    because = [listed[i].text if i >= 0 else "" for i in in_list]
+    for i in np.flatnonzero(~found):
+        if wanted is None or not wanted.search(titles[i]):
             continue
-        bad = None if by_list or unwanted is None else unwanted.search(title)
-        if out_list[i] >= 0:
-            out[i], because[i] = True, f"not {unlisted[out_list[i]].text}"
-        elif bad is not None:
+        bad = None if unwanted is None else unwanted.search(titles[i])
+        if bad is not None:
             out[i], because[i] = True, f"not “{bad.group(0)}”"
+        elif out_list[i] >= 0:
+            out[i], because[i] = True, f"not {unlisted[out_list[i]].text}"
         else:
-            found[i] = True
-            because[i] = listed[in_list[i]].text if by_list else _which(rule, title)
+            found[i], because[i] = True, _which(rule, titles[i])
     return found, out, because
 
 

@@ -110,7 +110,7 @@ def parse_icd(text: str, version: int, where: str | None = None) -> IcdPattern:
 def first_match(patterns: Sequence[IcdPattern], codes: pa.Array, versions: pa.Array) -> IntArray:
     """The number of the first pattern that each code matches, -1 for none.
 
-    Every distinct pair of version and code is looked at once, so that millions of rows cost little more than
+    Patterns are looked up among the sorted distinct codes, so that millions of rows cost little more than
     their dictionary encoding.
 
     Args:
@@ -130,18 +130,31 @@ def first_match(patterns: Sequence[IcdPattern], codes: pa.Array, versions: pa.Ar
     encoded = encoded.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.unify_dictionaries().combine_chunks()
-    names = encoded.dictionary.to_pylist()
-    index = encoded.indices.to_numpy(zero_copy_only=False)
-    version = np.asarray(versions.to_numpy(zero_copy_only=False)).astype(np.int64)
+    names, rank = np.unique(np.asarray(encoded.dictionary.to_pylist(), dtype=str), return_inverse=True)
+    index = rank[encoded.indices.to_numpy(zero_copy_only=False)]
+    version = np.asarray(versions.to_numpy()).astype(np.int64)
     result = np.full(len(index), -1, dtype=np.int64)
     for v in {p.version for p in patterns}:
-        numbered = [(i, p) for i, p in enumerate(patterns) if p.version == v]
-        hit = np.array(
-            [next((i for i, p in numbered if p.matches(name)), -1) for name in names], dtype=np.int64
-        )
+        hit = np.full(len(names), -1, dtype=np.int64)
+        # From the last to the first, so that the first of several patterns stays.
+        for i, pattern in reversed(list(enumerate(patterns))):
+            if pattern.version == v:
+                hit[_matching(pattern, names)] = i
         rows = version == v
         result[rows] = hit[index[rows]]
     return result
+
+
+def _matching(pattern: IcdPattern, names: npt.NDArray[np.str_]) -> npt.NDArray[np.int64]:
+    """Numbers of the codes that match, among sorted distinct ones: one stretch of them."""
+    first = np.searchsorted(names, pattern.low.split("?")[0])
+    # "~" sorts behind all characters of a code.
+    last = np.searchsorted(names, pattern.high.split("?")[0] + "~")
+    stretch = np.arange(first, last)
+    if "?" in pattern.low:
+        return np.array([i for i in stretch if pattern.matches(str(names[i]))], dtype=np.int64)
+    above = [pattern.high[:n] for n in range(1, len(pattern.high))]
+    return stretch[~np.isin(names[stretch], above)] if pattern.low != pattern.high else stretch
 
 
 def match_any(patterns: Sequence[IcdPattern], codes: pa.Array, versions: pa.Array) -> BoolArray:
@@ -170,7 +183,8 @@ def _stem(side: str, version: int) -> str | None:
     """One code without its dot and its trailing wildcards, or None if it is none."""
     body = side[:1].upper() + (side[1:].replace("x", "?") if version == 10 else re.sub("[xX]", "?", side[1:]))
     body = body.upper().rstrip("?*")
-    if version == 10 and len(body) < 7:
+    # At the end of a stem a placeholder holds nothing: T81.4XX means T81.4 and all its extensions.
+    if version == 10 and len(body.replace(".", "")) < 7:
         body = body.rstrip("X")
     category = 4 if version == 9 and body.startswith("E") else 3
     dot = body.find(".")
