@@ -117,7 +117,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue, scores: pd.DataFrame) -> Fig
         return style.notice("This study has no regression task.")
     tasks = list(dict.fromkeys(frame["task"]))
     shown = tasks[:_SHOWN]
-    left, gap, side, band = 0.55, 0.3, 2.35, 3.2
+    left, gap, side, band = 0.55, 0.3, 2.3, 3.12
     figure = style.canvas(style.WIDTH, band * len(shown) + (0.2 if len(tasks) > len(shown) else 0.0))
     for k, task in enumerate(shown):
         rows = frame[frame["task"] == task]

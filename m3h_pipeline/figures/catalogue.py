@@ -9,6 +9,7 @@ from typing import Any
 
 from m3h_pipeline.contracts import read_json
 from m3h_pipeline.errors import ContractError
+from m3h_pipeline.figures.text import plain
 
 # Departments of binary tasks come first, as in the paper's Figure 2, then those with other classes.
 _CLASS_RANK = {"binary": 0, "multiclass": 1, "regression": 2, "survival": 3, "clustering": 4}
@@ -95,8 +96,8 @@ def read_catalogue(path: Path) -> Catalogue:
 
 
 def _task(name: str, entry: Mapping[str, Any]) -> Task:
-    given = {key: str(entry[key]) for key in ("title", "department") if entry.get(key)}
-    optional = {key: str(entry[key]) for key in ("problem_class", "metric", "unit") if entry.get(key)}
+    given = {key: plain(str(entry[key])) for key in ("title", "department") if entry.get(key)}
+    optional = {key: plain(str(entry[key])) for key in ("problem_class", "metric", "unit") if entry.get(key)}
     defaults = {"title": name.replace("_", " "), "department": "Other"}
     return Task(id=name, **(defaults | given), **optional)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,6 +17,8 @@ from m3h_pipeline.contracts import EVALUATION, read_table
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.figures.rows import Rows, pitch_for, rows
+
+Values = npt.NDArray[np.float64]
 
 #: Adjusted p value under which a difference is marked.
 LEVEL = 0.05
@@ -122,18 +125,16 @@ def _panel(ax: Axes, frame: pd.DataFrame, block: Rows, name: str, factor: float,
     ax.set_axisbelow(True)
 
 
-def _bounds(value: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
+def _bounds(value: Values, low: Values, high: Values) -> tuple[float, float]:
     """Limits of the axis: everything, unless a few tasks are so far out that the others would vanish."""
-    ends = np.concatenate([value, low, high])
-    ends = np.abs(ends[np.isfinite(ends)])
-    usual = float(np.quantile(ends, 0.9)) if len(ends) else 0.0
-    limit = float(ends.max(initial=0.0))
-    if limit > 3 * usual > 0:
-        limit = 1.5 * usual
-    finite = np.concatenate([low, value, high])
-    finite = finite[np.isfinite(finite)]
+    ends = np.stack([value, low, high])
+    ends = np.where(np.isfinite(ends), ends, 0.0)
+    reach = np.abs(ends).max(axis=0)
+    usual, limit = float(np.quantile(reach, 0.75)), float(reach.max())
+    if limit > 4 * usual > 0:
+        limit = 2 * usual
     limit = limit or 0.01
-    least, most = float(finite.min(initial=0.0)), float(finite.max(initial=0.0))
+    least, most = float(ends.min()), float(ends.max())
     margin = 0.06 * limit
     return max(-limit, min(least, -0.15 * limit)) - margin, min(limit, max(most, 0.15 * limit)) + margin
 

@@ -20,7 +20,7 @@ from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 
 _MODELS = ("single", "multi")
 #: Most tasks drawn; all are in the CSV.
-_SHOWN = 3
+_SHOWN = 2
 #: Least count of a cell and the part of the cell's side that its square takes.
 _SIDES = ((1, 0.6), (10, 0.8), (30, 1.0))
 #: Diameter of a cluster's number, in inches.
@@ -193,7 +193,9 @@ def _apart(points: npt.NDArray[np.float64], distance: float) -> npt.NDArray[np.f
 
 def _centre(cells: pd.DataFrame) -> tuple[float, float]:
     """The cell of a cluster that is nearest to its median position."""
-    x, y, n = (cells[name].to_numpy(float) for name in ("x", "y", "n"))
+    x, y = cells["x"].to_numpy(float), cells["y"].to_numpy(float)
+    # Cells whose count is not shown weigh alike, so that no position tells it.
+    n = np.where(cells["n"] < _SIDES[1][0], _SIDES[1][0] / 2, cells["n"])
 
     def median(values: npt.NDArray[np.float64]) -> float:
         order = np.argsort(values, kind="stable")

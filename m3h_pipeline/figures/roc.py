@@ -19,7 +19,7 @@ from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 
 _MODELS = ("single", "multi")
 #: Most tasks drawn; all are in the CSV.
-_SHOWN = 4
+_SHOWN = 3
 _MACRO = "macro"
 _LINE = 0.135
 
@@ -104,6 +104,7 @@ def _look(index: int) -> dict[str, Any]:
     return {
         "color": colours[index % len(colours)],
         "linestyle": style.LINES[index // len(colours) % len(style.LINES)],
+        "linewidth": 0.7,
     }
 
 
@@ -111,7 +112,7 @@ def _panel(ax: Axes, rows: pd.DataFrame, classes: list[str]) -> None:
     ax.plot([0, 1], [0, 1], color=style.RULE, linewidth=0.6, zorder=0)
     for i, name in enumerate(classes):
         curve = rows[rows["class_name"] == name]
-        ax.plot(curve["fpr"], curve["tpr"], linewidth=0.7, alpha=0.9, **_look(i))
+        ax.plot(curve["fpr"], curve["tpr"], alpha=0.9, **_look(i))
     macro = rows[rows["class_name"] == _MACRO]
     ax.plot(macro["fpr"], macro["tpr"], color=style.INK, linewidth=1.7)
     if rows.empty:
@@ -138,7 +139,7 @@ def _legend(figure: Figure, rows: pd.DataFrame, classes: list[str], left: float,
             Line2D(
                 [left / total_width, (left + 0.19) / total_width],
                 [1 - y / total_height] * 2,
-                **({"linewidth": 1.0} | look),
+                **look,
             )
         )
         weight = "bold" if name == _MACRO else "normal"

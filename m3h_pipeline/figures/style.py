@@ -71,7 +71,7 @@ WORSE: Final = VERMILLION
 
 #: Groups without an order (subgroups, classes).
 CATEGORIES: Final = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, INK, "#8A6D3B")
-LINES: Final[tuple[Any, ...]] = ("-", (0, (4, 1.5)), (0, (1, 1)))
+LINES: Final = ("-", "--", ":")
 
 #: Markers of metrics, where several stand in one panel.
 METRIC_MARKERS: Final = {"auroc": "o", "macro_auroc": "s", "r2": "D", "silhouette": "^", "concordance": "v"}
@@ -114,6 +114,8 @@ _RC: Final[dict[str, Any]] = {
     "xtick.major.pad": 1.8,
     "ytick.major.pad": 1.8,
     "lines.linewidth": 0.9,
+    "lines.dashed_pattern": [4, 1.5],
+    "lines.dotted_pattern": [1, 1.2],
     "lines.solid_capstyle": "butt",
     "hatch.linewidth": 0.4,
     "legend.frameon": False,

@@ -72,7 +72,7 @@ def fit(text: str, inches: float, size: float = BASE, bold: bool = False) -> str
 
     Examples:
         >>> fit("Chronic Obstructive Pulmonary Disease", 1.5, 6.5)
-        'Chronic Obstr. Pulm. Dis.'
+        'Chronic Obstr. Pulm. Disease'
         >>> fit("Anemia", 1.5, 6.5)
         'Anemia'
     """

@@ -71,7 +71,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
         rows = frame[frame["task"] == task]
         metric = rows["metric"].dropna()
         name = style.metric_name(str(metric.iloc[0] if len(metric) else catalogue[task].metric))
-        title = style.fit(catalogue.title(task), wide + gap - 0.1, size)
+        title = style.fit(catalogue.title(task), wide + 0.2, size)
         style.write(figure, x - 0.24, y - 0.19, title, fontsize=size)
         note = f"{name}, {len(rows):,} tried"
         style.write(figure, x - 0.24, y - 0.085, note, fontsize=style.SMALL, color=style.MUTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -369,15 +370,15 @@ def phenotypes(tasks: Tasks, seed: int = 8, samples: int = 3000, clusters: int =
             step = 0.4
             frame["x"] = (frame["x"] // step + 0.5) * step
             frame["y"] = (frame["y"] // step + 0.5) * step
-            for _, cell in frame.groupby(["x", "y"]):
-                cluster, n = cell["cluster"].mode().iloc[0], len(cell)
+            votes = frame.groupby(["x", "y", "cluster"], as_index=False).size()
+            cells = votes.sort_values("size", kind="stable").groupby(["x", "y"], as_index=False).last()
+            counts = frame.groupby(["x", "y"], as_index=False).size()["size"]
+            for cell, n in zip(cells.to_dict("records"), counts, strict=True):
                 rows.append(
                     {
                         "task": task,
                         "model": model,
-                        "x": float(cell["x"].iloc[0]),
-                        "y": float(cell["y"].iloc[0]),
-                        "cluster": int(cluster),
+                        **{name: cell[name] for name in ("x", "y", "cluster")},
                         "n": int(n),
                         "silhouette": silhouette,
                     }
@@ -415,26 +416,32 @@ SCHEMAS = {
 }
 
 
-def tables(tasks: Tasks) -> dict[str, pa.Table]:
-    """Every table a figure reads, by its path relative to the study's results."""
+def tables(tasks: Tasks, only: Collection[str] = tuple(SCHEMAS)) -> dict[str, pa.Table]:
+    """Tables that figures read, by path relative to the study's results."""
     chosen = selection(tasks)
-    return {
-        "search/trajectory.parquet": trajectory(tasks, chosen),
-        "selection.parquet": chosen,
-        "tim/tim.parquet": tim(tasks),
-        "evaluation/evaluation.parquet": evaluation(tasks, chosen),
-        "evaluation/comparison.parquet": comparison(tasks, chosen),
-        "evaluation/calibration.parquet": calibration(tasks),
-        "evaluation/roc.parquet": roc(tasks),
-        "evaluation/agreement.parquet": agreement(tasks),
-        "evaluation/phenotypes.parquet": phenotypes(tasks),
-        "evaluation/attention.parquet": attention(chosen),
+    makers: dict[str, Callable[[], pa.Table]] = {
+        "search/trajectory.parquet": lambda: trajectory(tasks, chosen),
+        "selection.parquet": lambda: chosen,
+        "tim/tim.parquet": lambda: tim(tasks),
+        "evaluation/evaluation.parquet": lambda: evaluation(tasks, chosen),
+        "evaluation/comparison.parquet": lambda: comparison(tasks, chosen),
+        "evaluation/calibration.parquet": lambda: calibration(tasks),
+        "evaluation/roc.parquet": lambda: roc(tasks),
+        "evaluation/agreement.parquet": lambda: agreement(tasks),
+        "evaluation/phenotypes.parquet": lambda: phenotypes(tasks),
+        "evaluation/attention.parquet": lambda: attention(chosen),
     }
+    return {name: make() for name, make in makers.items() if name in only}
 
 
-def write_study(root: Path, tasks: Tasks, replaced: dict[str, pa.Table] | None = None) -> Path:
-    """Write the results of a made-up study below ``root``."""
-    for name, table in (tables(tasks) | (replaced or {})).items():
+def write_study(
+    root: Path,
+    tasks: Tasks,
+    replaced: dict[str, pa.Table] | None = None,
+    only: Collection[str] = tuple(SCHEMAS),
+) -> Path:
+    """Write the results of a made-up study below ``root``: the tables in ``only``, and the tasks."""
+    for name, table in (tables(tasks, only) | (replaced or {})).items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         contracts.write_table(table, path, SCHEMAS[name])
