@@ -40,7 +40,7 @@ def spans_of(records: list[bytes]) -> tuple[bytes, npt.NDArray[np.int64]]:
 
 
 @given(st.lists(_fields, min_size=1, max_size=6))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_kernel_equals_reference(table: list[list[str]]) -> None:
     data, spans = spans_of([",".join(fields).encode() for fields in table])
     fast, slow = kernel.parse_rows(data, spans, LAYOUT), parsing.parse_rows(data, spans, LAYOUT)
@@ -54,7 +54,7 @@ def test_kernel_equals_reference(table: list[list[str]]) -> None:
 
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast")
 @given(st.lists(_numbers, min_size=1, max_size=50))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_kernel_gives_the_float32_of_pythons_double(texts: list[str]) -> None:
     layout = Layout(("x",), features=(0,), numbers=(), texts=())
     data, spans = spans_of([text.encode() for text in texts])

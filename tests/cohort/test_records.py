@@ -26,7 +26,7 @@ def index(path: Path, block: int = 16 << 20) -> tuple[Records, list[tuple[bytes,
 
 
 @given(st.lists(_record, max_size=8), st.integers(1, 40), st.booleans(), st.sampled_from(["\n", "\r\n"]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_records_and_lines_are_those_of_a_csv_reader(
     tmp_path_factory: pytest.TempPathFactory, records: list[str], block: int, last_end: bool, end: str
 ) -> None:
