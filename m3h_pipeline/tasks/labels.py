@@ -68,7 +68,8 @@ def label_task(
     with replacing(audit) as temporary:
         lines = ["\t".join(AUDIT_COLUMNS), *("\t".join([task_id, *row]) for row in rows)]
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    write_labels(y, output, definition.describe(task_id, permuted=permute_seed is not None))
+        # Inside, so that there is no audit table without its labels.
+        write_labels(y, output, definition.describe(task_id, permuted=permute_seed is not None))
 
 
 def build_labels(

@@ -1,0 +1,128 @@
+"""Criteria that read columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from m3h_pipeline.errors import TaskError
+from m3h_pipeline.tasks.columns import Column, Labelled, label_columns
+from m3h_pipeline.tasks.criteria import Classes, EventWithin, ExactlyOne, Number, Threshold, Values
+
+NAN = float("nan")
+numbers = st.lists(st.none() | st.floats(-100, 100).map(lambda x: round(x, 2)), max_size=30)
+
+
+def label(criterion: Any, **columns: list[Any]) -> Labelled:
+    return label_columns(criterion, {name: Column(name, pa.array(v)) for name, v in columns.items()})
+
+
+def same(y: Any, expected: list[float]) -> bool:
+    return bool(np.array_equal(y, np.array(expected), equal_nan=True))
+
+
+@pytest.mark.parametrize(
+    "column", [[1.0, 0.0, None, -1.0], ["1", "0", None, "-1"], ["1.0", "0.0", None, "-1.0"]]
+)
+def test_a_number_is_a_number_however_it_is_written(column: list[Any]) -> None:
+    y, _ = label(Values(column="c", positive=[1], negative=["0"], missing=["-1.0"]), c=column)
+    assert same(y, [1, 0, NAN, NAN])
+
+
+def test_values_of_text() -> None:
+    criterion = Values(column="er", positive=["positive"], negative=["negative"])
+    assert same(label(criterion, er=["positive", " negative ", None])[0], [1, 0, NAN])
+    with pytest.raises(TaskError, match=r"`er` holds `unkown`, which the criterion does not name"):
+        label(criterion, er=["positive", "unkown"])
+    others = Values(column="er", positive=["positive"], missing=["unkown"])
+    assert same(label(others, er=["positive", "weak", "unkown", None])[0], [1, 0, NAN, NAN])
+    with pytest.raises(TaskError, match="stands in two lists"):
+        label(Values(column="er", positive=["a"], negative=["a"]), er=["a"])
+
+
+def test_classes_keep_their_order_and_name_every_value() -> None:
+    criterion = Classes(column="g", classes={"low": ["I"], "high": ["IV", "III"]}, missing=["X"])
+    y, outcomes = label(criterion, g=["III", "I", "X", None, "IV"])
+    assert same(y, [1, 0, NAN, NAN, 1])
+    assert [(o.status, int(o.rows.sum())) for o in outcomes] == [
+        ("class low", 1),
+        ("class high", 2),
+        ("missing", 2),
+    ]
+    with pytest.raises(TaskError, match="holds `II`") as caught:
+        label(criterion, g=["II"])
+    assert "missing" in str(caught.value.hint)
+    with pytest.raises(TaskError, match="two lists"):
+        label(Classes(column="g", classes={"a": ["1"], "b": [1.0]}), g=["1"])
+
+
+@given(st.lists(st.tuples(*[st.sampled_from([1.0, 0.0, -1.0, None])] * 3), min_size=1, max_size=30))
+def test_exactly_one(rows: list[tuple[float | None, ...]]) -> None:
+    criterion = ExactlyOne(classes={"a": "A", "b": "B", "c": "C"})
+    y, outcomes = label(
+        criterion,
+        **{n: pa.array(v, pa.float64()) for n, v in zip("ABC", zip(*rows, strict=True), strict=True)},
+    )
+    for value, row in zip(y, rows, strict=True):
+        present = [i for i, cell in enumerate(row) if cell == 1]
+        assert same([value], [present[0] if len(present) == 1 else NAN])
+    assert np.array_equal(sum(o.rows.astype(int) for o in outcomes), np.ones(len(rows)))
+
+
+@given(numbers, st.floats(-50, 50), st.floats(0.01, 50))
+def test_threshold(x: list[float | None], low: float, width: float) -> None:
+    y, _ = label(Threshold(column="x", at_least=low, below=low + width), x=pa.array(x, pa.float64()))
+    assert same(y, [NAN if v is None else float(low <= v < low + width) for v in x])
+
+
+@given(numbers, st.floats(0.01, 10))
+def test_number(x: list[float | None], scale: float) -> None:
+    y, _ = label(Number(column="x", scale=scale, minimum=0, maximum=20), x=pa.array(x, pa.float64()))
+    assert same(y, [NAN if v is None or not 0 <= v * scale <= 20 else v * scale for v in x])
+
+
+@given(
+    st.lists(st.tuples(st.none() | st.integers(-2, 20), st.sampled_from([1.0, 0.0, None])), max_size=30),
+    st.sampled_from(["missing", "negative"]),
+)
+def test_event_within(rows: list[tuple[int | None, float | None]], censored: Any) -> None:
+    criterion = EventWithin(time="t", event="e", horizon=10, censored=censored, minimum=0)
+    y, _ = label(
+        criterion,
+        t=pa.array([t for t, _ in rows], pa.float64()),
+        e=pa.array([e for _, e in rows], pa.float64()),
+    )
+
+    def expected(t: int | None, e: float | None) -> float:
+        if t is None or e is None or t < 0:
+            return NAN
+        if t >= 10:
+            return 0.0
+        return 1.0 if e == 1 else NAN if censored == "missing" else 0.0
+
+    assert same(y, [expected(t, e) for t, e in rows])
+
+
+def test_mortality_within_48_hours_as_published_with_the_embeddings() -> None:
+    """``death_small48`` 1, ``alive_big48`` and ``death_big48`` 0, alive and gone within 48 hours left out."""
+    criterion = EventWithin(time="img_length_of_stay", event="death_status", horizon=48)
+    y, _ = label(criterion, img_length_of_stay=[47.9, 48.0, 100.0, 47.9], death_status=[1.0, 1.0, 0.0, 0.0])
+    assert same(y, [1, 0, 0, NAN])
+
+
+def test_text_in_a_column_of_numbers_is_quoted() -> None:
+    with pytest.raises(TaskError, match="`x` is to hold numbers and holds `a`, `b`, `c`, …") as caught:
+        label(Number(column="x"), x=["1", "a", "b", "c", "d", None])
+    assert "missing_values" in str(caught.value.hint)
+
+
+def test_bounds_of_a_threshold() -> None:
+    with pytest.raises(ValueError, match="give `at_least`"):
+        Threshold(column="x")
+    with pytest.raises(ValueError, match="must be less"):
+        Threshold(column="x", at_least=2, below=2)
