@@ -173,15 +173,13 @@ class Scores:
         n_cells = wanted[:, 0].sum(axis=(1, 2))[:, None]
         total = np.where(wanted, np.nan_to_num(value), 0.0).sum(axis=(2, 3))
         mean = np.divide(total, n_cells, out=np.full(total.shape, np.nan), where=n_cells > 0)
-        size = np.zeros((len(self.combinations), 1))
-        np.add.at(size, self.combination_of, n_cells > 0)
-        average = np.zeros((len(self.combinations), len(self.settings)))
-        np.add.at(average, self.combination_of, np.nan_to_num(mean))
-        average /= np.maximum(size, 1)
-        eligible = np.ones(average.shape, dtype=bool)
+        # A combination's settings have the same members: the highest sum is the highest average.
+        summed = np.zeros((len(self.combinations), len(self.settings)))
+        np.add.at(summed, self.combination_of, np.nan_to_num(mean))
+        eligible = np.ones(summed.shape, dtype=bool)
         np.logical_and.at(eligible, self.combination_of, whole)
         # argmax takes the first of equals: the smaller batch size, then the smaller learning rate.
-        setting = np.where(eligible, average, -np.inf).argmax(axis=1)
+        setting = np.where(eligible, summed, -np.inf).argmax(axis=1)
         setting[~eligible.any(axis=1)] = -1
         at = setting[self.combination_of]
         score = np.where(at >= 0, mean[np.arange(len(at)), at], np.nan)

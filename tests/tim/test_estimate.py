@@ -17,7 +17,8 @@ from sklearn.metrics import r2_score, roc_auc_score
 from m3h_pipeline.config import Tim, Training
 from m3h_pipeline.contracts import PREDICTIONS, read_table, write_table
 from m3h_pipeline.errors import ContractError, InputError
-from tests.tim.studies import Array, binary_labels, generator, make_study, noisy_model
+from m3h_pipeline.statistics import patient_counts
+from tests.tim.studies import SEED, Array, binary_labels, generator, make_study, noisy_model
 from tests.tim.test_contexts import enumerated, score
 
 QUICK = Tim(draws=200)
@@ -89,6 +90,40 @@ def test_the_estimate_is_the_mean_paired_difference(tmp_path: Path) -> None:
         assert row["mode"] == "pairs"
     p = np.array([row["p"] for row in found.values()])
     assert [row["q"] for row in found.values()] == pytest.approx(stats.false_discovery_control(p))
+
+
+def test_the_variance_of_patients_is_a_bootstrap_of_patients(tmp_path: Path) -> None:
+    """With one replicate the interval is that of an explicit bootstrap: every draw gives each patient of the
+    training part a count, and every fold's AUROC is scikit-learn's with these counts as weights.
+    """
+    study = make_study(tmp_path, binary_labels(["a", "b"], 300, prevalence=0.1), samples_per_patient=3)
+    model = noisy_model(study)
+    settings = Tim(replicates=1, draws=40)
+    found = study.measure(model, settings)["a", "b"]
+    train = np.flatnonzero(study.fold >= 0)
+    names = np.array([f"p{i}" for i in study.patient[train]])
+    unit = np.full(len(study.patient), -1)
+    unit[train] = np.unique(names, return_inverse=True)[1]
+    y = study.labels["a"]
+    differences = []
+    for counts in patient_counts(int(unit.max()) + 1, settings.draws, SEED):
+        folds = []
+        for fold in range(3):
+            rows = np.flatnonzero(study.fold == fold)
+            weight = counts[unit[rows]]
+            if weight[y[rows] == 1].sum() == 0:
+                continue
+            areas = [
+                roc_auc_score(y[rows], model(c, "a", 0, fold, (64, 1e-3), rows), sample_weight=weight)
+                for c in (("a", "b"), ("a",))
+            ]
+            folds.append(areas[0] - areas[1])
+        differences.append(np.mean(folds))
+    units = len(np.unique(unit[(unit >= 0) & (y == 1)]))
+    error = np.sqrt(np.var(differences, ddof=1) * units / (units - 1))
+    reach = stats.t.ppf(0.975, units - 1) * error
+    assert found["high"] - found["estimate"] == pytest.approx(reach, rel=1e-6)
+    assert found["estimate"] - found["low"] == pytest.approx(reach, rel=1e-6)
 
 
 def test_exact_from_files_is_the_papers_formula(tmp_path: Path) -> None:
