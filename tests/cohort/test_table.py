@@ -252,6 +252,12 @@ def test_listed_columns_stand_first_and_only_wanted_sources_are_read(tmp_path: P
     assert cohort.summary["ignored"]["unused_sources"] == ["unused"]
 
 
+def test_a_pattern_is_of_the_whole_name(tmp_path: Path) -> None:
+    path = table(tmp_path / "t.csv", ["g", "g1", "xg", "G"], [[1, 2, 3, 4]])
+    cohort = run(one(path, blocks={"x": TableBlock(pattern="g|x")}), tmp_path / "out")
+    assert cohort.names["x"] == ["g"]
+
+
 def test_file_says_which_of_two_columns_of_one_name(tmp_path: Path) -> None:
     a = table(tmp_path / "a.csv", ["id", "v"], [["p", 1]])
     b = table(tmp_path / "b.csv", ["id", "v"], [["p", 2]])

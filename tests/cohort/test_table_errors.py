@@ -123,6 +123,12 @@ CASES: dict[str, Case] = {
         edited("w2,,6", "w2,6", ONE.replace(",x,0\ns", ',"x\n\n",0\n\ns', 1)),
         {},
     ),
+    "wrong line with a quoted line end": Case(
+        InputError,
+        ["7 fields", "one.csv, line 3"],
+        edited("secret2,w1,3,4,y", 'secret2,w1,3,4,"y\ny",z'),
+        {},
+    ),
     "line end in a column name": Case(InputError, ["line end"], edited("kind", '"ki\nnd"'), {}),
     "column twice": Case(InputError, ["`a`", "2 times"], edited(",b,", ",a,"), block(columns=["a"])),
     # Values.
@@ -161,6 +167,18 @@ CASES: dict[str, Case] = {
         ["`t`", "list"],
         {"t.parquet": parquet(t=[[1], [2]], a=[1, 2])},
         {"files": [TableFile(path="t.parquet")], **block(columns=["a"]), "columns": ["t"]},
+    ),
+    "infinite in a later batch": Case(
+        InputError,
+        ["`a`", "t.parquet, row 9000"],
+        {"t.parquet": parquet(a=[1.0] * 8999 + [float("inf")])},
+        only("t.parquet"),
+    ),
+    "text in a later batch": Case(
+        InputError,
+        ["`a`", "'high'", "t.parquet, row 9000"],
+        {"t.parquet": parquet(a=["1.0"] * 8999 + ["high"])},
+        only("t.parquet"),
     ),
     "infinite in parquet": Case(
         InputError,
