@@ -88,7 +88,7 @@ _VALUE = st.one_of(st.none(), st.floats(-(2.0**99), 2.0**99, width=32))
 _FILE = st.lists(st.tuples(_ID, _VALUE, _VALUE), min_size=1, max_size=25, unique_by=lambda row: row[0])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(first=_FILE, second=_FILE, data=st.data())
 def test_a_join_is_a_left_merge_whatever_the_order_of_the_rows(
     first: list[Any], second: list[Any], data: st.DataObject
@@ -133,7 +133,7 @@ def test_a_join_is_a_left_merge_whatever_the_order_of_the_rows(
     ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(values=st.lists(st.sampled_from(["", "NA", "a", "b", "B", "10", "9", " a "]), min_size=1, max_size=30))
 def test_categories_are_the_columns_pandas_makes(values: list[str]) -> None:
     """One 0/1 column per value in sorted order; a missing value is missing in all of them."""
@@ -295,7 +295,7 @@ def test_a_study_without_label_columns(tmp_path: Path) -> None:
 # --- values ----------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(
         st.floats(allow_nan=False, allow_infinity=False, max_value=3e38, min_value=-3e38),
