@@ -6,18 +6,15 @@ them, the whole training part, the same replicates (seeds), the same test part.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from m3h_pipeline.config import Evaluation
-from m3h_pipeline.contracts import SELECTION, combination_tasks, read_json, read_table, write_json
+from m3h_pipeline.contracts import SELECTION, combination_tasks, read_table, write_json
 from m3h_pipeline.errors import ContractError
+from m3h_pipeline.search.combinations import Entry, Setting, pack, read_tasks
 
 #: The fold number of a fit on the whole training part.
 WHOLE = -1
-
-Setting = tuple[int, float]
 
 
 def plan_final(
@@ -25,8 +22,8 @@ def plan_final(
 ) -> None:
     """Write the plan (``plan.json`` of docs/architecture.md) of the final fits.
 
-    A combination that several tasks selected with the same setting is trained once. Combinations of one
-    signature (how many tasks of each problem class) stand together, so that a job stacks what it can.
+    A combination that several tasks selected with the same setting is trained once. Combinations that can be
+    stacked share packs.
 
     Args:
         selection: table of contracts.SELECTION.
@@ -39,25 +36,26 @@ def plan_final(
         InputError: a file is absent or unreadable.
         ContractError: the selection is empty or names a task that ``tasks`` does not describe.
     """
-    classes = _problem_classes(tasks)
+    known = read_tasks(tasks)
     wanted = final_combinations(selection)
     for key in wanted:
         for task in combination_tasks(key):
-            if task not in classes:
+            if task not in known:
                 raise ContractError(f"task `{task}` of combination `{key}` is unknown", where=str(tasks))
-    ordered = sorted(wanted, key=lambda key: (signature(key, classes), key))
-    replicates = list(range(evaluation.replicates))
-    entries: list[dict[str, Any]] = [
-        {
-            "combination": list(combination_tasks(key)),
-            "replicates": replicates,
-            "folds": [WHOLE],
-            "settings": [[batch_size, learning_rate] for batch_size, learning_rate in sorted(wanted[key])],
-        }
-        for key in ordered
-    ]
-    starts = range(0, len(entries), combinations_per_job)
-    packs = {f"{i:04d}": entries[at : at + combinations_per_job] for i, at in enumerate(starts)}
+    replicates = tuple(range(evaluation.replicates))
+    entries = [Entry(combination_tasks(key), replicates) for key in wanted]
+    packs = {
+        f"{number:04d}": [
+            {
+                "combination": list(entry.combination),
+                "replicates": list(replicates),
+                "folds": [WHOLE],
+                "settings": [list(setting) for setting in sorted(wanted["+".join(entry.combination)])],
+            }
+            for entry in members
+        ]
+        for number, members in enumerate(pack(entries, known, combinations_per_job))
+    }
     write_json({"stage": "final", "packs": packs}, out)
 
 
@@ -76,24 +74,3 @@ def final_combinations(selection: Path) -> dict[str, set[Setting]]:
         control = (row["single_batch_size"], row["single_learning_rate"])
         wanted.setdefault(row["task"], set()).add(control)
     return wanted
-
-
-def signature(key: str, classes: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
-    """How many tasks of each problem class a combination holds, the classes in alphabetical order.
-
-    Examples:
-        >>> signature("a+b+c", {"a": "binary", "b": "clustering", "c": "binary"})
-        (('binary', 2), ('clustering', 1))
-    """
-    counts: dict[str, int] = {}
-    for task in combination_tasks(key):
-        counts[classes[task]] = counts.get(classes[task], 0) + 1
-    return tuple(sorted(counts.items()))
-
-
-def _problem_classes(tasks: Path) -> dict[str, str]:
-    described = read_json(tasks)
-    try:
-        return {task: str(entry["problem_class"]) for task, entry in described["tasks"].items()}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ContractError("this file describes no tasks", where=str(tasks)) from error

@@ -35,7 +35,7 @@ def row(task: str, combination: str, setting: tuple[int, float], single: tuple[i
 
 def plan(folder: Path, rows: list[dict[str, Any]], per_job: int = 64, replicates: int = 3) -> dict[str, Any]:
     write_table(pa.Table.from_pylist(rows, schema=SELECTION), folder / "selection.parquet", SELECTION)
-    tasks = {t: {"problem_class": c, "status": "ok"} for t, c in CLASSES.items()}
+    tasks = {t: {"problem_class": c, "metric": "any", "status": "ok"} for t, c in CLASSES.items()}
     write_json({"tasks": tasks}, folder / "tasks.json")
     plan_final(
         folder / "selection.parquet",
@@ -105,6 +105,6 @@ def test_bad_input_is_named_and_leaves_no_plan(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         plan_final(tmp_path / "none", tasks, out, Evaluation(), 1)
     tasks.write_text("[]")
-    with pytest.raises(ContractError, match="describes no tasks"):
+    with pytest.raises(ContractError, match="does not describe tasks"):
         plan_final(selection, tasks, out, Evaluation(), 1)
     assert not out.exists()

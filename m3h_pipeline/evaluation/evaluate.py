@@ -1,0 +1,265 @@
+"""The verb ``evaluate``: opens the test part, once, and writes every table of the evaluation."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from m3h_pipeline import contracts
+from m3h_pipeline.config import Evaluation, Search
+from m3h_pipeline.evaluation.arms import (
+    Arms,
+    Chosen,
+    attention_rows,
+    find_arms,
+    read_selection,
+    test_predictions,
+)
+from m3h_pipeline.evaluation.cohort import TEST, Cohort, load_cohort, read_descriptions
+from m3h_pipeline.evaluation.contrast import Contrast, bounded, contrast, intervals
+from m3h_pipeline.evaluation.curves import agreement, calibration, roc
+from m3h_pipeline.evaluation.optimism import DRAWS, search_optimism
+from m3h_pipeline.evaluation.summary import write_summary
+from m3h_pipeline.evaluation.validation import UNDEFINED, baseline_scores, network_scores
+from m3h_pipeline.search.scores import read_scores
+from m3h_pipeline.statistics import Interval, benjamini_hochberg
+
+Rows = list[dict[str, Any]]
+Predictions = Mapping[str, Mapping[str, npt.NDArray[np.float32]]]
+_ARMS = ("single", "multi")
+_NAN = float("nan")
+
+
+def evaluate(
+    *,
+    selection: Path,
+    trajectory: Path,
+    scores: Sequence[Path],
+    predictions: Sequence[Path],
+    attention: Sequence[Path],
+    baselines: Sequence[Path],
+    search_scores: Sequence[Path],
+    search_predictions: Sequence[Path],
+    tasks: Path,
+    labels: Path,
+    split: Path,
+    samples: Path,
+    out: Path,
+    evaluation: Evaluation,
+    search: Search,
+    quantiles: int,
+    seed: int,
+) -> None:
+    """Compare the selected models with their single-task controls and the references.
+
+    Writes into ``out``: ``evaluation.parquet`` (EVALUATION; how it was done in the schema's metadata under
+    ``evaluation``, JSON), ``comparison.parquet`` (COMPARISON), ``calibration.parquet`` (CALIBRATION),
+    ``roc.parquet`` (ROC), ``agreement.parquet`` (AGREEMENT), ``attention.parquet`` (ATTENTION),
+    ``optimism.parquet`` (OPTIMISM) and ``summary.tsv``. A task whose comparison is undefined keeps its row,
+    with NaN, and a note in the summary.
+
+    Args:
+        selection: table of contracts.SELECTION.
+        trajectory: table of contracts.TRAJECTORY.
+        scores: SCORES of the final fits.
+        predictions: PREDICTIONS of the final fits.
+        attention: FIT_ATTENTION of the final fits.
+        baselines: BASELINE_PREDICTIONS, any number of files.
+        search_scores: SCORES of all search rounds.
+        search_predictions: PREDICTIONS of all search rounds.
+        tasks: ``labels/tasks.json``.
+        labels: folder of the labels.
+        split: the split file.
+        samples: ``cohort/samples.parquet``.
+        out: folder to write.
+        evaluation: number of bootstrap draws.
+        search: least improvement, for repeating the selection.
+        quantiles: risk quantiles of the calibration.
+        seed: of the bootstrap.
+
+    Raises:
+        InputError: a file is absent or unreadable, or the folder cannot be written.
+        ContractError: a file does not follow its contract, or files do not fit each other.
+    """
+    described = read_descriptions(tasks)
+    chosen = read_selection(selection, described)
+    names = {one.task: described[one.task] for one in chosen}
+    cohort = load_cohort(names, labels, split, samples, evaluation.draws, seed)
+    arms = find_arms(chosen, scores)
+    tested = test_predictions(arms, predictions, cohort)
+    contrasts = {
+        one.task: contrast(
+            cohort, one.task, TEST, tested[one.task]["single"], tested[one.task]["multi"], one.alone
+        )
+        for one in chosen
+        if one.task in tested
+    }
+    rows = evaluation_rows(chosen, contrasts, cohort)
+    notes = {one.task: _note(contrasts.get(one.task), arms[one.task]) for one in chosen}
+    table = read_scores(search_scores)
+    compared = comparison_rows(
+        rows, network_scores(chosen, table, search_predictions, cohort), baseline_scores(baselines, cohort)
+    )
+    optimism = search_optimism(chosen, trajectory, table, search_predictions, cohort, search.min_improvement)
+    curves = curve_rows(chosen, contrasts, cohort, quantiles)
+    tables: list[tuple[str, pa.Schema, Rows]] = [
+        ("comparison", contracts.COMPARISON, compared),
+        ("calibration", contracts.CALIBRATION, curves["calibration"]),
+        ("roc", contracts.ROC, curves["roc"]),
+        ("agreement", contracts.AGREEMENT, curves["agreement"]),
+        ("attention", contracts.ATTENTION, attention_rows(chosen, arms, attention)),
+        ("optimism", contracts.OPTIMISM, optimism),
+    ]
+    how = json.dumps(_described(evaluation, arms, notes, seed), sort_keys=True)
+    tables.append(("evaluation", contracts.EVALUATION.with_metadata({"evaluation": how}), rows))
+    for name, schema, content in tables:
+        contracts.write_table(pa.Table.from_pylist(content, schema=schema), out / f"{name}.parquet", schema)
+    write_summary(rows, compared, optimism, notes, out / "summary.tsv")
+    _report(rows, notes)
+
+
+def evaluation_rows(chosen: Sequence[Chosen], contrasts: Mapping[str, Contrast], cohort: Cohort) -> Rows:
+    """Rows of contracts.EVALUATION, in the order of ``chosen``; q is over all tasks with a p-value."""
+    ordered = list(contrasts.values())
+    found: dict[str, dict[str, Interval]] = {one.task: {} for one in ordered}
+    for name in (*_ARMS, "difference", "relative"):
+        for arms, interval in zip(ordered, intervals(ordered, name), strict=True):
+            found[arms.task][name] = interval
+    rows: Rows = []
+    for one in chosen:
+        task = cohort.tasks[one.task]
+        observed = ~np.isnan(cohort.observed(one.task, TEST))
+        row: dict[str, Any] = {
+            "task": one.task,
+            "title": task.title,
+            "department": task.department,
+            "problem_class": task.problem_class,
+            "metric": task.metric,
+            "combination": one.combination,
+            "p": found[one.task]["difference"].p if one.task in found else _NAN,
+            "n_samples": int(observed.sum()),
+            "n_patients": len(np.unique(cohort.parts[TEST].unit[observed])),
+        }
+        for name in (*_ARMS, "difference", "relative"):
+            known = found.get(one.task, {}).get(name, UNDEFINED)
+            row[name] = known.estimate
+            ends = bounded(known, task.metric) if name in _ARMS else (known.low, known.high)
+            row[f"{name}_low"], row[f"{name}_high"] = ends
+        rows.append(row)
+    for row, q in zip(rows, benjamini_hochberg(np.array([row["p"] for row in rows])), strict=True):
+        row["q"] = float(q)
+    return rows
+
+
+def comparison_rows(
+    rows: Rows,
+    networks: Mapping[str, Mapping[str, Interval]],
+    references: Mapping[str, Mapping[str, Mapping[str, Interval]]],
+) -> Rows:
+    """Rows of contracts.COMPARISON: by task, multi, single, then the references; validation, then test.
+
+    Args:
+        rows: of contracts.EVALUATION: both networks on the test part.
+        networks: task -> arm -> score out of fold.
+        references: task -> model -> part -> score.
+    """
+    found: Rows = []
+
+    def add(row: Mapping[str, Any], model: str, part: str, value: float, ends: tuple[float, float]) -> None:
+        numbers = dict(zip(("value", "low", "high"), (value, *ends), strict=True))
+        found.append(
+            {
+                "task": row["task"],
+                "model": model,
+                "part": part,
+                "metric": row["metric"],
+                **{key: None if np.isnan(number) else number for key, number in numbers.items()},
+            }
+        )
+
+    for row in rows:
+        for model in ("multi", "single"):
+            out_of_fold = networks[row["task"]][model]
+            add(row, model, "validation", out_of_fold.estimate, bounded(out_of_fold, row["metric"]))
+            add(row, model, "test", row[model], (row[f"{model}_low"], row[f"{model}_high"]))
+        for model in ("linear", "gradient_boosting"):
+            for part, score in references.get(row["task"], {}).get(model, {}).items():
+                add(row, model, part, score.estimate, bounded(score, row["metric"]))
+    return found
+
+
+def curve_rows(
+    chosen: Sequence[Chosen], contrasts: Mapping[str, Contrast], cohort: Cohort, quantiles: int
+) -> dict[str, Rows]:
+    """Rows of contracts.CALIBRATION, ROC and AGREEMENT of both arms on the test part."""
+    found: dict[str, Rows] = {"calibration": [], "roc": [], "agreement": []}
+    part = cohort.parts[TEST]
+    groups = {name: members[part.rows] for name, members in cohort.subgroups.items()}
+    for one in chosen:
+        if one.task not in contrasts:
+            continue
+        task, y = cohort.tasks[one.task], cohort.observed(one.task, TEST)
+        ensembles = contrasts[one.task].ensembles
+        cells = (
+            agreement(y, {arm: values[:, 0] for arm, values in ensembles.items()})
+            if task.problem_class == "regression"
+            else {}
+        )
+        for arm in _ARMS:
+            named = {"task": one.task, "model": arm}
+            if task.problem_class == "binary":
+                curve = calibration(y, ensembles[arm][:, 0], part.unit, groups, quantiles)
+                found["calibration"] += [named | row for row in curve]
+            elif task.problem_class == "multiclass":
+                found["roc"] += [named | row for row in roc(y, ensembles[arm], task.classes)]
+            found["agreement"] += [named | row for row in cells.get(arm, [])]
+    return found
+
+
+def _note(contrast: Contrast | None, arms: Arms) -> str:
+    if contrast is None:
+        return "no comparison: in every replicate a fit diverged"
+    texts = []
+    if np.isnan(contrast.quantities["difference"].value):
+        texts.append("no comparison: the metric is undefined on the test part")
+    if contrast.replicates < arms.planned:
+        texts.append(f"{contrast.replicates} of {arms.planned} replicates: a fit of the others diverged")
+    if contrast.replicates == 1 and not contrast.identical:
+        texts.append("one replicate: the interval does not count seeds")
+    return "; ".join(texts)
+
+
+def _described(
+    evaluation: Evaluation, arms: Mapping[str, Arms], notes: Mapping[str, str], seed: int
+) -> dict[str, Any]:
+    return {
+        "draws": evaluation.draws,
+        "optimism_draws": min(DRAWS, evaluation.draws),
+        "seed": seed,
+        "replicates": {task: len(one.multi) for task, one in arms.items()},
+        "score": "metric of the replicates' mean prediction; silhouette: mean over replicates",
+        "interval": "95 %, t distribution; variance over patients (bootstrap) and seeds (jackknife)",
+        "q": "Benjamini-Hochberg over tasks",
+        "notes": {task: note for task, note in notes.items() if note},
+    }
+
+
+def _report(rows: Rows, notes: Mapping[str, str]) -> None:
+    """Say on standard error what came out, in aggregates."""
+    better = sum(row["q"] < 0.05 and row["difference"] > 0 for row in rows)
+    worse = sum(row["q"] < 0.05 and row["difference"] < 0 for row in rows)
+    alone = sum(row["combination"] == row["task"] for row in rows)
+    sys.stderr.write(
+        f"{len(rows)} tasks evaluated: multitask better for {better}, worse for {worse} (q < 0.05); "
+        f"{alone} learned alone\n"
+    )
+    for task, note in notes.items():
+        if note:
+            sys.stderr.write(f"{task}: {note}\n")

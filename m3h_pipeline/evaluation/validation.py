@@ -1,0 +1,184 @@
+"""Scores out of fold: the mean over folds, as the search ranks, and how uncertain it is over patients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from m3h_pipeline.contracts import BASELINE_PREDICTIONS, read_table
+from m3h_pipeline.errors import ContractError
+from m3h_pipeline.evaluation.arms import Chosen, Setting
+from m3h_pipeline.evaluation.cohort import TEST, Cohort
+from m3h_pipeline.evaluation.contrast import score_draws
+from m3h_pipeline.evaluation.predictions import Key, wanted_predictions
+from m3h_pipeline.search.scores import Scores
+from m3h_pipeline.statistics import Floats, Interval, bootstrap_variance, metric, paired_interval
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+#: A missing value in a comparison.
+UNDEFINED = Interval(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan)
+
+
+class MeanDraws:
+    """Draws averaged within slots; a fold that a draw leaves undefined is left out of that draw's mean."""
+
+    def __init__(self, draws: int) -> None:
+        self._draws = draws
+        self._total: dict[str, Float64] = {}
+        self._count: dict[str, npt.NDArray[np.int32]] = {}
+
+    def add(self, slot: str, draws: Float64) -> None:
+        """Add one fold's draws to a slot."""
+        total = self._total.setdefault(slot, np.zeros(self._draws))
+        count = self._count.setdefault(slot, np.zeros(self._draws, dtype=np.int32))
+        defined = np.isfinite(draws)
+        total += np.where(defined, draws, 0.0)
+        count += defined
+
+    def mean(self, slot: str) -> Float64:
+        """The mean of a slot under every draw, NaN where nothing was defined."""
+        mean = np.full(self._draws, np.nan)
+        if slot in self._total:
+            np.divide(self._total[slot], self._count[slot], out=mean, where=self._count[slot] > 0)
+        return mean
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """The out-of-fold fits of a task at a combination.
+
+    Attributes:
+        keys: fit key -> fold.
+        by_replicate: mean score over folds of each replicate.
+    """
+
+    keys: dict[str, int]
+    by_replicate: Float64
+
+
+def out_of_fold(
+    scores: Scores, combination: str, task: str, setting: Setting, replicates: Sequence[int]
+) -> OutOfFold:
+    """Find the out-of-fold fits of a task at a combination and setting.
+
+    Raises:
+        ContractError: they were not trained.
+    """
+    member = scores.member(combination, task)
+    if setting not in scores.settings or not replicates:
+        raise ContractError(f"combination `{combination}` was not trained at the setting that was selected")
+    at = scores.settings.index(setting)
+    chosen = [scores.replicates.index(r) for r in replicates]
+    fits, values = scores.fit[member, at][chosen], scores.value[member, at][chosen]
+    if (fits < 0).all():
+        raise ContractError(f"combination `{combination}` was not trained at the setting that was selected")
+    keys = {
+        scores.fit_keys[int(row)].as_py(): scores.folds[fold]
+        for one in fits
+        for fold, row in enumerate(one)
+        if row >= 0
+    }
+    defined = np.isfinite(values)
+    totals = np.where(defined, values, 0.0).sum(axis=1)
+    means = np.divide(
+        totals, defined.sum(axis=1), out=np.full(len(values), np.nan), where=defined.any(axis=1)
+    )
+    return OutOfFold(keys, means)
+
+
+def network_scores(
+    chosen: Sequence[Chosen], scores: Scores, paths: Sequence[Path], cohort: Cohort
+) -> dict[str, dict[str, Interval]]:
+    """Out-of-fold scores of both arms of every task: task -> arm -> score with its interval.
+
+    The scores are the selection's own; their variance counts patients and, of several, replicates.
+
+    Raises:
+        InputError: a file is absent or unreadable.
+        ContractError: fits or predictions are missing.
+    """
+    found: dict[tuple[str, str], OutOfFold] = {}
+    slots: dict[Key, list[str]] = {}
+    rows: dict[Key, int] = {}
+    for one in chosen:
+        shared = scores.common(one.combination, one.task)
+        for arm, combination, setting in (
+            ("single", one.task, one.single_setting),
+            ("multi", one.combination, one.setting),
+        ):
+            fits = out_of_fold(scores, combination, one.task, setting, shared)
+            found[one.task, arm] = fits
+            for key, fold in fits.keys.items():
+                slots.setdefault((key, one.task), []).append(f"{arm}:{one.task}:{fold}")
+                rows[key, one.task] = len(cohort.parts[fold].rows)
+    draws = MeanDraws(cohort.draws)
+    for (key, task), prediction in wanted_predictions(paths, rows):
+        fold = int(slots[key, task][0].rsplit(":", 1)[1])
+        drawn = score_draws(cohort, task, fold, prediction)
+        for slot in slots[key, task]:
+            draws.add(slot.rsplit(":", 1)[0], drawn)
+    result: dict[str, dict[str, Interval]] = {}
+    for one in chosen:
+        units = cohort.informative(one.task, cohort.folds)
+        for arm, value in (("single", one.single_score), ("multi", one.score)):
+            components = [(bootstrap_variance(draws.mean(f"{arm}:{one.task}"), units), max(units - 1.0, 1.0))]
+            by_replicate = found[one.task, arm].by_replicate
+            if (n := int(np.isfinite(by_replicate).sum())) > 1:
+                components.append((float(np.nanvar(by_replicate, ddof=1)) / n, n - 1.0))
+            result.setdefault(one.task, {})[arm] = paired_interval(value, components)
+    return result
+
+
+def baseline_scores(paths: Sequence[Path], cohort: Cohort) -> dict[str, dict[str, dict[str, Interval]]]:
+    """Scores of the references: task -> model -> part (``validation``, ``test``) -> score with its interval.
+
+    Raises:
+        InputError: a file is absent or unreadable.
+        ContractError: predictions do not fit the parts.
+    """
+    found: dict[str, dict[str, dict[str, Interval]]] = {}
+    for path in paths:
+        predictions: dict[tuple[str, str], dict[int, Floats]] = {}
+        for row in read_table(path, BASELINE_PREDICTIONS).to_pylist():
+            part = cohort.parts.get(row["fold"])
+            values = np.asarray(row["prediction"], dtype=np.float32)
+            if part is None or len(values) != len(part.rows) * row["width"]:
+                raise ContractError(
+                    f"the predictions of `{row['model']}` for task `{row['task']}` do not fit fold "
+                    f"{row['fold']}",
+                    where=str(path),
+                    hint="the split has changed since: fit the references again",
+                )
+            predictions.setdefault((row["task"], row["model"]), {})[row["fold"]] = values.reshape(
+                len(part.rows), row["width"]
+            )
+        for (task, model), folds in predictions.items():
+            if task in cohort.tasks:
+                parts = {
+                    "validation": {fold: p for fold, p in folds.items() if fold != TEST},
+                    "test": {fold: p for fold, p in folds.items() if fold == TEST},
+                }
+                found.setdefault(task, {})[model] = {
+                    name: fold_mean(cohort, task, part) for name, part in parts.items() if part
+                }
+    return found
+
+
+def fold_mean(cohort: Cohort, task: str, predictions: Mapping[int, Floats]) -> Interval:
+    """Mean score of one model over parts where it is defined, with its interval over patients."""
+    name = cohort.tasks[task].metric
+    values = np.array([metric(name, cohort.observed(task, n), p) for n, p in predictions.items()])
+    defined = np.isfinite(values)
+    if not defined.any():
+        return UNDEFINED
+    draws = MeanDraws(cohort.draws)
+    for number, prediction in predictions.items():
+        draws.add("all", score_draws(cohort, task, number, prediction))
+    units = cohort.informative(task, predictions)
+    variance = bootstrap_variance(draws.mean("all"), units)
+    return paired_interval(float(values[defined].mean()), [(variance, max(units - 1.0, 1.0))])
