@@ -274,7 +274,7 @@ class M3H(nn.Module):
         if only is not None and only < first:
             return torch.stack(columns + [zero] * self.positions, 1)
         attended, _ = self.attend(encodings, valid, noise)
-        parts = attended.split([span.count for span in self.spans], 1)
+        parts = torch.split(attended, [span.count for span in self.spans], 1)
         for index, span in enumerate(self.spans):
             if only is not None and not span.start <= only - first < span.stop:
                 columns += [zero] * span.count

@@ -12,7 +12,7 @@ from m3h_pipeline.config import sections as config
 FloatArray = npt.NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class FitSpec:
     """One fit.
 

@@ -1,0 +1,189 @@
+"""The network as an ordinary nn.Module, written for legibility: the referee of the stacked one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from m3h_pipeline.config.sections import Model
+
+
+def mlp(inputs: int, hidden: Sequence[int]) -> nn.Sequential:
+    """Linear layers with ReLU."""
+    layers: list[nn.Module] = []
+    for width in hidden:
+        layers += [nn.Linear(inputs, width), nn.ReLU()]
+        inputs = width
+    return nn.Sequential(*layers)
+
+
+class PlainAttention(nn.Module):
+    """Algorithm 1 of the paper, one sample batch at a time."""
+
+    def __init__(self, tasks: int, width: int, alpha: float, normalise: str) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(torch.zeros(tasks, width))
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width, bias=False)
+        self.alpha, self.normalise = alpha, normalise
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, d) to (B, T, d) and the weights (B, T, T)."""
+        m = self.query(self.embedding) @ self.key(x).transpose(1, 2)
+        if self.normalise == "published":
+            largest = m.max()
+        else:
+            largest = m.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-6)
+        w = torch.softmax(torch.eye(m.shape[-1], dtype=m.dtype) + self.alpha * m / largest, dim=2)
+        return w @ self.value(x), w
+
+
+class PlainM3H(nn.Module):
+    """One model.
+
+    Args:
+        inputs: modality -> number of features, in order.
+        tasks: (problem class, classes) of each task.
+        model: configured widths.
+    """
+
+    def __init__(self, inputs: Mapping[str, int], tasks: Sequence[tuple[str, int]], model: Model) -> None:
+        super().__init__()
+        self.inputs, self.tasks, self.model = dict(inputs), list(tasks), model
+        self.encoders = nn.ModuleDict({name: mlp(f, model.encoder) for name, f in inputs.items()})
+        self.projections = nn.ModuleDict(
+            {name: nn.Linear(model.encoder[-1], model.projection) for name in inputs if len(inputs) > 1}
+        )
+        self.shared = mlp(len(inputs) * model.encoder[-1], model.shared)
+        self.networks = nn.ModuleList(mlp(model.shared[-1], model.task) for _ in tasks)
+        width = model.task[-1]
+        self.attention = PlainAttention(len(tasks), width, model.attention.alpha, model.attention.normalise)
+        self.heads = nn.ModuleList()
+        for kind, classes in tasks:
+            if kind == "clustering":
+                body = mlp(width, model.decoder)
+                self.heads.append(nn.Sequential(*body, nn.Linear(model.decoder[-1], sum(inputs.values()))))
+            else:
+                self.heads.append(nn.Linear(width, classes if kind == "multiclass" else 1))
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """Encodings of the modalities."""
+        parts = torch.split(x, list(self.inputs.values()), dim=1)
+        return [self.encoders[name](part) for name, part in zip(self.inputs, parts, strict=True)]
+
+    def contrastive(self, encodings: Sequence[Tensor], present: Tensor) -> Tensor | None:
+        """Symmetric InfoNCE, mean over the pairs with at least two rows; None without any."""
+        z = [
+            F.normalize(self.projections[name](h), dim=1)
+            for name, h in zip(self.inputs, encodings, strict=True)
+        ]
+        terms = []
+        for i, j in itertools.combinations(range(len(z)), 2):
+            rows = present[:, i] & present[:, j]
+            if rows.sum() < 2:
+                continue
+            logits = z[i][rows] @ z[j][rows].T / self.model.temperature
+            same = torch.arange(len(logits))
+            terms.append((F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2)
+        return torch.stack(terms).mean() if terms else None
+
+    def attend(self, encodings: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Attended embeddings (B, T, d) and attention weights."""
+        shared = self.shared(torch.cat(list(encodings), dim=1))
+        out: tuple[Tensor, Tensor] = self.attention(
+            torch.stack([network(shared) for network in self.networks], dim=1)
+        )
+        return out
+
+    def losses(self, x: Tensor, y: Tensor, present: Tensor) -> list[Tensor | None]:
+        """The contrastive loss, if there are two modalities, and each task's; None: no row to learn from.
+
+        Args:
+            x: (B, F).
+            y: (B, T), NaN = not observed.
+            present: (B, modalities).
+        """
+        encodings = self.encode(x)
+        losses: list[Tensor | None] = []
+        if len(self.inputs) > 1:
+            losses.append(self.contrastive(encodings, present))
+        attended, _ = self.attend(encodings)
+        for t, (kind, _) in enumerate(self.tasks):
+            rows = ~torch.isnan(y[:, t])
+            if not rows.any():
+                losses.append(None)
+                continue
+            out, target = self.heads[t](attended[rows, t]), y[rows, t]
+            if kind == "binary":
+                losses.append(F.binary_cross_entropy_with_logits(out[:, 0], target))
+            elif kind == "multiclass":
+                losses.append(F.nll_loss(F.log_softmax(out, dim=1), target.long()))
+            elif kind == "regression":
+                losses.append(F.l1_loss(out[:, 0], target))
+            else:
+                losses.append(F.mse_loss(out, x[rows]))
+        return losses
+
+    def raw(self, x: Tensor) -> list[Tensor]:
+        """Each task's raw output; of a clustering task its latent."""
+        attended, _ = self.attend(self.encode(x))
+        return [
+            attended[:, t] if kind == "clustering" else self.heads[t](attended[:, t])
+            for t, (kind, _) in enumerate(self.tasks)
+        ]
+
+
+def plain_state(
+    state: Mapping[str, Tensor], tasks: Sequence[tuple[str, int]], model: Model
+) -> dict[str, Tensor]:
+    """The state of a :class:`PlainM3H` from that of one model of a stack (``M3H.take``).
+
+    Args:
+        state: parameters with a model axis of 1.
+        tasks: (problem class, classes) of each position; adjacent equal ones share a head module.
+        model: configured widths.
+    """
+    out: dict[str, Tensor] = {}
+    spans: list[list[int]] = []
+    for t, task in enumerate(tasks):
+        if t and tasks[t - 1] == task:
+            spans[-1].append(t)
+        else:
+            spans.append([t])
+    for name, value in state.items():
+        part, _, rest = name.partition(".")
+        if part in ("encoders", "projections"):
+            modality, _, rest = rest.partition(".")
+            out[f"{part}.{modality}.{_sequential(rest)}"] = value[0]
+        elif part == "shared":
+            out[f"shared.{_sequential(rest)}"] = value[0]
+        elif part == "networks":
+            for t in range(len(tasks)):
+                out[f"networks.{t}.{_sequential(rest)}"] = value[t]
+        elif part == "attention":
+            out[f"attention.{rest}" if rest == "embedding" else f"attention.{rest}.weight"] = value[0]
+        else:
+            span, _, rest = rest.partition(".")
+            for row, t in enumerate(spans[int(span)]):
+                if tasks[t][0] == "clustering":
+                    if rest.startswith("hidden."):
+                        rest_of = _sequential(rest.removeprefix("hidden."))
+                    else:
+                        rest_of = f"{2 * len(model.decoder)}.{rest.removeprefix('last.')}"
+                    out[f"heads.{t}.{rest_of}"] = value[row]
+                else:
+                    out[f"heads.{t}.{rest}"] = value[row]
+    return out
+
+
+def _sequential(name: str) -> str:
+    """``layers.1.weight`` is the weight of entry 2 of a Sequential in which ReLUs stand between."""
+    if not name.startswith("layers."):
+        return name
+    _, number, rest = name.split(".", 2)
+    return f"{2 * int(number)}.{rest}"

@@ -1,0 +1,111 @@
+"""Problem classes: losses against torch.nn.functional, masks, the rare bias, a class of the user's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from m3h_pipeline.errors import ConfigError, TaskError
+from m3h_pipeline.model.heads import Binary, ProblemClass, problem_class, rare_bias
+
+INPUTS = torch.randn(1, 6, 4, generator=torch.Generator().manual_seed(3))
+
+
+class Poisson(ProblemClass):
+    """Counts: the log rate, Poisson likelihood. What a user might add."""
+
+    metric = "r2"
+
+    def loss(self, raw: Tensor, target: Tensor, valid: Tensor, inputs: Tensor) -> Tensor:
+        y = torch.where(valid, target, 0.0)
+        value = raw[:, :, 0].exp() - y * raw[:, :, 0]
+        return torch.where(valid, value, 0.0).sum(1) / valid.sum(1).clamp(min=1)
+
+    def predict(self, raw: Tensor) -> Tensor:
+        return raw.exp()
+
+
+def case(kind: str) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    outputs = {"binary": 1, "multiclass": 3, "regression": 1, "clustering": 4}[kind]
+    raw = torch.randn(2, 6, outputs, generator=generator)
+    target = torch.randint(0, 3 if kind == "multiclass" else 2, (2, 6), generator=generator).float()
+    return raw, target
+
+
+def referee(kind: str, raw: Tensor, target: Tensor, inputs: Tensor) -> Tensor:
+    if kind == "binary":
+        return F.binary_cross_entropy_with_logits(raw[:, 0], target)
+    if kind == "multiclass":
+        return F.nll_loss(F.log_softmax(raw, 1), target.long())
+    if kind == "regression":
+        return F.l1_loss(raw[:, 0], target)
+    return F.mse_loss(raw, inputs)
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "regression", "clustering"])
+def test_losses_are_means_over_the_observed_rows(kind: str) -> None:
+    raw, target = case(kind)
+    valid = torch.tensor([[True, False, True, True, False, True], [False, True, False, False, False, False]])
+    target = torch.where(valid, target, torch.nan)
+    loss = problem_class(kind).loss(raw, target, valid, INPUTS)
+    for k in range(2):
+        rows = valid[k]
+        want = referee(kind, raw[k][rows], target[k][rows], INPUTS[0][rows])
+        torch.testing.assert_close(loss[k], want)
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "regression", "clustering"])
+def test_without_an_observed_row_there_is_neither_loss_nor_gradient(kind: str) -> None:
+    raw, target = case(kind)
+    raw[1] *= 1e3
+    raw.requires_grad_()
+    valid = torch.tensor([[True] * 6, [False] * 6])
+    loss = problem_class(kind).loss(raw, torch.where(valid, target, torch.nan), valid, INPUTS)
+    assert loss[1] == 0
+    (gradient,) = torch.autograd.grad(loss[0], raw)
+    assert torch.isfinite(gradient[0]).all()
+    assert (gradient[0] != 0).any()
+    assert (gradient[1] == 0).all()
+
+
+def test_predictions_are_probabilities() -> None:
+    raw, _ = case("multiclass")
+    torch.testing.assert_close(problem_class("multiclass").predict(raw), torch.softmax(raw, 2))
+    raw, _ = case("binary")
+    torch.testing.assert_close(Binary().predict(raw), torch.sigmoid(raw))
+
+
+def test_a_class_of_the_users_own_is_found_by_its_path() -> None:
+    kind = problem_class("tests.model.test_heads.Poisson")
+    assert isinstance(kind, Poisson)
+    assert kind.name == "tests.model.test_heads.Poisson"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("binari", "did you mean `binary`"),
+        ("tests.model.test_heads.Poissson", "did you mean `Poisson`"),
+        ("no_such_package.Thing", "cannot be imported"),
+        ("tests.model.test_heads.case", "no subclass"),
+    ],
+)
+def test_an_unknown_class_is_named(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=r".*") as caught:
+        problem_class(name)
+    assert message in str(caught.value)
+
+
+def test_a_multiclass_task_needs_classes() -> None:
+    with pytest.raises(TaskError, match="two classes"):
+        problem_class("multiclass").outputs({"id": "organ", "classes": ["one"]})
+
+
+def test_only_rare_tasks_get_a_bias() -> None:
+    assert rare_bias(10, 90, 0.1) is None
+    assert rare_bias(9, 91, 0.1) == pytest.approx(-2.3136, abs=1e-4)
+    assert rare_bias(0, 10, 0.1) == pytest.approx(-2.9957, abs=1e-4)
+    assert rare_bias(0, 0, 0.1) is None

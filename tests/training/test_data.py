@@ -1,0 +1,179 @@
+"""Preparation of a fold's data: standardising, clipping, constants, missing values, digests, files."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from m3h_pipeline.config.sections import Modality
+from m3h_pipeline.errors import ContractError, InputError, TaskError
+from m3h_pipeline.training.data import StudyData, load_study_data
+from m3h_pipeline.training.device import DeviceData
+from m3h_pipeline.training.fits import check_specs, fit_keys
+from tests.training.studies import DEVICE, settings, spec, study, write_study
+
+
+def inputs(data: StudyData, fold: int) -> np.ndarray:
+    on_device = DeviceData(data, settings(precision="float64"), torch.device(DEVICE))
+    mean, inverse = on_device.statistics([fold])
+    rows = torch.arange(data.n, device=DEVICE)[None]
+    return on_device.inputs(rows, mean, inverse)[0].cpu().numpy()
+
+
+@pytest.mark.parametrize("fold", [0, 2, -1])
+def test_features_are_standardised_on_the_training_rows_of_the_fold(fold: int) -> None:
+    data = study()
+    raw = np.concatenate(list(data.features.values()), axis=1).astype(np.float64)
+    rows = data.train & (data.fold != fold) if fold >= 0 else data.train
+    want = (raw - np.nanmean(raw[rows], 0)) / np.nanstd(raw[rows], 0)
+    want = np.nan_to_num(np.clip(want, -10, 10), nan=0.0)
+    np.testing.assert_allclose(inputs(data, fold), want, atol=2e-6)
+
+
+def test_outliers_are_clipped_constants_vanish_and_the_missing_become_the_mean() -> None:
+    data = study(missing=False)
+    x = data.features["alpha"]
+    x[:, 1] = 3.3
+    x[:, 2] = np.where(data.fold == 0, np.arange(data.n), 5.0)
+    test = np.flatnonzero(~data.train)
+    x[test[0], 0] = 1e9
+    x[test[1], 0] = np.nan
+    x[:, 3] = np.nan
+    # Constant on the whole training part: dropped. Constant on one fold's training rows: 0 there.
+    x[~data.train, 2] = 77.0
+    assert data.columns["alpha"].tolist() == [True, False, True, False, True]
+    prepared = inputs(data, 0)
+    assert prepared.shape[1] == 3 + 7 + 4
+    assert prepared[test[0], 0] == 10.0
+    assert prepared[test[1], 0] == 0.0
+    assert (prepared[:, 1] == 0).all()
+    assert (inputs(data, 1)[:, 1] != 0).any()
+
+
+def test_a_large_offset_costs_no_precision() -> None:
+    data = study(missing=False)
+    rng = np.random.default_rng(0)
+    small = rng.normal(size=data.n)
+    data.features["alpha"][:, 0] = 20000 + small
+    raw = data.features["alpha"][:, 0].astype(np.float64)
+    rows = data.train & (data.fold != 1)
+    want = (raw - raw[rows].mean()) / raw[rows].std()
+    config = settings(precision="float32")
+    on_device = DeviceData(data, config, torch.device(DEVICE))
+    have = on_device.inputs(torch.arange(data.n, device=DEVICE)[None], *on_device.statistics([1]))
+    np.testing.assert_allclose(have[0, :, 0].cpu(), want, atol=1e-5)
+
+
+def test_a_modality_without_variation_is_refused() -> None:
+    data = study(missing=False)
+    data.features["gamma"][:] = 1.0
+    with pytest.raises(InputError, match="no feature of the modality varies"):
+        _ = data.columns
+
+
+def test_arrays_of_other_length_or_infinite_are_refused() -> None:
+    data = study()
+    parts = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
+    with pytest.raises(ContractError, match="89 rows"):
+        StudyData(**{**parts, "features": {**data.features, "alpha": data.features["alpha"][:-1]}})
+    broken = data.labels["stay"].copy()
+    broken[3] = np.inf
+    with pytest.raises(ContractError, match="infinite"):
+        StudyData(**{**parts, "labels": {**data.labels, "stay": broken}})
+
+
+def test_a_clustering_task_without_labels_is_about_all_samples() -> None:
+    data = study()
+    parts = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
+    empty = np.full(data.n, np.nan, dtype=np.float32)
+    again = StudyData(**{**parts, "labels": {**data.labels, "phenotype": empty}})
+    assert (again.labels["phenotype"] == 0).all()
+
+
+def keys(data: StudyData, **options: object) -> list[str]:
+    specs = [spec("anemia", "stay"), spec("anemia", "stay", fold=1), spec("sepsis", "stay")]
+    return fit_keys(specs, data, settings(**options), "code", "cpu")  # type: ignore[arg-type]
+
+
+def test_a_key_changes_with_all_that_determines_the_fit_and_nothing_else() -> None:
+    base = keys(study())
+    assert len(set(base)) == 3
+    assert keys(study()) == base
+    other = study()
+    other.labels["anemia"][0] = 1 - np.nan_to_num(other.labels["anemia"][0])
+    changed = keys(other)
+    assert [a == b for a, b in zip(base, changed, strict=True)] == [False, False, True]
+    titled = study()
+    titled.tasks["stay"]["title"] = "Length of stay"
+    assert keys(titled) == base
+    classed = study()
+    classed.tasks["stay"]["problem_class"] = "binary"
+    assert not set(keys(classed)) & set(base)
+    features = study()
+    features.features["beta"][5, 2] = 0.5
+    assert not set(keys(features)) & set(base)
+    split = study()
+    split.fold[np.flatnonzero(split.train)[0]] += 1
+    assert not set(keys(split)) & set(base)
+    for option in (
+        {"seed": 8},
+        {"width": 16},
+        {"epochs": 3},
+        {"update": "sequential"},
+        {"precision": "bfloat16"},
+        {"model": {"dropout": 0.1}},
+    ):
+        assert not set(keys(study(), **option)) & set(base), option
+    weighted = keys(study(), task_weights={"sepsis": 2.0, "gout": 3.0})
+    assert [a == b for a, b in zip(base, weighted, strict=True)] == [True, True, False]
+    # What is chosen from, and how fits are stacked, determines no fit.
+    assert keys(study(), batch_sizes=[1], learning_rates=[1.0], stack=2) == base
+    specs = [spec("anemia", "stay")]
+    assert fit_keys(specs, study(), settings(), "other code", "cpu") != base[:1]
+    assert fit_keys(specs, study(), settings(), "code", "cuda") != base[:1]
+
+
+def test_a_study_is_read_from_its_files(tmp_path: Path) -> None:
+    data = study()
+    write_study(data, tmp_path, {})
+    modalities = {name: Modality(sources=[name]) for name in ("gamma", "beta", "alpha")}
+    tasks = ["stay", "anemia"]
+    again = load_study_data(
+        tmp_path / "cohort", tmp_path / "labels", tmp_path / "split.parquet", tasks, modalities
+    )
+    assert list(again.features) == ["alpha", "beta", "gamma"]
+    for name, x in data.features.items():
+        np.testing.assert_array_equal(again.features[name], x)
+    assert set(again.labels) == set(tasks)
+    np.testing.assert_array_equal(again.labels["anemia"], data.labels["anemia"])
+    assert again.tasks["stay"] == data.tasks["stay"]
+    np.testing.assert_array_equal(again.train, data.train)
+    np.testing.assert_array_equal(again.fold, data.fold)
+    assert again.names["beta"][2] == "beta_2"
+    joined = {"both": Modality(sources=["gamma", "alpha"])}
+    both = load_study_data(tmp_path / "cohort", tmp_path / "labels", tmp_path / "split.parquet", [], joined)
+    assert both.features["both"].shape == (data.n, 9)
+    with pytest.raises(InputError, match="does not exist"):
+        load_study_data(
+            tmp_path / "cohort", tmp_path / "labels", tmp_path / "split.parquet", ["unknown"], modalities
+        )
+
+
+def test_fits_that_cannot_be_trained_are_refused() -> None:
+    data = study()
+    for wrong, message in (
+        (dataclasses.replace(spec("anemia"), combination=("stay", "anemia")), "sorted"),
+        (dataclasses.replace(spec("anemia"), combination=()), "sorted"),
+        (spec("unknown"), "`unknown` are not loaded"),
+        (spec("anemia", fold=7), "fold 7"),
+    ):
+        with pytest.raises(TaskError, match=message):
+            check_specs([wrong], data)
+    data.train[:] = True
+    data.fold = np.abs(data.fold)
+    with pytest.raises(TaskError, match="no test part"):
+        check_specs([spec("anemia", fold=-1)], data)
