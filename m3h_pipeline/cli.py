@@ -91,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
         _tim,
         _plan_final,
         _baselines,
+        _evaluate,
+        _phenotypes,
         _figure,
     ):
         add(verbs)
@@ -386,12 +388,61 @@ def _baselines(verbs: Any) -> None:
     parser.add_argument("--task", required=True)
 
 
-def _evaluate_(verbs: Any) -> None:
-    raise NotImplementedError
+def _evaluate(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.config import Evaluation, Figures, Search
+        from m3h_pipeline.evaluation.evaluate import evaluate
+
+        s = _sections(options, evaluation=Evaluation, search=Search, figures=Figures)
+        evaluate(
+            selection=options.selection,
+            trajectory=options.trajectory,
+            scores=options.scores,
+            predictions=options.predictions,
+            attention=options.attention,
+            baselines=options.baselines,
+            search_scores=options.search_scores,
+            search_predictions=options.search_predictions,
+            tasks=options.tasks,
+            labels=options.labels,
+            split=options.split,
+            samples=options.samples,
+            out=options.output,
+            evaluation=s["evaluation"],
+            search=s["search"],
+            quantiles=s["figures"].quantiles,
+            seed=_seed(options),
+        )
+
+    parser = _verb(
+        verbs,
+        "evaluate",
+        run,
+        "compare the models on the test part",
+        *("selection", "trajectory", "tasks", "labels", "split", "samples", "output"),
+    )
+    _many(parser, "scores", "predictions", "attention", "search-scores", "search-predictions")
+    _many(parser, "baselines", required=False)
 
 
-def _phenotypes_(verbs: Any) -> None:
-    raise NotImplementedError
+def _phenotypes(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.config import Figures
+        from m3h_pipeline.evaluation.phenotypes import phenotype_map
+
+        figures = _sections(options, figures=Figures)["figures"]
+        phenotype_map(
+            options.selection,
+            options.scores,
+            options.predictions,
+            options.latents,
+            options.output,
+            figures.umap_samples,
+            _seed(options),
+        )
+
+    parser = _verb(verbs, "phenotypes", run, "map the phenotypes", "selection", "output")
+    _many(parser, "scores", "predictions", "latents")
 
 
 def _figure(verbs: Any) -> None:

@@ -68,3 +68,94 @@ rule baselines:
     shell:
         "m3h --log {log} baselines --task {wildcards.task} --settings {params.settings:q}"
         " --cohort {params.cohort} --labels {params.label_folder} --split {input.split} --output {output}"
+
+
+def references(wildcards):
+    """Predictions of the reference models; a clustering task has none."""
+    tasks = read_json(checkpoints.plan_final.get() and RESULTS / "labels/tasks.json")[
+        "tasks"
+    ]
+    return [
+        RESULTS / f"evaluation/baselines/{name}.parquet"
+        for name, task in tasks.items()
+        if task["status"] == "ok"
+        and task["problem_class"] != "clustering"
+        and STUDY.evaluation.baselines
+    ]
+
+
+def final_files(kind):
+    return lambda wildcards: pack_files(checkpoints.plan_final.get().output[0], kind)
+
+
+rule evaluate:
+    input:
+        selection=RESULTS / "selection.parquet",
+        trajectory=RESULTS / "search/trajectory.parquet",
+        tasks=RESULTS / "labels/tasks.json",
+        labels=LABELS,
+        split=RESULTS / "split.parquet",
+        samples=RESULTS / "cohort/samples.parquet",
+        scores=final_files("scores"),
+        predictions=final_files("predictions"),
+        attention=final_files("attention"),
+        baselines=references,
+        search_scores=round_scores,
+        search_predictions=round_predictions,
+    output:
+        RESULTS / "evaluation/evaluation.parquet",
+        RESULTS / "evaluation/comparison.parquet",
+        RESULTS / "evaluation/calibration.parquet",
+        RESULTS / "evaluation/roc.parquet",
+        RESULTS / "evaluation/agreement.parquet",
+        RESULTS / "evaluation/attention.parquet",
+        RESULTS / "evaluation/optimism.parquet",
+        report(
+            RESULTS / "evaluation/summary.tsv",
+            caption="../report/summary.rst",
+            category="4 Test comparison",
+        ),
+    log:
+        LOGS / "evaluation/evaluate.log",
+    benchmark:
+        BENCHMARKS / "evaluation/evaluate.tsv"
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+    params:
+        settings=settings(
+            "evaluation",
+            "search",
+            "seed",
+            figures={"quantiles": STUDY.figures.quantiles},
+        ),
+        label_folder=RESULTS / "labels",
+        output=RESULTS / "evaluation",
+        code=code_digest("m3h_pipeline.evaluation.evaluate"),
+    shell:
+        "m3h --log {log} evaluate --settings {params.settings:q} --selection {input.selection}"
+        " --trajectory {input.trajectory} --tasks {input.tasks} --labels {params.label_folder}"
+        " --split {input.split} --samples {input.samples} --scores {input.scores}"
+        " --predictions {input.predictions} --attention {input.attention} --baselines {input.baselines}"
+        " --search-scores {input.search_scores} --search-predictions {input.search_predictions}"
+        " --output {params.output}"
+
+
+rule phenotypes:
+    input:
+        selection=RESULTS / "selection.parquet",
+        scores=final_files("scores"),
+        predictions=final_files("predictions"),
+        latents=final_files("latents"),
+    output:
+        RESULTS / "evaluation/phenotypes.parquet",
+    log:
+        LOGS / "evaluation/phenotypes.log",
+    benchmark:
+        BENCHMARKS / "evaluation/phenotypes.tsv"
+    params:
+        settings=settings("seed", figures={"umap_samples": STUDY.figures.umap_samples}),
+        code=code_digest("m3h_pipeline.evaluation.phenotypes"),
+    shell:
+        "m3h --log {log} phenotypes --settings {params.settings:q} --selection {input.selection}"
+        " --scores {input.scores} --predictions {input.predictions} --latents {input.latents}"
+        " --output {output}"

@@ -1,0 +1,166 @@
+"""A map of the phenotypes: UMAP of the test samples' latents, binned so that no sample can be told apart
+(paper, Figure 4d)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from m3h_pipeline.contracts import (
+    LATENTS,
+    PHENOTYPES,
+    SCORES,
+    SELECTION,
+    read_table,
+    write_table,
+)
+from m3h_pipeline.errors import ContractError
+from m3h_pipeline.evaluation.predictions import wanted_predictions
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+#: Cells along each side of a map.
+CELLS = 40
+#: UMAP needs neighbours; with fewer samples than this the first two principal axes serve.
+FEW = 20
+#: Which of the replicates is drawn: the maps of different seeds cannot be averaged.
+REPLICATE = 0
+
+
+def phenotype_map(
+    selection: Path,
+    scores: Sequence[Path],
+    predictions: Sequence[Path],
+    latents: Sequence[Path],
+    out: Path,
+    samples: int,
+    seed: int,
+) -> None:
+    """Write the binned maps of every clustering task, of its selected and its single-task model.
+
+    Args:
+        selection: table of contracts.SELECTION.
+        scores: scores of the final fits (contracts.SCORES).
+        predictions: their predictions: cluster and silhouette of each test sample.
+        latents: their latents (contracts.LATENTS).
+        out: table of contracts.PHENOTYPES; empty if the study has no clustering task.
+        samples: most test samples on a map; of more, that many are drawn at random.
+        seed: of the study.
+
+    Raises:
+        InputError: a file is absent or unreadable.
+        ContractError: a final fit that the selection names is missing.
+    """
+    wanted = _fits(selection, scores)
+    points = _latents(latents, set(wanted))
+    clusters = dict(wanted_predictions(predictions, {key: len(points[key]) for key in wanted}))
+    rows = [
+        cell | {"task": task, "model": model}
+        for key, models in wanted.items()
+        for cell in _cells(points[key], clusters[key], samples, seed)
+        for task, model in models
+    ]
+    rows.sort(key=lambda row: (row["task"], row["model"], row["x"], row["y"]))
+    write_table(pa.Table.from_pylist(rows, schema=PHENOTYPES), out, PHENOTYPES)
+
+
+def _fits(selection: Path, scores: Sequence[Path]) -> dict[tuple[str, str], list[tuple[str, str]]]:
+    """(fit key, task) -> the (task, model) pairs it stands for: one fit may be both models of a task."""
+    keys: dict[tuple[str, int, float], str] = {}
+    for path in scores:
+        for row in read_table(path, SCORES).to_pylist():
+            if row["replicate"] == REPLICATE and row["status"] == "ok":
+                keys[row["combination"], row["batch_size"], row["learning_rate"]] = row["fit_key"]
+    wanted: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for row in read_table(selection, SELECTION).to_pylist():
+        if row["problem_class"] != "clustering":
+            continue
+        task = row["task"]
+        multi = (row["combination"], row["batch_size"], row["learning_rate"])
+        single = (task, row["single_batch_size"], row["single_learning_rate"])
+        for model, fit in (("multi", multi), ("single", single)):
+            if fit not in keys:
+                raise ContractError(
+                    f"the final fit of `{fit[0]}` is missing or diverged",
+                    where=f"task `{task}`",
+                    hint="lower the learning rates, or run the final fits again",
+                )
+            wanted.setdefault((keys[fit], task), []).append((task, model))
+    return wanted
+
+
+def _latents(paths: Sequence[Path], wanted: set[tuple[str, str]]) -> dict[tuple[str, str], Float32]:
+    found: dict[tuple[str, str], Float32] = {}
+    for path in paths if wanted else ():
+        table = read_table(path, LATENTS)
+        names = zip(table["fit_key"].to_pylist(), table["task"].to_pylist(), strict=True)
+        for row, key in enumerate(names):
+            if key in wanted and key not in found:
+                values = table["latent"][row].values.to_numpy()
+                found[key] = values.reshape(-1, table["width"][row].as_py())
+    if missing := wanted - set(found):
+        raise ContractError(
+            f"{len(missing)} of {len(wanted)} final fits have no latents",
+            hint="give the latents of every pack of final fits",
+        )
+    return found
+
+
+def _cells(latent: Float32, prediction: Float32, samples: int, seed: int) -> list[dict[str, Any]]:
+    """Bin one map: per cell the cluster most of its samples belong to, and how many it has.
+
+    Shape:
+        latent (n, d); prediction (n, 2): cluster and silhouette, NaN where a sample has none.
+    """
+    seen = np.flatnonzero(~np.isnan(prediction).any(axis=1) & ~np.isnan(latent).any(axis=1))
+    if not len(seen):
+        return []
+    silhouette = float(prediction[seen, 1].mean())
+    if len(seen) > samples:
+        seen = np.sort(np.random.default_rng([seed, len(seen)]).choice(seen, samples, replace=False))
+    plane = embed(latent[seen], seed)
+    low, high = plane.min(axis=0), plane.max(axis=0)
+    side = np.where(high > low, (high - low) / CELLS, 1.0)
+    place = np.minimum(((plane - low) / side).astype(np.int64), CELLS - 1)
+    cluster = prediction[seen, 0].astype(np.int64)
+    counts = np.zeros((CELLS, CELLS, int(cluster.max()) + 1), dtype=np.int64)
+    np.add.at(counts, (place[:, 0], place[:, 1], cluster), 1)
+    return [
+        {
+            "x": float(low[0] + (i + 0.5) * side[0]),
+            "y": float(low[1] + (j + 0.5) * side[1]),
+            "cluster": int(counts[i, j].argmax()),
+            "n": int(counts[i, j].sum()),
+            "silhouette": silhouette,
+        }
+        for i, j in np.argwhere(counts.sum(axis=2))
+    ]
+
+
+def embed(latent: Float32, seed: int) -> Float64:
+    """Two coordinates per sample: UMAP, or principal axes where there are too few distinct samples for it.
+
+    Shape:
+        (n, d) -> (n, 2)
+    """
+    if len(np.unique(latent, axis=0)) < FEW:
+        centred = latent.astype(np.float64) - latent.mean(axis=0, dtype=np.float64)
+        axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
+        plane = np.zeros((len(latent), 2))
+        plane[:, : len(axes)] = centred @ axes.T
+        return plane
+    with warnings.catch_warnings():
+        # numba's and scikit-learn's deprecations inside umap-learn are not the user's to mend.
+        warnings.simplefilter("ignore")
+        from umap import UMAP
+
+        reducer = UMAP(n_neighbors=min(15, len(latent) - 1), random_state=seed, n_jobs=1)
+        return np.asarray(reducer.fit_transform(latent), dtype=np.float64)

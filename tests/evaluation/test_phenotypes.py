@@ -1,0 +1,157 @@
+"""Maps of phenotypes: aggregates of the right fits, reproducible, sensible where there is little to map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from m3h_pipeline.contracts import (
+    LATENTS,
+    PHENOTYPES,
+    PREDICTIONS,
+    SCORES,
+    SELECTION,
+    read_table,
+    write_table,
+)
+from m3h_pipeline.errors import ContractError
+from m3h_pipeline.evaluation.phenotypes import CELLS, embed, phenotype_map
+
+N = 120
+
+
+def _score(key: str, combination: str, **changes: object) -> dict[str, object]:
+    row: dict[str, object] = {
+        "fit_key": key,
+        "combination": combination,
+        "task": "phenotype",
+        "replicate": 0,
+        "fold": -1,
+        "batch_size": 64,
+        "learning_rate": 0.001,
+        "metric": "silhouette",
+        "value": 0.2,
+        "n_scored": N,
+        "epochs": 3,
+        "status": "ok",
+        "seconds": 1.0,
+    }
+    return row | changes
+
+
+def _study(folder: Path, combination: str = "phenotype+sepsis", n: int = N) -> dict[str, Path]:
+    rng = np.random.default_rng(3)
+    cluster = np.arange(n) % 3
+    latent = {
+        "multi": rng.normal(size=(n, 4)).astype(np.float32) + 8 * cluster[:, None].astype(np.float32),
+        "single": rng.normal(size=(n, 4)).astype(np.float32),
+    }
+    both = {"multi": combination, "single": "phenotype"}
+    if combination == "phenotype":
+        both = {"single": "phenotype"}
+    silhouette = {"multi": 0.8, "single": 0.1}
+    paths = {name: folder / f"{name}.parquet" for name in ("scores", "predictions", "latents", "selection")}
+    scores = [_score(f"key_{model}", key) for model, key in both.items()]
+    # The same combination with another setting, and another replicate, must not be drawn.
+    scores += [_score("other", combination, learning_rate=0.1), _score("second", combination, replicate=1)]
+    write_table(pa.Table.from_pylist(scores, schema=SCORES), paths["scores"], SCORES)
+    predictions = [
+        {
+            "fit_key": f"key_{model}",
+            "task": "phenotype",
+            "width": 2,
+            "prediction": np.column_stack([cluster, np.full(n, silhouette[model])]).ravel().tolist(),
+        }
+        for model in both
+    ]
+    write_table(pa.Table.from_pylist(predictions, schema=PREDICTIONS), paths["predictions"], PREDICTIONS)
+    latents = [
+        {
+            "fit_key": f"key_{model}",
+            "combination": key,
+            "replicate": 0,
+            "task": "phenotype",
+            "width": 4,
+            "latent": latent[model].ravel().tolist(),
+        }
+        for model, key in both.items()
+    ]
+    write_table(pa.Table.from_pylist(latents, schema=LATENTS), paths["latents"], LATENTS)
+    selection = {
+        "task": "phenotype",
+        "problem_class": "clustering",
+        "metric": "silhouette",
+        "combination": combination,
+        "size": 2,
+        "batch_size": 64,
+        "learning_rate": 0.001,
+        "score": 0.3,
+        "single_batch_size": 64,
+        "single_learning_rate": 0.001,
+        "single_score": 0.2,
+    }
+    write_table(pa.Table.from_pylist([selection], schema=SELECTION), paths["selection"], SELECTION)
+    return paths
+
+
+def _map(paths: dict[str, Path], samples: int = 3000) -> list[dict[str, object]]:
+    out = paths["scores"].parent / "out.parquet"
+    phenotype_map(
+        paths["selection"],
+        [paths["scores"]],
+        [paths["predictions"]],
+        [paths["latents"]],
+        out,
+        samples,
+        seed=5,
+    )
+    rows: list[dict[str, object]] = read_table(out, PHENOTYPES).to_pylist()
+    return rows
+
+
+def test_every_sample_is_in_a_cell_of_both_maps(tmp_path: Path) -> None:
+    rows = _map(_study(tmp_path))
+    for model, silhouette in (("multi", 0.8), ("single", 0.1)):
+        cells = [row for row in rows if row["model"] == model]
+        assert sum(int(str(row["n"])) for row in cells) == N
+        assert [row["silhouette"] for row in cells] == pytest.approx([silhouette] * len(cells))
+        assert len({row["x"] for row in cells}) <= CELLS
+    assert len({row["cluster"] for row in rows if row["model"] == "multi"}) == 3
+
+
+def test_the_map_is_reproducible_and_can_be_sampled(tmp_path: Path) -> None:
+    paths = _study(tmp_path)
+    assert _map(paths) == _map(paths)
+    assert sum(int(str(row["n"])) for row in _map(paths, samples=50)) == 100
+
+
+def test_a_task_selected_alone_is_both_models(tmp_path: Path) -> None:
+    rows = _map(_study(tmp_path, combination="phenotype"))
+    strip = [{k: v for k, v in row.items() if k != "model"} for row in rows]
+    half = len(rows) // 2
+    assert strip[:half] == strip[half:]
+
+
+def test_few_or_equal_samples_are_mapped_without_umap() -> None:
+    few = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
+    assert np.isfinite(embed(few, 0)).all()
+    assert embed(np.ones((40, 5), np.float32), 0) == pytest.approx(0)
+    assert embed(np.ones((1, 1), np.float32), 0).shape == (1, 2)
+
+
+def test_a_missing_fit_is_named(tmp_path: Path) -> None:
+    paths = _study(tmp_path)
+    write_table(
+        pa.Table.from_pylist([_score("key_single", "phenotype")], schema=SCORES), paths["scores"], SCORES
+    )
+    with pytest.raises(ContractError, match=r"phenotype\+sepsis"):
+        _map(paths)
+
+
+def test_a_study_without_clusters_has_an_empty_map(tmp_path: Path) -> None:
+    paths = _study(tmp_path)
+    write_table(SELECTION.empty_table(), paths["selection"], SELECTION)
+    assert _map(paths) == []
