@@ -29,6 +29,8 @@ _LEAST = 10
 #: not beyond this many cells a side.
 _VISIBLE = 0.6
 _FEWEST_CELLS = 10
+#: Share of the samples that may lie beyond each end of the view.
+_EXTREME = 0.0025
 _EDGES = ["observed_low", "observed_high", "predicted_low", "predicted_high"]
 
 
@@ -70,23 +72,38 @@ def merged(rows: pd.DataFrame) -> pd.DataFrame:
         [rows["observed_high"] - rows["observed_low"], rows["predicted_high"] - rows["predicted_low"]]
     )
     step = float(widths.min())
-    origins = {axis: float(rows[f"{axis}_low"].min()) for axis in ("observed", "predicted")}
-    places = {axis: (rows[f"{axis}_low"] - origins[axis]) / step for axis in origins}
-    regular = step > 0 and bool((np.abs(widths - step) < 1e-6 * step + 1e-9).all())
+    places = {axis: rows[f"{axis}_low"] / step for axis in ("observed", "predicted")} if step > 0 else {}
+    regular = bool(places) and bool((np.abs(widths - step) < 1e-6 * step).all())
     regular &= all(bool((np.abs(p - p.round()) < 1e-3).all()) for p in places.values())
+    if not regular:
+        return rows
+    low, high = view(rows)
     factor, best = 1, rows.copy()
-    while regular:
-        cells = int(max(p.max() for p in places.values())) + 1
-        seen = min(_visible(part) for _, part in best.groupby("model"))
-        if seen >= _VISIBLE or cells / (2 * factor) < _FEWEST_CELLS:
-            break
+    while min(_visible(part) for _, part in best.groupby("model")) < _VISIBLE:
         factor *= 2
+        if (high - low) / (factor * step) < _FEWEST_CELLS:
+            break
         best = rows.copy()
         for axis, place in places.items():
-            low = origins[axis] + (place.round() // factor) * factor * step
-            best[f"{axis}_low"], best[f"{axis}_high"] = low, low + factor * step
+            first = (place.round() // factor) * factor
+            best[f"{axis}_low"], best[f"{axis}_high"] = first * step, (first + factor) * step
         best = pd.DataFrame(best.groupby(["task", "model", *_EDGES], as_index=False)["n"].sum())
     return best
+
+
+def view(rows: pd.DataFrame) -> tuple[float, float]:
+    """The range of values shown: all but the most extreme of observed and of predicted values.
+
+    It ends at edges of cells and holds at least 99.5 % of the samples of each model in each direction.
+    """
+    lows, highs = [], []
+    for _, part in rows.groupby("model"):
+        for axis in ("observed", "predicted"):
+            column = part.groupby([f"{axis}_low", f"{axis}_high"], as_index=False)["n"].sum()
+            below = np.cumsum(column["n"].to_numpy(float)) / float(column["n"].sum())
+            lows.append(float(column[f"{axis}_low"].iloc[int(np.searchsorted(below, _EXTREME))]))
+            highs.append(float(column[f"{axis}_high"].iloc[int(np.searchsorted(below, 1 - _EXTREME))]))
+    return min(lows), max(highs)
 
 
 def _visible(cells: pd.DataFrame) -> float:
@@ -125,8 +142,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue, scores: pd.DataFrame) -> Fig
         style.write(figure, 0.06, top + 0.14, style.letter(k), fontweight="bold", fontsize=style.LARGE)
         style.write(figure, 0.2, top + 0.14, style.fit(catalogue.title(task), 4.5))
         levels = _levels(int(rows["n"].max()))
-        low = float(rows[["observed_low", "predicted_low"]].min().min())
-        high = float(rows[["observed_high", "predicted_high"]].max().max())
+        low, high = view(rows)
         unit = style.plain(catalogue[task].unit)
         suffix = f" ({unit})" if unit else ""
         for i, model in enumerate(_MODELS):
@@ -138,7 +154,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue, scores: pd.DataFrame) -> Fig
                 ax.set_ylabel(f"Predicted{suffix}")
             else:
                 ax.set_yticklabels([])
-        _legend(figure, rows, levels, left + 2 * (side + gap), top + 0.5)
+        _legend(figure, rows, levels, left + 2 * (side + gap), top + 0.5, (low, high))
     if len(tasks) > len(shown):
         text = f"{len(tasks) - len(shown)} more regression tasks are in the table behind this figure."
         style.write(figure, 0.06, band * len(shown) + 0.05, text, color=style.MUTED, fontsize=style.SMALL)
@@ -201,22 +217,31 @@ def _panel(ax: Axes, rows: pd.DataFrame, levels: list[int], bounds: tuple[float,
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
 
 
-def _legend(figure: Figure, rows: pd.DataFrame, levels: list[int], left: float, top: float) -> None:
+def _legend(
+    figure: Figure,
+    rows: pd.DataFrame,
+    levels: list[int],
+    left: float,
+    top: float,
+    bounds: tuple[float, float],
+) -> None:
     width, height = figure.get_size_inches()
-    sizes = [int(rows.loc[rows["model"] == m, "n"].sum()) for m in _MODELS if m in set(rows["model"])]
-    style.write(figure, left, top, f"n = {small_count(max(sizes, default=0))}", fontsize=style.SMALL)
-    style.write(figure, left, top + 0.26, "Samples in a cell", fontsize=style.SMALL, color=style.MUTED)
+    sizes = {m: int(rows.loc[rows["model"] == m, "n"].sum()) for m in _MODELS if m in set(rows["model"])}
+    style.write(figure, left, top, f"n = {small_count(max(sizes.values()))}", fontsize=style.SMALL)
+    beyond = rows[(rows[_EDGES[0::2]] < bounds[0]).any(axis=1) | (rows[_EDGES[1::2]] > bounds[1]).any(axis=1)]
+    if len(beyond):
+        most = small_count(int(beyond.groupby("model")["n"].sum().max()))
+        text = f"{most} beyond the view"
+        style.write(figure, left, top + 0.13, text, fontsize=style.SMALL, color=style.MUTED)
+    style.write(figure, left, top + 0.34, "Samples in a cell", fontsize=style.SMALL, color=style.MUTED)
     for i, (level, shade) in enumerate(zip(levels, _shades(levels), strict=True)):
-        y = top + 0.42 + 0.14 * i
+        y = top + 0.5 + 0.14 * i
         last = i == len(levels) - 1
         text = "<10" if level == 1 else f"≥{level:,}" if last else f"{level:,} to {levels[i + 1] - 1:,}"
-        figure.add_artist(
-            Rectangle(
-                (left / width, 1 - (y + 0.05) / height), 0.14 / width, 0.1 / height, color=shade, linewidth=0
-            )
-        )
+        corner = left / width, 1 - (y + 0.05) / height
+        figure.add_artist(Rectangle(corner, 0.14 / width, 0.1 / height, color=shade, linewidth=0))
         style.write(figure, left + 0.2, y, text, fontsize=style.SMALL)
-    y = top + 0.42 + 0.14 * len(levels) + 0.12
+    y = top + 0.5 + 0.14 * len(levels) + 0.12
     line = {
         "linestyle": "-",
         "color": style.VERMILLION,

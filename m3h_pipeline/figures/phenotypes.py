@@ -118,7 +118,8 @@ def _heading(model: str, cells: pd.DataFrame) -> str:
 
 def _pitch(values: npt.NDArray[np.float64]) -> float:
     """Distance between neighbouring cells."""
-    gaps = np.diff(np.unique(np.round(values, 6)))
+    gaps = np.diff(np.unique(values))
+    gaps = gaps[gaps > 1e-6 * np.ptp(values)]
     return float(gaps.min()) if len(gaps) else 1.0
 
 

@@ -330,16 +330,16 @@ def roc(tasks: Tasks, seed: int = 6, classes: list[str] | None = None) -> pa.Tab
     return _table(rows, contracts.ROC)
 
 
-def agreement(tasks: Tasks, seed: int = 7, samples: int = 6900, cells: int = 30) -> pa.Table:
+def agreement(tasks: Tasks, seed: int = 7, samples: int = 6900, cells: int = 60) -> pa.Table:
     rng = np.random.default_rng(seed)
     rows = []
     for task, entry in tasks.items():
         if entry["problem_class"] != "regression":
             continue
-        observed = np.minimum(rng.lognormal(1.6, 0.9, samples), 60)
+        observed = np.minimum(rng.lognormal(1.6, 0.9, samples), 120)
         for model, slope in (("single", 0.35), ("multi", 0.45)):
-            predicted = np.clip(5 + slope * (observed - 5) + rng.normal(0, 2.5, samples), 0, 60)
-            edges = np.linspace(0, 60, cells + 1)
+            predicted = np.clip(5 + slope * (observed - 5) + rng.normal(0, 2.5, samples), -2, 120)
+            edges = np.arange(-2.0, 120.1, 60 / cells)
             counts, _, _ = np.histogram2d(observed, predicted, [edges, edges])
             for i, j in zip(*np.nonzero(counts), strict=True):
                 rows.append(

@@ -1,0 +1,102 @@
+"""The report's captions: Jinja and docutils accept them, and what they say is what the study does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jinja2
+import pytest
+from docutils.core import publish_parts  # type: ignore[import-untyped]
+
+from m3h_pipeline.config import Study, read_yaml
+from m3h_pipeline.figures.registry import FIGURES
+
+PROJECT = Path(__file__).parents[2]
+REPORT = PROJECT / "workflow" / "report"
+CAPTIONS = sorted(path.stem for path in REPORT.glob("*.rst"))
+STUDIES = sorted((PROJECT / "config").glob("*.yaml"))
+
+
+def _text(name: str, config: dict[str, Any]) -> str:
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string((REPORT / f"{name}.rst").read_text(encoding="utf-8"))
+    return template.render(snakemake=SimpleNamespace(config=config))
+
+
+def _html(text: str) -> str:
+    strict = {"halt_level": 2, "report_level": 2, "raw_enabled": False}
+    return str(publish_parts(text, writer="html", settings_overrides=strict)["html_body"])
+
+
+def test_every_figure_has_a_caption() -> None:
+    assert set(FIGURES) | {"workflow", "cohort", "audit", "prevalence"} <= set(CAPTIONS)
+
+
+def test_every_caption_that_the_workflow_names_exists() -> None:
+    rules = "".join(path.read_text() for path in (PROJECT / "workflow").rglob("*.smk"))
+    named = set(re.findall(r"report/(\w+)\.rst", rules + (PROJECT / "workflow/Snakefile").read_text()))
+    assert named
+    assert named <= set(CAPTIONS)
+
+
+@pytest.mark.parametrize("name", CAPTIONS)
+def test_docutils_accepts_it_for_every_shipped_study(name: str) -> None:
+    for path in STUDIES:
+        config = read_yaml(path)
+        for variant in (config, {"study": config["study"]}):
+            text = _text(name, variant)
+            html = _html(text)
+            assert config["study"] in html
+            assert "{{" not in text
+            assert "{%" not in text
+
+
+@pytest.mark.parametrize("name", sorted(set(FIGURES)))
+def test_a_figure_caption_says_which_part_and_what_not_to_conclude(name: str) -> None:
+    text = _text(name, {"study": "s"})
+    assert "**test part**" in text or "**out-of-fold**" in text or "**out of fold**" in text
+    cautions = ("not", "no ", "never")
+    assert any(word in text.rsplit("\n\n", 1)[-1] for word in cautions)
+
+
+def test_defaults_in_captions_are_those_of_the_configuration() -> None:
+    """A study that leaves a key out is described with the value it ran with."""
+    sections = {name: field.default for name, field in Study.model_fields.items()}
+    sections["attention"] = sections["model"].attention
+    seen = 0
+    pattern = re.compile(r"(\w+)\.get\(\"(\w+)\", ((?:\"[^\"]*\")|(?:\[[^\]]*\])|[\d.]+)\)")
+    for name in CAPTIONS:
+        text = (REPORT / f"{name}.rst").read_text(encoding="utf-8")
+        text = re.sub(r"(?:snakemake\.config|c)\.get\(\"(\w+)\", \{\}\)\.get", r"\1.get", text)
+        for section, key, default in pattern.findall(text):
+            if section in {"c", "source"}:
+                continue
+            value = getattr(sections[section], key)
+            assert jinja2.Environment().compile_expression(default)() == value, (name, section, key)
+            seen += 1
+    assert seen > 25
+
+
+def test_captions_follow_the_configuration() -> None:
+    config = {
+        "study": "mine",
+        "evaluation": {"replicates": 7, "draws": 123, "baselines": []},
+        "tim": {"mode": "sampled", "chains": 31, "fdr": 0.1},
+        "tasks": {"permute": ["anemia"], "unevaluable": "refuse"},
+        "source": {"kind": "synthetic"},
+        "model": {"attention": {"alpha": 0.4, "normalise": "published"}},
+    }
+    assert "7 times" in _text("improvement", config)
+    assert "123 bootstrap draws" in _text("improvement", config)
+    assert "31 random chains" in _text("tim", config)
+    assert "0.1 over all" in _text("tim", config)
+    story = _text("workflow", config)
+    assert "synthetic" in story
+    assert "anemia were shuffled" in story
+    assert "refused" in story
+    assert "this study has none" in story
+    assert "published normalisation" in _text("attention", config)
+    assert "References" not in _text("comparison", config)

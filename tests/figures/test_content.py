@@ -1,0 +1,310 @@
+"""What figures show is what the tables say."""
+
+from __future__ import annotations
+
+import string
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from m3h_pipeline import contracts
+from m3h_pipeline.figures import (
+    agreement,
+    attention,
+    calibration,
+    comparison,
+    improvement,
+    phenotypes,
+    roc,
+    style,
+    tim,
+    trajectories,
+)
+from m3h_pipeline.figures.catalogue import Catalogue, Task
+from m3h_pipeline.figures.text import fit, text_width
+from tests.figures import fakes
+
+
+def _catalogue(tasks: fakes.Tasks) -> Catalogue:
+    kept = ("title", "department", "problem_class", "metric", "unit")
+    return Catalogue(Task(id=name, **{k: entry[k] for k in kept}) for name, entry in tasks.items())
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    frame = table.to_pandas()
+    assert isinstance(frame, pd.DataFrame)
+    return frame
+
+
+ALL = fakes.description(41)
+CATALOGUE = _catalogue(ALL)
+CHOSEN = fakes.selection(ALL)
+
+
+# --- order and labels ---
+
+
+def test_the_paper_s_order() -> None:
+    order = CATALOGUE.order(reversed(list(ALL)))
+    departments = [group.department for group in CATALOGUE.groups(order)]
+    assert departments == [*fakes.DIAGNOSES, "Thoracic Testing", "Hospital Operations", "Patient Phenotyping"]
+    assert order[-3:] == ["mortality_48h", "days_left", "phenotype"]
+
+
+@given(st.permutations(list(ALL)))
+def test_the_order_ignores_the_input_s(tasks: list[str]) -> None:
+    assert CATALOGUE.order(tasks) == CATALOGUE.order(ALL)
+    groups = CATALOGUE.groups(CATALOGUE.order(tasks))
+    assert [g.start for g in groups[1:]] == [g.stop for g in groups[:-1]]
+    assert groups[-1].stop == len(tasks)
+
+
+def test_tasks_nobody_described_come_last_under_their_id() -> None:
+    assert CATALOGUE.order(["zzz_top", "anemia"]) == ["anemia", "zzz_top"]
+    assert CATALOGUE.title("zzz_top") == "zzz top"
+
+
+@given(st.text(string.ascii_letters + " -/()'éß", min_size=1, max_size=80), st.floats(0.3, 3.0))
+def test_a_fitted_text_fits(text: str, inches: float) -> None:
+    shown = fit(text, inches, 6.5)
+    assert text_width(shown, 6.5) <= inches or len(shown) <= 3
+    if text_width(" ".join(text.split()), 6.5) <= inches:
+        assert shown == " ".join(text.split())
+
+
+# --- improvement ---
+
+
+def test_improvement_shows_every_task_and_hides_no_loss() -> None:
+    table = _frame(fakes.evaluation(ALL, CHOSEN))
+    frame = improvement.table(table, CATALOGUE)
+    assert list(frame["task"]) == CATALOGUE.order(ALL)
+    with style.applied():
+        figure = improvement.draw(frame, CATALOGUE)
+    marks = {
+        (line.get_color(), line.get_markerfacecolor() != "white")
+        for line in figure.axes[0].get_lines()
+        if line.get_marker() in {"o", "s", "D", "^"}
+    }
+    drawn = frame[frame["companions"]]
+    expected = {
+        (style.BETTER if d > 0 else style.WORSE, bool(q < 0.05))
+        for d, q in zip(drawn["difference"], drawn["q"], strict=True)
+    }
+    assert (style.WORSE, True) in expected
+    assert marks == expected
+
+
+def test_improvement_marks_tasks_without_companions() -> None:
+    table = _frame(fakes.evaluation(ALL, CHOSEN))
+    alone = int((table["combination"] == table["task"]).sum())
+    assert alone > 0
+    with style.applied():
+        figure = improvement.draw(improvement.table(table, CATALOGUE), CATALOGUE)
+    assert sum(line.get_marker() == "|" for line in figure.axes[0].get_lines()) == alone
+
+
+# --- TIM ---
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=50))
+def test_tim_limit_is_round_and_robust(values: list[float]) -> None:
+    found = tim.limit(np.array(values))
+    top = max(float(np.quantile(np.abs(values), 0.98)), 0.01)
+    assert top * (1 - 1e-9) <= found <= 2 * top
+    assert float(f"{found:.2g}") == found
+
+
+def test_tim_scales_are_per_metric() -> None:
+    table = _frame(fakes.tim(ALL))
+    table.loc[table["task"] == "days_left", "estimate"] *= 10
+    frame = tim.table(table, CATALOGUE)
+    limits = frame.groupby("metric")["colour_limit"].unique()
+    assert all(len(found) == 1 for found in limits)
+    assert limits["auroc"][0] == limits["macro_auroc"][0]
+    assert limits["r2"][0] > 3 * limits["auroc"][0]
+
+
+def test_tim_draws_each_pair_where_it_belongs() -> None:
+    tasks = fakes.description(8)
+    catalogue = _catalogue(tasks)
+    table = _frame(fakes.tim(tasks))
+    table = table[(table["task"] != "sepsis") | (table["companion"] != "anemia")]
+    with style.applied():
+        figure = tim.draw(tim.table(table, catalogue), catalogue)
+    order = catalogue.order(tasks)
+    for text in figure.axes[0].texts:
+        x, y = text.get_position()
+        row = table[(table["task"] == order[int(y)]) & (table["companion"] == order[int(x)])].iloc[0]
+        assert text.get_text() == f"{row['estimate']:+.3f}".replace("-", "−")
+        assert (text.get_fontweight() == "bold") == bool(row["significant"])
+    assert len(figure.axes[0].texts) == 8 * 7 - 1
+
+
+# --- comparison ---
+
+
+def test_comparison_keeps_every_number() -> None:
+    table = _frame(fakes.comparison(ALL, CHOSEN))
+    frame = comparison.table(table, CATALOGUE)
+    keys = ["task", "model", "part"]
+    pd.testing.assert_frame_equal(
+        frame[table.columns].sort_values(keys, ignore_index=True), table.sort_values(keys, ignore_index=True)
+    )
+
+
+# --- calibration ---
+
+
+def test_calibration_shows_the_most_frequent_tasks() -> None:
+    table = _frame(fakes.calibration(ALL, chosen=9))
+    frame = calibration.table(table, CATALOGUE, [])
+    whole = table[(table["subgroup"] == "all") & (table["model"] == "single")]
+    rates = pd.Series(
+        {task: np.average(part["observed"], weights=part["n"]) for task, part in whole.groupby("task")}
+    )
+    assert set(frame["task"]) == set(rates.nlargest(4).index)
+    assert set(frame["subgroup"]) == {"female", "male"}
+
+
+def test_calibration_shows_the_chosen_tasks_in_their_order() -> None:
+    table = _frame(fakes.calibration(ALL, chosen=4))
+    frame = calibration.table(table, CATALOGUE, ["sepsis", "nobody", "anemia"])
+    assert list(dict.fromkeys(frame["task"])) == ["sepsis", "anemia"]
+
+
+def test_calibration_without_subgroups_shows_everybody() -> None:
+    table = _frame(fakes.calibration(ALL))
+    frame = calibration.table(table[table["subgroup"] == "all"], CATALOGUE, [])
+    assert set(frame["subgroup"]) == {"all"}
+    with style.applied():
+        figure = calibration.draw(frame, CATALOGUE)
+    assert any(text.get_text() == "all samples" for text in figure.texts)
+
+
+# --- ROC ---
+
+
+def test_roc_macro_average_is_scikit_learn_s() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 4, 600)
+    scores = np.eye(4)[y] + rng.gumbel(0, 1.5, (600, 4))
+    scores = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    grid = np.linspace(0, 1, 201)
+    rows = []
+    for c in range(4):
+        fpr, tpr, _ = roc_curve(y == c, scores[:, c])
+        area = roc_auc_score(y == c, scores[:, c])
+        for f, t in zip(grid, np.interp(grid, fpr, tpr), strict=True):
+            rows.append(
+                {"task": "t", "model": "single", "class_name": f"c{c}", "fpr": f, "tpr": t, "auroc": area}
+            )
+    frame = roc.table(pd.DataFrame(rows), _catalogue({}))
+    macro = frame[frame["class_name"] == "macro"]
+    wanted = roc_auc_score(y, scores, multi_class="ovr", average="macro")
+    assert macro["auroc"].iloc[0] == pytest.approx(wanted, abs=1e-12)
+    assert np.trapezoid(macro["tpr"], macro["fpr"]) == pytest.approx(wanted, abs=0.005)
+
+
+# --- agreement ---
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.integers(5, 4000), st.sampled_from([0.1, 1.0, 2.5]))
+def test_merging_cells_loses_no_sample(seed: int, samples: int, step: float) -> None:
+    rng = np.random.default_rng(seed)
+    cells = np.floor(rng.normal(0, 12, (samples, 2))).astype(int)
+    places, counts = np.unique(cells, axis=0, return_counts=True)
+    rows = pd.DataFrame(
+        {
+            "task": "t",
+            "model": "single",
+            "observed_low": places[:, 0] * step,
+            "observed_high": (places[:, 0] + 1) * step,
+            "predicted_low": places[:, 1] * step,
+            "predicted_high": (places[:, 1] + 1) * step,
+            "n": counts,
+        }
+    )
+    found = agreement.merged(rows)
+    assert found["n"].sum() == samples
+    side = (found["observed_high"] - found["observed_low"]).to_numpy()
+    assert np.allclose(side, side[0])
+    assert np.allclose(found["predicted_high"] - found["predicted_low"], side[0])
+    factor = side[0] / step
+    assert np.log2(factor) == pytest.approx(round(np.log2(factor)))
+    keys = ["observed_low", "predicted_low"]
+    assert not found.duplicated(keys).any()
+    low, high = agreement.view(rows)
+    inside = (cells >= low / step - 1e-6).all(axis=1) & (cells < high / step + 1e-6).all(axis=1)
+    assert inside.mean() >= 0.985
+
+
+def test_medians_are_those_of_the_samples() -> None:
+    tasks = fakes.of_class(1, "regression")
+    table = _frame(fakes.agreement(tasks))
+    frame = agreement.table(table, _catalogue(tasks))
+    column = frame.groupby(["model", "observed_low"])
+    assert (column["n"].sum() < 10).equals(column["median_predicted"].first().isna())
+    for _, cells in column:
+        if cells["n"].sum() < 10:
+            continue
+        samples = np.repeat((cells["predicted_low"] + cells["predicted_high"]) / 2, cells["n"])
+        half = float((cells["predicted_high"] - cells["predicted_low"]).iloc[0]) / 2
+        # Between the two middle samples may lie empty cells; elsewhere the median is within its cell.
+        low, high = (
+            np.quantile(samples, [0.5], method="lower")[0],
+            np.quantile(samples, [0.5], method="higher")[0],
+        )
+        assert low - half - 1e-9 <= cells["median_predicted"].iloc[0] <= high + half + 1e-9
+
+
+# --- phenotypes ---
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 15))
+def test_numbers_of_clusters_stand_apart(seed: int, n: int) -> None:
+    points = np.random.default_rng(seed).uniform(0, 1, (n, 2))
+    moved = phenotypes._apart(points, 0.04)
+    gaps = np.hypot(*(moved[:, None] - moved[None]).transpose(2, 0, 1))[np.triu_indices(n, 1)]
+    assert (gaps >= 0.04 * 0.99).all()
+    still = np.hypot(*(points[:, None] - points[None]).transpose(2, 0, 1)) + np.eye(n)
+    assert np.array_equal(moved, points) or still.min() < 0.04
+
+
+# --- attention ---
+
+
+def test_attention_is_complete_and_ordered() -> None:
+    frame = attention.table(_frame(fakes.attention(CHOSEN)), CATALOGUE)
+    assert np.allclose(frame.groupby("task")["weight"].sum(), 1)
+    assert np.allclose(frame.groupby("task")["uninformed"].sum(), 1)
+    first = frame.groupby("task", sort=False).first()
+    assert first["own"].all()
+    sizes = frame.groupby("task", sort=False).size()
+    # The softmax of the identity: e / (e + n - 1) for the task itself.
+    assert np.allclose(first["uninformed"], np.e / (np.e + sizes - 1))
+    for _, part in frame.groupby("task"):
+        assert part["weight"].iloc[1:].is_monotonic_decreasing
+
+
+# --- trajectories ---
+
+
+def test_trajectories_mark_the_selection_and_the_baseline() -> None:
+    tasks = fakes.description(8)
+    chosen = fakes.selection(tasks)
+    frame = trajectories.table(_frame(fakes.trajectory(tasks, chosen)), _frame(chosen), _catalogue(tasks))
+    picked = frame[frame["selected"]].set_index("task")
+    wanted = _frame(chosen).set_index("task")
+    assert picked.index.is_unique
+    assert picked["combination"].to_dict() == wanted["combination"].to_dict()
+    assert picked["score"].to_dict() == pytest.approx(wanted["score"].to_dict())
+    assert (frame.loc[frame["size"] == 1, "score"] == frame.loc[frame["size"] == 1, "single_score"]).all()
+    sizes = [len(contracts.combination_tasks(key)) for key in frame["combination"]]
+    assert list(frame["size"]) == sizes
