@@ -23,7 +23,7 @@ from m3h_pipeline.errors import ContractError, InputError
 
 Float32Array = npt.NDArray[np.float32]
 
-#: One row per fit and member task (DESIGN, section 4).
+#: One row per fit and member task.
 SCORES = pa.schema(
     [
         pa.field("fit_key", pa.string(), nullable=False),
@@ -280,7 +280,7 @@ OPTIMISM = pa.schema(
     ]
 )
 
-#: The metric of a problem class (DESIGN, section 5).
+#: The metric of a problem class.
 METRICS = {
     "binary": "auroc",
     "multiclass": "macro_auroc",

@@ -49,7 +49,7 @@ class InputError(M3HError):
 
 
 class ContractError(M3HError):
-    """A file of the study does not follow its data contract (DESIGN: Arrow schemas)."""
+    """A file of the study does not follow its data contract."""
 
 
 class TaskError(M3HError):
