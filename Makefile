@@ -38,7 +38,7 @@ test: lint types  ## Lint, check types, run all tests
 	. $(BIN)/activate && pytest
 
 bench: $(INSTALLED)  ## Print the benchmarks' ratios
-	. $(BIN)/activate && pytest --override-ini addopts= -s tests/benchmarks
+	. $(BIN)/activate && pytest --override-ini addopts= --override-ini 'python_files=bench_*.py' -s tests/benchmarks
 
 clean:  ## Remove the environment; results stay
 	rm -rf $(VENV)
