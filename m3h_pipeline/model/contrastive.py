@@ -11,7 +11,7 @@ from torch import Tensor
 
 #: Entries of a block of similarities that is worked on at a time; on a CPU it should stay in the cache.
 _BLOCK_CPU = 2**18
-_BLOCK_GPU = 2**28
+_BLOCK_GPU = 2**26
 #: Logits lie within plus or minus 1 / temperature. Up to this, no sum of exponentials overflows or vanishes
 #: in float32, and no maximum needs to be taken out.
 _BOUNDED = 40.0

@@ -121,7 +121,7 @@ def silhouettes(x: Tensor, cluster: Tensor, valid: Tensor, k: int) -> Tensor:
             d = torch.addmm(norm, part, x[m].T, alpha=-2).add_(norm[a : a + rows, None])
             d.clamp_(min=0)
             # The distance of a row from itself is 0, whatever rounding says.
-            d[torch.arange(len(part)), torch.arange(a, a + len(part))] = 0.0
+            d.diagonal(a).zero_()
             total = d.sqrt_() @ member[m]
             own_size = size[m][own]
             within = total.gather(1, own[:, None])[:, 0] / (own_size - 1).clamp(min=1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from m3h_pipeline.model.heads import problem_class
-from m3h_pipeline.training.data import CLIP, StudyData
+from m3h_pipeline.training.data import CLIP, Float64Array, StudyData
 from m3h_pipeline.training.spec import TrainingSettings
 
 
@@ -39,6 +39,7 @@ class DeviceData:
         self.labels = torch.from_numpy(labels).to(device, self.dtype)
         self.autocast = settings.compute.precision == "bfloat16"
         self._statistics: dict[int, tuple[Tensor, Tensor]] = {}
+        self._moments: dict[int, tuple[Float64Array, Float64Array]] = {}
         self._targets: dict[tuple[str, int], tuple[float, float]] = {}
 
     def arithmetic(self) -> AbstractContextManager[object]:
@@ -47,10 +48,16 @@ class DeviceData:
             return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
 
+    def moments(self, fold: int) -> tuple[Float64Array, Float64Array]:
+        """Mean and reciprocal deviation of the scaled features on a fold's training rows, (F,) float64."""
+        if fold not in self._moments:
+            self._moments[fold] = self.data.scaled.statistics(self.data.training_rows(fold))
+        return self._moments[fold]
+
     def statistics(self, folds: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Mean and reciprocal deviation on the training rows of each fold, (G, 1, F) each."""
         for fold in set(folds) - set(self._statistics):
-            mean, inverse = self.data.scaled.statistics(self.data.training_rows(fold))
+            mean, inverse = self.moments(fold)
             self._statistics[fold] = (
                 torch.from_numpy(mean).to(self.device, self.dtype),
                 torch.from_numpy(inverse).to(self.device, self.dtype),

@@ -40,7 +40,7 @@ def describe(trainer: StackTrainer, index: int, result: FitResult, centres: Mapp
     arrays: dict[str, Array] = {
         _NETWORK + name: value.cpu().numpy().copy() for name, value in trainer.network.take(index).items()
     }
-    mean, inverse = data.scaled.statistics(data.training_rows(spec.fold))
+    mean, inverse = trainer.data.moments(spec.fold)
     # Of the raw features: x = (raw - mean) * inverse.
     arrays["feature/mean"] = data.scaled.mean + data.scaled.deviation * mean
     arrays["feature/inverse"] = inverse / data.scaled.deviation

@@ -70,7 +70,9 @@ def run_network(
                     latent = attended[:, span.start : span.stop].flatten(0, 1).mT
                     latents.setdefault(index, []).append(latent.double())
                 elif not latents_only:
-                    raw.setdefault(index, []).append(network.raw(attended[:, span.start : span.stop], index).to(trainer.dtype))
+                    raw.setdefault(index, []).append(
+                        network.raw(attended[:, span.start : span.stop], index).to(trainer.dtype)
+                    )
         if attention:
             seen = valid.repeat_interleave(trainer.stack.per_group, 0)[:, None, None, :]
             add = torch.where(seen, weights.double(), 0.0).sum(3)

@@ -39,7 +39,9 @@ class PlainAttention(nn.Module):
             largest = m.max()
         else:
             largest = m.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-6)
-        w = torch.softmax(torch.eye(m.shape[-1], dtype=m.dtype) + self.alpha * m / largest, dim=2)
+        w = torch.softmax(
+            torch.eye(m.shape[-1], dtype=m.dtype, device=m.device) + self.alpha * m / largest, dim=2
+        )
         return w @ self.value(x), w
 
 
@@ -88,7 +90,7 @@ class PlainM3H(nn.Module):
             if rows.sum() < 2:
                 continue
             logits = z[i][rows] @ z[j][rows].T / self.model.temperature
-            same = torch.arange(len(logits))
+            same = torch.arange(len(logits), device=logits.device)
             terms.append((F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2)
         return torch.stack(terms).mean() if terms else None
 
