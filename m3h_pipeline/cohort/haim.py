@@ -280,26 +280,30 @@ def _chunks(order: Sequence[int], records: Records) -> Iterator[npt.NDArray[np.i
         yield np.array(chunk, dtype=np.int64)
 
 
-def _read(file: int, records: Records, chunk: npt.NDArray[np.int64]) -> tuple[bytes, npt.NDArray[np.int64]]:
+def _read(
+    file: int, records: Records, chunk: npt.NDArray[np.int64]
+) -> tuple[bytearray, npt.NDArray[np.int64]]:
     """The bytes of some records, neighbours in the file in one read, and where each stands in them."""
     starts = records.offsets[chunk]
     stops = starts + records.lengths[chunk]
     # A record and its line end ("\n" or "\r\n") are followed by the next record.
     gap = starts[1:] - stops[:-1]
     breaks = np.flatnonzero((gap < 1) | (gap > 2)) + 1
-    parts: list[bytes] = []
+    firsts, lasts = np.r_[0, breaks], np.r_[breaks, len(chunk)]
+    sizes = stops[lasts - 1] - starts[firsts]
+    # Every part is followed by a line end, also where the next record comes from elsewhere in the file.
+    data = bytearray(int(sizes.sum()) + len(sizes))
+    view = memoryview(data)
     shift = np.empty(len(chunk), dtype=np.int64)
     position = 0
-    for first, last in zip(np.r_[0, breaks], np.r_[breaks, len(chunk)], strict=True):
-        begin, end = int(starts[first]), int(stops[last - 1])
-        part = os.pread(file, end - begin, begin)
-        if len(part) != end - begin:
+    for first, last, size in zip(firsts.tolist(), lasts.tolist(), sizes.tolist(), strict=True):
+        begin = int(starts[first])
+        if os.preadv(file, [view[position : position + size]], begin) != size:
             raise OSError("the file changed while it was read")
         shift[first:last] = position - begin
-        position += len(part)
-        parts.append(part)
-    spans = np.stack([starts + shift, stops + shift], axis=1)
-    return parts[0] if len(parts) == 1 else b"".join(parts), spans
+        view[position + size] = 10
+        position += size + 1
+    return data, np.stack([starts + shift, stops + shift], axis=1)
 
 
 def _keep(

@@ -110,7 +110,7 @@ def split_record(text: str, delimiter: str = ",") -> list[str]:
 
 
 def parse_record(
-    record: bytes, layout: Layout, delimiter: str = ","
+    record: bytes | bytearray, layout: Layout, delimiter: str = ","
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], list[str]]:
     """The features, numbers and texts of one record.
 
@@ -139,7 +139,7 @@ def _numbers(fields: list[str], wanted: Sequence[int], layout: Layout) -> npt.ND
     return values
 
 
-def parse_rows(data: bytes, spans: npt.NDArray[np.int64], layout: Layout) -> Rows:
+def parse_rows(data: bytes | bytearray, spans: npt.NDArray[np.int64], layout: Layout) -> Rows:
     """Parse the records at ``spans`` (n, 2) of ``data``, one after the other."""
     n = len(spans)
     features = np.full((n, len(layout.features)), np.nan, dtype=np.float32)

@@ -89,8 +89,10 @@ class CohortWriter:
             x = features[name]
             if x.shape[1] != width:
                 raise ContractError(f"{x.shape[1]} columns for {width} features", where=name)
-            absent = ~np.isfinite(x)
-            if absent.any():
+            with np.errstate(over="ignore", invalid="ignore"):
+                # A sum is several times faster than a look at every value, and finite only if all are.
+                finite = bool(np.isfinite(x.sum()))
+            if not finite and (absent := ~np.isfinite(x)).any():
                 infinite = int(np.isinf(x).sum())
                 if infinite:
                     x = np.where(absent, np.float32(np.nan), x)

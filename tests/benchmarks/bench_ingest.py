@@ -121,7 +121,8 @@ def _template(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     inside = False
     for i, c in enumerate(text.tolist()):
         inside = c == ord(".") or (inside and ord("0") <= c <= ord("9"))
-        behind[i] = inside and c != ord(".")
+        # Zeros before the first digit that counts stay, or doubles would grow more digits than they have.
+        behind[i] = inside and c != ord(".") and (c != ord("0") or behind[i - 1])
     return text, np.flatnonzero(behind)
 
 
