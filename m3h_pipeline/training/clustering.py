@@ -9,8 +9,10 @@ from torch import Tensor
 
 from m3h_pipeline.model.keys import Key, generator
 
-_RESTARTS = 4
+_RESTARTS = 3
 _ITERATIONS = 100
+#: Lloyd's iterations stop when the centres move by less than this, in units of the mean variance of a column.
+_TOLERANCE = 1e-4
 #: Entries of a distance block that is worked on at a time.
 _BLOCK = 2**24
 
@@ -24,8 +26,8 @@ def squared_distances(x: Tensor, centres: Tensor) -> Tensor:
 def k_means(x: Tensor, valid: Tensor, k: int, keys: Sequence[Key]) -> Tensor:
     """Centres of k clusters, from the best of a few k-means++ starts (Arthur & Vassilvitskii 2007).
 
-    Lloyd's iterations stop when no row changes its cluster. An empty cluster keeps its centre. Centres are
-    sorted by descending size of their cluster, so that their numbers do not depend on the start.
+    An empty cluster keeps its centre. Centres are sorted by descending size of their cluster, so that their
+    numbers do not depend on the start.
 
     Args:
         x: (M, n, d) float64.
@@ -36,6 +38,13 @@ def k_means(x: Tensor, valid: Tensor, k: int, keys: Sequence[Key]) -> Tensor:
     Returns:
         (M, k, d).
     """
+    # The rows of one model stay in the cache of a CPU; a GPU is given all models at once.
+    step = 1 if x.device.type == "cpu" else len(x)
+    parts = [slice(a, a + step) for a in range(0, len(x), step)]
+    return torch.cat([_k_means(x[part], valid[part], k, keys[part]) for part in parts])
+
+
+def _k_means(x: Tensor, valid: Tensor, k: int, keys: Sequence[Key]) -> Tensor:
     best_centres = best_inertia = None
     for start in range(_RESTARTS):
         uniform = torch.stack(
@@ -78,17 +87,26 @@ def _one_hot(cluster: Tensor, valid: Tensor, k: int) -> Tensor:
 
 def _lloyd(x: Tensor, valid: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     k = centres.shape[1]
-    last = None
+    count = valid.sum(1)[:, None, None].clamp(min=1)
+    seen = torch.where(valid[:, :, None], x, 0.0)
+    variance = (
+        seen.square().sum(1, keepdim=True) / count - (seen.sum(1, keepdim=True) / count).square()
+    ).mean(2)
+    done = torch.zeros_like(variance, dtype=torch.bool)
     for iteration in range(_ITERATIONS):
-        cluster = squared_distances(x, centres).argmin(2)
-        # Asking whether anything changed waits for the device: ask rarely there.
-        ask = x.device.type == "cpu" or iteration % 10 == 9
-        if ask and last is not None and torch.equal(torch.where(valid, cluster, 0), last):
-            break
-        last = torch.where(valid, cluster, 0) if ask or x.device.type == "cpu" else last
+        # The squared length of a row plays no part in which centre is nearest.
+        half = 0.5 * centres.square().sum(2)[:, None, :]
+        cluster = torch.baddbmm(half, x, centres.mT, alpha=-1).argmin(2)
         member = _one_hot(cluster, valid, k)
         size = member.sum(1)[:, :, None]
-        centres = torch.where(size > 0, torch.bmm(member.mT, x) / size.clamp(min=1), centres)
+        moved = torch.where(size > 0, torch.bmm(member.mT, seen) / size.clamp(min=1), centres)
+        shift = (moved - centres).square().sum((1, 2))[:, None]
+        # A model that has converged stays as it is, so that it does not depend on the others of its stack.
+        centres = torch.where(done[:, :, None], centres, moved)
+        done = done | (shift <= _TOLERANCE * variance)
+        # To ask is to wait for the device.
+        if (x.device.type == "cpu" or iteration % 10 == 9) and bool(done.all()):
+            break
     inertia = torch.where(valid, squared_distances(x, centres).amin(2), 0.0).sum(1)
     return centres, inertia
 
