@@ -131,7 +131,7 @@ def test_predictions(
     keys = {
         (key, task): n for task, one in arms.items() for key in (*one.multi.values(), *one.single.values())
     }
-    read: dict[Key, Float32] = dict(wanted_predictions(paths, keys))
+    read: dict[Key, Float32] = dict(wanted_predictions(paths, keys, cohort.widths))
     return {
         task: {
             name: np.stack([read[key, task] for key in fits.values()])

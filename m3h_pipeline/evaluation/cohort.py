@@ -32,6 +32,11 @@ class Task:
     unit: str = ""
     classes: tuple[str, ...] = ()
 
+    @property
+    def width(self) -> int:
+        """Numbers per prediction, as in contracts.PREDICTIONS."""
+        return {"multiclass": len(self.classes), "clustering": 2}.get(self.problem_class, 1)
+
 
 @dataclass(frozen=True)
 class Part:
@@ -73,6 +78,11 @@ class Cohort:
     def folds(self) -> list[int]:
         """Numbers of the folds of the cross-validation, ascending."""
         return sorted(number for number in self.parts if number != TEST)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Numbers per prediction of each task."""
+        return {name: task.width for name, task in self.tasks.items()}
 
     def observed(self, task: str, number: int) -> Float32:
         """Labels of a task in a part, shape (n,)."""

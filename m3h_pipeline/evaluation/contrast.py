@@ -190,9 +190,10 @@ def intervals(contrasts: Sequence[Contrast], name: str) -> list[Interval]:
         if one.identical and name in {"difference", "relative"}:
             components = [(0.0, 1.0)]
         elif np.isfinite(q.seeds):
+            own = q.seeds, one.replicates - 1.0
             ratio, df = pooled.get(one.metric, (0.0, 0))
-            floor = ratio * q.patients
-            components.append((q.seeds, one.replicates - 1.0) if q.seeds > floor else (floor, float(df)))
+            floor = ratio * q.patients, float(df)
+            components.append(floor if floor[0] > own[0] else own)
         found.append(paired_interval(q.value, components))
     return found
 

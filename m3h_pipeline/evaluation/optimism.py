@@ -86,7 +86,7 @@ def search_optimism(
                     rows[key, task] = len(cohort.parts[fold].rows)
     inside, outside = MeanDraws(draws), MeanDraws(draws)
     with Progress("out-of-fold predictions resampled", len(rows), stream=sys.stderr) as progress:
-        for (key, task), prediction in wanted_predictions(paths, rows, progress.advance):
+        for (key, task), prediction in wanted_predictions(paths, rows, cohort.widths, progress.advance):
             fold = slots[key, task][0][1]
             part = cohort.parts[fold]
             weights = np.ascontiguousarray(part.weights[:, :draws])

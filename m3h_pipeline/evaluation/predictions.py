@@ -22,13 +22,17 @@ _BATCH = 64
 
 
 def wanted_predictions(
-    paths: Sequence[Path], rows: Mapping[Key, int], advance: Callable[[], None] | None = None
+    paths: Sequence[Path],
+    rows: Mapping[Key, int],
+    widths: Mapping[str, int] | None = None,
+    advance: Callable[[], None] | None = None,
 ) -> Iterator[tuple[Key, Float32]]:
     """Each wanted prediction once, in the order of the files.
 
     Args:
         paths: files of contracts.PREDICTIONS; predictions that are not wanted are skipped.
         rows: (fit key, task) -> how many rows the prediction must have.
+        widths: task -> how many numbers a row must have; None: any.
         advance: called after each.
 
     Yields:
@@ -36,7 +40,7 @@ def wanted_predictions(
 
     Raises:
         InputError: a file is absent or unreadable.
-        ContractError: a wanted prediction is missing, or has another number of rows.
+        ContractError: a wanted prediction is missing, or has another number of rows or another width.
     """
     left = set(rows)
     for path in paths:
@@ -48,6 +52,13 @@ def wanted_predictions(
                     f"a prediction of task `{key[1]}` has {len(values):,} rows, its part {rows[key]:,}",
                     where=str(path),
                     hint="the split has changed since: run the training again",
+                )
+            if widths is not None and values.shape[1] != widths[key[1]]:
+                raise ContractError(
+                    f"a prediction of task `{key[1]}` has {values.shape[1]:,} numbers a row, not "
+                    f"{widths[key[1]]}",
+                    where=str(path),
+                    hint="the task's definition has changed since: run the training again",
                 )
             yield key, values
             if advance is not None:

@@ -117,7 +117,7 @@ def network_scores(
                 slots.setdefault((key, one.task), []).append(f"{arm}:{one.task}:{fold}")
                 rows[key, one.task] = len(cohort.parts[fold].rows)
     draws = MeanDraws(cohort.draws)
-    for (key, task), prediction in wanted_predictions(paths, rows):
+    for (key, task), prediction in wanted_predictions(paths, rows, cohort.widths):
         fold = int(slots[key, task][0].rsplit(":", 1)[1])
         drawn = score_draws(cohort, task, fold, prediction)
         for slot in slots[key, task]:
@@ -147,7 +147,8 @@ def baseline_scores(paths: Sequence[Path], cohort: Cohort) -> dict[str, dict[str
         for row in read_table(path, BASELINE_PREDICTIONS).to_pylist():
             part = cohort.parts.get(row["fold"])
             values = np.asarray(row["prediction"], dtype=np.float32)
-            if part is None or len(values) != len(part.rows) * row["width"]:
+            right = row["task"] not in cohort.tasks or row["width"] == cohort.tasks[row["task"]].width
+            if part is None or not right or len(values) != len(part.rows) * row["width"]:
                 raise ContractError(
                     f"the predictions of `{row['model']}` for task `{row['task']}` do not fit fold "
                     f"{row['fold']}",

@@ -1,0 +1,298 @@
+"""The verb ``evaluate``: known answers, referees, both arms alike, what is missing, what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import r2_score, roc_auc_score
+
+from m3h_pipeline.contracts import SCORES, SELECTION, read_table, write_json, write_table
+from m3h_pipeline.errors import ContractError, InputError
+from m3h_pipeline.statistics import benjamini_hochberg
+from tests.evaluation.studies import FOLDS, Floats, Study, noisy, predictor, study
+
+Tables = dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    one = study(tmp_path_factory.mktemp("study"))
+    one.write(predictor(one))
+    return one
+
+
+@pytest.fixture(scope="module")
+def tables(written: Study) -> Tables:
+    return written.evaluate()
+
+
+def by_task(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {row["task"]: row for row in rows}
+
+
+def test_scores_are_those_of_the_mean_prediction_of_all_replicates(written: Study, tables: Tables) -> None:
+    test = np.flatnonzero(written.fold == -1)
+    found = by_task(tables["evaluation"])
+    for arm, key, quality in (("multi", "days+ill", 1.0), ("single", "days", 0.7)):
+        mean = np.mean([noisy(written, "days", quality, (key, r, -1), test) for r in range(3)], axis=0)
+        seen = ~np.isnan(written.labels["days"][test])
+        expected = r2_score(written.labels["days"][test][seen], mean[seen])
+        assert found["days"][arm] == pytest.approx(expected, abs=1e-5)
+    for arm, key, quality in (("multi", "ill+kind", 1.0), ("single", "ill", 0.7)):
+        mean = np.mean([noisy(written, "ill", quality, (key, r, -1), test) for r in range(3)], axis=0)
+        seen = ~np.isnan(written.labels["ill"][test])
+        expected = roc_auc_score(written.labels["ill"][test][seen], mean[seen])
+        assert found["ill"][arm] == pytest.approx(expected, abs=1e-5)
+    # Clusters of different seeds have no common names: silhouettes are averaged.
+    each = [noisy(written, "kind", 1.0, ("days+kind", r, -1), test)[:, 1].mean() for r in range(3)]
+    assert found["kind"]["multi"] == pytest.approx(np.mean(each), abs=1e-5)
+
+
+def test_planted_improvements_are_found_and_rows_are_consistent(written: Study, tables: Tables) -> None:
+    found = by_task(tables["evaluation"])
+    for task in ("days", "ill", "kind"):
+        row = found[task]
+        assert row["difference_low"] > 0
+        assert row["q"] < 0.05
+        assert row["difference"] == pytest.approx(row["multi"] - row["single"])
+        assert row["relative"] == pytest.approx(row["difference"] / row["single"])
+        for name in ("single", "multi", "difference", "relative"):
+            assert row[f"{name}_low"] < row[name] < row[f"{name}_high"]
+    rows = tables["evaluation"]
+    np.testing.assert_allclose(
+        [row["q"] for row in rows], benjamini_hochberg(np.array([row["p"] for row in rows]))
+    )
+    test = written.fold == -1
+    seen = test & ~np.isnan(written.labels["ill"])
+    assert found["ill"]["n_samples"] == seen.sum()
+    assert found["ill"]["n_patients"] == len(set(written.patient[seen]))
+    assert found["kind"]["n_samples"] == test.sum()  # a clustering task without labels is about everyone
+
+
+def test_a_task_selected_alone_has_a_difference_of_exactly_0(tables: Tables) -> None:
+    row = by_task(tables["evaluation"])["grade"]
+    assert row["combination"] == "grade"
+    assert row["multi"] == row["single"]
+    assert [row[k] for k in ("difference", "difference_low", "difference_high")] == [0, 0, 0]
+    assert [row[k] for k in ("relative", "relative_low", "relative_high")] == [0, 0, 0]
+    assert row["p"] == row["q"] == 1
+    assert row["single_low"] < row["single"] < row["single_high"]
+
+
+def test_equal_arms_of_different_fits_have_no_difference(tmp_path: Path) -> None:
+    one = study(tmp_path, 300)
+
+    def predict(key: str, task: str, replicate: int, fold: int, rows: Any) -> Floats:
+        return noisy(one, task, 0.8, (replicate, fold), rows)
+
+    one.write(predict)
+    for row in one.evaluate(draws=50)["evaluation"]:
+        assert row["difference"] == row["difference_low"] == row["difference_high"] == 0
+        assert row["p"] == row["q"] == 1
+
+
+def test_permuted_labels_are_not_significant(tmp_path: Path) -> None:
+    one = study(tmp_path)
+    one.write(predictor(one, shared=0.3))
+    rng = np.random.default_rng(4)
+    one.labels = {name: rng.permutation(y) for name, y in one.labels.items()}
+    one._write_cohort(len(one.fold))
+    found = by_task(one.evaluate()["evaluation"])
+    for task in ("ill", "grade"):
+        assert found[task]["q"] > 0.05
+        assert found[task]["single_low"] < 0.5 < found[task]["single_high"]
+
+
+def test_comparison_holds_all_models_out_of_fold_and_on_test(written: Study, tables: Tables) -> None:
+    found = {(r["task"], r["model"], r["part"]): r for r in tables["comparison"]}
+    parts = ("validation", "test")
+    for task in ("days", "grade", "ill", "kind"):
+        models = ["multi", "single"] + ["linear", "gradient_boosting"] * (task != "kind")
+        expected = {(task, m, p) for m in models for p in parts}
+        assert {place for place in found if place[0] == task} == expected
+    tested = by_task(tables["evaluation"])["ill"]
+    row = found["ill", "multi", "test"]
+    ends = (tested["multi"], tested["multi_low"], tested["multi_high"])
+    assert (row["value"], row["low"], row["high"]) == ends
+    # Out of fold: the mean over folds.
+    for model, key, quality in (("multi", ("ill+kind", 0), 1.0), ("linear", ("linear",), 0.6)):
+        each = []
+        for fold in range(FOLDS):
+            rows = np.flatnonzero(written.fold == fold)
+            values = noisy(written, "ill", quality, (*key, fold), rows)
+            seen = ~np.isnan(written.labels["ill"][rows])
+            each.append(roc_auc_score(written.labels["ill"][rows][seen], values[seen]))
+        row = found["ill", model, "validation"]
+        assert row["value"] == pytest.approx(np.mean(each), abs=1e-5)
+        assert row["low"] < row["value"] < row["high"]
+
+
+def test_attention_is_the_mean_over_replicates_of_the_selected_combination(tables: Tables) -> None:
+    weights = {(r["task"], r["companion"]): r["weight"] for r in tables["attention"]}
+    assert weights["days", "days"] == pytest.approx(0.8)
+    assert weights["days", "ill"] == pytest.approx(0.2)
+    assert weights["grade", "grade"] == 1
+    assert ("ill", "days") not in weights
+    for task in ("days", "grade", "ill", "kind"):
+        assert sum(w for (t, _), w in weights.items() if t == task) == pytest.approx(1)
+
+
+def test_curves_have_both_arms_subgroups_and_every_sample(written: Study, tables: Tables) -> None:
+    groups = {(r["model"], r["subgroup"]) for r in tables["calibration"]}
+    assert groups == {(m, g) for m in ("single", "multi") for g in ("all", "female", "male")}
+    assert {r["task"] for r in tables["calibration"]} == {"ill"}
+    assert {r["class_name"] for r in tables["roc"]} == {"none", "mild", "severe"}
+    seen = int((~np.isnan(written.labels["days"][written.fold == -1])).sum())
+    for model in ("single", "multi"):
+        assert sum(r["n"] for r in tables["agreement"] if r["model"] == model) == seen
+
+
+def test_a_class_absent_from_the_test_part_is_left_out_of_scores_and_curves(tmp_path: Path) -> None:
+    one = study(tmp_path, 400, {"grade": "days+grade"})
+    one.labels["grade"][(one.fold == -1) & (one.labels["grade"] == 2)] = np.nan
+    one.write(predictor(one))
+    found = one.evaluate(draws=50)
+    row = by_task(found["evaluation"])["grade"]
+    assert np.isfinite([row["single"], row["multi"], row["p"]]).all()
+    assert {r["class_name"] for r in found["roc"]} == {"none", "mild"}
+
+
+def test_one_class_on_the_test_part_keeps_a_row_without_a_score_and_a_note(tmp_path: Path) -> None:
+    one = study(tmp_path, 300)
+    one.labels["ill"][(one.fold == -1) & (one.labels["ill"] == 1)] = np.nan
+    one.write(predictor(one))
+    found = one.evaluate(draws=50)
+    row = by_task(found["evaluation"])["ill"]
+    assert np.isnan([row["single"], row["difference"], row["p"], row["q"], row["multi_low"]]).all()
+    assert np.isfinite(by_task(found["evaluation"])["days"]["q"])
+    assert "undefined on the test part" in one.path("out/summary.tsv").read_text()
+    test = {r["model"]: r["value"] for r in found["comparison"] if r["task"] == "ill" and r["part"] == "test"}
+    assert test["multi"] is None
+
+
+def test_a_replicate_that_diverged_in_one_arm_is_left_out_of_both(tmp_path: Path) -> None:
+    one = study(tmp_path, 300)
+    usual = predictor(one)
+
+    def predict(key: str, task: str, replicate: int, fold: int, rows: Any) -> Floats | None:
+        dead = fold == -1 and ((key == "days" and replicate == 1) or key == "ill")
+        return None if dead else usual(key, task, replicate, fold, rows)
+
+    one.write(predict)
+    found = by_task(one.evaluate(draws=50)["evaluation"])
+    test = np.flatnonzero(one.fold == -1)
+    seen = ~np.isnan(one.labels["days"][test])
+    both = [noisy(one, "days", 1.0, ("days+ill", r, -1), test) for r in (0, 2)]
+    expected = r2_score(one.labels["days"][test][seen], np.mean(both, axis=0)[seen])
+    assert found["days"]["multi"] == pytest.approx(expected, abs=1e-5)
+    assert np.isnan(found["ill"]["difference"])
+    summary = one.path("out/summary.tsv").read_text()
+    assert "2 of 3 replicates" in summary
+    assert "in every replicate a fit diverged" in summary
+
+
+def test_one_replicate_gives_an_interval_over_patients_and_says_so(tmp_path: Path) -> None:
+    one = study(tmp_path, 300)
+    one.write(predictor(one), replicates=1)
+    row = by_task(one.evaluate(draws=50)["evaluation"])["days"]
+    assert row["difference_low"] < row["difference"] < row["difference_high"]
+    assert "one replicate" in one.path("out/summary.tsv").read_text()
+
+
+def test_seeds_widen_the_interval(tmp_path: Path) -> None:
+    """Two studies with the same mean of three replicates; in the second, replicates disagree."""
+    width = []
+    for spread in (0.0, 3.0):
+        one = study(tmp_path / str(spread), 400)
+
+        def predict(key: str, task: str, replicate: int, fold: int, rows: Any, one: Study = one) -> Floats:
+            values = noisy(one, task, 1.0 if "+" in key else 0.7, (key, fold), rows)
+            shift = np.random.default_rng(len(key)).normal(size=values.shape)
+            if one.tasks[task].problem_class == "regression":
+                values = values + spread * (replicate - 1) * shift  # noqa: B023  # used at once
+            return values
+
+        one.write(predict)
+        row = by_task(one.evaluate(draws=100)["evaluation"])["days"]
+        width.append((row["difference"], row["difference_high"] - row["difference_low"]))
+    assert width[0][0] == pytest.approx(width[1][0], abs=1e-4)
+    assert width[1][1] > 1.1 * width[0][1]
+
+
+def test_the_same_input_gives_the_same_bytes_and_another_seed_other_draws(written: Study) -> None:
+    written.evaluate(out="again")
+    for path in written.path("out").iterdir():
+        assert path.read_bytes() == (written.path("again") / path.name).read_bytes()
+    other = written.evaluate(out="other", seed=6)["evaluation"]
+    first = read_table(written.path("out") / "evaluation.parquet").to_pylist()
+    assert [row["multi"] for row in other] == [row["multi"] for row in first]
+    assert [row["multi_low"] for row in other] != [row["multi_low"] for row in first]
+
+
+def test_summary_and_metadata_are_for_people_and_name_no_one(written: Study, tables: Tables) -> None:
+    text = written.path("out/summary.tsv").read_text()
+    lines = [line.split("\t") for line in text.splitlines()]
+    assert [line[0] for line in lines[1:]] == [row["task"] for row in tables["evaluation"]]
+    assert len({len(line) for line in lines}) == 1
+    metadata = pq.read_schema(written.path("out/evaluation.parquet")).metadata
+    how = json.loads(metadata[b"evaluation"])
+    assert how["draws"] == 200
+    assert how["replicates"] == {"days": 3, "grade": 3, "ill": 3, "kind": 3}
+    everything = b"".join(path.read_bytes() for path in written.path("out").iterdir())
+    assert b"p0000" not in everything
+    assert b"s0000" not in everything
+
+
+def test_small_counts_are_not_written_for_people(tmp_path: Path) -> None:
+    one = study(tmp_path, 300)
+    test = np.flatnonzero(one.fold == -1)
+    one.labels["ill"][test[7:]] = np.nan
+    one.labels["ill"][test[:7]] = [0, 1, 0, 1, 0, 1, 0]
+    one.write(predictor(one))
+    found = one.evaluate(draws=50)
+    lines = [line.split("\t") for line in one.path("out/summary.tsv").read_text().splitlines()]
+    row = dict(zip(lines[0], next(line for line in lines if line[0] == "ill"), strict=True))
+    assert row["test samples"] == row["test patients"] == "<10"
+    assert found["calibration"] == []
+
+
+def test_problems_are_named_and_leave_nothing_behind(tmp_path: Path, written: Study) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ContractError, match="predictions are missing"):
+        written.evaluate(out=str(out), predictions=[written.path("final.predictions.0.parquet")])
+    with pytest.raises(InputError, match="does not exist"):
+        written.evaluate(out=str(out), predictions=[tmp_path / "none.parquet"])
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 but no more")
+    with pytest.raises(InputError, match="no readable Parquet"):
+        written.evaluate(out=str(out), predictions=[tmp_path / "broken.parquet"])
+    with pytest.raises(ContractError, match="column"):
+        written.evaluate(out=str(out), predictions=[written.path("samples.parquet")])
+    empty = tmp_path / "empty.parquet"
+    write_table(SCORES.empty_table(), empty, SCORES)
+    with pytest.raises(ContractError, match=r"final fits of combination `days\+ill`"):
+        written.evaluate(out=str(out), scores=[empty])
+    write_table(SELECTION.empty_table(), empty, SELECTION)
+    with pytest.raises(ContractError, match="no task was selected"):
+        written.evaluate(out=str(out), selection=empty)
+    with pytest.raises(ContractError, match="attention of 3 final fit"):
+        written.evaluate(out=str(out), attention=[])
+    write_json({"tasks": {}}, tmp_path / "tasks.json")
+    with pytest.raises(ContractError, match="is unknown"):
+        written.evaluate(out=str(out), tasks=tmp_path / "tasks.json")
+    split = read_table(written.path("split.parquet"))
+    write_table(split.slice(0, 100), tmp_path / "split.parquet")
+    with pytest.raises(ContractError, match="100 rows for 900 samples"):
+        written.evaluate(out=str(out), split=tmp_path / "split.parquet")
+    fold = np.where(np.arange(900) < 50, 1, split.column("fold").to_numpy()).astype(np.int16)
+    moved = split.set_column(2, split.schema.field("fold"), pa.array(fold))
+    write_table(moved, tmp_path / "split.parquet")
+    with pytest.raises(ContractError, match="rows, its part") as raised:
+        written.evaluate(out=str(out), split=tmp_path / "split.parquet")
+    assert "the split has changed" in str(raised.value)
+    assert not out.exists()
