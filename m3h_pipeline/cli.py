@@ -45,7 +45,7 @@ class _Tee:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: TextIO = path.open("w", encoding="utf-8", buffering=1)
         self._screen = sys.stderr
-        sys.stderr = self  # type: ignore[assignment]  # the three methods are all that writers use
+        sys.stderr = self
 
     def write(self, text: str) -> int:
         self._file.write(text)

@@ -44,7 +44,8 @@ def test_the_published_study_has_the_published_values() -> None:
 
 
 def _default(**changes: object) -> dict[str, object]:
-    return json.loads(json.dumps(DEFAULT_STUDY)) | changes
+    copy: dict[str, object] = json.loads(json.dumps(DEFAULT_STUDY))
+    return copy | changes
 
 
 @pytest.mark.parametrize(

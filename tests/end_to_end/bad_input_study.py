@@ -17,22 +17,25 @@ PATIENTS = 60
 def write_study(folder: Path) -> dict[str, Any]:
     """Write the files of a study of 120 samples, and return its configuration (also ``study.yaml``)."""
     rng = np.random.default_rng(7)
-    header = ["haim_id", "img_id", "img_charttime", "img_deltacharttime", "discharge_location"]
+    header: list[Any] = ["haim_id", "img_id", "img_charttime", "img_deltacharttime", "discharge_location"]
     header += ["img_length_of_stay", "death_status", "de_0", "de_1", "vd_0", "vd_1"]
-    rows = []
+    rows: list[list[Any]] = []
     for i in range(2 * PATIENTS):
         stay = i // 2
         numbers = [f"{value:.4f}" for value in rng.normal(size=2)]
         rows.append([stay, i, "2150-01-01 00:00:00", 1.5, "HOME", 24.0 * (1 + i % 9), int(i % 5 == 0)])
         rows[-1] += [60 + stay % 20, stay % 2, *numbers]
     write_csv(folder / "table.csv", [header, *rows])
-    keys = [["subject_id", "hadm_id", "stay_id", "haim_id"]]
+    keys: list[list[Any]] = [["subject_id", "hadm_id", "stay_id", "haim_id"]]
     keys += [[100 + s, 200 + s, 300 + s, s] for s in range(PATIENTS)]
     write_csv(folder / "keys.csv", keys)
-    codes = [["subject_id", "hadm_id", "seq_num", "icd_code", "icd_version"]]
+    codes: list[list[Any]] = [["subject_id", "hadm_id", "seq_num", "icd_code", "icd_version"]]
     codes += [[100 + s, 200 + s, 1, "I509" if s % 3 == 0 else "Z0000", 10] for s in range(PATIENTS)]
     write_csv(folder / "hosp/diagnoses_icd.csv.gz", codes)
-    titles = [["icd_code", "icd_version", "long_title"], ["I509", 10, "Heart failure, unspecified"]]
+    titles: list[list[Any]] = [
+        ["icd_code", "icd_version", "long_title"],
+        ["I509", 10, "Heart failure, unspecified"],
+    ]
     titles += [["Z0000", 10, "General adult medical examination"]]
     write_csv(folder / "hosp/d_icd_diagnoses.csv.gz", titles)
     tasks = {

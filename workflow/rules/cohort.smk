@@ -1,5 +1,4 @@
 # Source files -> cohort.
-KIND = SOURCE.kind
 
 
 if KIND == "synthetic":
@@ -11,20 +10,13 @@ if KIND == "synthetic":
             LOGS / "simulate.log",
         benchmark:
             BENCHMARKS / "simulate.tsv"
+        conda:
+            "../envs/m3h.yaml"
         params:
             settings=settings("source", "seed"),
             code=code_digest("m3h_pipeline.cohort.synthetic"),
         shell:
             "m3h --log {log} simulate --settings {params.settings:q} --output {output}"
-
-
-def source_files(wildcards):
-    """The files an ingestion reads; those inside Python packages are none of Snakemake's business."""
-    if KIND == "synthetic":
-        return [RESULTS / "input"]
-    if KIND == "haim":
-        return [SOURCE.table, SOURCE.key_ids, *([SOURCE.hosp] if SOURCE.hosp else [])]
-    return [file.path for file in SOURCE.files if not file.path.startswith("python:")]
 
 
 rule ingest:
@@ -49,6 +41,8 @@ rule ingest:
         LOGS / "ingest.log",
     benchmark:
         BENCHMARKS / "ingest.tsv"
+    conda:
+        "../envs/m3h.yaml"
     resources:
         mem_mb=3000,
     params:

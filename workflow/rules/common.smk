@@ -21,6 +21,7 @@ def explained(function, *arguments, **keywords):
 
 STUDY = explained(validate, Study, config, where="the configuration")
 SOURCE = located_source(STUDY)
+KIND = SOURCE.kind
 RESULTS = Path(STUDY.results) / STUDY.study
 LOGS = RESULTS / "logs"
 BENCHMARKS = RESULTS / "benchmarks"
@@ -50,3 +51,99 @@ def packs(plan):
         pack: sorted({task for entry in entries for task in entry["combination"]})
         for pack, entries in read_json(plan)["packs"].items()
     }
+
+
+def source_files(wildcards):
+    """The files an ingestion reads; those inside Python packages are none of Snakemake's business."""
+    if KIND == "synthetic":
+        return [RESULTS / "input"]
+    if KIND == "haim":
+        return [SOURCE.table, SOURCE.key_ids, *([SOURCE.hosp] if SOURCE.hosp else [])]
+    return [file.path for file in SOURCE.files if not file.path.startswith("python:")]
+
+
+def label_inputs(wildcards):
+    """A diagnosis task reads the diagnosis codes, any other one the cohort's columns."""
+    name = (
+        "diagnoses"
+        if TASKS[wildcards.task].criterion.kind == "diagnosis"
+        else "columns"
+    )
+    return RESULTS / f"cohort/{name}.parquet"
+
+
+def planned(stage):
+    """The plan of a round or of TIM, once it is made."""
+    if stage == "tim":
+        return checkpoints.plan_tim.get().output[0]
+    return checkpoints.plan_round.get(round=stage.rpartition("_")[2]).output[0]
+
+
+def pack_labels(stage, pack):
+    """Labels of the tasks that a pack learns: no other task's definition touches it."""
+    return [
+        RESULTS / f"labels/{task}.parquet"
+        for task in packs(RESULTS / stage / "plan.json")[pack]
+    ]
+
+
+def pack_files(plan, kind):
+    """Files of one kind of every pack of a plan."""
+    return [Path(plan).parent / f"packs/{pack}.{kind}.parquet" for pack in packs(plan)]
+
+
+def rounds():
+    """Plans of the rounds that have something to train; asking for the next one makes Snakemake plan it."""
+    plans, r = [], 1
+    while packs(plan := checkpoints.plan_round.get(round=r).output[0]):
+        plans.append(plan)
+        r += 1
+    return plans
+
+
+def round_scores(wildcards):
+    return [Path(plan).parent / "scores.parquet" for plan in rounds()]
+
+
+def round_predictions(wildcards):
+    return [path for plan in rounds() for path in pack_files(plan, "predictions")]
+
+
+def tim_files(kind):
+    """Scores or predictions of the search and of the packs TIM adds."""
+
+    def files(wildcards):
+        added = pack_files(checkpoints.plan_tim.get().output[0], kind)
+        return (round_scores if kind == "scores" else round_predictions)(
+            wildcards
+        ) + added
+
+    return files
+
+
+def references(wildcards):
+    """Predictions of the reference models; a clustering task has none."""
+    tasks = read_json(checkpoints.plan_final.get() and RESULTS / "labels/tasks.json")[
+        "tasks"
+    ]
+    return [
+        RESULTS / f"evaluation/baselines/{name}.parquet"
+        for name, task in tasks.items()
+        if task["status"] == "ok"
+        and task["problem_class"] != "clustering"
+        and STUDY.evaluation.baselines
+    ]
+
+
+def final_files(kind):
+    return lambda wildcards: pack_files(checkpoints.plan_final.get().output[0], kind)
+
+
+# What every training job passes to its verb.
+TRAINING = dict(
+    settings=settings("model", "training", "compute", "modalities", "seed"),
+    cohort=RESULTS / "cohort",
+    label_folder=RESULTS / "labels",
+    store=RESULTS / "search/store",
+    code=code_digest("m3h_pipeline.training.pack"),
+)

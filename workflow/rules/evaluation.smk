@@ -11,6 +11,8 @@ checkpoint plan_final:
         LOGS / "final/plan.log",
     benchmark:
         BENCHMARKS / "final/plan.tsv"
+    conda:
+        "../envs/m3h.yaml"
     params:
         settings=settings("evaluation", "search"),
         code=code_digest("m3h_pipeline.evaluation.final"),
@@ -38,6 +40,8 @@ use rule train_pack as train_final with:
         LOGS / "final/pack_{pack}.log",
     benchmark:
         BENCHMARKS / "final/pack_{pack}.tsv"
+    conda:
+        "../envs/m3h.yaml"
     params:
         **TRAINING,
         kept=lambda wildcards, output: (
@@ -57,6 +61,8 @@ rule baselines:
         LOGS / "evaluation/baselines_{task}.log",
     benchmark:
         BENCHMARKS / "evaluation/baselines_{task}.tsv"
+    conda:
+        "../envs/m3h.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
@@ -68,24 +74,6 @@ rule baselines:
     shell:
         "m3h --log {log} baselines --task {wildcards.task} --settings {params.settings:q}"
         " --cohort {params.cohort} --labels {params.label_folder} --split {input.split} --output {output}"
-
-
-def references(wildcards):
-    """Predictions of the reference models; a clustering task has none."""
-    tasks = read_json(checkpoints.plan_final.get() and RESULTS / "labels/tasks.json")[
-        "tasks"
-    ]
-    return [
-        RESULTS / f"evaluation/baselines/{name}.parquet"
-        for name, task in tasks.items()
-        if task["status"] == "ok"
-        and task["problem_class"] != "clustering"
-        and STUDY.evaluation.baselines
-    ]
-
-
-def final_files(kind):
-    return lambda wildcards: pack_files(checkpoints.plan_final.get().output[0], kind)
 
 
 rule evaluate:
@@ -119,6 +107,8 @@ rule evaluate:
         LOGS / "evaluation/evaluate.log",
     benchmark:
         BENCHMARKS / "evaluation/evaluate.tsv"
+    conda:
+        "../envs/m3h.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
     params:
@@ -152,6 +142,8 @@ rule phenotypes:
         LOGS / "evaluation/phenotypes.log",
     benchmark:
         BENCHMARKS / "evaluation/phenotypes.tsv"
+    conda:
+        "../envs/m3h.yaml"
     params:
         settings=settings("seed", figures={"umap_samples": STUDY.figures.umap_samples}),
         code=code_digest("m3h_pipeline.evaluation.phenotypes"),

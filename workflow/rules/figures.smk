@@ -18,6 +18,8 @@ rule figure:
         LOGS / "figures/{figure}.log",
     benchmark:
         BENCHMARKS / "figures/{figure}.tsv"
+    conda:
+        "../envs/m3h.yaml"
     params:
         settings=settings("figures"),
         study=RESULTS,

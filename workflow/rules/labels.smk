@@ -1,16 +1,6 @@
 # Cohort -> labels, split, and which tasks can be evaluated.
 
 
-def label_inputs(wildcards):
-    """A diagnosis task reads the diagnosis codes, any other one the cohort's columns."""
-    name = (
-        "diagnoses"
-        if TASKS[wildcards.task].criterion.kind == "diagnosis"
-        else "columns"
-    )
-    return RESULTS / f"cohort/{name}.parquet"
-
-
 rule label:
     input:
         RESULTS / "cohort/samples.parquet",
@@ -24,6 +14,8 @@ rule label:
         BENCHMARKS / "label/{task}.tsv"
     group:
         "labels"
+    conda:
+        "../envs/m3h.yaml"
     params:
         settings=lambda wildcards: settings(
             "seed",
@@ -51,6 +43,8 @@ rule split:
         LOGS / "split.log",
     benchmark:
         BENCHMARKS / "split.tsv"
+    conda:
+        "../envs/m3h.yaml"
     params:
         settings=settings("split"),
         code=code_digest("m3h_pipeline.split"),
@@ -81,6 +75,8 @@ rule assess:
         LOGS / "assess.log",
     benchmark:
         BENCHMARKS / "assess.tsv"
+    conda:
+        "../envs/m3h.yaml"
     params:
         settings=settings("tasks"),
         output=RESULTS / "labels",

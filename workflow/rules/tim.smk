@@ -11,24 +11,14 @@ checkpoint plan_tim:
         LOGS / "tim/plan.log",
     benchmark:
         BENCHMARKS / "tim/plan.tsv"
+    conda:
+        "../envs/m3h.yaml"
     params:
         settings=settings("search", "tim", "training", "split", "seed"),
         code=code_digest("m3h_pipeline.tim.plan"),
     shell:
         "m3h --log {log} plan-tim --settings {params.settings:q} --tasks {input.tasks}"
         " --scores {input.scores} --output {output}"
-
-
-def tim_files(kind):
-    """Scores or predictions of the search and of the packs TIM adds."""
-
-    def files(wildcards):
-        added = pack_files(checkpoints.plan_tim.get().output[0], kind)
-        return (round_scores if kind == "scores" else round_predictions)(
-            wildcards
-        ) + added
-
-    return files
 
 
 rule tim:
@@ -45,6 +35,8 @@ rule tim:
         LOGS / "tim/tim.log",
     benchmark:
         BENCHMARKS / "tim/tim.tsv"
+    conda:
+        "../envs/m3h.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
     params:
