@@ -148,6 +148,7 @@ def roc(y: Floats, probabilities: Floats, classes: Sequence[str]) -> Rows:
             continue
         fpr, tpr = _corners(positive, probabilities[:, index])
         area = metric("auroc", positive.astype(np.float64), probabilities[:, index])
+        # Of equal false positive rates, interpolation takes the last: the upper end of a rise.
         heights = np.interp(grid, fpr, tpr)
         found += [
             {"class_name": name, "fpr": f, "tpr": t, "auroc": area}
@@ -157,14 +158,12 @@ def roc(y: Floats, probabilities: Floats, classes: Sequence[str]) -> Rows:
 
 
 def _corners(positive: Bools, score: Floats) -> tuple[Float64, Float64]:
-    """The curve's corners; of several at one false positive rate, the highest."""
+    """The curve's corners, from (0, 0) to (1, 1): false and true positive rates, neither ever falling."""
     order = np.argsort(-score, kind="stable")
     last = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)  # ends of runs of equal scores
     hits = np.cumsum(positive[order])[last] / positive.sum()
     alarms = np.cumsum(~positive[order])[last] / (~positive).sum()
-    fpr, tpr = np.append(0.0, alarms), np.append(0.0, hits)
-    highest = np.append(np.diff(fpr) > 0, True)
-    return fpr[highest], tpr[highest]
+    return np.append(0.0, alarms), np.append(0.0, hits)
 
 
 # --- predicted against observed ----------------------------------------------------------------------------
