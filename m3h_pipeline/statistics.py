@@ -260,6 +260,8 @@ _DRAWS: dict[str, Callable[[Floats, Floats, Integers, Floats], Float64]] = {
 }
 #: The metrics that :func:`metric_draws` knows.
 METRIC_NAMES = frozenset(_DRAWS)
+#: What a model that knows nothing scores. A silhouette has no such level.
+CHANCE = {"auroc": 0.5, "macro_auroc": 0.5, "r2": 0.0}
 
 
 # --- intervals and tests -----------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from m3h_pipeline.errors import ContractError
 from m3h_pipeline.search.combinations import Task, read_tasks
 from m3h_pipeline.search.scores import Scores, read_scores
 from m3h_pipeline.statistics import (
+    CHANCE,
     METRIC_NAMES,
     Float64,
     benjamini_hochberg,
@@ -49,9 +50,11 @@ def compute_tim(
     The estimate is the mean over contexts (see :mod:`m3h_pipeline.tim.contexts`), replicates and folds of the
     difference between two fits of the same replicate and fold, each combination at its own best setting. The
     95 % interval and the p-value are those of a t distribution whose variance counts patients and seeds (see
-    :mod:`m3h_pipeline.tim.uncertainty`); q is Benjamini-Hochberg over all ordered pairs. A pair without any
-    defined difference (its fits diverged) has NaN and is not significant. The schema's metadata (``tim``,
-    JSON) says what the numbers are.
+    :mod:`m3h_pipeline.tim.uncertainty`); q is Benjamini-Hochberg over all ordered pairs. A pair is
+    significant if q is at most ``settings.fdr``, but for an improvement that stays below chance (a mean R²
+    with the companion of 0 or less, an AUROC of 0.5 or less): overfitting less is no help in learning the
+    task. A pair without any defined difference (its fits diverged) has NaN and is not significant. The
+    schema's metadata (``tim``, JSON) says what the numbers are.
 
     Args:
         tasks: ``labels/tasks.json``.
@@ -188,6 +191,12 @@ class Differences:
         total = np.nan_to_num(self.value).sum(axis=2)
         return np.asarray(self.matrix @ np.divide(total, count, out=np.zeros(total.shape), where=count > 0))
 
+    def score_with_companion(self) -> Float64:
+        """Each pair's mean score with the companion; (pairs,)."""
+        if not self.slots:
+            return np.zeros(len(self.pairs))
+        return np.asarray(self.matrix.maximum(0) @ np.nanmean(self.value, axis=(1, 2)))
+
     def context_values(self) -> list[list[tuple[int, int, float, float]]]:
         """Of each pair its contexts: size, number of sets of that size, weight, difference."""
         mean = np.nanmean(self.value, axis=(1, 2)) if len(self.slots) else np.zeros(0)
@@ -229,6 +238,9 @@ def _rows(
         parts = [(float(variance[row]), float(df[row])) for variance, df in components]
         intervals.append(paired_interval(value, parts))
     q = benjamini_hochberg(np.array([interval.p for interval in intervals]))
+    above = differences.score_with_companion() > [
+        CHANCE.get(tasks[task].metric, -np.inf) for task, _ in pairs
+    ]
     return [
         {
             "task": task,
@@ -238,7 +250,7 @@ def _rows(
             "high": interval.high,
             "p": interval.p,
             "q": float(q[row]),
-            "significant": bool(q[row] <= settings.fdr),
+            "significant": bool(q[row] <= settings.fdr and (interval.estimate < 0 or above[row])),
             "n_differences": differences.count(row),
             "mode": settings.mode,
         }

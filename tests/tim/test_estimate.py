@@ -154,6 +154,33 @@ def test_a_companion_that_helps_is_found_and_one_that_harms_too(tmp_path: Path) 
             assert row["low"] * row["high"] > 0
 
 
+def test_overfitting_less_is_not_significant(tmp_path: Path) -> None:
+    """R² from -1 to -0.2 is a sure difference and no help; to 0.6 it is one; harm always counts."""
+    draw = np.random.default_rng(0)
+    names = ["a", "b", "c"]
+    labels: dict[str, Array] = {name: draw.normal(size=900).astype(np.float32) for name in names}
+    study = make_study(tmp_path, labels, dict.fromkeys(names, ("regression", "r2")))
+    error = {("a",): 1.41, ("a", "b"): 1.1, ("a", "c"): 0.63, ("b",): 1.1, ("b", "c"): 1.41}
+
+    def predict(
+        combination: tuple[str, ...],
+        task: str,
+        replicate: int,
+        fold: int,
+        setting: tuple[int, float],
+        rows: npt.NDArray[np.intp],
+    ) -> Array:
+        noise = generator(combination, task, replicate, fold).normal(size=len(rows))
+        return np.asarray(labels[task][rows] + error.get(combination, 1.0) * noise, dtype=np.float32)
+
+    found = study.measure(predict, QUICK)
+    assert found["a", "b"]["q"] < 0.05
+    assert found["a", "b"]["low"] > 0
+    flags = {pair: found[pair]["significant"] for pair in (("a", "b"), ("a", "c"), ("b", "c"))}
+    assert flags == {("a", "b"): False, ("a", "c"): True, ("b", "c"): True}
+    assert found["b", "c"]["high"] < 0
+
+
 @pytest.mark.parametrize(("seeds", "within"), [(0.0, 0.5), (0.1, 0.3), (0.4, 0.1)])
 def test_noise_is_not_significant(tmp_path: Path, seeds: float, within: float) -> None:
     """Companions without effect, noise from patients only up to mostly from seeds: over 8 studies of 42 pairs
