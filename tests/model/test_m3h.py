@@ -120,6 +120,23 @@ def test_dropout_is_the_same_alone_and_in_a_stack() -> None:
         torch.testing.assert_close(alone[0], together[k], rtol=0, atol=1e-13)
 
 
+def test_dropout_differs_between_tasks_steps_and_parts() -> None:
+    model = Model(**{**MODEL.model_dump(), "dropout": 0.3})
+    tasks = torch.arange(100, 120)
+    noise, later = (Noise(model, torch.tensor([first, 6]), tasks) for first in (5, 50))
+    keys = noise.task("network").keys
+    assert len(set(keys.tolist())) == 20
+    assert [a == b for a, b in zip(keys, later.task("network").keys, strict=True)] == [False] * 10 + [
+        True
+    ] * 10
+    assert not set(keys.tolist()) & set(noise.task("decoder").keys.tolist())
+    rows = torch.tensor([4, 9, 14, 19])
+    assert torch.equal(noise.task("network", rows).keys, keys[rows])
+    sites = [noise.site("shared"), noise.site("encoder/one"), noise.inputs()]
+    assert len({key for site in sites for key in site.keys.tolist()}) == 6
+    assert [site.rate for site in sites] == [0.3, 0.3, 0.0]
+
+
 def test_spans_gather_adjacent_equal_positions() -> None:
     found = [(span.kind.name, span.outputs, span.start, span.stop) for span in spans(SIGNATURE)]
     assert found == [

@@ -161,7 +161,12 @@ def _exact_features(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("combination", "update", "normalise"),
-    list(itertools.product(COMBINATIONS, ("sum", "sequential"), ("max_abs", "published"))),
+    [
+        case
+        for case in itertools.product(COMBINATIONS, ("sum", "sequential"), ("max_abs", "published"))
+        # A task alone attends to itself, however that is normalised.
+        if len(case[0]) > 1 or case[2] == "max_abs"
+    ],
     ids=lambda value: "+".join(value) if isinstance(value, tuple) else value,
 )
 def test_a_training_run_agrees_with_an_ordinary_module(
