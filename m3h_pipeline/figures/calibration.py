@@ -66,7 +66,8 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue, subgroup: str = "subgroup") 
     """One column of panels per task, single-task above multitask, one line per subgroup."""
     if frame.empty:
         return style.notice("This study has no binary task to calibrate.")
-    tasks = list(dict.fromkeys(frame["task"]))[: 3 * _COLUMNS]
+    every = list(dict.fromkeys(frame["task"]))
+    tasks = every[: 2 * _COLUMNS]
     groups = sorted(set(frame["subgroup"]))
     colours = dict(zip(groups, style.CATEGORIES * len(groups), strict=False))
     columns = min(len(tasks), _COLUMNS)
@@ -76,7 +77,11 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue, subgroup: str = "subgroup") 
     tall = min(panel, 1.3)
     band = 2 * tall + 0.12 + 0.8
     width = max(left + columns * panel + (columns - 1) * gap + 0.1, 3.9)
-    figure = style.canvas(width, top + bands * band - 0.22)
+    note = len(every) > len(tasks)
+    figure = style.canvas(width, top + bands * band - (0.1 if note else 0.22))
+    if note:
+        text = f"{len(every) - len(tasks)} more binary tasks are in the table behind this figure."
+        style.write(figure, 0.06, top + bands * band - 0.2, text, color=style.MUTED, fontsize=style.SMALL)
     _key(figure, groups, colours, subgroup)
     for k, task in enumerate(tasks):
         column, row = k % columns, k // columns
@@ -148,9 +153,9 @@ def _panel(ax: Axes, rows: pd.DataFrame, model: str, colours: dict[str, str], ce
         low, high = part["low"].to_numpy(float), part["high"].to_numpy(float)
         colour = colours[group]
         ax.plot(x, 100 * predicted, color=colour, linestyle=style.LINES[1], linewidth=0.7, alpha=0.8)
-        for a, b, c in zip(x, 100 * low, 100 * high, strict=True):
-            if np.isfinite(b) and np.isfinite(c):
-                ax.plot([a, a], [b, c], color=colour, linewidth=0.7)
+        known = np.isfinite(low) & np.isfinite(high)
+        intervals = np.stack([np.stack([x, 100 * low], 1), np.stack([x, 100 * high], 1)], 1)[known]
+        style.strokes(ax, intervals, color=colour, linewidth=0.7)
         ax.plot(x, 100 * observed, linestyle="none", marker="o", markersize=2.4, color=colour, clip_on=False)
         seen = np.isfinite(observed) & np.isfinite(predicted)
         weight = part["n"].to_numpy(float)[seen]

@@ -125,28 +125,35 @@ def _panel(ax: Axes, part: pd.DataFrame, block: Rows, bounds: tuple[float, float
     for i, model in enumerate(present):
         _, colour, marker = style.MODELS[model]
         shift = (i - (len(present) - 1) / 2) * step
-        for row in part[part["model"] == model].itertuples():
-            y = block.at[str(row.task)] + shift
-            value, low, high = (float(v) for v in (row.value, row.low, row.high))  # type: ignore[arg-type]
-            if not np.isfinite(value):
-                continue
-            if np.isfinite(low) and np.isfinite(high):
-                ax.plot(
-                    np.clip([low, high], *bounds), [y, y], color=colour, linewidth=0.6, alpha=0.7, zorder=1
-                )
-            if value < bounds[0]:
-                ax.plot(bounds[0], y, marker="<", color=colour, markersize=3, clip_on=False, zorder=3)
-                continue
-            ax.plot(
-                value,
-                y,
-                marker=marker,
-                color=colour,
-                markersize={"o": 3.2, "s": 2.7, "^": 3.2, "D": 2.5}[marker],
-                markeredgewidth=0.3,
-                markeredgecolor="white",
-                zorder=3 + (model == "multi"),
-            )
+        rows = part[(part["model"] == model) & np.isfinite(part["value"].to_numpy(float))]
+        y = np.array([block.at[task] + shift for task in rows["task"]])
+        value, low, high = (rows[name].to_numpy(float) for name in ("value", "low", "high"))
+        known = np.isfinite(low) & np.isfinite(high)
+        ends = np.clip(np.stack([low, high], 1), *bounds)
+        intervals = np.stack([ends, np.stack([y, y], 1)], 2)[known]
+        style.strokes(ax, intervals, color=colour, linewidth=0.6, alpha=0.7, zorder=1)
+        below = value < bounds[0]
+        ax.plot(
+            np.full(int(below.sum()), bounds[0]),
+            y[below],
+            linestyle="none",
+            marker="<",
+            color=colour,
+            markersize=3,
+            clip_on=False,
+            zorder=3,
+        )
+        ax.plot(
+            value[~below],
+            y[~below],
+            linestyle="none",
+            marker=marker,
+            color=colour,
+            markersize={"o": 3.2, "s": 2.7, "^": 3.2, "D": 2.5}[marker],
+            markeredgewidth=0.3,
+            markeredgecolor="white",
+            zorder=3 + (model == "multi"),
+        )
     ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     ax.grid(axis="x", color=style.RULE, linewidth=0.4)
     ax.set_axisbelow(True)

@@ -77,44 +77,48 @@ def _panel(ax: Axes, frame: pd.DataFrame, block: Rows, name: str, factor: float,
     block.prepare(ax)
     ax.set_xlim(*bound)
     ax.axvline(0, color=style.MUTED, linewidth=0.6, zorder=0)
-    for i, task in enumerate(frame["task"]):
-        y = block.at[task]
-        row = frame.iloc[i]
-        if not np.isfinite(value[i]):
-            ax.text(0, y, " not defined", fontsize=style.SMALL, color=style.MUTED, va="center")
-            continue
-        if not row["companions"]:
-            ax.plot(0, y, marker="|", color=style.GREY, markersize=5, markeredgewidth=1.0)
-            continue
-        colour = style.BETTER if value[i] > 0 else style.WORSE
-        span = np.clip([low[i], high[i]], *bound)
-        if np.isfinite(span).all():
-            ax.plot(span, [y, y], color=colour, linewidth=0.9, zorder=2)
-            for limit, beyond, arrow in (
-                (bound[0], low[i] < bound[0], "<"),
-                (bound[1], high[i] > bound[1], ">"),
-            ):
-                if beyond:
-                    ax.plot(limit, y, marker=arrow, color=colour, markersize=2.6, clip_on=False, zorder=2)
-        if bound[0] <= value[i] <= bound[1]:
-            ax.plot(
-                value[i],
-                y,
-                marker=style.METRIC_MARKERS.get(row["metric"], "o"),
-                color=colour,
-                markersize=3.8,
-                markeredgewidth=0.8,
-                markerfacecolor=colour if row["significant"] else "white",
-                zorder=3,
-            )
-        else:
-            side = value[i] > 0
+    y = np.array([block.at[task] for task in frame["task"]])
+    alone = ~frame["companions"].to_numpy(bool)
+    seen = np.isfinite(value) & ~alone
+    for task_y in y[~np.isfinite(value) & ~alone]:
+        ax.text(0, task_y, " not defined", fontsize=style.SMALL, color=style.MUTED, va="center_baseline")
+    bar = {"marker": "|", "color": style.GREY, "markersize": 5, "markeredgewidth": 1.0}
+    ax.plot(np.zeros(alone.sum()), y[alone], linestyle="none", **bar)  # type: ignore[arg-type]
+    for colour, side in ((style.BETTER, seen & (value > 0)), (style.WORSE, seen & (value <= 0))):
+        known = side & np.isfinite(low) & np.isfinite(high)
+        ends = np.clip(np.stack([low, high], 1), *bound)
+        intervals = np.stack([ends, np.stack([y, y], 1)], 2)[known]
+        style.strokes(ax, intervals, color=colour, linewidth=0.9, zorder=2)
+        for limit, beyond, arrow in ((bound[0], low < bound[0], "<"), (bound[1], high > bound[1], ">")):
+            rows_at = y[known & beyond]
+            look = {"marker": arrow, "color": colour, "markersize": 2.6, "clip_on": False, "zorder": 2}
+            ax.plot(np.full(len(rows_at), limit), rows_at, linestyle="none", **look)  # type: ignore[arg-type]
+        inside = side & (value >= bound[0]) & (value <= bound[1])
+        for metric in sorted(set(frame["metric"])):
+            for significant in (True, False):
+                chosen = inside & (frame["metric"] == metric).to_numpy()
+                chosen &= frame["significant"].to_numpy(bool) == significant
+                if chosen.any():
+                    ax.plot(
+                        value[chosen],
+                        y[chosen],
+                        linestyle="none",
+                        marker=style.METRIC_MARKERS.get(metric, "o"),
+                        color=colour,
+                        markersize=3.8,
+                        markeredgewidth=0.8,
+                        markerfacecolor=colour if significant else "white",
+                        zorder=3,
+                    )
+        for i in np.flatnonzero(side & ~inside):
+            right = value[i] > 0
+            text = style.number(value[i], digits)
             ax.text(
-                bound[1] if side else bound[0],
-                y,
-                f"{style.number(value[i], digits)}  " if side else f"  {style.number(value[i], digits)}",
-                ha="right" if side else "left",
-                va="center",
+                bound[1] if right else bound[0],
+                y[i],
+                f"{text}  " if right else f"  {text}",
+                ha="right" if right else "left",
+                va="center_baseline",
                 fontsize=style.SMALL,
                 color=colour,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4},

@@ -46,6 +46,7 @@ FIGURES: Final[dict[str, FigureSpec]] = dict(
             "Search for companions, task by task",
             "search/trajectory.parquet",
             "selection.parquet",
+            "evaluation/optimism.parquet",
         ),
         _spec("improvement", "Improvement over the single-task model", "evaluation/evaluation.parquet"),
         _spec("comparison", "Every model beside the references", "evaluation/comparison.parquet"),

@@ -9,12 +9,14 @@ come from a fixed salt, and nothing carries a date.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -232,6 +234,13 @@ def key(figure: Figure, left: float, top: float, entries: Sequence[Entry]) -> fl
         write(figure, left + length + 0.05, top, label, fontsize=SMALL)
         left += length + 0.05 + text_width(label, SMALL) + 0.16
     return left
+
+
+def strokes(ax: Axes, lines: Iterable[npt.ArrayLike], **options: Any) -> None:
+    """Many lines, each of (points, 2), as one path: a hundred times lighter than as many artists."""
+    gap = np.full((1, 2), np.nan)
+    path = np.concatenate([part for line in lines for part in (np.asarray(line, float), gap)] or [gap])
+    ax.plot(path[:, 0], path[:, 1], **options)
 
 
 def letter(index: int) -> str:

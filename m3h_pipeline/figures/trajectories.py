@@ -15,31 +15,44 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
-from m3h_pipeline.contracts import SELECTION, TRAJECTORY, combination_tasks, read_table
+from m3h_pipeline.contracts import OPTIMISM, SELECTION, TRAJECTORY, combination_tasks, read_table
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 
 _TICK = 0.028
+#: Where the horizontal axis begins, and how far from its column the corrected score stands.
+_FIRST = 0.55
+_BESIDE = 0.29
 
 
 def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
-    """Write the figure; ``inputs`` are ``trajectory``, ``selection`` and ``tasks``."""
+    """Write the figure; ``inputs`` are ``trajectory``, ``selection``, ``optimism`` and ``tasks``."""
     catalogue = read_catalogue(inputs["tasks"])
     trajectory = read_table(inputs["trajectory"], TRAJECTORY).to_pandas()
     selection = read_table(inputs["selection"], SELECTION).to_pandas()
-    frame = table(trajectory, selection, catalogue)
+    optimism = read_table(inputs["optimism"], OPTIMISM).to_pandas()
+    frame = table(trajectory, selection, optimism, catalogue)
     with style.applied():
         style.save(draw(frame, catalogue), frame, out, settings, title)
 
 
-def table(trajectory: pd.DataFrame, selection: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
-    """What each task looked at, in the figure's order, with size, selection and the single-task baseline."""
+def table(
+    trajectory: pd.DataFrame, selection: pd.DataFrame, optimism: pd.DataFrame, catalogue: Catalogue
+) -> pd.DataFrame:
+    """What each task looked at, in the figure's order, with size, selection and the single-task baseline.
+
+    The row of the selected combination has its score corrected for the luck of the search, with its interval.
+    """
     frame = trajectory.copy()
     chosen = selection.set_index("task")
     frame["size"] = [len(combination_tasks(key)) for key in frame["combination"]]
     frame["selected"] = frame["combination"] == frame["task"].map(chosen["combination"])
     frame["single_score"] = frame["task"].map(chosen["single_score"])
     frame["metric"] = frame["task"].map(chosen["metric"])
+    corrected = optimism.set_index("task")
+    for name in ("corrected", "low", "high"):
+        frame[name] = frame["task"].map(corrected[name]).where(frame["selected"])
+    frame = frame.rename(columns={"low": "corrected_low", "high": "corrected_high"})
     frame["_task"] = frame["task"].map({t: i for i, t in enumerate(catalogue.order(frame["task"]))})
     frame = frame.sort_values(
         ["_task", "round", "size", "score", "combination"], ascending=[True, True, True, False, True]
@@ -58,7 +71,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     wide = min(2.6, (style.WIDTH - left - 0.06 - gap * (columns - 1)) / columns)
     tall = min(0.72 * wide, 1.1, (style.HEIGHT - top - 0.3) / bands - 0.44)
     band = tall + 0.42
-    width = max(left + columns * wide + (columns - 1) * gap + 0.06, 4.6)
+    width = max(left + columns * wide + (columns - 1) * gap + 0.06, 5.9)
     height = top + bands * band + 0.12
     figure = style.canvas(width, height)
     style.key(figure, 0.06, 0.1, _ENTRIES)
@@ -90,6 +103,10 @@ _ENTRIES: list[style.Entry] = [
     ("kept by the beam", {"marker": "o", "color": style.SKY, "markersize": 2.6}),
     ("best of its size", {"linestyle": "-", "color": style.BLUE}),
     ("selected", {"marker": "o", "color": style.BLUE, "markersize": 4.4}),
+    (
+        "corrected for the search, 95 % interval",
+        {"linestyle": "-", "marker": "D", "color": style.VERMILLION, "markersize": 2.6, "linewidth": 0.7},
+    ),
     ("single task", {"linestyle": style.LINES[1], "color": style.INK}),
 ]
 
@@ -117,16 +134,20 @@ class _Sheet:
     frames: list[Points] = field(default_factory=list)
     kept: list[Points] = field(default_factory=list)
     selected: list[Points] = field(default_factory=list)
+    corrected: list[Points] = field(default_factory=list)
+    intervals: list[Points] = field(default_factory=list)
     labels: list[tuple[float, float, str, str]] = field(default_factory=list)
 
     def panel(self, rows: pd.DataFrame, box: _Box, most: int, labelled: bool) -> None:
         """Add one task's panel; ``labelled``: with the numbers of the horizontal axis."""
         scores, sizes = rows["score"].to_numpy(float), rows["size"].to_numpy(float)
         single = rows["single_score"].dropna().to_numpy(float)[:1]
-        low, high = _limits(scores, single)
+        chosen = rows[rows["selected"].to_numpy(bool)]
+        corrected = chosen[["size", "corrected", "corrected_low", "corrected_high"]].to_numpy(float)
+        low, high = _limits(scores, np.concatenate([single, corrected[:, 1]]))
 
         def place(x: Points, y: Points) -> Points:
-            across = box.left + (x - 0.6) / (most - 0.2) * box.width
+            across = box.left + (x - _FIRST) / (most + 1 - 2 * _FIRST) * box.width
             down = box.top + (high - y) / (high - low) * box.height
             return np.stack([across, down], 1)
 
@@ -136,13 +157,20 @@ class _Sheet:
         ):
             self.tried.append(np.stack(ends))
         for value in single[np.isfinite(single)]:
-            self.single.append(place(np.array([0.6, most + 0.4]), np.array([value, value])))
+            self.single.append(place(np.array([_FIRST, most + 1 - _FIRST]), np.array([value, value])))
         best = rows[seen].groupby("size")["score"].max()
         if len(best) > 1:
             self.best.append(place(best.index.to_numpy(float), best.to_numpy(float)))
         for name, points in (("kept", self.kept), ("selected", self.selected)):
             chosen = seen & rows[name].to_numpy(bool)
             points.append(place(sizes[chosen], scores[chosen]))
+        for size, value, least, largest in corrected[np.isfinite(corrected[:, 1])]:
+            # Beside the column of strokes; the interval, wide as patients are few, is cut at the panel.
+            x = np.array([size + _BESIDE])
+            self.corrected.append(place(x, np.array([value])))
+            if np.isfinite(least) and np.isfinite(largest):
+                ends = np.clip([least, largest], low, high)
+                self.intervals.append(place(np.repeat(x, 2), ends))
         self._axes(box, place, low, high, most, labelled)
 
     def _axes(
@@ -166,7 +194,7 @@ class _Sheet:
         values = [v for v in MaxNLocator(3, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= v <= high]
         digits = max(0, -int(np.floor(np.log10(np.diff(values).min() * 1.001)))) if len(values) > 1 else 3
         for value in values:
-            y = float(place(np.array([0.6]), np.array([value]))[0, 1])
+            y = float(place(np.array([_FIRST]), np.array([value]))[0, 1])
             self.frames.append(np.array([[box.left - _TICK, y], [box.left, y]]))
             self.labels.append((box.left - 0.05, y, style.number(value, digits), "right"))
 
@@ -174,13 +202,24 @@ class _Sheet:
         """Draw everything on axes that cover the figure."""
         ax.set(xlim=(0, width), ylim=(height, 0))
         ax.set_axis_off()
-        _strokes(ax, self.frames, color=style.MUTED, linewidth=0.5)
-        _strokes(ax, self.tried, color="#B0B0B0", linewidth=0.35)
-        _strokes(ax, self.single, color=style.INK, linewidth=0.6, linestyle=style.LINES[1])
-        _strokes(ax, self.best, color=style.BLUE, linewidth=0.9)
-        for points, colour, size in ((self.kept, style.SKY, 1.7), (self.selected, style.BLUE, 3.6)):
-            at = np.concatenate(points)
-            ax.plot(at[:, 0], at[:, 1], linestyle="none", marker="o", markersize=size, color=colour, zorder=3)
+        style.strokes(ax, self.frames, color=style.MUTED, linewidth=0.5)
+        style.strokes(ax, self.tried, color="#B0B0B0", linewidth=0.35)
+        style.strokes(ax, self.single, color=style.INK, linewidth=0.6, linestyle=style.LINES[1])
+        style.strokes(ax, self.best, color=style.BLUE, linewidth=0.9)
+        style.strokes(ax, self.intervals, color=style.VERMILLION, linewidth=0.7)
+        for points, colour, marker, size in (
+            (self.kept, style.SKY, "o", 1.7),
+            (self.selected, style.BLUE, "o", 3.6),
+            (self.corrected, style.VERMILLION, "D", 2.2),
+        ):
+            at = np.concatenate([*points, np.empty((0, 2))])
+            look: dict[str, Any] = {
+                "marker": marker,
+                "markersize": size,
+                "markeredgewidth": 0,
+                "color": colour,
+            }
+            ax.plot(at[:, 0], at[:, 1], linestyle="none", zorder=3, **look)
         for x, y, text, side in self.labels:
             ax.text(
                 x,
@@ -192,20 +231,14 @@ class _Sheet:
             )
 
 
-def _strokes(ax: Axes, lines: list[Points], **options: Any) -> None:
-    """Many lines as one path, so that thousands of them make no heavy file."""
-    gap = np.full((1, 2), np.nan)
-    path = np.concatenate([part for line in lines for part in (line, gap)] or [gap])
-    ax.plot(path[:, 0], path[:, 1], **options)
-
-
-def _limits(scores: Points, single: Points) -> tuple[float, float]:
-    """The view: the baseline and what the search had to choose from; the worst of it may lie below."""
-    values = np.concatenate([scores, single])
+def _limits(scores: Points, others: Points) -> tuple[float, float]:
+    """The view: what the search had to choose from, of which the worst may lie below, and all ``others``."""
+    others = others[np.isfinite(others)]
+    values = np.concatenate([scores, others])
     values = values[np.isfinite(values)]
     if not len(values):
         return 0.0, 1.0
     low, high = float(np.quantile(values, 0.05)), float(values.max())
-    low = min([low, *single[np.isfinite(single)].tolist()])
+    low = min([low, *others.tolist()])
     spread = max(high - low, 0.01)
     return low - 0.12 * spread, high + 0.12 * spread

@@ -182,6 +182,27 @@ def trajectory(tasks: Tasks, chosen: pa.Table, seed: int = 1) -> pa.Table:
     return _table(rows, contracts.TRAJECTORY)
 
 
+def optimism(chosen: pa.Table, seed: int = 10) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    rows = []
+    for entry in chosen.to_pylist():
+        corrected = entry["score"] - float(rng.uniform(0, 0.6)) * (entry["score"] - entry["single_score"])
+        rows.append(
+            {
+                "task": entry["task"],
+                "metric": entry["metric"],
+                "combination": entry["combination"],
+                "selected": entry["score"],
+                "corrected": corrected,
+                "low": corrected - 0.015,
+                "high": corrected + 0.015,
+                "chosen": float(rng.uniform(0.1, 0.9)),
+                "n_combinations": 100,
+            }
+        )
+    return _table(rows, contracts.OPTIMISM)
+
+
 def tim(tasks: Tasks, seed: int = 2) -> pa.Table:
     rng = np.random.default_rng(seed)
     rows = []
@@ -406,6 +427,7 @@ SCHEMAS = {
     "search/trajectory.parquet": contracts.TRAJECTORY,
     "selection.parquet": contracts.SELECTION,
     "tim/tim.parquet": contracts.TIM,
+    "evaluation/optimism.parquet": contracts.OPTIMISM,
     "evaluation/evaluation.parquet": contracts.EVALUATION,
     "evaluation/comparison.parquet": contracts.COMPARISON,
     "evaluation/calibration.parquet": contracts.CALIBRATION,
@@ -423,6 +445,7 @@ def tables(tasks: Tasks, only: Collection[str] = tuple(SCHEMAS)) -> dict[str, pa
         "search/trajectory.parquet": lambda: trajectory(tasks, chosen),
         "selection.parquet": lambda: chosen,
         "tim/tim.parquet": lambda: tim(tasks),
+        "evaluation/optimism.parquet": lambda: optimism(chosen),
         "evaluation/evaluation.parquet": lambda: evaluation(tasks, chosen),
         "evaluation/comparison.parquet": lambda: comparison(tasks, chosen),
         "evaluation/calibration.parquet": lambda: calibration(tasks),

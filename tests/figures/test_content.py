@@ -106,7 +106,8 @@ def test_improvement_marks_tasks_without_companions() -> None:
     assert alone > 0
     with style.applied():
         figure = improvement.draw(improvement.table(table, CATALOGUE), CATALOGUE)
-    assert sum(line.get_marker() == "|" for line in figure.axes[0].get_lines()) == alone
+    bars = [line for line in figure.axes[0].get_lines() if line.get_marker() == "|"]
+    assert sum(np.size(line.get_xdata()) for line in bars) == alone
 
 
 # --- TIM ---
@@ -299,12 +300,17 @@ def test_attention_is_complete_and_ordered() -> None:
 def test_trajectories_mark_the_selection_and_the_baseline() -> None:
     tasks = fakes.description(8)
     chosen = fakes.selection(tasks)
-    frame = trajectories.table(_frame(fakes.trajectory(tasks, chosen)), _frame(chosen), _catalogue(tasks))
+    luck = _frame(fakes.optimism(chosen))
+    frame = trajectories.table(
+        _frame(fakes.trajectory(tasks, chosen)), _frame(chosen), luck, _catalogue(tasks)
+    )
     picked = frame[frame["selected"]].set_index("task")
     wanted = _frame(chosen).set_index("task")
     assert picked.index.is_unique
     assert picked["combination"].to_dict() == wanted["combination"].to_dict()
     assert picked["score"].to_dict() == pytest.approx(wanted["score"].to_dict())
+    assert picked["corrected"].to_dict() == pytest.approx(luck.set_index("task")["corrected"].to_dict())
+    assert frame.loc[~frame["selected"], "corrected"].isna().all()
     assert (frame.loc[frame["size"] == 1, "score"] == frame.loc[frame["size"] == 1, "single_score"]).all()
     sizes = [len(contracts.combination_tasks(key)) for key in frame["combination"]]
     assert list(frame["size"]) == sizes

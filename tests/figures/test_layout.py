@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from m3h_pipeline import contracts
 from m3h_pipeline.config import Figures
-from m3h_pipeline.figures import style
+from m3h_pipeline.figures import calibration, style
+from m3h_pipeline.figures.catalogue import Catalogue
 from m3h_pipeline.figures.registry import FIGURES, render
 from tests.figures import fakes
 from tests.figures.legibility import problems, texts
@@ -47,9 +48,9 @@ def test_is_legible(name: str, tasks: int, drawn: Drawn) -> None:
 
 
 @pytest.mark.parametrize("name", ["roc", "agreement", "phenotypes", "calibration"])
-def test_is_legible_with_a_dozen_tasks_of_its_class(name: str, drawn: Drawn) -> None:
+def test_is_legible_with_many_tasks_of_its_class(name: str, drawn: Drawn) -> None:
     kind = {"roc": "multiclass", "agreement": "regression", "phenotypes": "clustering"}.get(name, "binary")
-    figure = drawn(name, fakes.of_class(12, kind), None)
+    figure = drawn(name, fakes.of_class(5, kind), None)
     if kind != "binary":
         assert any("more" in text.get_text() and "table behind" in text.get_text() for text in texts(figure))
 
@@ -75,6 +76,16 @@ def test_is_legible_with_odd_titles(name: str, drawn: Drawn) -> None:
         # What tells two long titles apart stands at their end, and is kept.
         assert {"l reading"} == {text.get_text()[-9:] for text in texts(figure) if "Recur" in text.get_text()}
         assert len({text.get_text() for text in texts(figure) if "Recur" in text.get_text()}) == 4
+
+
+def test_calibration_of_many_chosen_tasks_stays_on_a_page() -> None:
+    tasks = fakes.of_class(11, "binary")
+    table = fakes.calibration(tasks, chosen=11).to_pandas()
+    catalogue = Catalogue([])
+    with style.applied():
+        figure = calibration.draw(calibration.table(table, catalogue, list(tasks)), catalogue, "sex")
+        assert problems(figure) == []
+    assert any("3 more binary tasks" in text.get_text() for text in texts(figure))
 
 
 def test_roc_tells_twenty_classes_apart(drawn: Drawn) -> None:
