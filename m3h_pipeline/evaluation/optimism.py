@@ -10,7 +10,7 @@ looked at had the draw been its data, and the choice of the settings, are not re
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from m3h_pipeline.search.scores import Scores
 from m3h_pipeline.statistics import metric_draws_by_unit, percentile_interval
 
 Float64 = npt.NDArray[np.float64]
+Index = npt.NDArray[np.intp]
 #: The mean over this many draws is known to a fourteenth of their spread.
 DRAWS = 200
 
@@ -68,56 +69,91 @@ def search_optimism(
     """
     looked = read_looked(trajectory, chosen)
     draws = min(DRAWS, cohort.draws)
-    slots: dict[Key, list[tuple[str, int]]] = {}
-    rows: dict[Key, int] = {}
+    shared = {task: SharedReplicates.of(combinations, scores) for task, combinations in looked.items()}
+    slots: dict[Key, list[str]] = {}
+    fold_of: dict[Key, int] = {}
     for task, combinations in looked.items():
-        # All combinations in a comparison of two sizes have these replicates: seeds are paired.
-        shared = set(scores.common(*(one.combination for one in combinations)))
         for one in combinations:
-            replicates = scores.trained(one.combination)
             setting = scores.setting(one.combination)
             if setting is None:
                 raise ContractError(f"combination `{one.combination}` has no setting", where=str(trajectory))
-            for replicate in replicates:
+            for replicate in scores.trained(one.combination):
+                names = [
+                    _slot(number, task, one)
+                    for number, replicates in enumerate(shared[task].sets)
+                    if replicate in replicates and replicates <= set(scores.trained(one.combination))
+                ]
                 fits = out_of_fold(scores, one.combination, task, setting, [replicate])
                 for key, fold in fits.keys.items():
-                    names = [_slot("all", task, one)] + [_slot("shared", task, one)] * (replicate in shared)
-                    slots.setdefault((key, task), []).extend((name, fold) for name in names)
-                    rows[key, task] = len(cohort.parts[fold].rows)
+                    slots.setdefault((key, task), []).extend(names)
+                    fold_of[key, task] = fold
+    rows = {key: len(cohort.parts[fold].rows) for key, fold in fold_of.items()}
     inside, outside = MeanDraws(draws), MeanDraws(draws)
     with Progress("out-of-fold predictions resampled", len(rows), stream=sys.stderr) as progress:
         for (key, task), prediction in wanted_predictions(paths, rows, cohort.widths, progress.advance):
-            fold = slots[key, task][0][1]
-            part = cohort.parts[fold]
+            part = cohort.parts[fold_of[key, task]]
             weights = np.ascontiguousarray(part.weights[:, :draws])
-            y, name = cohort.observed(task, fold), cohort.tasks[task].metric
+            y, name = cohort.observed(task, fold_of[key, task]), cohort.tasks[task].metric
             drawn = metric_draws_by_unit(name, y, prediction, weights, part.unit)
             left_out = (weights == 0).astype(np.float32)
             rest = metric_draws_by_unit(name, y, prediction, left_out, part.unit)
-            for slot, _ in slots[key, task]:
+            for slot in slots[key, task]:
                 inside.add(slot, drawn)
                 outside.add(slot, rest)
     found = []
     for one_task in chosen:
-        combinations = looked[one_task.task]
-        ranked = np.stack([inside.mean(_slot("all", one_task.task, one)) for one in combinations])
-        paired = np.stack([inside.mean(_slot("shared", one_task.task, one)) for one in combinations])
-        rest = np.stack([outside.mean(_slot("all", one_task.task, one)) for one in combinations])
+        combinations, replicates_of = looked[one_task.task], shared[one_task.task]
+
+        def stacked(
+            drawn: MeanDraws, task: str = one_task.task, these: Sequence[Looked] = combinations
+        ) -> Float64:
+            sets = range(len(shared[task].sets))
+            return np.stack([[drawn.mean(_slot(number, task, one)) for one in these] for number in sets])
+
         found.append(
             {
                 "task": one_task.task,
                 "metric": cohort.tasks[one_task.task].metric,
                 "combination": one_task.combination,
                 "selected": one_task.score,
-                **corrected(combinations, one_task.combination, ranked, paired, rest, min_improvement),
+                **corrected(
+                    combinations,
+                    one_task.combination,
+                    stacked(inside),
+                    stacked(outside),
+                    replicates_of.common,
+                    min_improvement,
+                ),
                 "n_combinations": len(combinations),
             }
         )
     return found
 
 
-def _slot(kind: str, task: str, one: Looked) -> str:
-    return f"{kind}:{task}:{one.combination}"
+@dataclass(frozen=True)
+class SharedReplicates:
+    """Which replicates two combinations are compared by: those that both were trained with.
+
+    Attributes:
+        sets: the sets of replicates that two of them share.
+        common: number of the set that two combinations share, and of a combination's own on the diagonal;
+            shape (combinations, combinations).
+    """
+
+    sets: list[frozenset[int]]
+    common: Index
+
+    @classmethod
+    def of(cls, looked: Sequence[Looked], scores: Scores) -> SharedReplicates:
+        """The sets of the combinations that a task looked at."""
+        own = [frozenset(scores.trained(one.combination)) for one in looked]
+        sets = sorted({a & b for a in set(own) for b in set(own)}, key=sorted)
+        number = {replicates: i for i, replicates in enumerate(sets)}
+        return cls(sets, np.array([[number[a & b] for b in own] for a in own], dtype=np.intp))
+
+
+def _slot(number: int, task: str, one: Looked) -> str:
+    return f"{number}:{task}:{one.combination}"
 
 
 def read_looked(path: Path, chosen: Sequence[Chosen]) -> dict[str, list[Looked]]:
@@ -145,9 +181,9 @@ def read_looked(path: Path, chosen: Sequence[Chosen]) -> dict[str, list[Looked]]
 def corrected(
     looked: Sequence[Looked],
     selected: str,
-    ranked: Float64,
-    paired: Float64,
-    rest: Float64,
+    inside: Float64,
+    outside: Float64,
+    common: Index,
     min_improvement: float,
 ) -> dict[str, float]:
     """The selection repeated on every draw, and the winners' scores on the patients left out.
@@ -155,20 +191,19 @@ def corrected(
     Args:
         looked: the combinations, by round.
         selected: the combination that was selected.
-        ranked: scores in the bag, which rank combinations of a round; (combinations, draws).
-        paired: scores in the bag over replicates that all combinations have, which tell an improvement.
-        rest: scores out of the bag.
+        inside: scores in the bag by set of replicates, shape (sets, combinations, draws).
+        outside: scores out of the bag, same shape.
+        common: which set two combinations share, see :class:`SharedReplicates`.
         min_improvement: least gain of a round.
 
     Returns:
         ``corrected``, ``low``, ``high``, ``chosen``; NaN if no draw is defined.
     """
-    winners = winning(np.array([one.round for one in looked]), ranked, paired, min_improvement)
-    scores = rest[winners, np.arange(rest.shape[1])]
+    winners = winning(np.array([one.round for one in looked]), inside, common, min_improvement)
+    scores = outside[common[winners, winners], winners, np.arange(outside.shape[2])]
     defined = np.isfinite(scores)
     low, high = percentile_interval(scores)
-    names: Mapping[int, str] = {i: one.combination for i, one in enumerate(looked)}
-    again = np.array([names[int(w)] == selected for w in winners])
+    again = np.array([one.combination == selected for one in looked])[winners]
     return {
         "corrected": float(scores[defined].mean()) if defined.any() else float("nan"),
         "low": low,
@@ -177,25 +212,26 @@ def corrected(
     }
 
 
-def winning(
-    rounds: npt.NDArray[np.int_], ranked: Float64, paired: Float64, min_improvement: float
-) -> npt.NDArray[np.intp]:
+def winning(rounds: npt.NDArray[np.int_], inside: Float64, common: Index, min_improvement: float) -> Index:
     """The combination that the search's rule ends with under every draw.
 
-    In each round the best combination replaces the best so far if it improves on it by more than
-    ``min_improvement``; else the search of that draw ends.
+    In each round the best combination, by all its replicates, replaces the best so far if it improves on it
+    by more than ``min_improvement`` in the replicates that both have; else the search of that draw ends.
 
     Shape:
-        (combinations,), (combinations, draws), (combinations, draws) -> (draws,)
+        (combinations,), (sets, combinations, draws), (combinations, combinations) -> (draws,)
     """
-    columns = np.arange(ranked.shape[1])
+    columns = np.arange(inside.shape[2])
+    members = np.arange(inside.shape[1])
+    ranked = inside[common[members, members], members]
     score = np.where(np.isfinite(ranked), ranked, -np.inf)
     best = np.full(len(columns), int(np.flatnonzero(rounds == rounds.min())[0]), dtype=np.intp)
     going = np.ones(len(columns), dtype=bool)
     for number in np.unique(rounds)[1:]:
-        members = np.flatnonzero(rounds == number)
-        top = members[score[members].argmax(axis=0)]
-        gain = paired[top, columns] - paired[best, columns]
+        candidates = np.flatnonzero(rounds == number)
+        top = candidates[score[candidates].argmax(axis=0)]
+        shared = common[top, best]
+        gain = inside[shared, top, columns] - inside[shared, best, columns]
         going &= np.isfinite(gain) & (gain > min_improvement)
         best = np.where(going, top, best)
     return best

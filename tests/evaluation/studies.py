@@ -48,17 +48,27 @@ class Study:
     def path(self, name: str) -> Path:
         return self.folder / name
 
-    def write(self, predict: Predict, replicates: int = 3, search_replicates: int = 1) -> None:
-        """Write every file that the evaluation reads."""
+    def write(
+        self, predict: Predict, replicates: int = 3, search_replicates: Mapping[int, int] | None = None
+    ) -> None:
+        """Write every file that the evaluation reads.
+
+        Args:
+            predict: what each fit predicts.
+            replicates: of the final fits.
+            search_replicates: size of a combination -> its replicates in the search, 1 if not given.
+        """
         n = len(self.fold)
         self._write_cohort(n)
         for task in self.tasks:
             self.looked.setdefault(task, sorted({task, self.selected[task]}, key=lambda k: k.count("+")))
         every = sorted({key for keys in self.looked.values() for key in keys})
-        search = self._fits(every, range(FOLDS), search_replicates, predict)
+        sizes = search_replicates or {}
+        number = {key: sizes.get(len(combination_tasks(key)), 1) for key in every}
+        search = self._fits(every, range(FOLDS), number, predict)
         final = sorted({*self.selected.values(), *self.tasks})
         self._write_fits("search", *search)
-        self._write_fits("final", *self._fits(final, [-1], replicates, predict))
+        self._write_fits("final", *self._fits(final, [-1], dict.fromkeys(final, replicates), predict))
         value: dict[tuple[str, str], list[float]] = {}
         for row in search[0]:
             # A combination with a diverged fit has no score.
@@ -92,13 +102,13 @@ class Study:
         write_json({"tasks": described}, self.path("tasks.json"))
 
     def _fits(
-        self, keys: Sequence[str], folds: Sequence[int] | range, replicates: int, predict: Predict
+        self, keys: Sequence[str], folds: Sequence[int], replicates: Mapping[str, int], predict: Predict
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         scores, predictions = [], []
         for key in keys:
             for fold in folds:
                 rows = np.flatnonzero(self.fold == fold)
-                for replicate in range(replicates):
+                for replicate in range(replicates[key]):
                     members = combination_tasks(key)
                     found = {task: predict(key, task, replicate, fold, rows) for task in members}
                     ok = all(values is not None for values in found.values())
