@@ -52,13 +52,15 @@ DEFAULT_STUDY: dict[str, Any] = {
             "length_of_stay",
             "gout",
             "tuberculosis",
+            "chronic_liver_disease",
             "phenotype",
         ],
+        "permute": ["diabetes"],
     },
     "split": {"folds": 3, "stratify_by": ["tuberculosis", "mortality_48h", "thoracic_pathology"]},
     "model": {"encoder": [64], "projection": 32, "shared": [64], "task": [64], "decoder": [64]},
     "training": {"epochs": 10, "batch_sizes": [128], "learning_rates": [1e-3]},
-    "search": {"max_size": 3},
+    "search": {"max_size": 3, "combinations_per_job": 24},
     "evaluation": {"replicates": 3},
 }
 

@@ -365,7 +365,7 @@ class Study(Section):
         for modality, spec in self.modalities.items():
             for source in spec.sources:
                 if source not in available:
-                                raise ValueError(
+                    raise ValueError(
                         f"modalities.{modality}.sources names `{source}`, which the source does not have; "
                         + nearest(source, available)
                     )
