@@ -206,6 +206,13 @@ def rule(figure: Figure, left: float, right: float, top: float, **options: Any) 
     figure.add_artist(Line2D([left / total_width, right / total_width], [y, y], **options))
 
 
+def upright(figure: Figure, left: float, first: float, last: float, **options: Any) -> None:
+    """A vertical line from ``first`` to ``last``, in inches."""
+    total_width, total_height = figure.get_size_inches()
+    ends = [1 - first / total_height, 1 - last / total_height]
+    figure.add_artist(Line2D([left / total_width] * 2, ends, **options))
+
+
 #: An entry of a legend: its label, and the options of its :class:`Line2D`.
 Entry = tuple[str, dict[str, Any]]
 

@@ -105,7 +105,9 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
         )
     for group, name in zip(groups, departments, strict=True):
         first, last = top + group.start * cell, top + group.stop * cell
-        _bracket(figure, left + side + 0.05, first + 0.015, last - 0.015)
+        style.upright(
+            figure, left + side + 0.06, first + 0.015, last - 0.015, color=style.MUTED, linewidth=0.7
+        )
         style.write(
             figure,
             left + side + 0.1,
@@ -183,13 +185,6 @@ def _heat(
                 color=colour,
                 fontweight=weight,
             )
-
-
-def _bracket(figure: Figure, left: float, first: float, last: float) -> None:
-    ax = style.axes(figure, left, first, 0.02, last - first)
-    ax.set_axis_off()
-    ax.set(xlim=(0, 1), ylim=(0, 1))
-    ax.plot([0.5, 0.5], [0, 1], color=style.MUTED, linewidth=0.7)
 
 
 def _scales(frame: pd.DataFrame) -> list[tuple[str, float, bool]]:

@@ -46,7 +46,7 @@ def problems(figure: Figure) -> list[str]:
     if width > style.WIDTH + 1e-6 or height > style.HEIGHT + 1e-6:
         found.append(f"larger than a page: {width:.2f} x {height:.2f} inches")
     figure.set_dpi(_DPI)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     shown = texts(figure)
     boxes = np.array([text.get_window_extent().extents for text in shown]) / _DPI
     for text, (left, bottom, right, top) in zip(shown, boxes, strict=True):
