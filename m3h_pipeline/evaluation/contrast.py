@@ -175,10 +175,7 @@ def intervals(contrasts: Sequence[Contrast], name: str) -> list[Interval]:
         known = [
             (q.seeds, q.patients, one.replicates - 1)
             for one in contrasts
-            if one.metric == kind
-            and not one.identical
-            and (q := one.quantities[name]).patients > 0
-            and np.isfinite(q.seeds)
+            if one.metric == kind and (q := one.quantities[name]).patients > 0 and np.isfinite(q.seeds)
         ]
         if known:
             ratio = float(np.median([seeds / patients for seeds, patients, _ in known]))

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import r2_score, roc_auc_score
 
-from m3h_pipeline.contracts import SCORES, SELECTION, read_table, write_json, write_table
+from m3h_pipeline.contracts import SCORES, SELECTION, read_json, read_table, write_json, write_table
 from m3h_pipeline.errors import ContractError, InputError
 from m3h_pipeline.statistics import benjamini_hochberg
 from tests.evaluation.studies import FOLDS, Floats, Study, noisy, predictor, study
@@ -284,6 +284,11 @@ def test_problems_are_named_and_leave_nothing_behind(tmp_path: Path, written: St
         written.evaluate(out=str(out), attention=[])
     write_json({"tasks": {}}, tmp_path / "tasks.json")
     with pytest.raises(ContractError, match="is unknown"):
+        written.evaluate(out=str(out), tasks=tmp_path / "tasks.json")
+    described = read_json(written.path("tasks.json"))
+    described["tasks"]["grade"]["classes"] = ["none", "some"]
+    write_json(described, tmp_path / "tasks.json")
+    with pytest.raises(ContractError, match="of task `grade` has 3 numbers a row, not 2"):
         written.evaluate(out=str(out), tasks=tmp_path / "tasks.json")
     split = read_table(written.path("split.parquet"))
     write_table(split.slice(0, 100), tmp_path / "split.parquet")
