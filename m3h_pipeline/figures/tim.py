@@ -28,6 +28,8 @@ _SCALE = {"macro_auroc": "auroc"}
 _BAR = 1.7
 #: Up to this many tasks, values are written into the cells.
 _WRITTEN = 12
+#: ... and up to this many there is room for bold ones.
+_BOLD = 9
 
 
 def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
@@ -172,9 +174,9 @@ def _heat(
             )
     if written is not None:
         for i, j in np.argwhere(np.isfinite(written)):
-            value = f"{written[i, j]:+.3f}".replace("-", "−")
+            value = f"{round(written[i, j], 3) + 0.0:+.3f}".replace("-", "−")
             colour = "white" if abs(share[i, j]) > 0.55 else style.INK
-            weight = "bold" if marked[i, j] else "normal"
+            weight = "bold" if marked[i, j] and n <= _BOLD else "normal"
             ax.text(
                 j + 0.5,
                 i + 0.56,

@@ -142,7 +142,7 @@ def test_tim_draws_each_pair_where_it_belongs() -> None:
     for text in figure.axes[0].texts:
         x, y = text.get_position()
         row = table[(table["task"] == order[int(y)]) & (table["companion"] == order[int(x)])].iloc[0]
-        assert text.get_text() == f"{row['estimate']:+.3f}".replace("-", "−")
+        assert text.get_text() == f"{round(row['estimate'], 3) + 0.0:+.3f}".replace("-", "−")
         assert (text.get_fontweight() == "bold") == bool(row["significant"])
     assert len(figure.axes[0].texts) == 8 * 7 - 1
 
