@@ -181,10 +181,10 @@ def _index(
     image: list[tuple[str, str]] = []
 
     def visit(buffer: bytearray, start: int, stop: int, line: int) -> None:
-        head = bytes(buffer[start : min(stop, start + 256)])
-        if head.count(b",") <= last or b'"' in head:
-            head = bytes(buffer[start:stop])
-        fields = head.decode("utf-8", "replace").split(",", last + 1) if b'"' not in head else []
+        head = buffer[start : min(stop, start + 192)].decode("utf-8", "replace")
+        fields = head.split(",", last + 1) if '"' not in head else []
+        if len(fields) < last + 2:
+            fields = []
         values = [_identifier(fields[i]) if i < len(fields) else "" for i in at]
         if not (values[0] in keys and values[1]):
             # Something is wrong with the line or with the keys; only a whole line speaks against the keys.

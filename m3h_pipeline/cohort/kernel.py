@@ -16,8 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.cohort.parsing import FEATURE, NUMBER, SKIP, TEXT, Layout, Malformed, Rows, parse_record
+from m3h_pipeline.cohort.parsing import Layout, Malformed, Rows, parse_record
 
+# The compiled loop is kept on disk with these numbers in it, and is made anew only when this file changes:
+# they must not come from elsewhere.
+SKIP, FEATURE, NUMBER, TEXT = 0, 1, 2, 3
 _COMMA, _DOT, _MINUS, _PLUS, _ZERO, _QUOTE = 44, 46, 45, 43, 48, 34
 #: Bytes of fields nobody wants that are looked at together.
 _STRIDE = 64
@@ -38,7 +41,7 @@ def parse_rows(data: bytes | bytearray, spans: npt.NDArray[np.int64], layout: La
     if int(spans[:, 1].max(initial=0)) >= len(data):
         # The compiled loop finds the end of a number by the byte behind it.
         data = bytes(data) + b"\n"
-    kind, slot = layout.kinds()
+    kind, slot = _kinds(layout)
     features = np.empty((n, len(layout.features)), dtype=np.float32)
     numbers = np.empty((n, len(layout.numbers)), dtype=np.float64)
     places = np.empty((n, len(layout.texts), 2), dtype=np.int64)
@@ -69,6 +72,16 @@ def _powers() -> npt.NDArray[np.float64]:
     return np.array([float(f"1e{k}") for k in range(_LARGEST + 1)])
 
 
+def _kinds(layout: Layout) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int32]]:
+    """Per field, what it is (skip, feature, number, text) and its index among those."""
+    kind = np.full(len(layout.names), SKIP, dtype=np.int8)
+    slot = np.zeros(len(layout.names), dtype=np.int32)
+    for code, fields in ((FEATURE, layout.features), (NUMBER, layout.numbers), (TEXT, layout.texts)):
+        kind[list(fields)] = code
+        slot[list(fields)] = np.arange(len(fields))
+    return kind, slot
+
+
 def _runs(kind: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
     """From each field on, how many fields in a row are skipped."""
     runs = np.zeros(len(kind) + 1, dtype=np.int64)
@@ -80,7 +93,12 @@ def _runs(kind: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
 @functools.cache
 def _compiled() -> Callable[..., None]:
     numba: Any = importlib.import_module("numba")
-    compiled: Callable[..., None] = numba.njit(nogil=True)(_parse)
+    try:
+        # Kept beside this module's bytecode, so that it is compiled once.
+        compiled: Callable[..., None] = numba.njit(nogil=True, cache=True)(_parse)
+    except RuntimeError:
+        # Neither there nor in the user's cache can be written.
+        compiled = numba.njit(nogil=True)(_parse)
     return compiled
 
 

@@ -20,8 +20,6 @@ import numpy.typing as npt
 MISSING = frozenset({"", "nan", "na", "n/a", "null", "none"})
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
 
-SKIP, FEATURE, NUMBER, TEXT = 0, 1, 2, 3
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -38,15 +36,6 @@ class Layout:
     features: tuple[int, ...]
     numbers: tuple[int, ...]
     texts: tuple[int, ...]
-
-    def kinds(self) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int32]]:
-        """Per field, what it is (skip, feature, number, text) and its index among those."""
-        kind = np.full(len(self.names), SKIP, dtype=np.int8)
-        slot = np.zeros(len(self.names), dtype=np.int32)
-        for code, fields in ((FEATURE, self.features), (NUMBER, self.numbers), (TEXT, self.texts)):
-            kind[list(fields)] = code
-            slot[list(fields)] = np.arange(len(fields))
-        return kind, slot
 
 
 @dataclass(frozen=True)
