@@ -28,11 +28,9 @@ from m3h_pipeline.cohort.planted import (
     People,
     draw_outcomes,
     draw_people,
-    feature_model,
-    structure_of,
-    truth_of,
 )
 from m3h_pipeline.cohort.planted_codes import BACKGROUND, TRAP, codes_of, icd_codes
+from m3h_pipeline.cohort.planted_tasks import structure_of
 from m3h_pipeline.config.sections import HaimSource, SyntheticSource
 from m3h_pipeline.contracts import write_json
 from m3h_pipeline.errors import ConfigError, InputError, nearest
@@ -99,7 +97,7 @@ def simulate(settings: SyntheticSource, seed: int, out: Path) -> None:
     structure = structure_of(settings.tasks)
     people = draw_people(settings.samples, settings.samples_per_patient, np.random.default_rng([seed, 10]))
     outcomes = draw_outcomes(structure, people, np.random.default_rng([seed, 11]))
-    model = feature_model(structure, settings.widths, settings.signal, seed)
+    model = FeatureModel(structure, settings.widths, settings.signal, seed)
     records = _Records(people, outcomes, seed)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +108,7 @@ def simulate(settings: SyntheticSource, seed: int, out: Path) -> None:
             (folder / KEYS).write_bytes(_csv_bytes(records.keys()))
             for table, content in records.hosp().items():
                 _write_gzip(content, folder / HOSP / f"{table}.csv.gz")
-            write_json(truth_of(structure), folder / "truth.json")
+            write_json(structure.truth(), folder / "truth.json")
             if out.exists():
                 shutil.rmtree(out)
             folder.replace(out)
