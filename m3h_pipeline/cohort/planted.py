@@ -1,13 +1,13 @@
 """The planted structure of a synthetic cohort: who the patients are, what befalls them, how that shows in the
 features. Pure functions of a seed; files are written by :mod:`m3h_pipeline.cohort.synthetic`.
 
-An admission has independent standard normal *factors*, in part the patient's own. An outcome is a noisy view of
-one factor: ``logit P(outcome) = intercept + slope * factor``. So outcomes of one factor are related, and those of
-two factors independent. A hidden factor shows in the features of its sources as one direction among many, with
-the variance of any other: neither reconstruction nor the agreement of modalities reveals it, only labels do, and
-those of a related task serve as well as a task's own. A loud factor adds variance along a direction that may
-partly cover a hidden one. The patients' phenotypes, strong variation common to all sources, lie on top and tell
-nothing of any outcome.
+An admission has independent standard normal *factors*, in part the patient's own. An outcome is a noisy
+view of one factor: ``logit P(outcome) = intercept + slope * factor``. So outcomes of one factor are
+related, and those of two factors independent. A hidden factor shows in the features of its sources as one
+direction among many, with the variance of any other: neither reconstruction nor the agreement of modalities
+reveals it, only labels do, and those of a related task serve as well as a task's own. A loud factor adds
+variance along a direction that may partly cover a hidden one. The patients' phenotypes, strong variation
+common to all sources, lie on top and tell nothing of any outcome.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def draw_outcomes(structure: Structure, people: People, rng: np.random.Generator
 
     def score(task: str) -> FloatArray:
         number = structure.factor_of.get(task)
-        return np.zeros(a) if number is None else structure.outcomes[task].slope * _bend(factors[:, number])
+        return np.zeros(a) if number is None else structure.outcomes[task].slope * factors[:, number]
 
     diagnoses: dict[str, BoolArray] = {}
     for task, outcome in structure.outcomes.items():
@@ -150,13 +150,6 @@ def draw_outcomes(structure: Structure, people: People, rng: np.random.Generator
     seen = rng.random(n) < structure.outcomes[THORACIC_TASK].prevalence
     phenotype = rng.integers(PHENOTYPES, size=p)
     return Outcomes(factors, diagnoses, death, hours, np.where(seen, utility.argmax(1), -1), phenotype)
-
-
-_CURVE = 0.0
-
-
-def _bend(z: FloatArray) -> FloatArray:
-    return np.asarray(np.sqrt(1 - _CURVE**2) * z + _CURVE * (z * z - 1) / np.sqrt(2))
 
 
 def _most(score: FloatArray, share: float) -> BoolArray:
