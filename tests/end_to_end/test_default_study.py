@@ -15,8 +15,6 @@ from tests.end_to_end.conftest import ROOT, Run, snakemake
 
 pytestmark = pytest.mark.study
 
-UNTUNED_SEED = 90210
-
 
 def _results(run: Run) -> Path:
     return run.folder / "results" / "default"
@@ -109,17 +107,3 @@ def test_a_task_with_permuted_labels_does_not_improve(default_study: Run) -> Non
     permuted = evaluation[evaluation["task"].isin(PERMUTED)]
     assert len(permuted)
     assert (permuted["q"] > 0.05).all()
-
-
-def test_tim_finds_the_planted_structure_of_another_seed(tmp_path: Path) -> None:
-    run = snakemake(
-        tmp_path,
-        "--cores",
-        "all",
-        "--config",
-        f"seed={UNTUNED_SEED}",
-        "--",
-        "results/default/tim/tim.parquet",
-    )
-    assert run.status == 0, run.output[-6000:]
-    _assert_truth_is_found(_results(run))
