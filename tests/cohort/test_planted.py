@@ -150,7 +150,7 @@ def test_factors_show_where_they_should_and_nowhere_else() -> None:
             share = _explained(x, outcomes.factors[people.row_admission, number])
             if number in model.shown[source]:
                 shown.add(number)
-                # Unit noise, what all sources have in common, and what masks it stand along its direction too.
+                # Unit noise, what all sources have in common, and what masks it stand along its direction.
                 signal_to_noise = (factor.loud or 3.0) ** 2
                 assert share > 0.5 * signal_to_noise / (1 + signal_to_noise), (source, factor.name)
             else:
