@@ -300,9 +300,10 @@ def _select(verbs: Any) -> None:
         from m3h_pipeline.search.selection import select
 
         search = _sections(options, search=Search)["search"]
-        select(options.tasks, options.scores, options.output, options.trajectory, search)
+        select(options.tasks, options.scores, options.output, options.trajectory, options.summary, search)
 
-    parser = _verb(verbs, "select", run, "choose each task's combination", "tasks", "output", "trajectory")
+    paths = ("tasks", "output", "trajectory", "summary")
+    parser = _verb(verbs, "select", run, "choose each task's combination", *paths)
     _many(parser, "scores")
 
 

@@ -77,11 +77,19 @@ def render_summary(summary: Mapping[str, Any]) -> str:
         ("malformed", "malformed lines set aside (quarantine.tsv)"),
         ("duplicates", "repeated images dropped"),
         ("duplicates_that_differ", "of these, not identical to the one kept"),
+        ("rows", "rows that belong to no sample"),
     ):
         if ignored.get(key):
             lines.append(f"{said}: {n(ignored[key])}")
     if blocks := ignored.get("blocks"):
         lines.append("unknown blocks ignored: " + ", ".join(f"{p}* ({c:,})" for p, c in blocks.items()))
+    for file in summary.get("files", ()) if len(summary.get("files", ())) > 1 else ():
+        lines.append(
+            f"{file['file']}: {n(file['rows'])} rows, samples without {n(file['samples_without'])}"
+            + (f", rows without a sample {n(file['ignored_rows'])}" if file["ignored_rows"] else "")
+        )
+    if labels := ignored.get("label_columns"):
+        lines.append("columns of task definitions kept out of the features: " + ", ".join(labels))
     if unused := ignored.get("unused_sources"):
         lines.append("sources no modality uses: " + ", ".join(unused))
     if columns := ignored.get("columns"):

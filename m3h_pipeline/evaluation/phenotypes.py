@@ -21,7 +21,7 @@ from m3h_pipeline.contracts import (
     write_table,
 )
 from m3h_pipeline.errors import ContractError
-from m3h_pipeline.evaluation.predictions import wanted_predictions
+from m3h_pipeline.search.predictions import wanted_predictions
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -31,8 +31,6 @@ Integers = npt.NDArray[np.int64]
 CELLS = 40
 #: UMAP needs neighbours; with fewer samples than this the first two principal axes serve.
 FEW = 20
-#: Which of the replicates is drawn: the maps of different seeds cannot be averaged.
-REPLICATE = 0
 
 
 def phenotype_map(
@@ -73,12 +71,14 @@ def phenotype_map(
 
 
 def _fits(selection: Path, scores: Sequence[Path]) -> dict[tuple[str, str], list[tuple[str, str]]]:
-    """(fit key, task) -> the (task, model) pairs it stands for: one fit may be both models of a task."""
+    """(fit key, task) -> the (task, model) pairs it stands for: one fit may be both models of a task.
+
+    Maps of different seeds cannot be averaged: a model is drawn as its first replicate that did not diverge.
+    """
+    fits = [row for path in scores for row in read_table(path, SCORES).to_pylist() if row["status"] == "ok"]
     keys: dict[tuple[str, int, float], str] = {}
-    for path in scores:
-        for row in read_table(path, SCORES).to_pylist():
-            if row["replicate"] == REPLICATE and row["status"] == "ok":
-                keys[row["combination"], row["batch_size"], row["learning_rate"]] = row["fit_key"]
+    for row in sorted(fits, key=lambda row: int(row["replicate"])):
+        keys.setdefault((row["combination"], row["batch_size"], row["learning_rate"]), row["fit_key"])
     wanted: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for row in read_table(selection, SELECTION).to_pylist():
         if row["problem_class"] != "clustering":
@@ -89,7 +89,7 @@ def _fits(selection: Path, scores: Sequence[Path]) -> dict[tuple[str, str], list
         for model, fit in (("multi", multi), ("single", single)):
             if fit not in keys:
                 raise ContractError(
-                    f"the final fit of `{fit[0]}` is missing or diverged",
+                    f"every final fit of `{fit[0]}` is missing or diverged",
                     where=f"task `{task}`",
                     hint="lower the learning rates, or run the final fits again",
                 )
@@ -158,9 +158,9 @@ def embed(latent: Float32, seed: int) -> Float64:
         plane[:, : len(axes)] = centred @ axes.T
         return plane
     with warnings.catch_warnings():
-        # numba's and scikit-learn's deprecations inside umap-learn are not the user's to mend.
-        warnings.simplefilter("ignore")
+        # A variant of UMAP that is not used here wants Tensorflow.
+        warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
         from umap import UMAP
 
-        reducer = UMAP(n_neighbors=min(15, len(latent) - 1), random_state=seed, n_jobs=1)
-        return np.asarray(reducer.fit_transform(latent), dtype=np.float64)
+    reducer = UMAP(n_neighbors=min(15, len(latent) - 1), random_state=seed, n_jobs=1)
+    return np.asarray(reducer.fit_transform(latent), dtype=np.float64)

@@ -14,7 +14,7 @@ from m3h_pipeline.errors import ContractError
 from m3h_pipeline.evaluation.arms import Chosen, Setting
 from m3h_pipeline.evaluation.cohort import TEST, Cohort
 from m3h_pipeline.evaluation.contrast import score_draws
-from m3h_pipeline.evaluation.predictions import Key, wanted_predictions
+from m3h_pipeline.search.predictions import Key, wanted_predictions
 from m3h_pipeline.search.scores import Scores
 from m3h_pipeline.statistics import Floats, Interval, bootstrap_variance, metric, paired_interval
 

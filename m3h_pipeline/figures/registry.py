@@ -24,18 +24,23 @@ class FigureSpec:
         module: dotted name of the module that draws it; the digest of its code decides on a new render.
         inputs: the files it is drawn from, relative to the study's results.
         title: what it shows, in a line.
+        chapter: of the report that it belongs to; chapters sort in the order they are read.
     """
 
     module: str
     inputs: tuple[str, ...]
     title: str
+    chapter: str
 
 
 _TASKS: Final = "labels/tasks.json"
 
 
-def _spec(name: str, title: str, *inputs: str) -> tuple[str, FigureSpec]:
-    return name, FigureSpec(f"m3h_pipeline.figures.{name}", (*inputs, _TASKS), title)
+_TEST: Final = "5 Test"
+
+
+def _spec(name: str, chapter: str, title: str, *inputs: str) -> tuple[str, FigureSpec]:
+    return name, FigureSpec(f"m3h_pipeline.figures.{name}", (*inputs, _TASKS), title, chapter)
 
 
 #: Name -> figure, in the order in which a report tells the study.
@@ -43,24 +48,30 @@ FIGURES: Final[dict[str, FigureSpec]] = dict(
     [
         _spec(
             "trajectories",
+            "3 Search",
             "Search for companions, task by task",
             "search/trajectory.parquet",
             "selection.parquet",
             "evaluation/optimism.parquet",
         ),
-        _spec("improvement", "Improvement over the single-task model", "evaluation/evaluation.parquet"),
-        _spec("comparison", "Every model beside the references", "evaluation/comparison.parquet"),
-        _spec("tim", "Task interaction (TIM)", "tim/tim.parquet"),
-        _spec("calibration", "Observed event rate by predicted risk", "evaluation/calibration.parquet"),
-        _spec("roc", "ROC curves of multiclass tasks", "evaluation/roc.parquet"),
+        _spec(
+            "improvement", _TEST, "Improvement over the single-task model", "evaluation/evaluation.parquet"
+        ),
+        _spec("comparison", _TEST, "Every model beside the references", "evaluation/comparison.parquet"),
+        _spec("tim", "6 Task interaction", "Task interaction (TIM)", "tim/tim.parquet"),
+        _spec(
+            "calibration", _TEST, "Observed event rate by predicted risk", "evaluation/calibration.parquet"
+        ),
+        _spec("roc", _TEST, "ROC curves of multiclass tasks", "evaluation/roc.parquet"),
         _spec(
             "agreement",
+            _TEST,
             "Predicted against observed values",
             "evaluation/agreement.parquet",
             "evaluation/evaluation.parquet",
         ),
-        _spec("phenotypes", "Map of the phenotypes", "evaluation/phenotypes.parquet"),
-        _spec("attention", "Mean cross-task attention", "evaluation/attention.parquet"),
+        _spec("phenotypes", _TEST, "Map of the phenotypes", "evaluation/phenotypes.parquet"),
+        _spec("attention", "7 Attention", "Mean cross-task attention", "evaluation/attention.parquet"),
     ]
 )
 

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from m3h_pipeline.config import Search
-from m3h_pipeline.contracts import SELECTION, TRAJECTORY, combination_tasks, write_table
+from m3h_pipeline.contracts import SELECTION, TRAJECTORY, combination_tasks, replacing, write_table
 from m3h_pipeline.search.combinations import Task, read_tasks
 from m3h_pipeline.search.greedy import replay
 from m3h_pipeline.search.scores import Scores, read_scores
 
+_SUMMARY = (
+    "task",
+    "problem class",
+    "metric",
+    "learned with",
+    "validation, alone",
+    "validation, selected",
+    "batch size",
+    "learning rate",
+)
 
-def select(tasks: Path, scores: Sequence[Path], out: Path, trajectory: Path, search: Search) -> None:
+
+def select(
+    tasks: Path, scores: Sequence[Path], out: Path, trajectory: Path, summary: Path, search: Search
+) -> None:
     """Write each task's selected combination and what its search looked at.
 
     If no combination improves on the task alone, the selection is the task alone. Both arms of a row, the
@@ -28,6 +41,7 @@ def select(tasks: Path, scores: Sequence[Path], out: Path, trajectory: Path, sea
         scores: scores of all rounds (contracts.SCORES).
         out: table of contracts.SELECTION, one row per task, sorted by task.
         trajectory: table of contracts.TRAJECTORY, by task and round, best first.
+        summary: the selection as a person reads it, tab-separated.
         search: as in planning.
 
     Raises:
@@ -52,6 +66,24 @@ def select(tasks: Path, scores: Sequence[Path], out: Path, trajectory: Path, sea
     rows = [_row(known[path.task], path.best, table) for path in paths]
     write_table(pa.Table.from_pylist(looked, schema=TRAJECTORY), trajectory, TRAJECTORY)
     write_table(pa.Table.from_pylist(rows, schema=SELECTION), out, SELECTION)
+    with replacing(summary) as path:
+        path.write_text("\n".join(["\t".join(_SUMMARY), *map(_line, rows)]) + "\n", encoding="utf-8")
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    others = [task for task in combination_tasks(row["combination"]) if task != row["task"]]
+    scores = (row["single_score"], row["score"])
+    return "\t".join(
+        [
+            row["task"],
+            row["problem_class"],
+            row["metric"],
+            ", ".join(others) or "alone",
+            *(f"{score:.4f}" for score in scores),
+            f"{row['batch_size']}",
+            f"{row['learning_rate']:g}",
+        ]
+    )
 
 
 def _row(task: Task, best: str, scores: Scores) -> dict[str, Any]:

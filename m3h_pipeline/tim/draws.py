@@ -8,24 +8,21 @@ metric within the fold, with the patients' counts as weights.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from m3h_pipeline.contracts import PREDICTIONS, SPLIT, read_labels, read_samples, read_table
-from m3h_pipeline.errors import ContractError, InputError
+from m3h_pipeline.contracts import SPLIT, read_labels, read_samples, read_table
+from m3h_pipeline.errors import ContractError
 from m3h_pipeline.progress import Progress
 from m3h_pipeline.search.combinations import Task
+from m3h_pipeline.search.predictions import wanted_predictions
 from m3h_pipeline.statistics import metric_draws_by_unit, patient_counts, patient_index
 
 Float64 = npt.NDArray[np.float64]
-#: Rows of a predictions file in memory at once.
-_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -143,59 +140,17 @@ def score_draws(
     """
     total = np.zeros((n_slots, cohort.n_draws))
     count = np.zeros((n_slots, cohort.n_draws), dtype=np.int32)
-    left = set(wanted)
+    rows = {key: len(cohort.folds[aim.fold].rows) for key, aim in wanted.items()}
     with Progress("predictions resampled", len(wanted), stream=sys.stderr) as progress:
-        for path in paths:
-            for key, task, values in _predictions(path, left):
-                aim = wanted[key, task]
-                fold = cohort.folds[aim.fold]
-                if len(values) != len(fold.rows):
-                    raise ContractError(
-                        f"a prediction of task `{task}` has {len(values):,} rows, its fold "
-                        f"{len(fold.rows):,}",
-                        where=str(path),
-                        hint="the split has changed since: run the training again",
-                    )
-                draws = metric_draws_by_unit(
-                    tasks[task].metric, cohort.labels[task][fold.rows], values, fold.weights, fold.unit
-                )
-                defined = np.isfinite(draws)
-                total[aim.slot] += np.where(defined, draws, 0.0)
-                count[aim.slot] += defined
-                left.discard((key, task))
-                progress.advance()
-    if left:
-        example = min(task for _, task in left)
-        raise ContractError(
-            f"{len(left):,} of {len(wanted):,} predictions are missing, of task `{example}` for one",
-            hint="give the predictions of every pack of the search and of TIM",
-        )
+        for (key, task), values in wanted_predictions(paths, rows, advance=progress.advance):
+            aim = wanted[key, task]
+            fold = cohort.folds[aim.fold]
+            draws = metric_draws_by_unit(
+                tasks[task].metric, cohort.labels[task][fold.rows], values, fold.weights, fold.unit
+            )
+            defined = np.isfinite(draws)
+            total[aim.slot] += np.where(defined, draws, 0.0)
+            count[aim.slot] += defined
     mean = np.full(total.shape, np.nan)
     np.divide(total, count, out=mean, where=count > 0)
     return mean
-
-
-def _predictions(
-    path: Path, wanted: set[tuple[str, str]]
-) -> Iterator[tuple[str, str, npt.NDArray[np.float32]]]:
-    """The wanted predictions of a file: fit key, task, (rows, width); a few in memory at a time."""
-    try:
-        file = pq.ParquetFile(path, memory_map=True)
-    except FileNotFoundError as error:
-        raise InputError(
-            "the file does not exist", where=str(path), hint="run the stage that makes it"
-        ) from error
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(
-            f"this is no readable Parquet file: {error}", where=str(path), hint="delete it and run again"
-        ) from error
-    with file:
-        if not file.schema_arrow.equals(PREDICTIONS):
-            read_table(path, PREDICTIONS)  # says what is wrong
-        for batch in file.iter_batches(batch_size=_BATCH):
-            keys, names = batch.column("fit_key").to_pylist(), batch.column("task").to_pylist()
-            widths = batch.column("width").to_pylist()
-            lists = batch.column("prediction")
-            for row, (key, task, width) in enumerate(zip(keys, names, widths, strict=True)):
-                if (key, task) in wanted:
-                    yield key, task, lists[row].values.to_numpy().reshape(-1, width)

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import arff
 
-from m3h_pipeline.cohort.ingest import ingest
+from m3h_pipeline.cohort.ingest import ingest, render_summary
 from m3h_pipeline.cohort.table import ingest_table
 from m3h_pipeline.config import (
     Subgroup,
@@ -122,6 +122,9 @@ def test_a_join_is_a_left_merge_whatever_the_order_of_the_rows(
     np.testing.assert_array_equal(cohort.columns["b"].to_numpy(float), expected["b"].to_numpy(float))
     surplus = len(set(b["key"]) - set(a["id"]))
     assert cohort.summary["ignored"]["rows"] == surplus
+    shown = render_summary(cohort.summary)
+    assert f"two.tsv: {small_count(len(b))} rows" in shown
+    assert ("rows that belong to no sample" in shown) == (surplus > 0)
     assert cohort.summary["files"] == [
         {"file": "one.csv", "rows": len(a), "samples_without": 0, "ignored_rows": 0},
         {

@@ -122,6 +122,21 @@ def test_every_sample_is_in_a_cell_of_both_maps(tmp_path: Path) -> None:
     assert len({row["cluster"] for row in rows if row["model"] == "multi"}) == 3
 
 
+def test_a_model_whose_first_replicate_diverged_is_drawn_from_the_next(tmp_path: Path) -> None:
+    paths = _study(tmp_path)
+    whole = _map(paths)
+    scores = read_table(paths["scores"], SCORES).to_pylist()
+    moved = [row | {"replicate": 1} if row["fit_key"] == "key_multi" else row for row in scores]
+    moved = [row for row in moved if row["fit_key"] != "second"]
+    diverged = _score("gone", "phenotype+sepsis", status="diverged", value=None)
+    write_table(pa.Table.from_pylist([diverged, *moved], schema=SCORES), paths["scores"], SCORES)
+    assert _map(paths) == whole
+    lost = [row for row in moved if row["fit_key"] != "key_multi"]
+    write_table(pa.Table.from_pylist([diverged, *lost], schema=SCORES), paths["scores"], SCORES)
+    with pytest.raises(ContractError, match="missing or diverged"):
+        _map(paths)
+
+
 def test_the_map_is_reproducible_and_can_be_sampled(tmp_path: Path) -> None:
     paths = _study(tmp_path)
     assert _map(paths) == _map(paths)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,9 +28,19 @@ def noise(*key: Any) -> float:
 
 
 def selection_of(folder: Path, tasks: Path, scores: list[Path], search: Search) -> dict[str, dict[str, Any]]:
-    out, trajectory = folder / "selection.parquet", folder / "trajectory.parquet"
-    select(tasks, scores, out, trajectory, search)
-    return {row["task"]: row for row in read_table(out, SELECTION).to_pylist()}
+    out, trajectory, summary = (
+        folder / name for name in ("selection.parquet", "trajectory.parquet", "s.tsv")
+    )
+    select(tasks, scores, out, trajectory, summary, search)
+    rows = {row["task"]: row for row in read_table(out, SELECTION).to_pylist()}
+    shown = pd.read_csv(summary, sep="\t", index_col="task")
+    assert list(shown.index) == list(rows)
+    for name, row in rows.items():
+        others = sorted(set(row["combination"].split("+")) - {name})
+        assert shown.loc[name, "learned with"] == (", ".join(others) or "alone")
+        assert abs(shown.loc[name, "validation, selected"] - row["score"]) < 1e-4
+        assert abs(shown.loc[name, "validation, alone"] - row["single_score"]) < 1e-4
+    return rows
 
 
 def greedy(

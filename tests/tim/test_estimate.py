@@ -353,6 +353,6 @@ def test_missing_and_misfitting_inputs_are_explained(tmp_path: Path) -> None:
     table = read_table(predictions[1])
     short = pa.array([list(p)[:-1] for p in table.column("prediction").to_pylist()], pa.list_(pa.float32()))
     write_table(table.set_column(3, PREDICTIONS.field(3), short), predictions[1], PREDICTIONS)
-    with pytest.raises(ContractError, match="rows, its fold"):
+    with pytest.raises(ContractError, match="rows, its part"):
         study.tim(scores, predictions, QUICK)
     assert not (tmp_path / "tim.parquet").exists()

@@ -101,7 +101,7 @@ rule evaluate:
         report(
             RESULTS / "evaluation/summary.tsv",
             caption="../report/summary.rst",
-            category="4 Test comparison",
+            category="5 Test",
         ),
     log:
         LOGS / "evaluation/evaluate.log",

@@ -10,7 +10,8 @@ rule figure:
             report(
                 RESULTS / f"figures/{{figure}}.{suffix}",
                 caption="../report/{figure}.rst",
-                category="{figure}",
+                category=lambda wildcards: FIGURES[wildcards.figure].chapter,
+                subcategory="{figure}",
             )
             for suffix in STUDY.figures.formats
         ],

@@ -82,6 +82,11 @@ rule select:
     output:
         selection=RESULTS / "selection.parquet",
         trajectory=RESULTS / "search/trajectory.parquet",
+        summary=report(
+            RESULTS / "selection.tsv",
+            caption="../report/selection.rst",
+            category="4 Selection",
+        ),
     log:
         LOGS / "select.log",
     benchmark:
@@ -94,3 +99,4 @@ rule select:
     shell:
         "m3h --log {log} select --settings {params.settings:q} --tasks {input.tasks}"
         " --scores {input.scores} --output {output.selection} --trajectory {output.trajectory}"
+        " --summary {output.summary}"
