@@ -32,6 +32,7 @@ from m3h_pipeline.config import (
     located_source,
 )
 from m3h_pipeline.contracts import read_features, read_json, read_samples, read_table
+from m3h_pipeline.errors import small_count
 
 ROOT = Path(__file__).resolve().parents[2]
 Rows = Sequence[Sequence[Any]]

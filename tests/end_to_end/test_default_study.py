@@ -102,6 +102,15 @@ def test_tim_finds_the_planted_structure(default_study: Run) -> None:
     _assert_truth_is_found(_results(default_study))
 
 
+def test_tim_finds_the_planted_structure_of_a_cohort_nobody_looked_at(tmp_path: Path) -> None:
+    # Neither the generator nor the default settings were adjusted to this seed.
+    run = snakemake(
+        tmp_path, "--cores", "all", "--config", "seed=90210", "--", "results/default/tim/tim.parquet"
+    )
+    assert run.status == 0, run.output[-6000:]
+    _assert_truth_is_found(tmp_path / "results/default")
+
+
 def test_a_task_with_permuted_labels_does_not_improve(default_study: Run) -> None:
     evaluation = read_table(_results(default_study) / "evaluation/evaluation.parquet", EVALUATION).to_pandas()
     permuted = evaluation[evaluation["task"].isin(PERMUTED)]
