@@ -8,6 +8,7 @@ from m3h_pipeline.contracts import read_json
 from m3h_pipeline.digest import code_digest
 from m3h_pipeline.errors import M3HError
 from m3h_pipeline.figures.registry import FIGURES
+from m3h_pipeline.search import sizing
 from m3h_pipeline.tasks.definitions import load_definitions, select
 
 
@@ -51,6 +52,48 @@ def packs(plan):
         pack: sorted({task for entry in entries for task in entry["combination"]})
         for pack, entries in read_json(plan)["packs"].items()
     }
+
+
+def trains_on_gpu():
+    """Whether training jobs ask for a GPU: the study may name the device, else the command line or profile does."""
+    if STUDY.compute.device != "auto":
+        return STUDY.compute.device == "cuda"
+    asked = workflow.resource_settings.overwrite_resources.get("train_pack", {})
+    return any("gpu" in name or "gpu" in str(asked[name].value) for name in asked)
+
+
+def training_resource(measure, kept=False):
+    """Memory or time of training jobs, from the plan: the same for all packs of a plan, so that they can be an array."""
+
+    def resource(wildcards, input, attempt):
+        plan, gpu = Path(str(input.plan)), trains_on_gpu()
+        shape = sizing.study_of(
+            read_json(RESULTS / "cohort/summary.json"),
+            read_json(RESULTS / "labels/tasks.json"),
+            STUDY.modalities,
+            STUDY.model,
+            STUDY.training,
+            STUDY.compute,
+            STUDY.split,
+        )
+        keywords = {"kept": kept} if measure is sizing.memory_mb else {}
+        return measure(
+            shape, read_json(plan)["packs"].values(), gpu, attempt, **keywords
+        )
+
+    return resource
+
+
+def by_input(base, factor):
+    """Memory in MB of a rule that holds its input some times over; more on retry."""
+    return lambda wildcards, input, attempt: attempt * int(
+        base + factor * input.size_mb
+    )
+
+
+def minutes(least):
+    """A time limit that grows on retry."""
+    return lambda wildcards, attempt: least * attempt
 
 
 def source_files(wildcards):
@@ -138,6 +181,24 @@ def references(wildcards):
 def final_files(kind):
     return lambda wildcards: pack_files(checkpoints.plan_final.get().output[0], kind)
 
+
+# What the number of combinations in a pack follows from, where the study leaves that open.
+SIZED = (
+    dict(
+        modalities={
+            name: value.model_dump(mode="json")
+            for name, value in STUDY.modalities.items()
+        },
+        model=STUDY.model.model_dump(
+            mode="json", include={"encoder", "projection", "shared", "task", "decoder"}
+        ),
+        compute=STUDY.compute.model_dump(
+            mode="json", include={"device", "precision", "threads"}
+        ),
+    )
+    if STUDY.search.combinations_per_job is None
+    else {}
+)
 
 # What every training job passes to its verb.
 TRAINING = dict(
