@@ -1,5 +1,6 @@
 # What every stage needs: the validated study, where its files go, and what a rule passes to its verb.
 import json
+from functools import cache, partial
 
 from snakemake.exceptions import WorkflowError
 
@@ -55,31 +56,37 @@ def packs(plan):
 
 
 def trains_on_gpu():
-    """Whether training jobs ask for a GPU: the study may name the device, else the command line or profile does."""
+    """Whether training gets a GPU: the study may say so, else the command line or the profile does."""
     if STUDY.compute.device != "auto":
         return STUDY.compute.device == "cuda"
     asked = workflow.resource_settings.overwrite_resources.get("train_pack", {})
     return any("gpu" in name or "gpu" in str(asked[name].value) for name in asked)
 
 
-def training_resource(measure, kept=False):
-    """Memory or time of training jobs, from the plan: the same for all packs of a plan, so that they can be an array."""
+@cache
+def measured(plan, written, measure):
+    """Memory or time of a plan's jobs at the first attempt; ``written``: when it was made."""
+    shape = sizing.study_of(
+        read_json(RESULTS / "cohort/summary.json"),
+        read_json(RESULTS / "labels/tasks.json"),
+        STUDY.modalities,
+        STUDY.model,
+        STUDY.training,
+        STUDY.compute,
+        STUDY.split,
+    )
+    return measure(shape, read_json(plan)["packs"].values(), trains_on_gpu(), 1)
+
+
+def training_resource(measure):
+    """Memory or time of training jobs, from the plan; more on retry.
+
+    The same for all packs of a plan, so that they can be one array job.
+    """
 
     def resource(wildcards, input, attempt):
-        plan, gpu = Path(str(input.plan)), trains_on_gpu()
-        shape = sizing.study_of(
-            read_json(RESULTS / "cohort/summary.json"),
-            read_json(RESULTS / "labels/tasks.json"),
-            STUDY.modalities,
-            STUDY.model,
-            STUDY.training,
-            STUDY.compute,
-            STUDY.split,
-        )
-        keywords = {"kept": kept} if measure is sizing.memory_mb else {}
-        return measure(
-            shape, read_json(plan)["packs"].values(), gpu, attempt, **keywords
-        )
+        plan = Path(str(input.plan))
+        return attempt * measured(plan, plan.stat().st_mtime_ns, measure)
 
     return resource
 

@@ -44,7 +44,7 @@ use rule train_pack as train_final with:
     conda:
         "../envs/m3h.yaml"
     resources:
-        mem_mb=training_resource(sizing.memory_mb, kept=True),
+        mem_mb=training_resource(partial(sizing.memory_mb, kept=True)),
         runtime=training_resource(sizing.runtime_minutes),
     params:
         **TRAINING,
