@@ -6,9 +6,9 @@ work per sample and task outside of them, memory traffic of the optimiser, and s
 
 The rates of ``CPU`` are measured, on one thread of an AMD EPYC server in float32: ``make bench``
 (tests/benchmarks/bench_training.py) gives 21.6 ms per model and step at the published widths (1.6 M
-parameters, batch 256), 4.15 and 2.05 ms at 90,370 parameters and batches of 256 and 128; this module says 23.2, 4.2 and
-2.2 ms. Those of ``GPU`` are an *estimate* for one 40 GB data-centre GPU, at about half of its nominal float32
-arithmetic and two thirds of its memory bandwidth; nobody has measured them yet.
+parameters, batch 256), 4.15 and 2.05 ms at 90,370 parameters and batches of 256 and 128; this module says
+23.2, 4.2 and 2.2 ms. Those of ``GPU`` are an *estimate* for one 40 GB data-centre GPU, at about half of its
+nominal float32 arithmetic and two thirds of its memory bandwidth; nobody has measured them yet.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""Kill a study in many ways while it trains on a cluster, start it again, and compare with an undisturbed run.
+"""Kill a study in many ways while it trains on a cluster, go on, and compare with an undisturbed run.
 
     python -m tests.slurm.injections --seed 1 --document docs/resilience.md
 
 An *episode* runs one study on a fresh copy of what stands before training, and injects faults of one kind at
 seeded random moments. After each fault it is checked that nothing half-written stands under a final name and
-that the store of finished fits only grew. At the end of the episode all tables must equal the undisturbed run's
-(float64: identical) and no fit may be in the store twice, which is to say: no finished stack was trained again.
+that the store of finished fits only grew. At the end of the episode all tables must equal those of the
+undisturbed run (float64: identical), and no fit may be in the store twice: no finished stack was trained
+again.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class Bench:
         configured = ("--cores", "2", "--configfile", str(self.study))
         # Labels, split and audit first: the state that episodes start from.
         for target in ((split, "results/killed/labels/tasks.json"), (TARGET,)):
-            run = snakemake(self.reference, os.environ, *configured, *target)
+            run = snakemake(self.reference, os.environ, *target, *configured)
             if run.status:
                 raise RuntimeError(run.output[-3000:])
             if target[0] == split:
@@ -162,7 +163,7 @@ class Watched:
     def arguments(self, *more: str) -> list[str]:
         options = ("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1")
         wait = ("--latency-wait", "20", "--retries", "40", "--configfile", str(self.bench.study))
-        return command("--profile", "slurm", *options, *wait, TARGET, *more)
+        return command(TARGET, "--profile", "slurm", *options, *wait, *more)
 
     def start(self) -> None:
         """Start Snakemake, after taking away the lock that a killed one leaves."""
@@ -198,7 +199,7 @@ class Watched:
             time.sleep(0.1)
 
     def inject(self, kind: str, act: Callable[[psutil.Process], None], spread: float) -> Injection | None:
-        """Do ``act`` to a training at a random moment of its first ``spread`` seconds; None: the study ended."""
+        """Do ``act`` to a training at a random moment of its first ``spread`` seconds; None: too late."""
         for process in self.trainings():
             try:
                 age = time.time() - process.create_time()
@@ -288,11 +289,14 @@ def run_episode(cluster: Cluster, bench: Bench, kind: str, count: int, seed: int
         watched.process.wait()
         watched.start()
 
+    def scancel(process: psutil.Process) -> None:
+        cluster.call("scancel", slurm_job_of(cluster, process)[0])
+
     acts: dict[str, Callable[[psutil.Process], None]] = {
         "training job": lambda process: process.send_signal(signal.SIGKILL),
         "snakemake": kill_snakemake,
         "node": node_death(cluster),
-        "scancel": lambda process: cluster.call("scancel", slurm_job_of(cluster, process)[0]) and None,
+        "scancel": scancel,
         "time limit": time_limit(cluster),
     }
     injections: list[Injection] = []
@@ -312,8 +316,6 @@ def run_episode(cluster: Cluster, bench: Bench, kind: str, count: int, seed: int
     found = differences(bench.reference / "results/killed", watched.results)
     if status:
         found.append(f"snakemake ended with {status}")
-    if leftovers := [str(p) for p in watched.results.rglob("*.part") if "store" not in p.parts and False]:
-        found += leftovers
     keys = stored_keys(watched.results)
     longest = longest_stack(watched.results)
     twice = sum(n - 1 for n in keys.values())
@@ -331,11 +333,11 @@ def longest_stack(results: Path) -> float:
 
 def table(episodes: list[Episode], seed: int) -> str:
     """The table of docs/resilience.md."""
-    lines = [
+    header = (
         "| fault | injected | seconds after the start of training | lost work per fault (median, most) "
-        "| longest stack | fits trained again | half-written files | tables that differ |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+        "| longest stack | fits trained again | half-written files | tables that differ |"
+    )
+    lines = [header, "|---|---|---|---|---|---|---|---|"]
     for e in episodes:
         lost = sorted(i.lost for i in e.injections)
         after = [i.after for i in e.injections]
