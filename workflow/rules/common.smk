@@ -79,14 +79,14 @@ def measured(plan, written, measure):
 
 
 def training_resource(measure):
-    """Memory or time of training jobs, from the plan; more on retry.
+    """Memory or time of training jobs, from the plan; more on retry, up to four times as much.
 
     The same for all packs of a plan, so that they can be one array job.
     """
 
     def resource(wildcards, input, attempt):
         plan = Path(str(input.plan))
-        return attempt * measured(plan, plan.stat().st_mtime_ns, measure)
+        return min(attempt, 4) * measured(plan, plan.stat().st_mtime_ns, measure)
 
     return resource
 
