@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CORES ?= all
+SLURM_TESTS := --strict-markers --strict-config -ra -x
 
 .DEFAULT_GOAL := help
-.PHONY: help install study test lint types bench report clean
+.PHONY: help install study test test-slurm injections lint types bench report clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -36,6 +37,15 @@ types: $(INSTALLED)
 
 test: lint types  ## Lint, check types, run all tests
 	. $(BIN)/activate && pytest
+
+# A cluster of its own on this machine; nothing of it is left running. Needs Debian packages and root, and says so.
+test-slurm: $(INSTALLED)  ## Run the workflow on a real SLURM that it starts and stops
+	@$(BIN)/python -m tests.slurm.check
+	. $(BIN)/activate && pytest --override-ini addopts="$(SLURM_TESTS)" tests/slurm
+
+injections: $(INSTALLED)  ## Kill a study in 31 ways on that SLURM; write the table of docs/resilience.md
+	@$(BIN)/python -m tests.slurm.check
+	. $(BIN)/activate && python -m tests.slurm.injections --document docs/resilience.md
 
 bench: $(INSTALLED)  ## Print the benchmarks' ratios
 	. $(BIN)/activate && pytest --override-ini addopts= --override-ini 'python_files=bench_*.py' -s tests/benchmarks

@@ -226,6 +226,36 @@ def _assess(verbs: Any) -> None:
     _many(parser, "labels")
 
 
+def _sized(options: argparse.Namespace, search: Any, training: Any, split: Any) -> Any:
+    """How many combinations a job trains, from the shape of the study; None if given or unknown."""
+    if options.summary is None or search.combinations_per_job is not None:
+        return None
+    from functools import partial
+
+    from m3h_pipeline.config import Compute, Model
+    from m3h_pipeline.config.load import modalities_of
+    from m3h_pipeline.contracts import read_json
+    from m3h_pipeline.search.sizing import combinations_per_job, study_of
+
+    s = _sections(options, model=Model, compute=Compute)
+    study = study_of(
+        read_json(options.summary),
+        read_json(options.tasks),
+        modalities_of(options.settings),
+        s["model"],
+        training,
+        s["compute"],
+        split,
+    )
+    return partial(combinations_per_job, study)
+
+
+def _summary(parser: Any) -> None:
+    parser.add_argument(
+        "--summary", type=Path, metavar="PATH", help="cohort/summary.json, to size packs where none is given"
+    )
+
+
 def _plan_round(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.config import Search, Split, Tim, Training
@@ -241,9 +271,11 @@ def _plan_round(verbs: Any) -> None:
             s["tim"],
             s["training"],
             s["split"].folds,
+            _sized(options, s["search"], s["training"], s["split"]),
         )
 
     parser = _verb(verbs, "plan-round", run, "plan a search round", "tasks", "output")
+    _summary(parser)
     parser.add_argument("--round", type=int, required=True)
     _many(parser, "scores", required=False)
 
@@ -322,9 +354,11 @@ def _plan_tim(verbs: Any) -> None:
             s["training"],
             s["split"].folds,
             _seed(options),
+            _sized(options, s["search"], s["training"], s["split"]),
         )
 
     parser = _verb(verbs, "plan-tim", run, "plan the fits TIM needs beyond the search", "tasks", "output")
+    _summary(parser)
     _many(parser, "scores")
 
 
@@ -353,19 +387,20 @@ def _tim(verbs: Any) -> None:
 
 def _plan_final(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
-        from m3h_pipeline.config import Evaluation, Search
+        from m3h_pipeline.config import Evaluation, Search, Split, Training
         from m3h_pipeline.evaluation.final import plan_final
+        from m3h_pipeline.search.combinations import per_job_of
 
-        s = _sections(options, evaluation=Evaluation, search=Search)
+        s = _sections(options, evaluation=Evaluation, search=Search, training=Training, split=Split)
         plan_final(
             options.selection,
             options.tasks,
             options.output,
             s["evaluation"],
-            s["search"].combinations_per_job,
+            per_job_of(s["search"], _sized(options, s["search"], s["training"], s["split"])),
         )
 
-    _verb(verbs, "plan-final", run, "plan the final fits", "selection", "tasks", "output")
+    _summary(_verb(verbs, "plan-final", run, "plan the final fits", "selection", "tasks", "output"))
 
 
 def _baselines(verbs: Any) -> None:

@@ -285,7 +285,10 @@ class Search(Section):
     min_improvement: NonNegativeFloat = Field(
         default=0.0, description="least gain over the best so far that counts as an improvement"
     )
-    combinations_per_job: PositiveInt = Field(default=64, description="combinations that one job trains")
+    combinations_per_job: PositiveInt | None = Field(
+        default=None,
+        description="combinations that one job trains; null: as many as make jobs of 5 to 30 minutes",
+    )
 
 
 class Tim(Section):

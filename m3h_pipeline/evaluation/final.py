@@ -7,19 +7,18 @@ them, the whole training part, the same replicates (seeds), the same test part.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from m3h_pipeline.config import Evaluation
 from m3h_pipeline.contracts import SELECTION, combination_tasks, read_table, write_json
 from m3h_pipeline.errors import ContractError
-from m3h_pipeline.search.combinations import Entry, Setting, pack, read_tasks
+from m3h_pipeline.search.combinations import Entry, PerJob, Setting, read_tasks, share
 
 #: The fold number of a fit on the whole training part.
 WHOLE = -1
 
 
-def plan_final(
-    selection: Path, tasks: Path, out: Path, evaluation: Evaluation, combinations_per_job: int
-) -> None:
+def plan_final(selection: Path, tasks: Path, out: Path, evaluation: Evaluation, per_job: PerJob) -> None:
     """Write the plan (``plan.json`` of docs/architecture.md) of the final fits.
 
     A combination that several tasks selected with the same setting is trained once. Combinations that can be
@@ -30,7 +29,7 @@ def plan_final(
         tasks: ``labels/tasks.json``.
         out: the plan's file.
         evaluation: gives the number of replicates.
-        combinations_per_job: most combinations of one pack.
+        per_job: most combinations of one pack.
 
     Raises:
         InputError: a file is absent or unreadable.
@@ -44,19 +43,16 @@ def plan_final(
                 raise ContractError(f"task `{task}` of combination `{key}` is unknown", where=str(tasks))
     replicates = tuple(range(evaluation.replicates))
     entries = [Entry(combination_tasks(key), replicates) for key in wanted]
-    packs = {
-        f"{number:04d}": [
-            {
-                "combination": list(entry.combination),
-                "replicates": list(replicates),
-                "folds": [WHOLE],
-                "settings": [list(setting) for setting in sorted(wanted["+".join(entry.combination)])],
-            }
-            for entry in members
-        ]
-        for number, members in enumerate(pack(entries, known, combinations_per_job))
-    }
-    write_json({"stage": "final", "packs": packs}, out)
+
+    def described(entry: Entry) -> dict[str, Any]:
+        return {
+            "combination": list(entry.combination),
+            "replicates": list(replicates),
+            "folds": [WHOLE],
+            "settings": [list(setting) for setting in sorted(wanted["+".join(entry.combination)])],
+        }
+
+    write_json(share("final", entries, known, described, per_job), out)
 
 
 def final_combinations(selection: Path) -> dict[str, set[Setting]]:

@@ -5,17 +5,19 @@ A plan (``plan.json`` of docs/architecture.md) is made here for search rounds an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from m3h_pipeline.config import Training
+from m3h_pipeline.config import Search, Training
 from m3h_pipeline.contracts import combination_key, read_json
 from m3h_pipeline.errors import ContractError, TaskError
 
 Setting = tuple[int, float]
 Signature = tuple[tuple[str, int], ...]
+#: How many of the given entries (as in ``plan.json``) one job trains; a number says it outright.
+PerJob = int | Callable[[Sequence[Mapping[str, Any]]], int]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,20 @@ class Entry:
 
     combination: tuple[str, ...]
     replicates: tuple[int, ...]
+
+
+#: Combinations of a job where neither the configuration nor a measure says how many.
+_PER_JOB = 64
+
+
+def per_job_of(search: Search, sized: PerJob | None) -> PerJob:
+    """What ``search.combinations_per_job`` says, else what sizing says.
+
+    Args:
+        search: the section.
+        sized: see ``m3h_pipeline.search.sizing.combinations_per_job``; None: nobody has measured the study.
+    """
+    return search.combinations_per_job or sized or _PER_JOB
 
 
 def read_tasks(path: Path) -> dict[str, Task]:
@@ -98,7 +114,7 @@ def plan_of(
     tasks: Mapping[str, Task],
     settings: Sequence[Setting],
     folds: int,
-    per_job: int,
+    per_job: PerJob,
 ) -> dict[str, Any]:
     """A plan: the entries, packed, each with every fold and every setting.
 
@@ -110,20 +126,33 @@ def plan_of(
         folds: number of folds of the cross-validation.
         per_job: most combinations of a pack.
     """
-    packs = pack(entries, tasks, per_job)
+
+    def described(entry: Entry) -> dict[str, Any]:
+        return {
+            "combination": list(entry.combination),
+            "replicates": list(entry.replicates),
+            "folds": list(range(folds)),
+            "settings": [list(setting) for setting in settings],
+        }
+
+    return share(stage, entries, tasks, described, per_job)
+
+
+def share(
+    stage: str,
+    entries: Sequence[Entry],
+    tasks: Mapping[str, Task],
+    described: Callable[[Entry], dict[str, Any]],
+    per_job: PerJob,
+) -> dict[str, Any]:
+    """A plan of packs of ``described`` entries."""
+    most = per_job if isinstance(per_job, int) else per_job([described(entry) for entry in entries])
+    packs = pack(entries, tasks, most)
     digits = max(4, len(str(len(packs))))
     return {
         "stage": stage,
         "packs": {
-            f"{number:0{digits}d}": [
-                {
-                    "combination": list(entry.combination),
-                    "replicates": list(entry.replicates),
-                    "folds": list(range(folds)),
-                    "settings": [list(setting) for setting in settings],
-                }
-                for entry in members
-            ]
+            f"{number:0{digits}d}": [described(entry) for entry in members]
             for number, members in enumerate(packs)
         },
     }

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from m3h_pipeline.config import Search, Tim, Training
 from m3h_pipeline.contracts import combination_tasks, write_json
-from m3h_pipeline.search.combinations import Entry, plan_of, read_tasks, settings_of
+from m3h_pipeline.search.combinations import (
+    Entry,
+    PerJob,
+    per_job_of,
+    plan_of,
+    read_tasks,
+    settings_of,
+)
 from m3h_pipeline.search.greedy import candidates, replay
 from m3h_pipeline.search.scores import read_scores
 
@@ -21,6 +28,7 @@ def plan_round(
     tim: Tim,
     training: Training,
     folds: int,
+    sized: PerJob | None = None,
 ) -> None:
     """Write the plan of a round (``plan.json`` of docs/architecture.md).
 
@@ -37,6 +45,7 @@ def plan_round(
         tim: its replicates are trained in rounds 1 and 2 if it measures pairs, which needs no fits then.
         training: gives the hyper-parameter settings.
         folds: number of folds of the cross-validation.
+        sized: how many combinations a job trains if ``search`` leaves it open.
 
     Raises:
         InputError: a file is absent or unreadable.
@@ -49,7 +58,7 @@ def plan_round(
         for key in round_combinations(round, list(known), scores, search)
     ]
     settings = settings_of(training)
-    plan = plan_of(f"round_{round}", entries, known, settings, folds, search.combinations_per_job)
+    plan = plan_of(f"round_{round}", entries, known, settings, folds, per_job_of(search, sized))
     write_json(plan, out)
 
 

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from m3h_pipeline.config import Search, Tim, Training
 from m3h_pipeline.contracts import combination_tasks, write_json
-from m3h_pipeline.search.combinations import Entry, plan_of, read_tasks, settings_of
+from m3h_pipeline.search.combinations import (
+    Entry,
+    PerJob,
+    per_job_of,
+    plan_of,
+    read_tasks,
+    settings_of,
+)
 from m3h_pipeline.search.scores import read_scores
 from m3h_pipeline.tim.contexts import contexts, needed
 
@@ -21,6 +28,7 @@ def plan_tim(
     training: Training,
     folds: int,
     seed: int,
+    sized: PerJob | None = None,
 ) -> None:
     """Write the plan (``plan.json`` of docs/architecture.md) of the fits that TIM needs beyond the search.
 
@@ -35,6 +43,7 @@ def plan_tim(
         training: gives the hyper-parameter settings.
         folds: number of folds of the cross-validation.
         seed: of the random chains.
+        sized: how many combinations a job trains if ``search`` leaves it open.
 
     Raises:
         InputError: a file is absent or unreadable.
@@ -48,5 +57,5 @@ def plan_tim(
         missing = sorted(set(range(tim.replicates)) - set(trained.trained(key)))
         if missing:
             entries.append(Entry(combination_tasks(key), tuple(missing)))
-    plan = plan_of("tim", entries, known, settings_of(training), folds, search.combinations_per_job)
+    plan = plan_of("tim", entries, known, settings_of(training), folds, per_job_of(search, sized))
     write_json(plan, out)

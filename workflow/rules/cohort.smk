@@ -44,7 +44,8 @@ rule ingest:
     conda:
         "../envs/m3h.yaml"
     resources:
-        mem_mb=3000,
+        mem_mb=by_input(3000, 2),
+        runtime=minutes(60),
     params:
         settings=settings("source"),
         sources=SOURCES,

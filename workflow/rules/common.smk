@@ -1,5 +1,6 @@
 # What every stage needs: the validated study, where its files go, and what a rule passes to its verb.
 import json
+from functools import cache, partial
 
 from snakemake.exceptions import WorkflowError
 
@@ -8,6 +9,7 @@ from m3h_pipeline.contracts import read_json
 from m3h_pipeline.digest import code_digest
 from m3h_pipeline.errors import M3HError
 from m3h_pipeline.figures.registry import FIGURES
+from m3h_pipeline.search import sizing
 from m3h_pipeline.tasks.definitions import load_definitions, select
 
 
@@ -51,6 +53,54 @@ def packs(plan):
         pack: sorted({task for entry in entries for task in entry["combination"]})
         for pack, entries in read_json(plan)["packs"].items()
     }
+
+
+def trains_on_gpu():
+    """Whether training gets a GPU: the study may say so, else the command line or the profile does."""
+    if STUDY.compute.device != "auto":
+        return STUDY.compute.device == "cuda"
+    asked = workflow.resource_settings.overwrite_resources.get("train_pack", {})
+    return any("gpu" in name or "gpu" in str(asked[name].value) for name in asked)
+
+
+@cache
+def measured(plan, written, measure):
+    """Memory or time of a plan's jobs at the first attempt; ``written``: when it was made."""
+    shape = sizing.study_of(
+        read_json(RESULTS / "cohort/summary.json"),
+        read_json(RESULTS / "labels/tasks.json"),
+        STUDY.modalities,
+        STUDY.model,
+        STUDY.training,
+        STUDY.compute,
+        STUDY.split,
+    )
+    return measure(shape, read_json(plan)["packs"].values(), trains_on_gpu(), 1)
+
+
+def training_resource(measure):
+    """Memory or time of training jobs, from the plan; more on retry, up to four times as much.
+
+    The same for all packs of a plan, so that they can be one array job.
+    """
+
+    def resource(wildcards, input, attempt):
+        plan = Path(str(input.plan))
+        return min(attempt, 4) * measured(plan, plan.stat().st_mtime_ns, measure)
+
+    return resource
+
+
+def by_input(base, factor):
+    """Memory in MB of a rule that holds its input some times over; more on retry."""
+    return lambda wildcards, input, attempt: attempt * int(
+        base + factor * input.size_mb
+    )
+
+
+def minutes(least):
+    """A time limit that grows on retry."""
+    return lambda wildcards, attempt: least * attempt
 
 
 def source_files(wildcards):
@@ -138,6 +188,24 @@ def references(wildcards):
 def final_files(kind):
     return lambda wildcards: pack_files(checkpoints.plan_final.get().output[0], kind)
 
+
+# What the number of combinations in a pack follows from, where the study leaves that open.
+SIZED = (
+    dict(
+        modalities={
+            name: value.model_dump(mode="json")
+            for name, value in STUDY.modalities.items()
+        },
+        model=STUDY.model.model_dump(
+            mode="json", include={"encoder", "projection", "shared", "task", "decoder"}
+        ),
+        compute=STUDY.compute.model_dump(
+            mode="json", include={"device", "precision", "threads"}
+        ),
+    )
+    if STUDY.search.combinations_per_job is None
+    else {}
+)
 
 # What every training job passes to its verb.
 TRAINING = dict(

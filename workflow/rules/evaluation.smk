@@ -5,6 +5,7 @@ checkpoint plan_final:
     input:
         selection=RESULTS / "selection.parquet",
         tasks=RESULTS / "labels/tasks.json",
+        summary=RESULTS / "cohort/summary.json",
     output:
         RESULTS / "final/plan.json",
     log:
@@ -14,11 +15,11 @@ checkpoint plan_final:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=settings("evaluation", "search"),
+        settings=settings("evaluation", "search", "training", "split", **SIZED),
         code=code_digest("m3h_pipeline.evaluation.final"),
     shell:
         "m3h --log {log} plan-final --settings {params.settings:q} --selection {input.selection}"
-        " --tasks {input.tasks} --output {output}"
+        " --tasks {input.tasks} --summary {input.summary} --output {output}"
 
 
 # Final fits are packs as any other, and keep their models, attention and latents.
@@ -42,6 +43,9 @@ use rule train_pack as train_final with:
         BENCHMARKS / "final/pack_{pack}.tsv"
     conda:
         "../envs/m3h.yaml"
+    resources:
+        mem_mb=training_resource(partial(sizing.memory_mb, kept=True)),
+        runtime=training_resource(sizing.runtime_minutes),
     params:
         **TRAINING,
         kept=lambda wildcards, output: (
@@ -64,8 +68,8 @@ rule baselines:
     conda:
         "../envs/m3h.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        mem_mb=by_input(1500, 8),
+        runtime=minutes(120),
     params:
         settings=settings("evaluation", "modalities", "seed"),
         cohort=RESULTS / "cohort",
@@ -110,7 +114,8 @@ rule evaluate:
     conda:
         "../envs/m3h.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        mem_mb=by_input(2000, 6),
+        runtime=minutes(120),
     params:
         settings=settings(
             "evaluation",
@@ -144,6 +149,9 @@ rule phenotypes:
         BENCHMARKS / "evaluation/phenotypes.tsv"
     conda:
         "../envs/m3h.yaml"
+    resources:
+        mem_mb=by_input(2000, 6),
+        runtime=minutes(30),
     params:
         settings=settings("seed", figures={"umap_samples": STUDY.figures.umap_samples}),
         code=code_digest("m3h_pipeline.evaluation.phenotypes"),

@@ -12,8 +12,6 @@ rule label:
         LOGS / "label/{task}.log",
     benchmark:
         BENCHMARKS / "label/{task}.tsv"
-    group:
-        "labels"
     conda:
         "../envs/m3h.yaml"
     params:

@@ -3,6 +3,7 @@
 checkpoint plan_round:
     input:
         tasks=RESULTS / "labels/tasks.json",
+        summary=RESULTS / "cohort/summary.json",
         scores=lambda wildcards: [
             RESULTS / f"search/round_{r}/scores.parquet"
             for r in range(1, int(wildcards.round))
@@ -16,11 +17,11 @@ checkpoint plan_round:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=settings("search", "tim", "training", "split"),
+        settings=settings("search", "tim", "training", "split", **SIZED),
         code=code_digest("m3h_pipeline.search.plan"),
     shell:
         "m3h --log {log} plan-round --round {wildcards.round} --settings {params.settings:q}"
-        " --tasks {input.tasks} --scores {input.scores} --output {output}"
+        " --tasks {input.tasks} --summary {input.summary} --scores {input.scores} --output {output}"
 
 
 rule train_pack:
@@ -42,10 +43,8 @@ rule train_pack:
         "../envs/m3h.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=lambda wildcards, attempt: int(
-            (STUDY.compute.memory_gb + 2) * 1000 * attempt
-        ),
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=training_resource(sizing.memory_mb),
+        runtime=training_resource(sizing.runtime_minutes),
     params:
         **TRAINING,
         kept="",

@@ -4,6 +4,7 @@
 checkpoint plan_tim:
     input:
         tasks=RESULTS / "labels/tasks.json",
+        summary=RESULTS / "cohort/summary.json",
         scores=round_scores,
     output:
         RESULTS / "tim/plan.json",
@@ -14,10 +15,10 @@ checkpoint plan_tim:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=settings("search", "tim", "training", "split", "seed"),
+        settings=settings("search", "tim", "training", "split", "seed", **SIZED),
         code=code_digest("m3h_pipeline.tim.plan"),
     shell:
-        "m3h --log {log} plan-tim --settings {params.settings:q} --tasks {input.tasks}"
+        "m3h --log {log} plan-tim --settings {params.settings:q} --tasks {input.tasks} --summary {input.summary}"
         " --scores {input.scores} --output {output}"
 
 
@@ -38,7 +39,8 @@ rule tim:
     conda:
         "../envs/m3h.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        mem_mb=by_input(2000, 6),
+        runtime=minutes(120),
     params:
         settings=settings("tim", "seed"),
         label_folder=RESULTS / "labels",

@@ -1,0 +1,50 @@
+"""A training job that is killed goes on from the store, and ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.injections import STUDY, half_written, stored_keys, training_processes
+from tests.slurm.studies import command, differences, snakemake, with_project, write_study
+
+pytestmark = pytest.mark.study
+TARGET = "results/killed/search/round_1/scores.parquet"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the test finds its processes in /proc")
+def test_a_killed_training_job_resumes(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study.yaml", STUDY)
+    arguments = (TARGET, "--cores", "2", "--configfile", str(study))
+    whole = snakemake(tmp_path / "whole", os.environ, *arguments)
+    assert whole.status == 0, whole.output
+    folder = tmp_path / "killed"
+    results = folder / "results/killed"
+    started = snakemake(folder, os.environ, "results/killed/search/round_1/plan.json", *arguments[1:])
+    assert started.status == 0, started.output
+    with subprocess.Popen(
+        command(*arguments), cwd=folder, env=with_project(os.environ), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        deadline = time.monotonic() + 120
+        while not stored_keys(results) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        (training,) = training_processes(folder)
+        training.send_signal(signal.SIGKILL)
+        assert process.wait(60) != 0
+    kept = stored_keys(results)
+    assert kept
+    assert half_written(results) == []
+    assert not (results / "search/round_1/packs/0000.scores.parquet").exists()
+    again = snakemake(folder, os.environ, *arguments)
+    assert again.status == 0, again.output
+    keys = stored_keys(results)
+    assert kept.keys() < keys.keys()
+    assert set(keys.values()) == {1}
+    assert differences(tmp_path / "whole/results/killed", results) == []
