@@ -370,6 +370,8 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where to work; a temporary folder if not given")
     parser.add_argument("--document", type=Path, help="the page whose table is replaced")
     options = parser.parse_args()
+    # As on Ctrl-C, so that nothing is left running.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     folder = options.folder or Path(tempfile.mkdtemp(prefix="m3h_injections_"))
     bench = Bench(folder)
     bench.prepare()
