@@ -356,6 +356,13 @@ def table(episodes: list[Episode], seed: int) -> str:
     return "\n".join(lines)
 
 
+def put_into(page: Path, text: str) -> None:
+    """Replace the table of a page."""
+    start, end = "<!-- injections -->\n", "<!-- /injections -->"
+    before, _, rest = page.read_text().partition(start)
+    page.write_text(before + start + text + "\n" + end + rest.partition(end)[2])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seed", type=int, default=1)
@@ -363,6 +370,8 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where to work; a temporary folder if not given")
     parser.add_argument("--document", type=Path, help="the page whose table is replaced")
     options = parser.parse_args()
+    # As on Ctrl-C, so that nothing is left running.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     folder = options.folder or Path(tempfile.mkdtemp(prefix="m3h_injections_"))
     bench = Bench(folder)
     bench.prepare()
@@ -376,15 +385,12 @@ def main() -> int:
                 episodes.append(episode)
                 left, seed = left - len(episode.injections), seed + 1
                 sys.stdout.write(f"{kind}: {len(episode.injections)} in {episode.seconds:.0f} s, ")
-                sys.stdout.write(f"{'sound' if episode.sound else episode}\n")
+                sys.stdout.write(f"{'sound' if episode.sound else 'NOT SOUND'}: {episode}\n")
                 sys.stdout.flush()
     text = table(episodes, options.seed)
     sys.stdout.write(text + "\n")
     if options.document:
-        page = options.document.read_text()
-        start, end = "<!-- injections -->\n", "<!-- /injections -->"
-        before, _, rest = page.partition(start)
-        options.document.write_text(before + start + text + "\n" + end + rest.partition(end)[2])
+        put_into(options.document, text)
     if options.folder is None:
         shutil.rmtree(folder)
     done = {kind: sum(len(e.injections) for e in episodes if e.kind == kind) for kind in options.kinds}
