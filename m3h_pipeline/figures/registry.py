@@ -24,18 +24,21 @@ class FigureSpec:
         module: dotted name of the module that draws it; the digest of its code decides on a new render.
         inputs: the files it is drawn from, relative to the study's results.
         title: what it shows, in a line.
+        settings: the keys of the configuration's ``figures`` that it reads.
     """
 
     module: str
     inputs: tuple[str, ...]
     title: str
+    settings: tuple[str, ...] = ("formats",)
 
 
 _TASKS: Final = "labels/tasks.json"
 
 
-def _spec(name: str, title: str, *inputs: str) -> tuple[str, FigureSpec]:
-    return name, FigureSpec(f"m3h_pipeline.figures.{name}", (*inputs, _TASKS), title)
+def _spec(name: str, title: str, *inputs: str, settings: tuple[str, ...] = ()) -> tuple[str, FigureSpec]:
+    module = f"m3h_pipeline.figures.{name}"
+    return name, FigureSpec(module, (*inputs, _TASKS), title, ("formats", *settings))
 
 
 #: Name -> figure, in the order in which a report tells the study.
@@ -51,7 +54,12 @@ FIGURES: Final[dict[str, FigureSpec]] = dict(
         _spec("improvement", "Improvement over the single-task model", "evaluation/evaluation.parquet"),
         _spec("comparison", "Every model beside the references", "evaluation/comparison.parquet"),
         _spec("tim", "Task interaction (TIM)", "tim/tim.parquet"),
-        _spec("calibration", "Observed event rate by predicted risk", "evaluation/calibration.parquet"),
+        _spec(
+            "calibration",
+            "Observed event rate by predicted risk",
+            "evaluation/calibration.parquet",
+            settings=("calibration_tasks", "calibration_subgroup"),
+        ),
         _spec("roc", "ROC curves of multiclass tasks", "evaluation/roc.parquet"),
         _spec(
             "agreement",

@@ -4,10 +4,12 @@ import json
 from snakemake.exceptions import WorkflowError
 
 from m3h_pipeline.config import Study, located_source, validate
+from m3h_pipeline.config.load import source_paths
 from m3h_pipeline.contracts import read_json
 from m3h_pipeline.digest import code_digest
 from m3h_pipeline.errors import M3HError
 from m3h_pipeline.figures.registry import FIGURES
+from m3h_pipeline.hashes import digest_of, hashed, input_files
 from m3h_pipeline.tasks.definitions import load_definitions, select
 
 
@@ -40,9 +42,27 @@ wildcard_constraints:
 
 
 def settings(*names, **more):
-    """The named sections of the study as the JSON of ``--settings``: a rule gets only what it uses."""
+    """The named sections (``seed``) and keys (``search.beam``) of the study as the JSON of ``--settings``.
+
+    A rule names only what its verb reads: another value there must not run it again.
+    """
     study = STUDY.model_dump(mode="json") | {"source": SOURCE.model_dump(mode="json")}
-    return json.dumps({name: study[name] for name in names} | more, sort_keys=True)
+    chosen = {}
+    for name in names:
+        section, _, key = name.partition(".")
+        if key:
+            chosen.setdefault(section, {})[key] = study[section][key]
+        else:
+            chosen[section] = study[section]
+    return json.dumps(chosen | more, sort_keys=True)
+
+
+def inputs_digest(wildcards):
+    """What is in the source's files, whatever their times say; they are read once per size and time."""
+    if KIND == "synthetic":
+        return ""
+    files = input_files(source_files(wildcards), STUDY.data)
+    return digest_of(explained(hashed, files, RESULTS / "logs/inputs.json"))
 
 
 def packs(plan):
@@ -57,9 +77,7 @@ def source_files(wildcards):
     """The files an ingestion reads; those inside Python packages are none of Snakemake's business."""
     if KIND == "synthetic":
         return [RESULTS / "input"]
-    if KIND == "haim":
-        return [SOURCE.table, SOURCE.key_ids, *([SOURCE.hosp] if SOURCE.hosp else [])]
-    return [file.path for file in SOURCE.files if not file.path.startswith("python:")]
+    return source_paths(STUDY)
 
 
 def label_inputs(wildcards):
@@ -139,9 +157,17 @@ def final_files(kind):
     return lambda wildcards: pack_files(checkpoints.plan_final.get().output[0], kind)
 
 
-# What every training job passes to its verb.
+# What every training job passes to its verb. The plan says which batch sizes and learning rates to train.
 TRAINING = dict(
-    settings=settings("model", "training", "compute", "modalities", "seed"),
+    settings=settings(
+        "model",
+        "compute",
+        "modalities",
+        "seed",
+        training=STUDY.training.model_dump(
+            mode="json", exclude={"batch_sizes", "learning_rates"}
+        ),
+    ),
     cohort=RESULTS / "cohort",
     label_folder=RESULTS / "labels",
     store=RESULTS / "search/store",

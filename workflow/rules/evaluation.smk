@@ -14,7 +14,7 @@ checkpoint plan_final:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=settings("evaluation", "search"),
+        settings=settings("evaluation.replicates", "search.combinations_per_job"),
         code=code_digest("m3h_pipeline.evaluation.final"),
     shell:
         "m3h --log {log} plan-final --settings {params.settings:q} --selection {input.selection}"
@@ -67,7 +67,14 @@ rule baselines:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
-        settings=settings("evaluation", "modalities", "seed"),
+        settings=settings(
+            "evaluation.baselines",
+            "seed",
+            modalities={
+                name: {"sources": modality.sources}
+                for name, modality in STUDY.modalities.items()
+            },
+        ),
         cohort=RESULTS / "cohort",
         label_folder=RESULTS / "labels",
         code=code_digest("m3h_pipeline.evaluation.baselines"),
@@ -113,10 +120,10 @@ rule evaluate:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
     params:
         settings=settings(
-            "evaluation",
-            "search",
+            "evaluation.draws",
+            "search.min_improvement",
+            "figures.quantiles",
             "seed",
-            figures={"quantiles": STUDY.figures.quantiles},
         ),
         label_folder=RESULTS / "labels",
         output=RESULTS / "evaluation",
@@ -145,7 +152,7 @@ rule phenotypes:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=settings("seed", figures={"umap_samples": STUDY.figures.umap_samples}),
+        settings=settings("seed", "figures.umap_samples"),
         code=code_digest("m3h_pipeline.evaluation.phenotypes"),
     shell:
         "m3h --log {log} phenotypes --settings {params.settings:q} --selection {input.selection}"

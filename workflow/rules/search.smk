@@ -16,7 +16,14 @@ checkpoint plan_round:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=settings("search", "tim", "training", "split"),
+        settings=settings(
+            "search",
+            "tim.mode",
+            "tim.replicates",
+            "training.batch_sizes",
+            "training.learning_rates",
+            "split.folds",
+        ),
         code=code_digest("m3h_pipeline.search.plan"),
     shell:
         "m3h --log {log} plan-round --round {wildcards.round} --settings {params.settings:q}"
@@ -89,7 +96,7 @@ rule select:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=settings("search"),
+        settings=settings("search.beam", "search.max_size", "search.min_improvement"),
         code=code_digest("m3h_pipeline.search.selection"),
     shell:
         "m3h --log {log} select --settings {params.settings:q} --tasks {input.tasks}"

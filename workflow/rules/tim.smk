@@ -14,7 +14,17 @@ checkpoint plan_tim:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=settings("search", "tim", "training", "split", "seed"),
+        settings=settings(
+            "search.combinations_per_job",
+            "tim.mode",
+            "tim.replicates",
+            "tim.chains",
+            "tim.max_size",
+            "training.batch_sizes",
+            "training.learning_rates",
+            "split.folds",
+            "seed",
+        ),
         code=code_digest("m3h_pipeline.tim.plan"),
     shell:
         "m3h --log {log} plan-tim --settings {params.settings:q} --tasks {input.tasks}"
