@@ -110,21 +110,27 @@ def pack_files(plan, kind):
     return [Path(plan).parent / f"packs/{pack}.{kind}.parquet" for pack in packs(plan)]
 
 
-def rounds():
-    """Plans of the rounds that have something to train; asking for the next one makes Snakemake plan it."""
-    plans, r = [], 1
-    while packs(plan := checkpoints.plan_round.get(round=r).output[0]):
-        plans.append(plan)
-        r += 1
+def round_plans(wildcards):
+    """Plans of all rounds; the last one has nothing to train. Asking for one makes Snakemake plan it.
+
+    What reads the scores of all rounds takes these as inputs too: a plan that no job takes as an input is not
+    looked at again, and a search that goes on after an edit would not be noticed.
+    """
+    plans = []
+    while not plans or packs(plans[-1]):
+        plans.append(checkpoints.plan_round.get(round=len(plans) + 1).output[0])
     return plans
 
 
 def round_scores(wildcards):
-    return [Path(plan).parent / "scores.parquet" for plan in rounds()]
+    return [
+        Path(plan).parent / "scores.parquet" for plan in round_plans(wildcards)[:-1]
+    ]
 
 
 def round_predictions(wildcards):
-    return [path for plan in rounds() for path in pack_files(plan, "predictions")]
+    plans = round_plans(wildcards)[:-1]
+    return [path for plan in plans for path in pack_files(plan, "predictions")]
 
 
 def tim_files(kind):

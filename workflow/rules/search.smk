@@ -85,6 +85,7 @@ rule merge_scores:
 rule select:
     input:
         tasks=RESULTS / "labels/tasks.json",
+        plans=round_plans,
         scores=round_scores,
     output:
         selection=RESULTS / "selection.parquet",

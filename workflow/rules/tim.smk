@@ -4,6 +4,7 @@
 checkpoint plan_tim:
     input:
         tasks=RESULTS / "labels/tasks.json",
+        plans=round_plans,
         scores=round_scores,
     output:
         RESULTS / "tim/plan.json",
@@ -37,6 +38,7 @@ rule tim:
         labels=LABELS,
         split=RESULTS / "split.parquet",
         samples=RESULTS / "cohort/samples.parquet",
+        plan=lambda wildcards: checkpoints.plan_tim.get().output[0],
         scores=tim_files("scores"),
         predictions=tim_files("predictions"),
     output:
