@@ -1,12 +1,13 @@
 """Digests of files, and of the inputs of a study without reading them twice.
 
-Modification times say when a file was written, not what is in it: an input that is copied again or touched is
-the same input, and one that is edited inside a folder leaves the folder's time alone. So the workflow asks for
+Modification times say when a file was written, not what is in it: an input that is copied again or touched
+is the same input, and one that is edited inside a folder leaves the folder's time alone. So the workflow asks for
 what is in the files. A cache keeps digests by size and time, so that a table of gigabytes is read once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -99,11 +100,9 @@ def hashed(files: Mapping[str, Path], cache: Path) -> dict[str, dict[str, Any]]:
         fresh[name] = [*stamp, digest]
         result[name] = {"bytes": stat.st_size, "sha256": digest}
     if any(known.get(name) != entry for name, entry in fresh.items()):
-        try:
+        # Without a cache (a folder one may only read) the files are read each time.
+        with contextlib.suppress(InputError):
             write_json(known | fresh, cache)
-        except InputError:
-            # Without a cache (a folder one may only read) the files are read each time.
-            pass
     return result
 
 

@@ -24,7 +24,7 @@ ROOMS = [
     {"search"},
     {"tim", "evaluation"},
     {"figures"},
-    {"check", "cli"},
+    {"check", "cli", "record", "verify"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 MODULES = sorted(
@@ -77,11 +77,9 @@ def _digest_of(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (package / "one.py").write_text(text)
     (package / "two.py").write_text("VALUE = 1\n")
     monkeypatch.setattr(digest, "_PACKAGE", package)
-    for cached in (digest.imports, digest._digest, digest._tree):
-        cached.cache_clear()
+    digest.forget()
     result = digest.code_digest("m3h_pipeline.one")
-    for cached in (digest.imports, digest._digest, digest._tree):
-        cached.cache_clear()
+    digest.forget()
     return result
 
 
@@ -102,8 +100,7 @@ def test_the_digest_follows_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "m3h_pipeline" / "two.py").write_text("VALUE = 2\n")
     monkeypatch.setattr(digest, "_PACKAGE", tmp_path / "m3h_pipeline")
     assert digest.code_digest("m3h_pipeline.one") != first
-    for cached in (digest.imports, digest._digest, digest._tree):
-        cached.cache_clear()
+    digest.forget()
 
 
 def test_the_digest_of_an_unknown_module_is_refused() -> None:

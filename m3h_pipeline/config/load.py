@@ -85,7 +85,7 @@ def located_source(study: Study) -> HaimSource | TableSource | SyntheticSource:
 def source_paths(study: Study) -> list[str]:
     """The files and folders that a study's ingestion reads; none for a synthetic one.
 
-    Files inside Python packages (``python:package/file``) are left out: the package's version stands for them.
+    Files inside Python packages (``python:package/file``) are left out: its version stands for them.
     """
     source = located_source(study)
     if isinstance(source, HaimSource):

@@ -50,7 +50,9 @@ def forked_programs(folder: Path) -> Iterator[Path]:
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     server = subprocess.Popen(
-        [sys.executable, "-P", str(Path(__file__).resolve()), address], stdout=subprocess.PIPE, env=environment
+        [sys.executable, "-P", str(Path(__file__).resolve()), address],
+        stdout=subprocess.PIPE,
+        env=environment,
     )
     try:
         assert server.stdout is not None

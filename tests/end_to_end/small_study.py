@@ -156,9 +156,7 @@ class Project:
         write_study(self.folder, study)
 
 
-_JOB = re.compile(
-    r"^(?:local)?(?:rule|checkpoint) (\w+):\n((?: +.*\n)*)", flags=re.MULTILINE
-)
+_JOB = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):\n((?: +.*\n)*)", flags=re.MULTILINE)
 
 
 def ran(output: str) -> Iterable[str]:

@@ -10,6 +10,7 @@ from m3h_pipeline.digest import code_digest
 from m3h_pipeline.errors import M3HError
 from m3h_pipeline.figures.registry import FIGURES
 from m3h_pipeline.hashes import digest_of, hashed, input_files
+from m3h_pipeline.record import code_of_stages
 from m3h_pipeline.tasks.definitions import load_definitions, select
 
 
@@ -57,12 +58,15 @@ def settings(*names, **more):
     return json.dumps(chosen | more, sort_keys=True)
 
 
+def input_hashes():
+    """Size and SHA-256 of the source's files, which are read once per size and time."""
+    files = input_files(source_paths(STUDY), STUDY.data)
+    return explained(hashed, files, RESULTS / "logs/inputs.json") if files else {}
+
+
 def inputs_digest(wildcards):
-    """What is in the source's files, whatever their times say; they are read once per size and time."""
-    if KIND == "synthetic":
-        return ""
-    files = input_files(source_files(wildcards), STUDY.data)
-    return digest_of(explained(hashed, files, RESULTS / "logs/inputs.json"))
+    """What is in the source's files, whatever their times say."""
+    return digest_of(input_hashes())
 
 
 def packs(plan):

@@ -85,6 +85,7 @@ rule baselines:
 
 rule evaluate:
     input:
+        plan=lambda wildcards: checkpoints.plan_final.get().output[0],
         selection=RESULTS / "selection.parquet",
         trajectory=RESULTS / "search/trajectory.parquet",
         tasks=RESULTS / "labels/tasks.json",
@@ -139,6 +140,7 @@ rule evaluate:
 
 rule phenotypes:
     input:
+        plan=lambda wildcards: checkpoints.plan_final.get().output[0],
         selection=RESULTS / "selection.parquet",
         scores=final_files("scores"),
         predictions=final_files("predictions"),

@@ -16,8 +16,16 @@ checkpoint plan_round:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=settings(
-            "search",
+        # Single tasks and pairs are trained whatever the search prefers.
+        settings=lambda wildcards: settings(
+            "search.max_size",
+            "search.replicates",
+            "search.combinations_per_job",
+            *(
+                ["search.beam", "search.min_improvement"]
+                if int(wildcards.round) > 2
+                else []
+            ),
             "tim.mode",
             "tim.replicates",
             "training.batch_sizes",
