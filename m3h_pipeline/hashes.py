@@ -1,8 +1,8 @@
 """Digests of files, and of the inputs of a study without reading them twice.
 
 Modification times say when a file was written, not what is in it: an input that is copied again or touched
-is the same input, and one that is edited inside a folder leaves the folder's time alone. So the workflow asks for
-what is in the files. A cache keeps digests by size and time, so that a table of gigabytes is read once.
+is the same input, and one that is edited inside a folder leaves the folder's time alone. So the workflow asks
+for what is in the files. A cache keeps digests by size and time, so that gigabytes are read once.
 """
 
 from __future__ import annotations

@@ -19,13 +19,36 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-HEAVY = (
-    "numpy pandas pyarrow.parquet pyarrow.compute pyarrow.csv torch safetensors.numpy pydantic yaml numba scipy.stats "
-    "scipy.special sklearn.linear_model sklearn.ensemble sklearn.metrics sklearn.cluster sklearn.model_selection "
-    "sklearn.pipeline sklearn.preprocessing matplotlib.figure matplotlib.backends.backend_agg "
-    "matplotlib.backends.backend_svg threadpoolctl snakemake.cli snakemake.workflow snakemake.api "
-    "snakemake.dag snakemake.scheduling.milp"
-).split()
+HEAVY = [
+    "numpy",
+    "pandas",
+    "pyarrow.parquet",
+    "pyarrow.compute",
+    "pyarrow.csv",
+    "torch",
+    "safetensors.numpy",
+    "pydantic",
+    "yaml",
+    "numba",
+    "scipy.stats",
+    "scipy.special",
+    "sklearn.linear_model",
+    "sklearn.ensemble",
+    "sklearn.metrics",
+    "sklearn.cluster",
+    "sklearn.model_selection",
+    "sklearn.pipeline",
+    "sklearn.preprocessing",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg",
+    "threadpoolctl",
+    "snakemake.cli",
+    "snakemake.workflow",
+    "snakemake.api",
+    "snakemake.dag",
+    "snakemake.scheduling.milp",
+]
 
 CLIENT = r"""#!{python} -IS
 import json, os, socket, sys
