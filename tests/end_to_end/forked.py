@@ -1,6 +1,6 @@
 """Run programs in forks of a process that has loaded the heavy libraries, and none of this package.
 
-A tiny study is hundreds of jobs, each of which takes seconds to import torch and a tenth of a second to do its
+A tiny study is dozens of jobs, each of which takes seconds to import torch and a tenth of a second for its
 work. A fork imports the package afresh, from whatever `PYTHONPATH` says: what runs is the ordinary verb.
 """
 
@@ -72,18 +72,14 @@ def forked_programs(folder: Path) -> Iterator[Path]:
         path.write_text(CLIENT.format(python=sys.executable, address=address))
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    server = subprocess.Popen(
-        [sys.executable, "-P", str(Path(__file__).resolve()), address],
-        stdout=subprocess.PIPE,
-        env=environment,
-    )
-    try:
-        assert server.stdout is not None
-        assert server.stdout.readline() == b"ready\n"
-        yield folder
-    finally:
-        server.terminate()
-        server.wait()
+    command = [sys.executable, "-P", str(Path(__file__).resolve()), address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline() == b"ready\n"
+            yield folder
+        finally:
+            server.terminate()
 
 
 def _serve(address: str) -> None:
