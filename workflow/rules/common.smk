@@ -28,7 +28,19 @@ KIND = SOURCE.kind
 RESULTS = Path(STUDY.results) / STUDY.study
 LOGS = RESULTS / "logs"
 BENCHMARKS = RESULTS / "benchmarks"
-DEFINITIONS = explained(load_definitions, STUDY.tasks.definitions, STUDY.tasks.variant)
+
+
+def definition_file(path):
+    """A file of task definitions: the user's own, or the one that comes with the workflow."""
+    shipped = path.startswith("resources/tasks/") and not Path(path).exists()
+    return str(workflow.source_path(f"../../{path}")) if shipped else path
+
+
+DEFINITIONS = explained(
+    load_definitions,
+    [definition_file(path) for path in STUDY.tasks.definitions],
+    STUDY.tasks.variant,
+)
 TASKS = explained(select, DEFINITIONS, STUDY.tasks.include, STUDY.tasks.exclude)
 SOURCES = [name for modality in STUDY.modalities.values() for name in modality.sources]
 FEATURES = [RESULTS / f"cohort/features/{name}.parquet" for name in SOURCES]
