@@ -1,7 +1,7 @@
 """Check a study against its record: every file by its digest, and a sample of fits by training them again.
 
-A fit is trained again in the stack it was trained in: another stack rounds differently. On the same device with
-the same versions the scores must then be equal to the last bit; otherwise within a tolerance.
+A fit is trained again in its own stack: another stack rounds differently. On the same device with the same
+versions the scores must then be equal to the last bit; otherwise within a tolerance.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Environments with the pinned packages, all written from ``constraints.txt``: conda, Apptainer.
 
-Run ``python -m m3h_pipeline.config.environments`` after changing the pins; a test fails where they have drifted.
+After changing the pins run ``python -m m3h_pipeline.config.environments``; a test fails where they drifted.
 """
 
 from __future__ import annotations
