@@ -57,7 +57,7 @@ wildcard_constraints:
 def settings(*names, **more):
     """The named sections (``seed``) and keys (``search.beam``) of the study as the JSON of ``--settings``.
 
-    A rule names only what its verb reads: another value there must not run it again.
+    Jobs name only what their verb reads, so that another value beside it does not run them again.
     """
     study = STUDY.model_dump(mode="json") | {"source": SOURCE.model_dump(mode="json")}
     chosen = {}
