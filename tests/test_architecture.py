@@ -103,6 +103,25 @@ def test_the_digest_follows_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     digest.forget()
 
 
+def test_the_digest_sees_only_what_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "m3h_pipeline"
+    package.mkdir()
+    (package / "one.py").write_text("from m3h_pipeline.two import f\n")
+    monkeypatch.setattr(digest, "_PACKAGE", package)
+
+    def of(text: str) -> str:
+        (package / "two.py").write_text(text)
+        digest.forget()
+        return digest.code_digest("m3h_pipeline.one")
+
+    base = of("A = 1\nB = 2\nKNOWN = {}\n\ndef f():\n    return A\n")
+    assert of("A = 1\nB = 3\nKNOWN = {}\n\ndef f():\n    return A\n") == base
+    assert of("A = 4\nB = 2\nKNOWN = {}\n\ndef f():\n    return A\n") != base
+    # What a module does when it is imported always counts.
+    assert of("A = 1\nB = 2\nKNOWN = {}\nKNOWN['f'] = B\n\ndef f():\n    return A\n") != base
+    digest.forget()
+
+
 def test_the_digest_of_an_unknown_module_is_refused() -> None:
     with pytest.raises(ModuleNotFoundError):
         digest.code_digest("m3h_pipeline.nowhere")
