@@ -94,6 +94,8 @@ def _parser() -> argparse.ArgumentParser:
         _evaluate,
         _phenotypes,
         _figure,
+        _record,
+        _verify,
     ):
         add(verbs)
     return parser
@@ -491,6 +493,41 @@ def _figure(verbs: Any) -> None:
 
     parser = _verb(verbs, "figure", run, "render one figure", "study", "output")
     parser.add_argument("--figure", required=True, metavar="NAME")
+
+
+def _record(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        import json
+
+        from m3h_pipeline.config import Study
+        from m3h_pipeline.record import record
+
+        study = _sections(options, study=Study)["study"]
+        more = json.loads(options.settings)
+        record(options.study, study, more["inputs"], more["definitions"], options.output)
+
+    _verb(verbs, "record", run, "write the record of a finished study", "study", "output")
+
+
+def _verify(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.verify import verify
+
+        verify(options.results, options.fits, options.seed, options.data, options.tolerance)
+
+    parser = _verb(verbs, "verify", run, "compare a study with its record", settings=False)
+    parser.add_argument("results", type=Path, metavar="FOLDER", help="results/<study>")
+    parser.add_argument("--fits", type=int, default=3, metavar="N", help="fits to train again (default: 3)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed draws other fits")
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="where the inputs lie, if not as configured"
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.02,
+        help="largest difference of a score on another device or with other versions (default: 0.02)",
+    )
 
 
 if __name__ == "__main__":

@@ -17,14 +17,14 @@ PACKAGE = Path(m3h_pipeline.__file__).parent
 # Each row may import itself and the rows above it.
 ROOMS = [
     {"errors", "progress", "digest"},
-    {"contracts", "config"},
+    {"contracts", "config", "hashes"},
     {"cohort", "tasks", "split", "statistics"},
     {"model"},
     {"training"},
     {"search"},
     {"tim", "evaluation"},
     {"figures"},
-    {"check", "cli"},
+    {"check", "cli", "record", "verify"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 MODULES = sorted(
@@ -77,11 +77,9 @@ def _digest_of(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (package / "one.py").write_text(text)
     (package / "two.py").write_text("VALUE = 1\n")
     monkeypatch.setattr(digest, "_PACKAGE", package)
-    for cached in (digest.imports, digest._digest, digest._tree):
-        cached.cache_clear()
+    digest.forget()
     result = digest.code_digest("m3h_pipeline.one")
-    for cached in (digest.imports, digest._digest, digest._tree):
-        cached.cache_clear()
+    digest.forget()
     return result
 
 
@@ -102,8 +100,26 @@ def test_the_digest_follows_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "m3h_pipeline" / "two.py").write_text("VALUE = 2\n")
     monkeypatch.setattr(digest, "_PACKAGE", tmp_path / "m3h_pipeline")
     assert digest.code_digest("m3h_pipeline.one") != first
-    for cached in (digest.imports, digest._digest, digest._tree):
-        cached.cache_clear()
+    digest.forget()
+
+
+def test_the_digest_sees_only_what_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "m3h_pipeline"
+    package.mkdir()
+    (package / "one.py").write_text("from m3h_pipeline.two import f\n")
+    monkeypatch.setattr(digest, "_PACKAGE", package)
+
+    def of(text: str) -> str:
+        (package / "two.py").write_text(text)
+        digest.forget()
+        return digest.code_digest("m3h_pipeline.one")
+
+    base = of("A = 1\nB = 2\nKNOWN = {}\n\ndef f():\n    return A\n")
+    assert of("A = 1\nB = 3\nKNOWN = {}\n\ndef f():\n    return A\n") == base
+    assert of("A = 4\nB = 2\nKNOWN = {}\n\ndef f():\n    return A\n") != base
+    # What a module does when it is imported always counts.
+    assert of("A = 1\nB = 2\nKNOWN = {}\nKNOWN['f'] = B\n\ndef f():\n    return A\n") != base
+    digest.forget()
 
 
 def test_the_digest_of_an_unknown_module_is_refused() -> None:

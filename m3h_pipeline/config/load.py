@@ -82,6 +82,19 @@ def located_source(study: Study) -> HaimSource | TableSource | SyntheticSource:
     return source
 
 
+def source_paths(study: Study) -> list[str]:
+    """The files and folders that a study's ingestion reads; none for a synthetic one.
+
+    Files inside Python packages (``python:package/file``) are left out: its version stands for them.
+    """
+    source = located_source(study)
+    if isinstance(source, HaimSource):
+        return [source.table, source.key_ids, *([source.hosp] if source.hosp else [])]
+    if isinstance(source, TableSource):
+        return [file.path for file in source.files if not file.path.startswith("python:")]
+    return []
+
+
 def validate(model: type[M], data: Any, where: str) -> M:
     """Validate ``data`` as ``model``.
 

@@ -25,12 +25,14 @@ class FigureSpec:
         inputs: the files it is drawn from, relative to the study's results.
         title: what it shows, in a line.
         chapter: of the report that it belongs to; chapters sort in the order they are read.
+        settings: the keys of the configuration's ``figures`` that it reads.
     """
 
     module: str
     inputs: tuple[str, ...]
     title: str
     chapter: str
+    settings: tuple[str, ...] = ("formats",)
 
 
 _TASKS: Final = "labels/tasks.json"
@@ -39,8 +41,11 @@ _TASKS: Final = "labels/tasks.json"
 _TEST: Final = "5 Test"
 
 
-def _spec(name: str, chapter: str, title: str, *inputs: str) -> tuple[str, FigureSpec]:
-    return name, FigureSpec(f"m3h_pipeline.figures.{name}", (*inputs, _TASKS), title, chapter)
+def _spec(
+    name: str, chapter: str, title: str, *inputs: str, settings: tuple[str, ...] = ()
+) -> tuple[str, FigureSpec]:
+    module = f"m3h_pipeline.figures.{name}"
+    return name, FigureSpec(module, (*inputs, _TASKS), title, chapter, ("formats", *settings))
 
 
 #: Name -> figure, in the order in which a report tells the study.
@@ -60,7 +65,11 @@ FIGURES: Final[dict[str, FigureSpec]] = dict(
         _spec("comparison", _TEST, "Every model beside the references", "evaluation/comparison.parquet"),
         _spec("tim", "6 Task interaction", "Task interaction (TIM)", "tim/tim.parquet"),
         _spec(
-            "calibration", _TEST, "Observed event rate by predicted risk", "evaluation/calibration.parquet"
+            "calibration",
+            _TEST,
+            "Observed event rate by predicted risk",
+            "evaluation/calibration.parquet",
+            settings=("calibration_tasks", "calibration_subgroup"),
         ),
         _spec("roc", _TEST, "ROC curves of multiclass tasks", "evaluation/roc.parquet"),
         _spec(

@@ -23,7 +23,8 @@ from m3h_pipeline.contracts import (
 )
 from m3h_pipeline.errors import ContractError, InputError, nearest
 from m3h_pipeline.training.data import load_study_data
-from m3h_pipeline.training.fits import run_fits
+from m3h_pipeline.training.environment import environment
+from m3h_pipeline.training.fits import device_of, run_fits
 from m3h_pipeline.training.fitted import save_model
 from m3h_pipeline.training.spec import FitResult, FitSpec, TrainingSettings
 from m3h_pipeline.training.store import FitStore
@@ -93,8 +94,9 @@ def train_pack(
     specs = read_pack(Path(plan), pack)
     tasks = sorted({task for spec in specs for task in spec.combination})
     data = load_study_data(Path(cohort), Path(labels), Path(split), tasks, settings.modalities)
+    finished = FitStore(store, environment=environment(device_of(settings).type))
     keep = any(path is not None for path in (models, attention, latents))
-    results = run_fits(specs, data, settings, FitStore(store), keep_models=keep, progress=sys.stderr)
+    results = run_fits(specs, data, settings, finished, keep_models=keep, progress=sys.stderr)
     if models is not None:
         for result in results:
             if result.kept:

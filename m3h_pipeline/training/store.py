@@ -9,8 +9,9 @@ and what stood in it is trained again.
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,18 @@ class FitStore:
     Args:
         folder: made when the first fit is saved.
         warn: told about segments that cannot be read; standard error by default.
+        environment: what fits are trained with (``training.environment``); segments that are saved carry it
+            in their schema's metadata, and keep it wherever they are used later.
     """
 
-    def __init__(self, folder: Path | str, warn: Callable[[str], None] = _warn) -> None:
+    def __init__(
+        self,
+        folder: Path | str,
+        warn: Callable[[str], None] = _warn,
+        environment: Mapping[str, Any] | None = None,
+    ) -> None:
         self.folder, self._warn = Path(folder), warn
+        self._environment = json.dumps(dict(environment or {}), sort_keys=True)
         # Segment -> (its size and time, key -> (row, whether the model is kept)).
         self._index: dict[Path, tuple[tuple[int, int], dict[str, tuple[int, bool]]]] = {}
 
@@ -136,8 +145,23 @@ class FitStore:
         for result in sorted(results, key=lambda r: r.key):
             name.update(f"{result.key}:{result.kept}\n".encode())
         table = pa.Table.from_pylist([_row(result) for result in results], schema=SEGMENT)
+        table = table.replace_schema_metadata({"environment": self._environment})
         path = self.folder / f"{name.hexdigest()[:32]}.parquet"
         write_table(table, path, SEGMENT, write_page_checksum=True, use_dictionary=False)
+
+
+def read_segment(path: Path) -> tuple[list[FitResult], dict[str, Any]]:
+    """The fits of one segment, in the order of their stack, and what they were trained with.
+
+    Raises:
+        InputError: the file is no segment, or cannot be read.
+    """
+    try:
+        table = pq.read_table(path, columns=_LIGHT)
+        metadata = pq.read_schema(path).metadata or {}
+        return [_result(row) for row in table.to_pylist()], json.loads(metadata.get(b"environment", b"{}"))
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise InputError(f"the stored fits cannot be read: {error}", where=str(path)) from error
 
 
 def _row(result: FitResult) -> dict[str, Any]:

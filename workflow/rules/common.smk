@@ -5,10 +5,13 @@ from functools import cache, partial
 from snakemake.exceptions import WorkflowError
 
 from m3h_pipeline.config import Study, located_source, validate
+from m3h_pipeline.config.load import source_paths
 from m3h_pipeline.contracts import read_json
 from m3h_pipeline.digest import code_digest
 from m3h_pipeline.errors import M3HError
 from m3h_pipeline.figures.registry import FIGURES
+from m3h_pipeline.hashes import digest_of, hashed, input_files
+from m3h_pipeline.record import code_of_stages
 from m3h_pipeline.search import sizing
 from m3h_pipeline.tasks.definitions import load_definitions, select
 
@@ -27,7 +30,19 @@ KIND = SOURCE.kind
 RESULTS = Path(STUDY.results) / STUDY.study
 LOGS = RESULTS / "logs"
 BENCHMARKS = RESULTS / "benchmarks"
-DEFINITIONS = explained(load_definitions, STUDY.tasks.definitions, STUDY.tasks.variant)
+
+
+def definition_file(path):
+    """A file of task definitions: the user's own, or the one that comes with the workflow."""
+    shipped = path.startswith("resources/tasks/") and not Path(path).exists()
+    return str(workflow.source_path(f"../../{path}")) if shipped else path
+
+
+DEFINITIONS = explained(
+    load_definitions,
+    [definition_file(path) for path in STUDY.tasks.definitions],
+    STUDY.tasks.variant,
+)
 TASKS = explained(select, DEFINITIONS, STUDY.tasks.include, STUDY.tasks.exclude)
 SOURCES = [name for modality in STUDY.modalities.values() for name in modality.sources]
 FEATURES = [RESULTS / f"cohort/features/{name}.parquet" for name in SOURCES]
@@ -42,9 +57,30 @@ wildcard_constraints:
 
 
 def settings(*names, **more):
-    """The named sections of the study as the JSON of ``--settings``: a rule gets only what it uses."""
+    """The named sections (``seed``) and keys (``search.beam``) of the study as the JSON of ``--settings``.
+
+    Jobs name only what their verb reads, so that another value beside it does not run them again.
+    """
     study = STUDY.model_dump(mode="json") | {"source": SOURCE.model_dump(mode="json")}
-    return json.dumps({name: study[name] for name in names} | more, sort_keys=True)
+    chosen = {}
+    for name in names:
+        section, _, key = name.partition(".")
+        if key:
+            chosen.setdefault(section, {})[key] = study[section][key]
+        else:
+            chosen[section] = study[section]
+    return json.dumps(chosen | more, sort_keys=True)
+
+
+def input_hashes():
+    """Size and SHA-256 of the source's files, which are read once per size and time."""
+    files = input_files(source_paths(STUDY), STUDY.data)
+    return explained(hashed, files, RESULTS / "logs/inputs.json") if files else {}
+
+
+def inputs_digest(wildcards):
+    """What is in the source's files, whatever their times say."""
+    return digest_of(input_hashes())
 
 
 def packs(plan):
@@ -107,9 +143,7 @@ def source_files(wildcards):
     """The files an ingestion reads; those inside Python packages are none of Snakemake's business."""
     if KIND == "synthetic":
         return [RESULTS / "input"]
-    if KIND == "haim":
-        return [SOURCE.table, SOURCE.key_ids, *([SOURCE.hosp] if SOURCE.hosp else [])]
-    return [file.path for file in SOURCE.files if not file.path.startswith("python:")]
+    return source_paths(STUDY)
 
 
 def label_inputs(wildcards):
@@ -142,21 +176,27 @@ def pack_files(plan, kind):
     return [Path(plan).parent / f"packs/{pack}.{kind}.parquet" for pack in packs(plan)]
 
 
-def rounds():
-    """Plans of the rounds that have something to train; asking for the next one makes Snakemake plan it."""
-    plans, r = [], 1
-    while packs(plan := checkpoints.plan_round.get(round=r).output[0]):
-        plans.append(plan)
-        r += 1
+def round_plans(wildcards):
+    """Plans of all rounds; the last one has nothing to train. Asking for one makes Snakemake plan it.
+
+    What reads the scores of all rounds takes these as inputs too: a plan that no job takes as an input is not
+    looked at again, and a search that goes on after an edit would not be noticed.
+    """
+    plans = []
+    while not plans or packs(plans[-1]):
+        plans.append(checkpoints.plan_round.get(round=len(plans) + 1).output[0])
     return plans
 
 
 def round_scores(wildcards):
-    return [Path(plan).parent / "scores.parquet" for plan in rounds()]
+    return [
+        Path(plan).parent / "scores.parquet" for plan in round_plans(wildcards)[:-1]
+    ]
 
 
 def round_predictions(wildcards):
-    return [path for plan in rounds() for path in pack_files(plan, "predictions")]
+    plans = round_plans(wildcards)[:-1]
+    return [path for plan in plans for path in pack_files(plan, "predictions")]
 
 
 def tim_files(kind):
@@ -189,27 +229,35 @@ def final_files(kind):
     return lambda wildcards: pack_files(checkpoints.plan_final.get().output[0], kind)
 
 
-# What the number of combinations in a pack follows from, where the study leaves that open.
-SIZED = (
-    dict(
-        modalities={
-            name: value.model_dump(mode="json")
-            for name, value in STUDY.modalities.items()
-        },
-        model=STUDY.model.model_dump(
-            mode="json", include={"encoder", "projection", "shared", "task", "decoder"}
-        ),
-        compute=STUDY.compute.model_dump(
-            mode="json", include={"device", "precision", "threads"}
-        ),
-    )
-    if STUDY.search.combinations_per_job is None
-    else {}
-)
+def sized_by():
+    """What the number of combinations in a pack follows from, where the study leaves that open."""
+    if STUDY.search.combinations_per_job is not None:
+        return {}
+    read = [
+        "modalities",
+        *(f"model.{key}" for key in ("encoder", "projection", "shared")),
+        *(f"model.{key}" for key in ("task", "decoder")),
+        *(f"compute.{key}" for key in ("device", "precision", "threads")),
+        *(f"training.{key}" for key in ("epochs", "update")),
+        *(f"training.{key}" for key in ("batch_sizes", "learning_rates")),
+        *(f"split.{key}" for key in ("folds", "test_fraction")),
+    ]
+    return json.loads(settings(*read))
 
-# What every training job passes to its verb.
+
+SIZED = sized_by()
+
+# What every training job passes to its verb. The plan says which batch sizes and learning rates to train.
 TRAINING = dict(
-    settings=settings("model", "training", "compute", "modalities", "seed"),
+    settings=settings(
+        "model",
+        "compute",
+        "modalities",
+        "seed",
+        training=STUDY.training.model_dump(
+            mode="json", exclude={"batch_sizes", "learning_rates"}
+        ),
+    ),
     cohort=RESULTS / "cohort",
     label_folder=RESULTS / "labels",
     store=RESULTS / "search/store",

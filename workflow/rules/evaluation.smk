@@ -15,7 +15,9 @@ checkpoint plan_final:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=settings("evaluation", "search", "training", "split", **SIZED),
+        settings=settings(
+            "evaluation.replicates", "search.combinations_per_job", **SIZED
+        ),
         code=code_digest("m3h_pipeline.evaluation.final"),
     shell:
         "m3h --log {log} plan-final --settings {params.settings:q} --selection {input.selection}"
@@ -71,7 +73,14 @@ rule baselines:
         mem_mb=by_input(1500, 8),
         runtime=minutes(120),
     params:
-        settings=settings("evaluation", "modalities", "seed"),
+        settings=settings(
+            "evaluation.baselines",
+            "seed",
+            modalities={
+                name: {"sources": modality.sources}
+                for name, modality in STUDY.modalities.items()
+            },
+        ),
         cohort=RESULTS / "cohort",
         label_folder=RESULTS / "labels",
         code=code_digest("m3h_pipeline.evaluation.baselines"),
@@ -82,6 +91,7 @@ rule baselines:
 
 rule evaluate:
     input:
+        plan=lambda wildcards: checkpoints.plan_final.get().output[0],
         selection=RESULTS / "selection.parquet",
         trajectory=RESULTS / "search/trajectory.parquet",
         tasks=RESULTS / "labels/tasks.json",
@@ -118,10 +128,10 @@ rule evaluate:
         runtime=minutes(120),
     params:
         settings=settings(
-            "evaluation",
-            "search",
+            "evaluation.draws",
+            "search.min_improvement",
+            "figures.quantiles",
             "seed",
-            figures={"quantiles": STUDY.figures.quantiles},
         ),
         label_folder=RESULTS / "labels",
         output=RESULTS / "evaluation",
@@ -137,6 +147,7 @@ rule evaluate:
 
 rule phenotypes:
     input:
+        plan=lambda wildcards: checkpoints.plan_final.get().output[0],
         selection=RESULTS / "selection.parquet",
         scores=final_files("scores"),
         predictions=final_files("predictions"),
@@ -153,7 +164,7 @@ rule phenotypes:
         mem_mb=by_input(2000, 6),
         runtime=minutes(30),
     params:
-        settings=settings("seed", figures={"umap_samples": STUDY.figures.umap_samples}),
+        settings=settings("seed", "figures.umap_samples"),
         code=code_digest("m3h_pipeline.evaluation.phenotypes"),
     shell:
         "m3h --log {log} phenotypes --settings {params.settings:q} --selection {input.selection}"

@@ -22,7 +22,9 @@ rule figure:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=settings("figures"),
+        settings=lambda wildcards: settings(
+            *[f"figures.{key}" for key in FIGURES[wildcards.figure].settings]
+        ),
         study=RESULTS,
         output=RESULTS / "figures",
         code=lambda wildcards: code_digest(FIGURES[wildcards.figure].module),

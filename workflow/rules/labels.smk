@@ -16,7 +16,7 @@ rule label:
         "../envs/m3h.yaml"
     params:
         settings=lambda wildcards: settings(
-            "seed",
+            *(["seed"] if wildcards.task in STUDY.tasks.permute else []),
             definition=TASKS[wildcards.task].model_dump(
                 mode="json", exclude_none=True
             ),
@@ -76,7 +76,7 @@ rule assess:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=settings("tasks"),
+        settings=settings("tasks.min_per_fold", "tasks.unevaluable"),
         output=RESULTS / "labels",
         code=code_digest("m3h_pipeline.tasks.assess"),
     shell:

@@ -17,7 +17,23 @@ checkpoint plan_round:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=settings("search", "tim", "training", "split", **SIZED),
+        # Single tasks and pairs are trained whatever the search prefers.
+        settings=lambda wildcards: settings(
+            "search.max_size",
+            "search.replicates",
+            "search.combinations_per_job",
+            *(
+                ["search.beam", "search.min_improvement"]
+                if int(wildcards.round) > 2
+                else []
+            ),
+            "tim.mode",
+            "tim.replicates",
+            "training.batch_sizes",
+            "training.learning_rates",
+            "split.folds",
+            **SIZED,
+        ),
         code=code_digest("m3h_pipeline.search.plan"),
     shell:
         "m3h --log {log} plan-round --round {wildcards.round} --settings {params.settings:q}"
@@ -77,6 +93,7 @@ rule merge_scores:
 rule select:
     input:
         tasks=RESULTS / "labels/tasks.json",
+        plans=round_plans,
         scores=round_scores,
     output:
         selection=RESULTS / "selection.parquet",
@@ -93,7 +110,7 @@ rule select:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=settings("search"),
+        settings=settings("search.beam", "search.max_size", "search.min_improvement"),
         code=code_digest("m3h_pipeline.search.selection"),
     shell:
         "m3h --log {log} select --settings {params.settings:q} --tasks {input.tasks}"

@@ -5,6 +5,7 @@ checkpoint plan_tim:
     input:
         tasks=RESULTS / "labels/tasks.json",
         summary=RESULTS / "cohort/summary.json",
+        plans=round_plans,
         scores=round_scores,
     output:
         RESULTS / "tim/plan.json",
@@ -15,7 +16,18 @@ checkpoint plan_tim:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=settings("search", "tim", "training", "split", "seed", **SIZED),
+        settings=settings(
+            "search.combinations_per_job",
+            "tim.mode",
+            "tim.replicates",
+            "tim.chains",
+            "tim.max_size",
+            "training.batch_sizes",
+            "training.learning_rates",
+            "split.folds",
+            "seed",
+            **SIZED,
+        ),
         code=code_digest("m3h_pipeline.tim.plan"),
     shell:
         "m3h --log {log} plan-tim --settings {params.settings:q} --tasks {input.tasks} --summary {input.summary}"
@@ -28,6 +40,7 @@ rule tim:
         labels=LABELS,
         split=RESULTS / "split.parquet",
         samples=RESULTS / "cohort/samples.parquet",
+        plan=lambda wildcards: checkpoints.plan_tim.get().output[0],
         scores=tim_files("scores"),
         predictions=tim_files("predictions"),
     output:

@@ -1,0 +1,248 @@
+"""Check a study against its record: every file by its digest, and a sample of fits by training them again.
+
+A fit is trained again in its own stack: another stack rounds differently. On the same device with the same
+versions the scores must then be equal to the last bit; otherwise within a tolerance.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from m3h_pipeline.config import Study, validate
+from m3h_pipeline.config.load import source_paths
+from m3h_pipeline.contracts import SCORES, read_table
+from m3h_pipeline.errors import ContractError, InputError, M3HError
+from m3h_pipeline.hashes import input_files, sha256
+from m3h_pipeline.record import code_of_stages, read_record, score_files, segments
+from m3h_pipeline.training.environment import environment, versions
+
+if TYPE_CHECKING:
+    from m3h_pipeline.training.spec import FitResult, TrainingSettings
+
+#: Largest difference of a score (AUROC, R2, silhouette) on another device or with other versions.
+TOLERANCE = 0.02
+
+
+@dataclass
+class Report:
+    """What was found.
+
+    Attributes:
+        checked: what was compared, in the plural -> how many.
+        problems: what does not match, each with what to do.
+        notes: differences that are no error by themselves.
+        largest: the largest difference of a score of a fit that was trained again.
+    """
+
+    checked: dict[str, int] = field(default_factory=dict)
+    problems: list[M3HError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    largest: float = 0.0
+
+    def add(self, what: str, where: str, hint: str) -> None:
+        self.problems.append(ContractError(what, where=where, hint=hint))
+
+    def write(self, screen: TextIO) -> None:
+        """Print the report."""
+        screen.writelines(f"note: {note}\n" for note in self.notes)
+        screen.writelines(f"MISMATCH: {problem}\n" for problem in self.problems)
+        done = ", ".join(f"{number:,} {what}" for what, number in self.checked.items())
+        screen.write(f"compared: {done}\n")
+
+
+def verify(
+    root: Path,
+    fits: int = 3,
+    seed: int = 0,
+    data: Path | None = None,
+    tolerance: float = TOLERANCE,
+    screen: TextIO = sys.stdout,
+) -> Report:
+    """Compare a study with its record and print a report.
+
+    Args:
+        root: the study's results.
+        fits: how many stored fits are drawn and trained again; 0: none.
+        seed: of the draw.
+        data: the folder of the inputs; None: as configured, where that is a relative path.
+        tolerance: largest difference of a score on another device or with other versions.
+        screen: where the report goes.
+
+    Raises:
+        InputError: the study has no record.
+        ContractError: something does not match; the report says what.
+    """
+    root = Path(root)
+    known = read_record(root)
+    study = validate(Study, known["configuration"], where=str(root / "provenance.json"))
+    report = Report()
+    _compare_files(root, known["files"], report)
+    _compare_inputs(study, known["inputs"], data, report)
+    same_code = _compare_software(known, report)
+    if fits > 0 and not report.problems:
+        _compare_fits(root, study, fits, seed, same_code["training"], tolerance, report)
+    elif fits > 0:
+        report.notes.append("no fit was trained again, because files do not match")
+    report.write(screen)
+    if report.problems:
+        raise ContractError(
+            f"the study does not match its record in {len(report.problems)} place(s), listed above",
+            where=str(root),
+        )
+    screen.write("the study matches its record\n")
+    return report
+
+
+def _compare_files(root: Path, files: Mapping[str, Mapping[str, Any]], report: Report) -> None:
+    for name, entry in files.items():
+        path = root / name
+        stored = name.startswith("search/store/")
+        again = "delete it and run `snakemake`, which makes it again" + (
+            "; its fits are trained again" if stored else ""
+        )
+        if not path.is_file():
+            hint = "run `snakemake`, or take it from where the study was copied from"
+            report.add("the file is missing", str(path), hint)
+        elif path.stat().st_size != entry["bytes"] or sha256(path) != entry["sha256"]:
+            report.add("the file is not what the study wrote", str(path), again)
+    report.checked["files"] = len(files)
+
+
+def _compare_inputs(
+    study: Study, inputs: Mapping[str, Mapping[str, Any]], data: Path | None, report: Report
+) -> None:
+    base = data if data is not None else Path(study.data)
+    here = study if data is None else study.model_copy(update={"data": str(data)})
+    found = input_files(source_paths(here), str(base))
+    if data is not None:
+        # What was configured outside the folder is looked up in it by name.
+        found = {name: found.get(name, data / Path(name).name) for name in inputs}
+    for name, entry in inputs.items():
+        path = found.get(name)
+        if path is None or not path.is_file():
+            report.add("the input is not there", name, "say where the inputs lie: `--data FOLDER`")
+        elif path.stat().st_size != entry["bytes"] or sha256(path) != entry["sha256"]:
+            report.add(
+                "the input is not the one the study was made from",
+                str(path),
+                "bring back the file, or run `snakemake` to make the study from this one",
+            )
+    report.checked["inputs"] = len(inputs)
+
+
+def _compare_software(known: Mapping[str, Any], report: Report) -> dict[str, bool]:
+    now = versions()
+    for name, before in known["versions"].items():
+        if now.get(name) != before:
+            report.notes.append(f"{name} is {now.get(name, 'absent')}, the study was made with {before}")
+    code = code_of_stages()
+    same = {stage: digest == code.get(stage) for stage, digest in known["code"].items()}
+    changed = [stage for stage, equal in same.items() if not equal]
+    if changed:
+        report.notes.append(
+            f"the code of {', '.join(changed)} has changed since; `snakemake` would run these stages again"
+        )
+    return same
+
+
+def _compare_fits(
+    root: Path, study: Study, number: int, seed: int, same_code: bool, tolerance: float, report: Report
+) -> None:
+    from m3h_pipeline.training.store import read_segment
+
+    places = {key: path for path, keys in segments(root).items() for key in sorted(keys)}
+    keys = sorted(places)
+    drawn = random.Random(seed).sample(keys, min(number, len(keys)))
+    scores = _scores(root, set(drawn))
+    trained = 0
+    for path in sorted({places[key] for key in drawn}):
+        stored, trained_with = read_segment(path)
+        again, exact, why = _train_again(root, study, stored, trained_with, same_code)
+        trained += len(again)
+        if why:
+            report.notes.append(f"{path.name}: scores may differ by up to {tolerance}: {why}")
+        by_spec = {result.spec: result for result in again}
+        for result in stored:
+            if result.key in drawn:
+                fresh = by_spec[result.spec]
+                spec = result.spec
+                name = f"{'+'.join(spec.combination)}, fold {spec.fold}, replicate {spec.replicate}"
+                where = f"{name} (in {path})"
+                if same_code and fresh.key != result.key and not why:
+                    hint = "the features, labels or split changed; run `snakemake`"
+                    report.add("the fit is of other data than the study's", where, hint)
+                _compare_scores(scores[result.key], fresh, where, 0.0 if exact else tolerance, report)
+    report.checked["fits"] = len(drawn)
+    report.checked["fits of their stacks trained again"] = trained
+
+
+def _compare_scores(
+    table: Mapping[str, float], fresh: FitResult, where: str, tolerance: float, report: Report
+) -> None:
+    for task, before in table.items():
+        now = fresh.values[task]
+        if math.isnan(before) and math.isnan(now):
+            continue
+        difference = abs(before - now)
+        report.largest = max(report.largest, difference)
+        if not difference <= tolerance:
+            report.add(
+                f"the score of {task} is {before:.6f}, trained again {now:.6f}",
+                where,
+                "delete the stored fits and the pack's files, and run `snakemake`",
+            )
+
+
+def _scores(root: Path, keys: set[str]) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for path in score_files(root):
+        for row in read_table(path, SCORES, ["fit_key", "task", "value"]).to_pylist():
+            if row["fit_key"] in keys:
+                value = math.nan if row["value"] is None else row["value"]
+                found.setdefault(row["fit_key"], {})[row["task"]] = value
+    return found
+
+
+def _train_again(
+    root: Path, study: Study, stored: Sequence[FitResult], trained_with: Mapping[str, Any], same_code: bool
+) -> tuple[list[FitResult], bool, str]:
+    """The fits of a segment trained again; whether they must be equal; if not, why."""
+    from m3h_pipeline.training.data import load_study_data
+    from m3h_pipeline.training.fits import device_of, run_fits
+
+    settings = _settings(study)
+    device = device_of(settings).type
+    now = environment(device)
+    why = []
+    if not same_code:
+        why.append("the training code has changed")
+    if trained_with.get("device") != now["device"]:
+        before = trained_with.get("device", {}).get("name", "an unknown device")
+        why.append(f"trained on {before}, now {now['device']['name']}")
+    decisive = ("python", "system", "numpy", "scipy", "torch")
+    before_versions = trained_with.get("versions", {})
+    other = [name for name in decisive if before_versions.get(name) != now["versions"].get(name)]
+    if other:
+        why.append(f"other versions of {', '.join(other)}")
+    specs = [result.spec for result in stored]
+    tasks = sorted({task for spec in specs for task in spec.combination})
+    data = load_study_data(
+        root / "cohort", root / "labels", root / "split.parquet", tasks, settings.modalities
+    )
+    try:
+        again = run_fits(specs, data, settings)
+    except RuntimeError as error:
+        raise InputError(f"the fits cannot be trained again here: {error}", where=str(root)) from error
+    return again, not why, "; ".join(why)
+
+
+def _settings(study: Study) -> TrainingSettings:
+    from m3h_pipeline.training.spec import TrainingSettings
+
+    return TrainingSettings(study.model, study.training, study.compute, study.modalities, study.seed)

@@ -1,0 +1,159 @@
+"""The record of a study, and what `m3h verify` finds where a study no longer matches it."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from m3h_pipeline.hashes import sha256
+from tests.end_to_end.small_study import RESULTS, Project
+from tests.end_to_end.test_invalidation import finished
+
+__all__ = ["finished"]
+pytestmark = pytest.mark.study
+
+
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Project:
+    return finished.copied_to(tmp_path / "project")
+
+
+def _verify(project: Project, *arguments: str, cwd: Path | None = None) -> tuple[int, str]:
+    done = subprocess.run(
+        ["m3h", "verify", str(project.folder / RESULTS) if cwd else str(RESULTS), *arguments],
+        cwd=cwd or project.folder,
+        env=project.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stdout
+    return done.returncode, done.stdout
+
+
+def _record(project: Project) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((project.folder / RESULTS / "provenance.json").read_text())
+    return content
+
+
+def _rewrite(project: Project, content: dict[str, Any]) -> None:
+    (project.folder / RESULTS / "provenance.json").write_text(json.dumps(content))
+
+
+def test_a_finished_study_matches_and_its_fits_are_equal_to_the_bit(project: Project) -> None:
+    status, text = _verify(project, "--fits", "4", "--tolerance", "0")
+    assert status == 0, text
+    assert "the study matches its record" in text
+    assert " 4 fits" in text
+    assert "may differ" not in text
+
+
+def test_the_record_is_whole_and_says_nothing_of_the_machine(project: Project) -> None:
+    content = _record(project)
+    assert content["seeds"] == {
+        "study": 20240418,
+        "split": 0,
+        "replicates": {"search": 1, "tim": 1, "final": 1},
+    }
+    assert set(content["inputs"]) == {
+        "table.csv",
+        "keys.csv",
+        *(
+            f"hosp/{path.name}"
+            for path in (project.folder / "data/hosp").iterdir()
+            if "diagnoses" in path.name
+        ),
+    }
+    assert content["inputs"]["table.csv"]["sha256"] == sha256(project.folder / "data/table.csv")
+    (trained,) = content["training"]
+    assert trained["fits"] == len(project.store())
+    assert trained["device"]["type"] in {"cpu", "cuda"}
+    assert {"torch", "numpy", "python"} <= set(trained["versions"])
+    everything = {
+        path.relative_to(project.folder / RESULTS).as_posix()
+        for path in (project.folder / RESULTS).rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    }
+    unlisted = {
+        name for name in everything - set(content["files"]) if not name.startswith(("logs/", "benchmarks/"))
+    }
+    assert unlisted == {"provenance.json"}
+    text = json.dumps(content)
+    for word in (
+        str(project.folder),
+        socket.gethostname() + ".",
+        f"/{getpass.getuser()}/",
+        "/tmp/",
+        "/home/",
+    ):
+        assert word not in text
+
+
+def test_tampered_and_missing_files_are_named_with_what_to_do(project: Project) -> None:
+    results = project.folder / RESULTS
+    table = results / "evaluation/summary.tsv"
+    table.write_text(table.read_text().replace("0", "1", 1))
+    (results / "figures/tim.svg").unlink()
+    value = project.folder / "data/keys.csv"
+    value.write_text(value.read_text() + "\n")
+    status, text = _verify(project)
+    assert status == 2
+    assert text.count("MISMATCH") == 3
+    for part in (
+        "evaluation/summary.tsv",
+        "figures/tim.svg",
+        "data/keys.csv",
+        "to do: delete it",
+        "is missing",
+    ):
+        assert part in text
+    assert "no fit was trained again" in text
+
+
+def test_another_version_is_a_note(project: Project) -> None:
+    content = _record(project)
+    content["versions"]["scipy"] = "0.1"
+    _rewrite(project, content)
+    status, text = _verify(project, "--fits", "0")
+    assert status == 0, text
+    assert "the study was made with 0.1" in text
+
+
+def test_a_tampered_score_is_found_by_training_again(project: Project) -> None:
+    """Somebody changes a score and writes the record to match: only the fit itself tells."""
+    content = _record(project)
+    for path in sorted((project.folder / RESULTS).glob("*/**/packs/*.scores.parquet")):
+        table = pq.read_table(path)
+        rows = [{**row, "value": row["value"] + 1e-9} for row in table.to_pylist()]
+        pq.write_table(type(table).from_pylist(rows, schema=table.schema), path)
+        name = path.relative_to(project.folder / RESULTS).as_posix()
+        content["files"][name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
+    _rewrite(project, content)
+    status, text = _verify(project, "--fits", "1")
+    assert status == 2
+    assert "trained again" in text
+
+
+def test_inputs_elsewhere_are_found_where_the_user_says(project: Project, tmp_path: Path) -> None:
+    shutil.move(project.folder / "data", tmp_path / "moved")
+    status, text = _verify(project, "--fits", "0")
+    assert status == 2
+    assert "--data FOLDER" in text
+    status, text = _verify(project, "--fits", "0", "--data", str(tmp_path / "moved"))
+    assert status == 0, text
+
+
+def test_a_study_without_a_record_is_explained(project: Project) -> None:
+    (project.folder / RESULTS / "provenance.json").unlink()
+    status, text = _verify(project)
+    assert status == 2
+    assert "the study has no record" in text
