@@ -95,6 +95,7 @@ class Cluster:
         self._shape = (cpus, memory_mb)
         self._process: subprocess.Popen[str] | None = None
         self._answers: queue.Queue[str] = queue.Queue()
+        self._reader: threading.Thread | None = None
         self._ports = dict(
             zip(("slurmctld", "slurmdbd", "mariadb", *self.nodes), _free_ports(), strict=False)
         )
@@ -138,6 +139,10 @@ class Cluster:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(5)
+        if self._reader is not None:
+            self._reader.join(5)
+        if process.stdout:
+            process.stdout.close()
 
     def _start(self) -> None:
         self._process = subprocess.Popen(
@@ -151,7 +156,8 @@ class Cluster:
         )
         stdout = self._process.stdout
         assert stdout is not None
-        threading.Thread(target=lambda: [*map(self._answers.put, stdout)], daemon=True).start()
+        self._reader = threading.Thread(target=lambda: [*map(self._answers.put, stdout)], daemon=True)
+        self._reader.start()
         self._write_configuration()
         self._start_munge()
         if self.accounting:
