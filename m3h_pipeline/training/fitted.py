@@ -68,10 +68,18 @@ def describe(trainer: StackTrainer, index: int, result: FitResult, centres: Mapp
 
 
 def model_bytes(result: FitResult) -> bytes:
-    """A kept model as safetensors."""
+    """A kept model as safetensors; the same model is the same bytes."""
     assert result.parameters is not None
     arrays = {name: np.ascontiguousarray(value) for name, value in result.parameters.items()}
-    return save(arrays, metadata=result.metadata)
+    content = save(arrays, metadata=result.metadata)
+    # The library writes the metadata in an order that differs from call to call. A file is the length of its
+    # header (8 bytes), the header as JSON, filled up with blanks to a multiple of 8, and the tensors.
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def save_model(result: FitResult, path: Path) -> None:

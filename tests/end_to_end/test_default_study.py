@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,17 @@ def test_figures_are_byte_identical_when_made_again(default_study: Run) -> None:
     assert again.status == 0, again.output
     assert "train_pack" not in again.output
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_the_report_tells_the_story_in_order_and_opens_offline(default_study: Run) -> None:
+    made = snakemake(default_study.folder, "--cores", "all", "--report", "report.html")
+    assert made.status == 0, made.output[-6000:]
+    page = (default_study.folder / "report.html").read_text(encoding="utf-8")
+    # The report sorts its chapters by name.
+    chapters = sorted({spec.chapter for spec in FIGURES.values()} | {"1 Cohort", "2 Tasks", "4 Selection"})
+    assert [chapter[0] for chapter in chapters] == list("1234567")
+    assert all(f'"{chapter}"' in page for chapter in chapters)
+    assert not re.findall(r"(?:src|href)=[\"']https?://", page)
 
 
 def test_no_patient_straddles_the_split(default_study: Run) -> None:

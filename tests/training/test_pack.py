@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from m3h_pipeline.contracts import (
     FIT_ATTENTION,
@@ -96,6 +97,21 @@ def test_predictions_do_not_depend_on_the_other_new_rows(tmp_path: Path) -> None
     part = model.predict({name: x[5:8] for name, x in data.features.items()})
     np.testing.assert_allclose(part["stay"], whole["stay"][5:8], rtol=1e-5)
     assert model.predict({name: x[:0] for name, x in data.features.items()})["anemia"].shape == (0, 1)
+
+
+def test_a_model_is_always_the_same_bytes(tmp_path: Path) -> None:
+    (result,) = run_fits([spec("anemia", "stay", fold=-1)], study(), settings(), keep_models=True, code="")
+    written = set()
+    for number in range(5):
+        save_model(result, tmp_path / f"{number}.safetensors")
+        written.add((tmp_path / f"{number}.safetensors").read_bytes())
+    assert len(written) == 1
+    with safe_open(tmp_path / "0.safetensors", framework="numpy") as file:
+        assert file.metadata() == result.metadata
+        assert result.parameters is not None
+        assert set(file.keys()) == set(result.parameters)
+        for name, value in result.parameters.items():
+            np.testing.assert_array_equal(file.get_tensor(name), value)
 
 
 def test_new_rows_of_the_wrong_shape_are_refused(tmp_path: Path) -> None:

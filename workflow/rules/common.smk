@@ -233,16 +233,14 @@ def sized_by():
     """What the number of combinations in a pack follows from, where the study leaves that open."""
     if STUDY.search.combinations_per_job is not None:
         return {}
-    read = [
-        "modalities",
-        *(f"model.{key}" for key in ("encoder", "projection", "shared")),
-        *(f"model.{key}" for key in ("task", "decoder")),
-        *(f"compute.{key}" for key in ("device", "precision", "threads")),
-        *(f"training.{key}" for key in ("epochs", "update")),
-        *(f"training.{key}" for key in ("batch_sizes", "learning_rates")),
-        *(f"split.{key}" for key in ("folds", "test_fraction")),
-    ]
-    return json.loads(settings(*read))
+    read = {
+        "model": ("encoder", "projection", "shared", "task", "decoder"),
+        "compute": ("device", "precision", "threads"),
+        "training": ("epochs", "update", "batch_sizes", "learning_rates"),
+        "split": ("folds", "test_fraction"),
+    }
+    keys = [f"{section}.{key}" for section, found in read.items() for key in found]
+    return json.loads(settings("modalities", *keys))
 
 
 SIZED = sized_by()

@@ -9,7 +9,7 @@ rule figure:
         images=[
             report(
                 RESULTS / f"figures/{{figure}}.{suffix}",
-                caption="../report/{figure}.rst",
+                caption="../report/figure.rst",
                 category=lambda wildcards: FIGURES[wildcards.figure].chapter,
                 subcategory="{figure}",
             )
