@@ -46,7 +46,7 @@ STAGES: dict[str, tuple[str, ...]] = {
 _TABLES = (
     *("cohort/samples.parquet", "cohort/columns.parquet", "cohort/summary.json", "cohort/quarantine.tsv"),
     *("labels/tasks.json", "labels/audit.tsv", "labels/prevalence.tsv", "split.parquet"),
-    *("search/trajectory.parquet", "selection.parquet", "tim/tim.parquet"),
+    *("search/trajectory.parquet", "selection.parquet", "selection.tsv", "tim/tim.parquet"),
     *(f"evaluation/{name}.parquet" for name in ("evaluation", "comparison", "calibration", "roc")),
     *(f"evaluation/{name}.parquet" for name in ("agreement", "attention", "optimism", "phenotypes")),
     "evaluation/summary.tsv",

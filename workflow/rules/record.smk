@@ -5,6 +5,7 @@ rule record:
     input:
         rules.figures.input,
         RESULTS / "selection.parquet",
+        RESULTS / "selection.tsv",
         RESULTS / "evaluation/summary.tsv",
         RESULTS / "labels/audit.tsv",
     output:
