@@ -23,6 +23,9 @@ from m3h_pipeline.errors import ContractError, InputError
 
 Float32Array = npt.NDArray[np.float32]
 
+#: Times at which survival curves are recorded.
+SURVIVAL_TIMES = 32
+
 #: One row per fit and member task.
 SCORES = pa.schema(
     [
@@ -44,7 +47,9 @@ SCORES = pa.schema(
 
 #: Predictions for the scored rows of a fit, in the row order of the cohort restricted to the scored part.
 #: ``width`` numbers a row: binary 1 (probability), multiclass C (probabilities), regression 1 (in the
-#: unit of the label), clustering 2 (cluster, silhouette of the sample). ``prediction`` is row-major.
+#: unit of the label), clustering 2 (cluster, silhouette of the sample), survival 1 + ``SURVIVAL_TIMES`` (risk:
+#: the larger, the sooner the event; then the probability of no event until each time of the task's grid, see
+#: ``m3h_pipeline.survival.time_grid``). ``prediction`` is row-major.
 PREDICTIONS = pa.schema(
     [
         pa.field("fit_key", pa.string(), nullable=False),
@@ -76,6 +81,12 @@ DIAGNOSES = pa.schema(
 
 #: One task's labels, row-aligned with ``samples``; NaN = not observed. A multiclass label is the class index.
 LABELS = pa.schema([pa.field("y", pa.float32(), nullable=False)])
+
+#: Labels of a survival task: ``y`` is 1 for an observed event and 0 for a censored time, ``time`` when that was,
+#: in the unit of the description; both are NaN where either is not observed.
+SURVIVAL_LABELS = pa.schema(
+    [pa.field("y", pa.float32(), nullable=False), pa.field("time", pa.float32(), nullable=False)]
+)
 
 #: The best combination of each task, and its single-task control (``score``: mean over folds and replicates).
 SELECTION = pa.schema(
@@ -204,6 +215,52 @@ AGREEMENT = pa.schema(
     ]
 )
 
+#: Survival tasks on the test part beyond the concordance: ``score`` is uno (concordance weighted by the inverse
+#: probability of censoring), brier (integrated over the grid's times; the smaller the better) or dynamic_auroc
+#: (mean over these times). ``model`` is as in ``COMPARISON``, or kaplan_meier: the training part's curve for all.
+SURVIVAL = pa.schema(
+    [
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("score", pa.string(), nullable=False),
+        pa.field("value", pa.float64()),
+        pa.field("low", pa.float64()),
+        pa.field("high", pa.float64()),
+        pa.field("n", pa.int32(), nullable=False),
+        pa.field("events", pa.int32(), nullable=False),
+    ]
+)
+
+#: Kaplan-Meier curves of the test part by third of the predicted risk, at evenly spaced times. ``n`` and
+#: ``events`` are the group's; ``p`` is of the log-rank test between the groups.
+KAPLAN_MEIER = pa.schema(
+    [
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("group", pa.string(), nullable=False),
+        pa.field("time", pa.float64(), nullable=False),
+        pa.field("survival", pa.float64(), nullable=False),
+        pa.field("low", pa.float64(), nullable=False),
+        pa.field("high", pa.float64(), nullable=False),
+        pa.field("at_risk", pa.int32(), nullable=False),
+        pa.field("n", pa.int32(), nullable=False),
+        pa.field("events", pa.int32(), nullable=False),
+        pa.field("p", pa.float64(), nullable=False),
+    ]
+)
+
+#: AUROC of the predicted risk for an event until each time against none until then (cumulative / dynamic).
+DYNAMIC_AUROC = pa.schema(
+    [
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("time", pa.float64(), nullable=False),
+        pa.field("auroc", pa.float64(), nullable=False),
+        pa.field("low", pa.float64(), nullable=False),
+        pa.field("high", pa.float64(), nullable=False),
+    ]
+)
+
 #: UMAP of the phenotypes' latents, binned (Figure 4d): the cluster most samples of a cell belong to.
 PHENOTYPES = pa.schema(
     [
@@ -286,7 +343,13 @@ METRICS = {
     "multiclass": "macro_auroc",
     "regression": "r2",
     "clustering": "silhouette",
+    "survival": "concordance",
 }
+
+
+def prediction_width(problem_class: str, classes: int) -> int:
+    """Numbers per row of a prediction, see ``PREDICTIONS``."""
+    return {"multiclass": classes, "clustering": 2, "survival": 1 + SURVIVAL_TIMES}.get(problem_class, 1)
 
 
 def combination_key(tasks: Iterable[str]) -> str:
@@ -480,14 +543,59 @@ def read_features(path: Path | str) -> tuple[Float32Array, list[str]]:
     return np.ascontiguousarray(x.reshape(len(column), kind.list_size)), names
 
 
+def signed_time(time: npt.ArrayLike, event: npt.ArrayLike) -> Float32Array:
+    """Times to an event as one number a row: negative (-0.0 included) where the time is censored.
+
+    So survival labels travel as those of all other tasks do. NaN where the time or whether there was an event
+    (``event`` NaN) is not known.
+
+    Examples:
+        >>> signed_time([3.0, 2.0, 0.0, 1.0], [1, 0, 0, np.nan]).tolist()
+        [3.0, -2.0, -0.0, nan]
+    """
+    t, happened = np.asarray(time, dtype=np.float32), np.asarray(event, dtype=np.float32)
+    return np.where(np.isnan(t) | np.isnan(happened), np.float32(np.nan), np.where(happened == 1, t, -t))
+
+
+def time_and_event(y: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """The inverse of :func:`signed_time`: times (NaN = not observed), and where an event was observed."""
+    return np.abs(y.astype(np.float64)), ~np.signbit(y) & ~np.isnan(y)
+
+
 def write_labels(y: Float32Array, path: Path | str, metadata: Mapping[str, Any]) -> None:
-    """Write one task's labels, ``y`` of shape (n,), with the task's description in the schema metadata."""
-    schema = LABELS.with_metadata({"task": json.dumps(dict(metadata), sort_keys=True)})
-    write_table(pa.Table.from_arrays([pa.array(y, type=pa.float32())], schema=schema), path)
+    """Write one task's labels, ``y`` of shape (n,), with the task's description in the schema metadata.
+
+    Labels of a survival task are given as by :func:`signed_time`, and written as ``SURVIVAL_LABELS``.
+    """
+    described = {"task": json.dumps(dict(metadata), sort_keys=True)}
+    if metadata.get("problem_class") != "survival":
+        schema = LABELS.with_metadata(described)
+        write_table(pa.Table.from_arrays([pa.array(y, type=pa.float32())], schema=schema), path)
+        return
+    time, event = time_and_event(np.asarray(y))
+    observed = np.where(np.isnan(time), np.nan, event.astype(np.float32))
+    columns = [pa.array(values.astype(np.float32), type=pa.float32()) for values in (observed, time)]
+    write_table(pa.Table.from_arrays(columns, schema=SURVIVAL_LABELS.with_metadata(described)), path)
 
 
 def read_labels(path: Path | str) -> tuple[Float32Array, dict[str, Any]]:
-    """Read one task's labels, shape (n,), NaN = not observed, and the task's description."""
-    table = read_table(path, LABELS)
+    """Read one task's labels, shape (n,), NaN = not observed, and the task's description.
+
+    Labels of a survival task come as of :func:`signed_time`.
+
+    Raises:
+        InputError: the file is absent or no Parquet file.
+        ContractError: the file does not follow its schema, a time is negative, an event neither 0 nor 1.
+    """
+    table = read_table(path)
     metadata = pq.read_schema(path).metadata or {}
-    return table.column("y").to_numpy(), json.loads(metadata.get(b"task", b"{}"))
+    description: dict[str, Any] = json.loads(metadata.get(b"task", b"{}"))
+    if description.get("problem_class") != "survival":
+        return check_schema(table, LABELS, str(path)).column("y").to_numpy(), description
+    table = check_schema(table, SURVIVAL_LABELS, str(path))
+    y, time = (table.column(name).to_numpy() for name in ("y", "time"))
+    if not (np.isnan(y) | np.isin(y, (0, 1))).all():
+        raise ContractError("an event is neither 0 nor 1", where=str(path), hint="run `label` again")
+    if (time < 0).any() or np.isinf(time).any():
+        raise ContractError("a time is negative or infinite", where=str(path), hint="run `label` again")
+    return signed_time(time, y), description

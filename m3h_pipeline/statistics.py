@@ -107,12 +107,13 @@ def metric_draws(name: str, y: Floats, prediction: Floats, weights: Floats) -> F
     - ``r2``: 1 - weighted residual sum of squares / weighted total sum of squares about the weighted mean.
     - ``silhouette``: weighted mean of the samples' silhouettes (column 1); NaN if there is one cluster only.
       Of ``y`` only whether it is NaN counts. Clusters are not computed anew under a draw.
+    - ``concordance``: Harrell's, of the risk (column 0) for signed times (contracts.signed_time).
 
     Args:
-        name: ``auroc``, ``macro_auroc``, ``r2`` or ``silhouette``.
+        name: ``auroc``, ``macro_auroc``, ``r2``, ``silhouette`` or ``concordance``.
         y: labels, NaN = not observed; class indices for the first two. Shape (n,).
         prediction: shape (n, width) or (n,): score of class 1; scores of C classes; value; (cluster,
-            silhouette).
+            silhouette); risk and survival curve.
         weights: shape (draws, n); fastest as the transpose of a C-contiguous (n, draws) array of float32.
 
     Shape:
@@ -247,6 +248,12 @@ def _silhouette_draws(y: Floats, values: Floats, unit: Integers, weights: Floats
     return np.asarray(sums[1] / sums[0])
 
 
+def _concordance_draws(y: Floats, values: Floats, unit: Integers, weights: Floats) -> Float64:
+    from m3h_pipeline.survival import concordance_draws
+
+    return concordance_draws(y, values[:, 0], unit, weights)
+
+
 def _unit_sums(columns: Sequence[Float64], unit: Integers, n_units: int) -> Float64:
     """Sums of each column over the rows of every unit: (len(columns), n_units)."""
     return np.stack([np.bincount(unit, weights=column, minlength=n_units) for column in columns])
@@ -257,11 +264,12 @@ _DRAWS: dict[str, Callable[[Floats, Floats, Integers, Floats], Float64]] = {
     "macro_auroc": _macro_auroc_draws,
     "r2": _r2_draws,
     "silhouette": _silhouette_draws,
+    "concordance": _concordance_draws,
 }
 #: The metrics that :func:`metric_draws` knows.
 METRIC_NAMES = frozenset(_DRAWS)
 #: What a model that knows nothing scores. A silhouette has no such level.
-CHANCE = {"auroc": 0.5, "macro_auroc": 0.5, "r2": 0.0}
+CHANCE = {"auroc": 0.5, "macro_auroc": 0.5, "r2": 0.0, "concordance": 0.5}
 
 
 # --- intervals and tests -----------------------------------------------------------------------------------

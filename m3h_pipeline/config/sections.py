@@ -211,6 +211,23 @@ class Attention(Section):
     )
 
 
+class SurvivalHead(Section):
+    """What survival tasks learn; fits without one do not depend on it."""
+
+    loss: Literal["discrete", "cox"] = Field(
+        default="discrete",
+        description="hazard in bins of time, or (`cox`) the partial likelihood within the minibatch (Efron)",
+    )
+    bins: int = Field(
+        default=64, ge=2, description="bins of `discrete`, at quantiles of the training events' times"
+    )
+
+    @property
+    def outputs(self) -> int:
+        """Raw outputs of a survival task."""
+        return self.bins if self.loss == "discrete" else 1
+
+
 class Model(Section):
     """The network."""
 
@@ -222,6 +239,7 @@ class Model(Section):
     task_network: str = Field(default="mlp", description="`mlp`, or a dotted path to a class of your own")
     decoder: list[Width] = Field(default=[256], description="hidden widths of the clustering decoder")
     attention: Attention = Field(default=Attention(), description="cross-task attention")
+    survival: SurvivalHead = Field(default=SurvivalHead(), description="what survival tasks learn")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout after every hidden layer")
     input_dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout of the standardised features")
 

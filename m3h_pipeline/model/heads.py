@@ -13,12 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from m3h_pipeline.config.sections import Model
 from m3h_pipeline.contracts import METRICS
 from m3h_pipeline.errors import ConfigError, TaskError, nearest
 from m3h_pipeline.model.dropout import Dropout
 from m3h_pipeline.model.encoders import is_path, locate
 from m3h_pipeline.model.keys import Draws
 from m3h_pipeline.model.layers import Mlp, StackedLinear, StackedModule
+from m3h_pipeline.model.survival import cox_loss, discrete_loss, survival_outputs
 
 
 def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
@@ -40,15 +42,23 @@ class ProblemClass:
         metric: name of the metric; a class may instead override :meth:`score`.
         standardise: whether the target is standardised on the training rows.
         clusters: whether predictions are clusters of the latents (the attended embeddings).
+        timed: whether the target is a time to an event (``contracts.signed_time``); predictions then hold
+            survival curves, which take the training rows' times.
     """
 
     name: str
     metric: str
     standardise = False
     clusters = False
+    timed = False
 
-    def outputs(self, description: Mapping[str, Any]) -> int:
-        """Number of raw outputs of a task; tasks of equal class and number are trained side by side."""
+    def outputs(self, description: Mapping[str, Any], model: Model | None = None) -> int:
+        """Number of raw outputs of a task; tasks of equal class and number are trained side by side.
+
+        Args:
+            description: of the task.
+            model: the configured network; None: the default one.
+        """
         return 1
 
     def head(
@@ -106,7 +116,7 @@ class Multiclass(ProblemClass):
     name = "multiclass"
     metric = METRICS["multiclass"]
 
-    def outputs(self, description: Mapping[str, Any]) -> int:
+    def outputs(self, description: Mapping[str, Any], model: Model | None = None) -> int:
         classes = description.get("classes") or []
         if len(classes) < 2:
             raise TaskError(
@@ -161,7 +171,7 @@ class Clustering(ProblemClass):
     metric = METRICS["clustering"]
     clusters = True
 
-    def outputs(self, description: Mapping[str, Any]) -> int:
+    def outputs(self, description: Mapping[str, Any], model: Model | None = None) -> int:
         return 0
 
     def head(
@@ -180,8 +190,29 @@ class Clustering(ProblemClass):
         return raw
 
 
+class Survival(ProblemClass):
+    """A time to an event, which may be censored. One output: Cox's partial likelihood; more: discrete time.
+
+    The target of the loss is coded as the loss wants it: bins survived in full for discrete time, signed
+    times for Cox.
+    """
+
+    name = "survival"
+    metric = METRICS["survival"]
+    timed = True
+
+    def outputs(self, description: Mapping[str, Any], model: Model | None = None) -> int:
+        return survival_outputs(description, model)
+
+    def loss(self, raw: Tensor, target: Tensor, valid: Tensor, inputs: Tensor) -> Tensor:
+        return (cox_loss if raw.shape[2] == 1 else discrete_loss)(raw, target, valid)
+
+    def predict(self, raw: Tensor) -> Tensor:
+        return raw
+
+
 SHIPPED: dict[str, ProblemClass] = {
-    kind.name: kind for kind in (Binary(), Multiclass(), Regression(), Clustering())
+    kind.name: kind for kind in (Binary(), Multiclass(), Regression(), Survival(), Clustering())
 }
 
 
@@ -226,8 +257,8 @@ def rare_bias(positives: int, negatives: int, rare_below: float) -> float | None
     return math.log(max(positives, 0.5) / negatives)
 
 
-def set_bias(head: nn.Module, row: int, value: float) -> None:
-    """Set the output bias of one model of a head."""
+def set_bias(head: nn.Module, row: int, value: float | Tensor) -> None:
+    """Set the output bias of one model of a head: the same for all outputs, or (outputs,)."""
     if isinstance(head, StackedLinear) and head.bias is not None:
         with torch.no_grad():
             head.bias[row] = value

@@ -35,7 +35,8 @@ class StudyData:
 
     Attributes:
         features: modality -> (n, F) float32, NaN = missing; modalities in sorted order.
-        labels: task -> (n,) float32, NaN = not observed.
+        labels: task -> (n,) float32, NaN = not observed; of survival tasks signed times
+            (``contracts.signed_time``).
         tasks: task -> its description, from the metadata of its labels.
         train: (n,) True in the training part.
         fold: (n,) 0..k-1 in the training part, -1 in the test part.

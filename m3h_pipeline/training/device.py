@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from m3h_pipeline.model.heads import problem_class
+from m3h_pipeline.survival import bin_edges, time_grid
 from m3h_pipeline.training.data import CLIP, Float64Array, StudyData
 from m3h_pipeline.training.spec import TrainingSettings
 
@@ -41,6 +42,7 @@ class DeviceData:
         self._statistics: dict[int, tuple[Tensor, Tensor]] = {}
         self._moments: dict[int, tuple[Float64Array, Float64Array]] = {}
         self._targets: dict[tuple[str, int], tuple[float, float]] = {}
+        self._edges: dict[tuple[str, int, int], Float64Array] = {}
 
     def arithmetic(self) -> AbstractContextManager[object]:
         """The context in which the network runs."""
@@ -70,6 +72,17 @@ class DeviceData:
         """Standardised features of ``rows`` (G, B): (G, B, F), clipped, missing values 0."""
         x = (self.x[rows] - mean).mul_(inverse).clamp_(-CLIP, CLIP)
         return x.nan_to_num_(0.0) if self.has_missing else x
+
+    def bin_edges(self, task: str, fold: int, bins: int) -> Float64Array:
+        """Edges of a survival task's bins, from a fold's training rows (:func:`survival.bin_edges`)."""
+        key = (task, fold, bins)
+        if key not in self._edges:
+            self._edges[key] = bin_edges(self.data.labels[task][self.data.training_rows(fold)], bins)
+        return self._edges[key]
+
+    def time_grid(self, task: str) -> Float64Array:
+        """Times at which a survival task's curves are recorded, (SURVIVAL_TIMES,)."""
+        return time_grid(self.data.labels[task][self.data.train])
 
     def target_statistics(self, task: str, fold: int) -> tuple[float, float]:
         """Mean and deviation of a task's target on a fold's training rows; (0, 1) if not standardised."""

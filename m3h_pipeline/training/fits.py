@@ -15,6 +15,7 @@ import torch
 from m3h_pipeline.digest import code_digest
 from m3h_pipeline.errors import ConfigError, TaskError
 from m3h_pipeline.model.encoders import is_path, source_digest
+from m3h_pipeline.model.heads import problem_class
 from m3h_pipeline.progress import Progress
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.device import DeviceData
@@ -32,16 +33,19 @@ def fit_keys(
     """The content key of each fit: a SHA-256 of everything that determines its result.
 
     That is: the features of its modalities, the labels of its tasks, the split, the network, the training
-    settings (of the task weights only its own tasks'), the precision and the type of device, the seed, the
+    settings (of the task weights only its own tasks'; of the survival head only if it has a survival task),
+    the precision and the type of device, the seed, the
     training code, and the fit itself. Threads, stacking and memory only change the rounding.
     """
     training = settings.training.model_dump(mode="json")
     weights = training.pop("task_weights")
     del training["batch_sizes"], training["learning_rates"]
+    model = settings.model.model_dump(mode="json")
+    survival = model.pop("survival")
     common = {
         "features": data.features_digest,
         "split": data.split_digest,
-        "model": settings.model.model_dump(mode="json"),
+        "model": model,
         "training": training,
         "modalities": {name: value.model_dump(mode="json") for name, value in settings.modalities.items()},
         "precision": settings.compute.precision,
@@ -53,7 +57,7 @@ def fit_keys(
     base = hashlib.sha256(json.dumps(common, sort_keys=True).encode()).hexdigest()
     keys = []
     for spec in specs:
-        own = {
+        own: dict[str, object] = {
             "base": base,
             "tasks": [[task, data.label_digest(task), weights.get(task, 1.0)] for task in spec.combination],
             "fold": spec.fold,
@@ -61,6 +65,8 @@ def fit_keys(
             "batch_size": spec.batch_size,
             "learning_rate": spec.learning_rate,
         }
+        if any(problem_class(str(data.tasks[task]["problem_class"])).timed for task in spec.combination):
+            own["survival"] = survival
         keys.append(hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest())
     return keys
 

@@ -25,6 +25,7 @@ from m3h_pipeline.model.m3h import M3H, Architecture, Input
 from m3h_pipeline.training.clustering import silhouettes, squared_distances
 from m3h_pipeline.training.data import CLIP
 from m3h_pipeline.training.spec import FitResult
+from m3h_pipeline.training.times import predict_times
 
 if TYPE_CHECKING:
     from m3h_pipeline.training.trainer import StackTrainer
@@ -32,10 +33,25 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 _NETWORK = "network/"
+_TIMES = "times/"
 
 
-def describe(trainer: StackTrainer, index: int, result: FitResult, centres: Mapping[str, Tensor]) -> None:
-    """Put the model ``index`` of a stack, and what it takes to use it, into ``result``."""
+def describe(
+    trainer: StackTrainer,
+    index: int,
+    result: FitResult,
+    centres: Mapping[str, Tensor],
+    times: Mapping[str, Mapping[str, Array]],
+) -> None:
+    """Put the model ``index`` of a stack, and what it takes to use it, into ``result``.
+
+    Args:
+        trainer: of the stack.
+        index: of the model.
+        result: what is added to.
+        centres: clustering task -> centres of its clusters.
+        times: survival task -> what its curves take, see :func:`m3h_pipeline.training.times.curves`.
+    """
     spec, data = trainer.stack.specs[index], trainer.data.data
     arrays: dict[str, Array] = {
         _NETWORK + name: value.cpu().numpy().copy() for name, value in trainer.network.take(index).items()
@@ -50,6 +66,8 @@ def describe(trainer: StackTrainer, index: int, result: FitResult, centres: Mapp
     arrays["target"] = np.array([trainer.data.target_statistics(task, spec.fold) for task in positions])
     for task, found in centres.items():
         arrays[f"centres/{task}"] = found.numpy().copy()
+    for task, known in times.items():
+        arrays |= {f"{_TIMES}{task}/{name}": value for name, value in known.items()}
     architecture = trainer.architecture
     result.parameters = arrays
     result.metadata = {
@@ -172,6 +190,10 @@ class FittedModel:
                 value = torch.cat(raw[task]) if raw[task] else torch.zeros(0, max(1, span.outputs))
                 if span.kind.clusters:
                     value = self._clusters(task, value.double())
+                elif span.kind.timed:
+                    start = f"{_TIMES}{task}/"
+                    known = {k[len(start) :]: v for k, v in self._arrays.items() if k.startswith(start)}
+                    value = predict_times(value, known)
                 else:
                     value = span.kind.predict(value[None])[0]
                     if span.kind.standardise:

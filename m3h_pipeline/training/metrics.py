@@ -78,11 +78,41 @@ def silhouette_metric(prediction: Tensor, target: Tensor, valid: Tensor) -> Tens
     return torch.where((low < high) & (count > 0), mean, _NAN)
 
 
+#: Numbers of a tensor of pairs that is in memory at once.
+_PAIRS = 2**24
+
+
+def concordance(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Harrell's concordance of risks (M, n, 1 or more; column 0) for signed times; NaN where no pair counts.
+
+    A pair counts if the one with the shorter time had the event; of equal times, if one had the event and
+    the other was censored. Equal risks count half.
+    """
+    risk = torch.where(valid, prediction[:, :, 0], 0.0)
+    time = torch.where(valid, target.abs(), -1.0)
+    event = valid & ~torch.signbit(target)
+    other = valid & ~event
+    models, n = risk.shape
+    good, pairs = (torch.zeros(models, dtype=torch.int64, device=risk.device) for _ in range(2))
+    step = max(1, _PAIRS // max(models * n, 1))
+    for a in range(0, n, step):
+        mine = slice(a, a + step)
+        t, r = time[:, mine, None], risk[:, mine, None]
+        later = (t < time[:, None]) | ((t == time[:, None]) & other[:, None])
+        later &= event[:, mine, None] & valid[:, None]
+        pairs += later.sum((1, 2))
+        # Twice the number of concordant pairs, so that ties are whole numbers.
+        good += (later & (r > risk[:, None])).sum((1, 2)) + (later & (r >= risk[:, None])).sum((1, 2))
+    defined = (pairs > 0) & ~torch.isnan(torch.where(valid, prediction[:, :, 0], 0.0)).any(1)
+    return torch.where(defined, good.double() / (2 * pairs.clamp(min=1)), _NAN)
+
+
 METRICS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "auroc": binary_auroc,
     "macro_auroc": macro_auroc,
     "r2": r2,
     "silhouette": silhouette_metric,
+    "concordance": concordance,
 }
 
 

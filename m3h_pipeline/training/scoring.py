@@ -14,6 +14,7 @@ from m3h_pipeline.training import metrics
 from m3h_pipeline.training.clustering import k_means, silhouettes, squared_distances
 from m3h_pipeline.training.fitted import describe
 from m3h_pipeline.training.spec import FitResult
+from m3h_pipeline.training.times import curves
 
 if TYPE_CHECKING:
     from m3h_pipeline.training.trainer import StackTrainer
@@ -132,13 +133,15 @@ def score_stack(trainer: StackTrainer, keep_models: bool) -> list[FitResult]:
     rows = [data.data.scored_rows(fold) for fold in folds]
     scored = run_network(trainer, rows, attention=keep_models)
     clustering = any(span.kind.clusters for span in network.spans)
-    train = run_network(trainer, trainer.training_rows, False, True) if clustering else None
+    cox = any(span.kind.timed and span.outputs == 1 for span in network.spans)
+    train = run_network(trainer, trainer.training_rows, False, not cox) if clustering or cox else None
     counts = [len(group) for group in rows for _ in range(stack.per_group)]
     diverged = trainer.diverged.clone()
     predictions: list[dict[str, Tensor]] = [{} for _ in stack.specs]
     values: list[dict[str, Tensor]] = [{} for _ in stack.specs]
     numbers: list[dict[str, Tensor]] = [{} for _ in stack.specs]
     centres: list[dict[str, Tensor]] = [{} for _ in stack.specs]
+    times: list[dict[str, dict[str, Array]]] = [{} for _ in stack.specs]
     for index, span in enumerate(network.spans):
         y, observed = _labels(trainer, span, scored.rows, scored.valid)
         if span.kind.clusters:
@@ -149,6 +152,10 @@ def score_stack(trainer: StackTrainer, keep_models: bool) -> list[FitResult]:
             finite = torch.isfinite(scored.raw[index])
             found = []
             predicted = span.kind.predict(scored.raw[index])
+            if span.kind.timed:
+                predicted, known = curves(trainer, span, index, scored, scored if train is None else train)
+                for i, task in enumerate(_tasks(trainer, span)):
+                    times[i // span.count][task] = known[i]
             if span.kind.standardise:
                 part = slice(span.start, span.stop)
                 mean = trainer.target_mean[:, part].flatten(0, 1).double()
@@ -183,7 +190,7 @@ def score_stack(trainer: StackTrainer, keep_models: bool) -> list[FitResult]:
             predictions=mine if ok else {},
         )
         if keep_models and ok:
-            describe(trainer, k, result, centres[k])
+            describe(trainer, k, result, centres[k], times[k])
             order = [stack.positions[k].index(task) for task in spec.combination]
             assert scored.attention is not None
             result.attention = scored.attention[k].cpu().numpy()[np.ix_(order, order)]

@@ -55,15 +55,22 @@ class Stack:
         return len(self.specs) // len(self.groups)
 
 
-def positions_of(combination: Sequence[str], data: StudyData) -> tuple[tuple[str, ...], Signature]:
+def positions_of(
+    combination: Sequence[str], data: StudyData, model: Model | None = None
+) -> tuple[tuple[str, ...], Signature]:
     """The tasks of a combination in the order of a model's positions, and their signature.
 
     The order is by problem class, number of outputs and name: a function of the combination alone.
+
+    Args:
+        combination: task ids.
+        data: the study.
+        model: the configured network; None: the default one.
     """
     described = []
     for task in combination:
         kind = problem_class(str(data.tasks[task]["problem_class"]))
-        described.append((rank(kind.name), kind.outputs(data.tasks[task]), task, kind.name))
+        described.append((rank(kind.name), kind.outputs(data.tasks[task], model), task, kind.name))
     described.sort()
     return tuple(item[2] for item in described), tuple((item[3], item[1]) for item in described)
 
@@ -119,6 +126,9 @@ def bytes_per_fit(architecture: Architecture, batch_size: int, width: int) -> fl
         else:
             parameters += model.task[-1] * outputs
             activations += 3 * outputs
+            if problem_class(name).timed:
+                # Cox's loss compares all pairs of a minibatch; the bins of discrete time, a few times.
+                activations += 6 * (batch_size if outputs == 1 else outputs)
     # Adam holds two numbers and a gradient per parameter; an activation is kept, and has a gradient.
     return float(width * (5 * parameters + 3 * batch_size * activations))
 
@@ -142,7 +152,10 @@ def make_stacks(
         limit: bytes a stack may take.
         device: where it is trained.
     """
-    placed = {combination: positions_of(combination, data) for combination in {s.combination for s in specs}}
+    placed = {
+        combination: positions_of(combination, data, settings.model)
+        for combination in {s.combination for s in specs}
+    }
     steps = {
         (fold, size): n_steps(len(data.training_rows(fold)), size)
         for fold, size in {(s.fold, s.batch_size) for s in specs}

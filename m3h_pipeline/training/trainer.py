@@ -18,6 +18,7 @@ from m3h_pipeline.training.scoring import score_stack
 from m3h_pipeline.training.seeds import dropout_key, minibatches, task_key
 from m3h_pipeline.training.spec import FitResult, TrainingSettings
 from m3h_pipeline.training.stacks import Stack, architecture_of
+from m3h_pipeline.training.times import binned, set_marginal_hazards, stacked_edges
 
 #: Called after every step with its losses, (K, n_losses).
 Trace = Callable[[Tensor], None]
@@ -82,6 +83,7 @@ class StackTrainer:
         seeds = [(settings.seed, spec.replicate) for spec in stack.specs]
         network = M3H(self.architecture, seeds, stack.positions, self.dtype)
         self._set_rare_biases(network)
+        set_marginal_hazards(network, stack, data)
         self.network = network.to(self.device)
         self.training_rows = [data.data.training_rows(group.fold) for group in stack.groups]
         folds = [group.fold for group in stack.groups]
@@ -95,6 +97,7 @@ class StackTrainer:
         ]
         scale = torch.tensor(pairs, dtype=self.dtype, device=self.device)
         self.target_mean, self.target_deviation = scale[:, :, :1], scale[:, :, 1:]
+        self.bins = stacked_edges(stack, data, self.network.spans)
         weights = settings.training.task_weights
         columns = [[settings.training.contrastive_weight]] * self.models
         if not self.architecture.contrastive:
@@ -148,6 +151,9 @@ class StackTrainer:
             every = valid[:, None].expand(-1, modalities, -1)
             present = every if present is None else present & every
         target = (target - self.target_mean) / self.target_deviation
+        for span, edges in self.bins:
+            part = slice(span.start, span.stop)
+            target[:, part] = binned(target[:, part], edges)
         return x, target, observed, present
 
     def train_epoch(self, epoch: int, trace: Trace | None = None) -> None:

@@ -1,0 +1,192 @@
+"""Times to an event: bins, curves, baseline hazards, and the concordance under many weights at once.
+
+Labels are the signed times of :func:`m3h_pipeline.contracts.signed_time`: positive for an event, negative for
+a censored time, NaN where not observed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from m3h_pipeline.contracts import SURVIVAL_TIMES, time_and_event
+
+Floats = npt.NDArray[np.floating[Any]]
+Float64 = npt.NDArray[np.float64]
+
+#: Numbers of a matrix of pairs that is in memory at once.
+_PAIRS = 4_000_000
+
+
+def bin_edges(y: Floats, bins: int) -> Float64:
+    """Upper edges of the bins of time: quantiles of the times of the events.
+
+    Bin b is the interval (edge b - 1, edge b], the first one begins at 0. Edges are times of events; where
+    there are fewer different ones than bins, there are fewer bins. The last edge is the last event.
+
+    Args:
+        y: signed times of the training rows, (n,).
+        bins: most bins.
+
+    Shape:
+        (at most ``bins``,), increasing; empty without an event.
+
+    Examples:
+        >>> bin_edges(np.array([1.0, 2.0, -2.5, 3.0, 4.0, -9.0]), 2).tolist()
+        [2.0, 4.0]
+    """
+    time, event = time_and_event(y)
+    if not event.any():
+        return np.zeros(0)
+    share = np.arange(1, bins + 1) / bins
+    return np.unique(np.quantile(time[event], share, method="inverted_cdf"))
+
+
+def survived_bins(y: Floats, edges: Floats) -> Float64:
+    """Labels in bins: the number of bins survived in full, negative (-0.0 included) where censored.
+
+    An event lies in the bin after those. A censored time says nothing of the bin it lies in, unless it is the
+    bin's upper edge.
+
+    Examples:
+        >>> survived_bins(np.array([2.0, 2.5, -2.5, -2.0, -1.0]), np.array([2.0, 4.0])).tolist()
+        [0.0, 1.0, -1.0, -1.0, -0.0]
+    """
+    time, event = time_and_event(y)
+    before = np.searchsorted(edges, time, side="left").astype(np.float64)
+    upto = np.searchsorted(edges, time, side="right").astype(np.float64)
+    return np.where(np.isnan(time), np.nan, np.where(event, before, -upto))
+
+
+def marginal_logits(y: Floats, edges: Floats, bins: int) -> Float64:
+    """Log odds of an event in each bin among those who reach its end or have their event in it, (bins,).
+
+    What a discrete-time model that knows nothing converges to, and where it starts. Bins that do not occur
+    get 0. Half an event and half a survivor are added, so that none is infinite.
+    """
+    coded = survived_bins(y, edges)
+    known = ~np.isnan(coded)
+    survived, event = np.abs(coded[known]), ~np.signbit(coded[known])
+    logits = np.zeros(bins)
+    for b in range(len(edges)):
+        events = float((event & (survived == b)).sum())
+        beyond = float((survived > b).sum())
+        logits[b] = np.log((events + 0.5) / (beyond + 0.5))
+    return logits
+
+
+def time_grid(y: Floats) -> Float64:
+    """The times at which survival curves of a task are recorded: quantiles of the times of the events.
+
+    Args:
+        y: signed times of the whole training part, (n,); the grid is the same for all folds.
+
+    Shape:
+        (SURVIVAL_TIMES,), not decreasing; zeros without an event.
+    """
+    time, event = time_and_event(y)
+    if not event.any():
+        return np.zeros(SURVIVAL_TIMES)
+    share = np.arange(1, SURVIVAL_TIMES + 1) / (SURVIVAL_TIMES + 1)
+    return np.asarray(np.quantile(time[event], share), dtype=np.float64)
+
+
+def interpolation(edges: Floats, at: Floats, bins: int) -> Float64:
+    """Weights that make survival at times ``at`` of survival at 0 and at the ends of the bins.
+
+    Linear within a bin; after the last bin constant.
+
+    Shape:
+        (bins + 1, len(at)); columns add up to 1.
+    """
+    knots = np.concatenate([[0.0], edges])
+    weights = np.zeros((bins + 1, len(at)))
+    if len(edges) and edges[0] <= 0:
+        # Events at time 0: the first bin is a point.
+        knots[0] = -1.0
+    for j, t in enumerate(np.clip(at, knots[0], knots[-1])):
+        k = min(int(np.searchsorted(knots, t, side="right")), len(knots) - 1)
+        if k == 0:
+            weights[0, j] = 1.0
+            continue
+        share = (t - knots[k - 1]) / (knots[k] - knots[k - 1])
+        weights[k - 1, j], weights[k, j] = 1 - share, share
+    return weights
+
+
+def breslow(log_hazard: Floats, y: Floats, at: Floats) -> Float64:
+    """Cumulative baseline hazard at times ``at`` (Breslow 1972), shape (len(at),).
+
+    Args:
+        log_hazard: predictor of the training rows, (n,).
+        y: their signed times, (n,).
+        at: times.
+    """
+    seen = ~np.isnan(y)
+    time, event = time_and_event(y[seen])
+    eta = log_hazard[seen].astype(np.float64)
+    if not event.any():
+        return np.zeros(len(at))
+    order = np.argsort(time, kind="stable")
+    time, event, eta = time[order], event[order], eta[order]
+    shift = float(eta.max())
+    at_risk = np.cumsum(np.exp(eta - shift)[::-1])[::-1]
+    first = np.searchsorted(time, time[event], side="left")
+    with np.errstate(over="ignore", divide="ignore"):
+        steps = np.exp(-shift) / at_risk[first]
+    total = np.concatenate([[0.0], np.cumsum(steps)])
+    return np.asarray(total[np.searchsorted(time[event], at, side="right")])
+
+
+def cox_prediction(log_hazard: Floats, baseline: Floats) -> Float64:
+    """Prediction of a proportional hazards model: the predictor, then survival on the grid.
+
+    Args:
+        log_hazard: (..., n).
+        baseline: cumulative baseline hazard on the grid, (..., SURVIVAL_TIMES).
+
+    Shape:
+        (..., n, 1 + SURVIVAL_TIMES)
+    """
+    eta = np.asarray(log_hazard, dtype=np.float64)[..., None]
+    with np.errstate(over="ignore", invalid="ignore"):
+        hazard = np.exp(eta) * np.asarray(baseline, dtype=np.float64)[..., None, :]
+    # 0 times infinity: a hazard beyond all bounds at a time before the first event.
+    return np.concatenate([eta, np.exp(-np.nan_to_num(hazard, nan=0.0, posinf=np.inf))], axis=-1)
+
+
+def concordance_draws(
+    y: Floats, risk: Floats, unit: npt.NDArray[np.integer[Any]], weights: Floats
+) -> Float64:
+    """Harrell's concordance under many vectors of weights, (draws,).
+
+    A pair counts if the one with the shorter time had the event; of equal times, if one had the event and
+    the other was censored. Equal risks count half. The weight of a pair is the product of its weights.
+
+    Args:
+        y: signed times without NaN, (n,).
+        risk: the larger, the sooner the event is expected, (n,).
+        unit: number of each row's unit (patient), (n,).
+        weights: (units, draws).
+
+    Returns:
+        NaN where no pair counts.
+    """
+    time, event = time_and_event(y)
+    units = len(weights)
+    good, pairs = np.zeros((units, units)), np.zeros((units, units))
+    rows = np.flatnonzero(event)
+    step = max(1, _PAIRS // max(len(y), 1))
+    for start in range(0, len(rows), step):
+        i = rows[start : start + step]
+        later = (time[i, None] < time) | ((time[i, None] == time) & ~event)
+        right = 0.5 * ((risk[i, None] > risk).astype(np.float64) + (risk[i, None] >= risk))
+        first, second = np.nonzero(later)
+        flat = unit[i[first]] * units + unit[second]
+        pairs += np.bincount(flat, minlength=units**2).reshape(units, units)
+        good += np.bincount(flat, right[first, second], minlength=units**2).reshape(units, units)
+    w = weights.astype(np.float64)
+    total = np.einsum("ud,ud->d", w, pairs @ w)
+    return np.asarray(np.einsum("ud,ud->d", w, good @ w) / np.where(total > 0, total, np.nan))
