@@ -65,22 +65,31 @@ class PlainTranscriptome(nn.Module):
             parts += [nn.Linear(a, b), nn.ReLU()]
         self.tail = nn.Sequential(*parts)
 
-    def run(self, x: Tensor, added: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
-        """The encoding and each layer's attention weights; ``added``: what a value encoding adds."""
+    def start(self, x: Tensor, added: Tensor | None) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """Tokens before the first layer, and position queries and keys."""
         t = self.embedding.weight.expand(len(x), -1, -1)
-        positions = None
-        if added is None:
-            positions = self.position_query(x[..., None]), self.position_key(x[..., None])
-        else:
-            t = t + added
+        if added is not None:
+            return t + added, None
+        return t, (self.position_query(x[..., None]), self.position_key(x[..., None]))
+
+    def encode(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """The encoding; ``added``: what a value encoding adds to the tokens."""
+        t, positions = self.start(x, added)
+        for layer in self.layers:
+            t = layer(t, positions)
+        t = self.last(t)
+        out: Tensor = self.tail(t.flatten(1) if self.options.pooling == "flatten" else t.mean(1))
+        return out
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Each layer's attention weights, (B, heads, G, G)."""
+        t, positions = self.start(x, None)
         maps = []
         for layer in self.layers:
             assert isinstance(layer, PlainLayer)
             maps.append(layer.weights(layer.first(t) if self.options.pre_norm else t, positions))
             t = layer(t, positions)
-        t = self.last(t)
-        pooled = t.flatten(1) if self.options.pooling == "flatten" else t.mean(1)
-        return self.tail(pooled), maps
+        return maps
 
 
 def plain_state(state: Mapping[str, Tensor], model: int, options: Transcriptome) -> dict[str, Tensor]:

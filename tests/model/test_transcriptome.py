@@ -57,7 +57,7 @@ def test_collapsed_and_literal_form_are_one_function(shape: dict[str, Any], hidd
     by_name = dict(zip(dict(stacked.named_parameters()), gradients, strict=True))
     for k in range(3):
         literal = plain(stacked, k, hidden)
-        want, _ = literal.run(x[k])
+        want = literal.encode(x[k])
         torch.testing.assert_close(out[k], want, rtol=0, atol=1e-10)
         # They are trained alike, too.
         literal.zero_grad()
@@ -75,7 +75,7 @@ def test_other_encodings_add_to_the_tokens(value: str) -> None:
     added = stacked.values(x)
     assert added.shape == (3, 4, len(GENES), 10)
     for k in range(3):
-        want, _ = plain(stacked, k).run(x[k], added[k])
+        want = plain(stacked, k).encode(x[k], added[k])
         torch.testing.assert_close(stacked(x)[k], want, rtol=0, atol=1e-10)
     torch.autograd.backward(stacked(x).sum())
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in stacked.parameters())
@@ -88,7 +88,7 @@ def test_attention_maps_are_those_of_the_plain_module(pre_norm: bool) -> None:
     assert maps.shape == (3, 2, 2, len(GENES), len(GENES))
     torch.testing.assert_close(maps.sum(-1), torch.ones_like(maps[..., 0]))
     for k in range(3):
-        _, want = plain(stacked, k).run(x[k])
+        want = plain(stacked, k).maps(x[k])
         torch.testing.assert_close(maps[k], torch.stack([m.mean(0) for m in want]), rtol=0, atol=1e-10)
 
 
