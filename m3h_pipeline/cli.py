@@ -177,10 +177,11 @@ def _source(options: argparse.Namespace) -> Any:
     import json
 
     from m3h_pipeline.cohort.synthetic import haim_source
-    from m3h_pipeline.config import HaimSource, SyntheticSource, TableSource
+    from m3h_pipeline.config import HaimSource, MimicSource, SyntheticSource, TableSource
 
     kind = json.loads(options.settings).get("source", {}).get("kind")
-    model = {"haim": HaimSource, "table": TableSource, "synthetic": SyntheticSource}[kind]
+    kinds = {"haim": HaimSource, "mimic": MimicSource, "table": TableSource, "synthetic": SyntheticSource}
+    model = kinds[kind]
     source = _sections(options, source=model)["source"]
     return haim_source(source, options.simulated) if isinstance(source, SyntheticSource) else source
 

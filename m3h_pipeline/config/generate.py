@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from m3h_pipeline.config.mimic import MimicSource
 from m3h_pipeline.config.sections import HaimSource, Study, SyntheticSource, TableSource
 
 _CONFIG = Path(__file__).resolve().parents[2] / "config"
@@ -74,6 +75,7 @@ before anything is trained; a wrong key is reported with its place and the neare
 |---|---|
 | `config.yaml` | the default: an embedded cohort with planted structure |
 | `haim_mimic_mm.yaml` | the published study: HAIM-MIMIC-MM, 41 tasks |
+| `mimic_demo.yaml` | the open MIMIC-IV demo, from its raw tables: 100 patients that prove the path |
 | `tcga_brca.yaml` | TCGA breast cancer: gene expression and clinical data, several outcomes |
 | `gse7390.yaml` | GSE7390 breast cancer, from the data that scikit-survival carries; needs no download |
 
@@ -104,7 +106,7 @@ def readme() -> str:
     """The text of ``config/README.md``: one table per section."""
     parts = [_README_HEAD]
     parts.append("## The study\n\n" + _table(Study, ""))
-    for kind in (SyntheticSource, HaimSource, TableSource):
+    for kind in (SyntheticSource, HaimSource, MimicSource, TableSource):
         name = kind.model_fields["kind"].default
         parts.append(f"## `source`, kind `{name}`\n\n{kind.__doc__}\n\n" + _table(kind, "source."))
     for key, field in Study.model_fields.items():

@@ -12,7 +12,8 @@ from typing import Any, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from m3h_pipeline.config.sections import HaimSource, Modality, Study, SyntheticSource, TableSource
+from m3h_pipeline.config.mimic import CXR_TABLES, MIMIC_TABLES, MimicSource
+from m3h_pipeline.config.sections import HaimSource, Modality, Source, Study, TableSource
 from m3h_pipeline.errors import ConfigError, InputError, nearest
 
 M = TypeVar("M", bound=BaseModel)
@@ -65,7 +66,7 @@ def load_study(path: Path | str) -> Study:
     return validate(Study, read_yaml(path), where=str(path))
 
 
-def located_source(study: Study) -> HaimSource | TableSource | SyntheticSource:
+def located_source(study: Study) -> Source:
     """The study's source with its relative paths joined to ``data``."""
 
     def located(path: str) -> str:
@@ -76,6 +77,14 @@ def located_source(study: Study) -> HaimSource | TableSource | SyntheticSource:
         hosp = located(source.hosp) if source.hosp else None
         paths = {"table": located(source.table), "key_ids": located(source.key_ids), "hosp": hosp}
         return source.model_copy(update=paths)
+    if isinstance(source, MimicSource):
+        return source.model_copy(
+            update={
+                "folder": located(source.folder),
+                "cxr": located(source.cxr) if source.cxr else None,
+                "embeddings": {name: located(path) for name, path in source.embeddings.items()},
+            }
+        )
     if isinstance(source, TableSource):
         files = [file.model_copy(update={"path": located(file.path)}) for file in source.files]
         return source.model_copy(update={"files": files})
@@ -90,9 +99,22 @@ def source_paths(study: Study) -> list[str]:
     source = located_source(study)
     if isinstance(source, HaimSource):
         return [source.table, source.key_ids, *([source.hosp] if source.hosp else [])]
+    if isinstance(source, MimicSource):
+        return [str(path) for path in mimic_files(source)]
     if isinstance(source, TableSource):
         return [file.path for file in source.files if not file.path.startswith("python:")]
     return []
+
+
+def mimic_files(source: MimicSource) -> list[Path]:
+    """The tables that a `mimic` source reads; one that is absent is named as distributed."""
+    names = [Path(source.folder) / name for name in MIMIC_TABLES]
+    if source.cxr is not None and source.samples == "per_image":
+        names += [Path(source.cxr) / name for name in CXR_TABLES]
+    tables = [path.with_name(f"{path.name}.csv") for path in names]
+    packed = [path.with_name(f"{path.name}.csv.gz") for path in names]
+    found = [a if a.is_file() else b for a, b in zip(tables, packed, strict=True)]
+    return found + [Path(path) for path in source.embeddings.values()]
 
 
 def validate(model: type[M], data: Any, where: str) -> M:
@@ -134,7 +156,7 @@ def _mapping(text: str) -> dict[str, Any]:
 
 def _problem(model: type[BaseModel], item: Any) -> str:
     # A discriminated union puts its tag into the location; the user's file has no such level.
-    place = [part for part in item["loc"] if part not in {"haim", "table", "synthetic"}]
+    place = [part for part in item["loc"] if part not in {"haim", "mimic", "table", "synthetic"}]
     dotted = ".".join(str(part) for part in place) or "the file"
     if item["type"] == "extra_forbidden":
         parent = ".".join(str(part) for part in place[:-1])

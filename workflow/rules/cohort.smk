@@ -29,7 +29,7 @@ rule ingest:
         features=FEATURES,
         diagnoses=(
             [RESULTS / "cohort/diagnoses.parquet"]
-            if KIND == "synthetic" or getattr(SOURCE, "hosp", None)
+            if KIND in ("synthetic", "mimic") or getattr(SOURCE, "hosp", None)
             else []
         ),
         summary=report(
@@ -45,7 +45,12 @@ rule ingest:
     conda:
         "../envs/m3h.yaml"
     resources:
-        mem_mb=by_input(3000, 2),
+        # The tables of MIMIC-IV are read in pieces: memory follows from what the database may take.
+        mem_mb=(
+            by_input(1500 + int(1000 * SOURCE.memory_gb), 0)
+            if KIND == "mimic"
+            else by_input(3000, 2)
+        ),
         runtime=minutes(60),
     params:
         settings=settings("source"),
