@@ -155,8 +155,9 @@ def _cast(column: str, kind: str) -> str:
     if kind == "VARCHAR":
         return text
     if kind == "BIGINT":
-        # pandas writes whole numbers of a column with gaps as "7.0"; another fraction is no whole number.
-        return f"TRY_CAST(regexp_replace({text}, '\\.0+$', '') AS BIGINT)"
+        # A cast alone would round 7.25; pandas writes whole numbers of a column with gaps as "7.0".
+        number = f"TRY_CAST({text} AS DOUBLE)"
+        return f"CASE WHEN {number} = trunc({number}) THEN TRY_CAST({number} AS BIGINT) END"
     return f"TRY_CAST({text} AS {kind})"
 
 
