@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="name", required=True, metavar="VERB")
     for add in (
         _check,
+        _fetch_demo,
         _simulate,
         _ingest,
         _label,
@@ -149,6 +150,21 @@ def _check(verbs: Any) -> None:
 
     parser = _verb(verbs, "check", run, "validate a study before anything is trained", settings=False)
     parser.add_argument("--configfile", type=Path, default=Path("config/config.yaml"), metavar="FILE")
+
+
+def _fetch_demo(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.cohort.mimic.fetch import fetch_demo
+
+        files = fetch_demo(options.folder, **({"url": options.url} if options.url else {}))
+        sys.stderr.write(f"{len(files)} files in {options.folder}, as published\n")
+
+    text = "download the open MIMIC-IV demo (100 patients), verified and resumable"
+    parser = _verb(verbs, "fetch-demo", run, text, settings=False)
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument(
+        "--url", metavar="URL", help="another server that has the release, with its / at the end"
+    )
 
 
 def _simulate(verbs: Any) -> None:

@@ -40,9 +40,8 @@ def haim_files(demo: Path, folder: Path) -> HaimSource:
         writer = csv.writer(file)
         columns = ["img_charttime", "img_deltacharttime", "discharge_location", "img_length_of_stay"]
         writer.writerow(["haim_id", "img_id", *columns, "death_status", "de_0", "de_1"])
-        for i, stay in enumerate(stays.itertuples()):
-            died = int(stay.discharge_location == "DIED")
-            values = [stay.discharge_location, left[i], died, 50, 1]
+        for i, place in enumerate(stays.discharge_location):
+            values = [place, left[i], int(place == "DIED"), 50, 1]
             writer.writerow([i, 0, taken[i], 48.0, *values])
     keys = stays[["subject_id", "hadm_id", "stay_id"]].assign(haim_id=stays.index)
     keys.to_csv(folder / "keys.csv", index=False)
