@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from m3h_pipeline.config import Study, SyntheticSource, load_study, located_source
+from m3h_pipeline.config import MimicSource, Study, SyntheticSource, load_study, located_source
 from m3h_pipeline.errors import ConfigError, InputError, nearest
 from m3h_pipeline.tasks.definitions import TaskDefinition, load_definitions, select
 
@@ -76,10 +76,17 @@ def _stages(
         simulate(source, study.seed, folder / "input")
         source = haim_source(source, folder / "input")
     names = [name for modality in study.modalities.values() for name in modality.sources]
+    if isinstance(source, MimicSource):
+        # Embedding takes hours: here the models are only loaded.
+        if source.embeddings:
+            from m3h_pipeline.cohort.embedders.tables import embedder_of
+        for embedding in source.embeddings.values():
+            embedder_of(embedding, "cpu")
+        names = [name for name in names if name not in source.embeddings] or ["demographics"]
     summary = ingest(source, names, cohort)
     screen.write(render_summary(summary) + "\n")
     for modality, spec in study.modalities.items():
-        if all(summary["sources"][name]["missing"] == 1 for name in spec.sources):
+        if all(name in names and summary["sources"][name]["missing"] == 1 for name in spec.sources):
             raise InputError(
                 "no sample has a value of this modality",
                 where=f"modalities.{modality}",

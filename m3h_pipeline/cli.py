@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         _check,
         _fetch_demo,
         _simulate,
+        _embed,
         _ingest,
         _label,
         _split,
@@ -177,16 +178,30 @@ def _simulate(verbs: Any) -> None:
     _verb(verbs, "simulate", run, "write the files of a synthetic cohort", "output")
 
 
+def _embed(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.cohort.embedders.tables import embed_source
+        from m3h_pipeline.config import Compute, MimicSource
+
+        sections = _sections(options, source=MimicSource, compute=Compute)
+        device = sections["compute"].device
+        embed_source(sections["source"], options.source, options.store, options.output, device=device)
+
+    parser = _verb(verbs, "embed", run, "embed notes or images by a local model", "store", "output")
+    parser.add_argument("--source", required=True, metavar="NAME", help="one of `source.embeddings`")
+
+
 def _ingest(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.cohort.ingest import ingest, render_summary
 
-        summary = ingest(_source(options), options.sources, options.output)
+        summary = ingest(_source(options), options.sources, options.output, embeddings=options.embeddings)
         sys.stderr.write(render_summary(summary) + "\n")
 
     parser = _verb(verbs, "ingest", run, "bring a source's files into the cohort's form", "output")
     parser.add_argument("--sources", nargs="+", required=True, metavar="NAME")
     parser.add_argument("--simulated", type=Path, metavar="FOLDER", help="files that `m3h simulate` wrote")
+    parser.add_argument("--embeddings", type=Path, metavar="FOLDER", help="tables that `m3h embed` wrote")
 
 
 def _source(options: argparse.Namespace) -> Any:

@@ -16,6 +16,7 @@ def ingest(
     sources: Sequence[str],
     out: Path | str,
     *,
+    embeddings: Path | str | None = None,
     stream: TextIO | None = None,
 ) -> dict[str, Any]:
     """Read a source and write ``cohort/``: samples, features, columns, diagnoses, summary and quarantine.
@@ -27,6 +28,7 @@ def ingest(
             read as the `haim` source that ``haim_source`` returns.
         sources: the embedding blocks that the modalities use.
         out: the folder ``cohort/`` of a study.
+        embeddings: of a `mimic` source with notes or images, the folder that `m3h embed` wrote.
         stream: where progress is written; standard error by default.
 
     Returns:
@@ -48,7 +50,7 @@ def ingest(
     if isinstance(source, MimicSource):
         from m3h_pipeline.cohort.mimic.ingest import ingest_mimic
 
-        return ingest_mimic(source, sources, out, stream=stream)
+        return ingest_mimic(source, sources, out, embeddings=embeddings, stream=stream)
     from m3h_pipeline.cohort.table import ingest_table
 
     return ingest_table(source, sources, out, stream=stream)

@@ -2,7 +2,7 @@
 
 from m3h_pipeline.config.base import Subgroup
 from m3h_pipeline.config.load import load_study, located_source, read_yaml, settings, validate
-from m3h_pipeline.config.mimic import MimicSource
+from m3h_pipeline.config.mimic import MimicEmbedding, MimicSource
 from m3h_pipeline.config.sections import (
     Attention,
     Compute,
@@ -29,6 +29,7 @@ __all__ = [
     "Evaluation",
     "Figures",
     "HaimSource",
+    "MimicEmbedding",
     "MimicSource",
     "Modality",
     "Model",

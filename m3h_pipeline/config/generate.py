@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from m3h_pipeline.config.mimic import MimicSource
+from m3h_pipeline.config.mimic import MimicEmbedding, MimicSource
 from m3h_pipeline.config.sections import HaimSource, Study, SyntheticSource, TableSource
 
 _CONFIG = Path(__file__).resolve().parents[2] / "config"
@@ -109,6 +109,9 @@ def readme() -> str:
     for kind in (SyntheticSource, HaimSource, MimicSource, TableSource):
         name = kind.model_fields["kind"].default
         parts.append(f"## `source`, kind `{name}`\n\n{kind.__doc__}\n\n" + _table(kind, "source."))
+    parts.append(
+        "## `source.embeddings.<name>`\n\n" + f"{MimicEmbedding.__doc__}\n\n" + _table(MimicEmbedding, "")
+    )
     for key, field in Study.model_fields.items():
         inner = _section_of(field.annotation)
         if inner is not None:
@@ -177,7 +180,7 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]
             continue
         choices = _choices(field.annotation)
         meaning = (field.description or "") + (f" ({choices})" if choices else "")
-        if name == "kind":
+        if name == "kind" and prefix:
             meaning = "which kind of source this is"
         yield prefix + name, meaning.replace("|", "\\|"), _default(field, inner)
 

@@ -82,7 +82,12 @@ def located_source(study: Study) -> Source:
             update={
                 "folder": located(source.folder),
                 "cxr": located(source.cxr) if source.cxr else None,
-                "embeddings": {name: located(path) for name, path in source.embeddings.items()},
+                "embeddings": {
+                    name: e.model_copy(
+                        update={"model": located(e.model), "notes": located(e.notes) if e.notes else None}
+                    )
+                    for name, e in source.embeddings.items()
+                },
             }
         )
     if isinstance(source, TableSource):
@@ -113,8 +118,7 @@ def mimic_files(source: MimicSource) -> list[Path]:
         names += [Path(source.cxr) / name for name in CXR_TABLES]
     tables = [path.with_name(f"{path.name}.csv") for path in names]
     packed = [path.with_name(f"{path.name}.csv.gz") for path in names]
-    found = [a if a.is_file() else b for a, b in zip(tables, packed, strict=True)]
-    return found + [Path(path) for path in source.embeddings.values()]
+    return [a if a.is_file() else b for a, b in zip(tables, packed, strict=True)]
 
 
 def validate(model: type[M], data: Any, where: str) -> M:

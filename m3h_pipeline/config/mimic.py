@@ -28,6 +28,33 @@ CXR_TABLES = ("mimic-cxr-2.0.0-metadata", "mimic-cxr-2.0.0-chexpert")
 MIMIC_GROUPS = ("gender", "race", "insurance", "language", "marital_status", "first_careunit")
 
 
+class MimicEmbedding(Section):
+    """Features of notes or images by a pretrained model whose files lie on this machine."""
+
+    kind: Literal["language", "vision_dense", "vision_probabilities"] = Field(
+        description="of notes, or of chest X-rays: their 1,024 features or their 18 predictions"
+    )
+    model: str = Field(
+        description="folder of a Hugging Face encoder, or densenet121-res224-chex weights as safetensors"
+    )
+    notes: str | None = Field(
+        default=None, description="table of MIMIC-IV-Note (`language`), such as `note/radiology.csv.gz`"
+    )
+    pooling: Literal["pooler", "cls", "mean"] = Field(
+        default="pooler", description="a note's vector: the model's pooled output, first token, or token mean"
+    )
+    aggregate: Literal["time_weighted", "mean", "last"] = Field(
+        default="time_weighted",
+        description="how those known at a sample's time become one: weighted by time as published, or not",
+    )
+
+    @model_validator(mode="after")
+    def _has_notes(self) -> MimicEmbedding:
+        if (self.kind == "language") != (self.notes is not None):
+            raise ValueError("`notes` is needed by `kind: language`, and by no other")
+        return self
+
+
 class MimicSource(Section):
     """MIMIC-IV 2.x or 3.x as distributed: `hosp/` and `icu/`; MIMIC-CXR-JPG for samples per image."""
 
@@ -50,13 +77,8 @@ class MimicSource(Section):
         default="corrected",
         description="features to the letter of the published code, or with its flaws mended",
     )
-    embeddings: dict[Name, str] = Field(
-        default_factory=dict,
-        description="source -> file of embeddings (`m3h embed`) that is aggregated up to each sample's time",
-    )
-    aggregate: Literal["time_weighted", "mean", "last"] = Field(
-        default="time_weighted",
-        description="how the embeddings before a sample become one: weighted by time as published, or not",
+    embeddings: dict[Name, MimicEmbedding] = Field(
+        default_factory=dict, description="further sources, of notes or images -> model and aggregation"
     )
     subgroups: dict[Name, Subgroup] = Field(
         default_factory=lambda: {"sex": Subgroup(column="gender", values={"F": "female", "M": "male"})},
@@ -72,7 +94,7 @@ class MimicSource(Section):
     @property
     def blocks(self) -> dict[str, str]:
         """The sources this one can deliver, and where each comes from."""
-        return {name: name for name in MIMIC_SOURCES} | self.embeddings
+        return {name: name for name in MIMIC_SOURCES} | {name: e.kind for name, e in self.embeddings.items()}
 
     @model_validator(mode="after")
     def _consistent(self) -> MimicSource:
@@ -80,6 +102,9 @@ class MimicSource(Section):
             raise ValueError("`samples: per_image` needs `cxr`, the folder of MIMIC-CXR-JPG")
         if taken := sorted(set(self.embeddings) & set(MIMIC_SOURCES)):
             raise ValueError(f"`embeddings` names `{taken[0]}`, which is computed from the tables")
+        for name, embedding in self.embeddings.items():
+            if embedding.kind != "language" and self.cxr is None:
+                raise ValueError(f"`embeddings.{name}` needs `cxr`, the folder of MIMIC-CXR-JPG")
         for name, group in self.subgroups.items():
             if group.column not in MIMIC_GROUPS:
                 raise ValueError(

@@ -46,10 +46,17 @@ DEFINITIONS = explained(
 TASKS = explained(select, DEFINITIONS, STUDY.tasks.include, STUDY.tasks.exclude)
 SOURCES = [name for modality in STUDY.modalities.values() for name in modality.sources]
 FEATURES = [RESULTS / f"cohort/features/{name}.parquet" for name in SOURCES]
+# Of a source with notes or images: those that the modalities use.
+EMBEDDED = [
+    RESULTS / f"embeddings/{name}.parquet"
+    for name in SOURCES
+    if name in getattr(SOURCE, "embeddings", {})
+]
 LABELS = [RESULTS / f"labels/{task}.parquet" for task in TASKS]
 
 
 wildcard_constraints:
+    source="[A-Za-z][A-Za-z0-9_]*",
     task="[A-Za-z][A-Za-z0-9_]*",
     round=r"\d+",
     pack=r"\d+",
@@ -144,6 +151,12 @@ def source_files(wildcards):
     if KIND == "synthetic":
         return [RESULTS / "input"]
     return source_paths(STUDY)
+
+
+def embedded_files(name):
+    """The notes or images' table and the model of a source of embeddings."""
+    chosen = SOURCE.embeddings[name]
+    return [chosen.model, chosen.notes if chosen.notes else SOURCE.cxr]
 
 
 def label_inputs(wildcards):

@@ -58,7 +58,10 @@ class _Layer(nn.Sequential):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([x, super().forward(x)], 1)
+        new = x
+        for part in self:
+            new = part(new)
+        return torch.cat([x, new], 1)
 
 
 class DenseNet121(nn.Module):
@@ -78,7 +81,9 @@ class DenseNet121(nn.Module):
         )
         width = _FIRST
         for i, depth in enumerate(_BLOCKS, start=1):
-            block = OrderedDict((f"denselayer{j + 1}", _Layer(width + j * _GROWTH)) for j in range(depth))
+            block: OrderedDict[str, nn.Module] = OrderedDict(
+                (f"denselayer{j + 1}", _Layer(width + j * _GROWTH)) for j in range(depth)
+            )
             layers[f"denseblock{i}"] = nn.Sequential(block)
             width += depth * _GROWTH
             if i < len(_BLOCKS):

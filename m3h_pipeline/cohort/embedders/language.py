@@ -66,11 +66,13 @@ class LanguageEmbedder:
             )
         try:
             from transformers import AutoModel, AutoTokenizer
+            from transformers.utils import logging
         except ImportError as error:
             raise InputError(
                 "embedding notes needs the package `transformers`",
                 hint="install the package with its extra: pip install 'm3h-pipeline[embedders]'",
             ) from error
+        logging.disable_progress_bar()
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             self._model: Any = AutoModel.from_pretrained(

@@ -1,8 +1,8 @@
 """The interface of embedders, and a store of embeddings by content: nothing is computed twice.
 
 An embedder turns one item (a note, an image) into one vector. The key of a vector is the SHA-256 of the
-model (its weights and everything that changes its output) and of the item's bytes, so that a run that was killed
-goes on, a note that stands in two tables is computed once, and other weights make other vectors.
+model (its weights and everything that changes its output) and of the item's bytes: a run that was killed goes
+on, a note that stands in two tables is computed once, and other weights make other vectors.
 """
 
 from __future__ import annotations

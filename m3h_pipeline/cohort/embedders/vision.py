@@ -20,8 +20,9 @@ DENSE = 1024
 SIZE = 224
 _WANTED = (
     "put densenet121-res224-chex.safetensors there: on a machine with torchxrayvision, call"
-    " safetensors.torch.save_file(torchxrayvision.models.DenseNet(weights='densenet121-res224-chex').state_dict(),"
-    " FILE); nothing is downloaded while a study runs"
+    " safetensors.torch.save_file(model.state_dict(), FILE) with"
+    " model = torchxrayvision.models.DenseNet(weights='densenet121-res224-chex');"
+    " nothing is downloaded while a study runs"
 )
 
 
@@ -55,14 +56,14 @@ class VisionEmbedder:
         self._device = device
         self.digest = files_digest([path], f"densenet121 {SIZE}")
 
-    def content(self, item: Path) -> bytes:
+    def content(self, item: Path | str) -> bytes:
         """The file's bytes."""
         try:
             return Path(item).read_bytes()
         except OSError as error:
             raise InputError(f"cannot read the image: {error.strerror or error}", where=str(item)) from error
 
-    def embed(self, items: Sequence[Path]) -> Float32Array:
+    def embed(self, items: Sequence[Path | str]) -> Float32Array:
         """(n, 1042) vectors of image files: the features, then the predictions."""
         x = torch.from_numpy(np.stack([read_image(path) for path in items]))[:, None].to(self._device)
         with torch.inference_mode():

@@ -8,12 +8,13 @@ Nothing that was not known before a sample's time enters its features; see :func
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from m3h_pipeline.cohort.diagnoses import STAYS, find_table, read_hosp_diagnoses
@@ -25,13 +26,18 @@ from m3h_pipeline.cohort.mimic.series import EVENT_TABLES
 from m3h_pipeline.cohort.subgroups import encode
 from m3h_pipeline.cohort.writer import CohortWriter
 from m3h_pipeline.config.mimic import MIMIC_TABLES, MimicSource
-from m3h_pipeline.contracts import samples_schema
+from m3h_pipeline.contracts import Float32Array, samples_schema
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.progress import Progress
 
 
 def ingest_mimic(
-    source: MimicSource, sources: Sequence[str], out: Path | str, *, stream: TextIO | None = None
+    source: MimicSource,
+    sources: Sequence[str],
+    out: Path | str,
+    *,
+    embeddings: Path | str | None = None,
+    stream: TextIO | None = None,
 ) -> dict[str, Any]:
     """Build a cohort from MIMIC-IV.
 
@@ -39,6 +45,8 @@ def ingest_mimic(
         source: where the tables are, what a sample is, and which variant of the features.
         sources: the blocks of features to compute.
         out: the folder ``cohort/`` of a study.
+        embeddings: folder with the table ``<source>.parquet`` of every source of notes or images, as
+            `m3h embed` writes them.
         stream: where progress is written; standard error by default.
 
     Returns:
@@ -52,6 +60,8 @@ def ingest_mimic(
     tables = [events for events in EVENT_TABLES if events.source in sources]
     known = {"demographics": (list(demographics.NAMES), list(demographics.UNITS))}
     known |= {events.source: (events.names, events.units) for events in EVENT_TABLES}
+    embedded = _Embedded(source, sources, embeddings)
+    known |= {name: (names, [""] * len(names)) for name, names in embedded.names.items()}
     with (
         CohortWriter(
             out, {name: known[name][0] for name in sources}, {name: known[name][1] for name in sources}
@@ -77,7 +87,7 @@ def ingest_mimic(
                 }
                 if "demographics" in sources:
                     features["demographics"] = described[block]
-                writer.append(features)
+                writer.append(features | embedded.features(samples, block))
                 progress.advance(block.stop - block.start)
         diagnoses, codes = _diagnoses(source, samples)
         summary = {
@@ -93,6 +103,45 @@ def ingest_mimic(
         }
         columns = samples.table.select(samples.columns)
         return writer.finish(_samples(source, samples), columns, diagnoses, summary, [])
+
+
+class _Embedded:
+    """The sources that come as tables of embeddings.
+
+    Raises:
+        InputError: a table is absent.
+    """
+
+    def __init__(self, source: MimicSource, sources: Sequence[str], folder: Path | str | None) -> None:
+        self._how = {name: source.embeddings[name] for name in sources if name in source.embeddings}
+        self._tables: dict[str, tuple[Mapping[str, Any], Float32Array]] = {}
+        self.names: dict[str, list[str]] = {}
+        if not self._how:
+            return
+        if folder is None:
+            raise InputError(
+                f"the embeddings of `{next(iter(self._how))}` are not given",
+                hint="make them with `m3h embed`",
+            )
+        from m3h_pipeline.cohort.embedders.tables import read_embeddings
+
+        for name in self._how:
+            self._tables[name] = read_embeddings(Path(folder) / f"{name}.parquet")
+            self.names[name] = [f"{name}_{i}" for i in range(self._tables[name][1].shape[1])]
+
+    def features(self, samples: Samples, block: slice) -> dict[str, Float32Array]:
+        """The features of a run of samples."""
+        if not self._how:
+            return {}
+        from m3h_pipeline.cohort.embedders.tables import aggregate
+
+        table = samples.table.slice(block.start, block.stop - block.start)
+        hadm = table["hadm_id"].cast(pa.int64()).to_numpy()
+        time = samples.time[block]
+        admitted = time - np.rint(table["img_deltacharttime"].to_numpy() * 3.6e9).astype(np.int64)
+        return {
+            name: aggregate(*self._tables[name], hadm, time, admitted, how) for name, how in self._how.items()
+        }
 
 
 @contextmanager

@@ -186,41 +186,44 @@ def _moments(source: MimicSource) -> str:
         )
     return (
         "SELECT stay_id, row_number() OVER (PARTITION BY stay_id ORDER BY taken, dicom_id) AS k,"
-        " taken AS t, images.* EXCLUDE (subject_id, taken)"
+        " taken AS t, images.* EXCLUDE (subject_id, study_id, taken)"
         " FROM images JOIN icustays USING (subject_id) WHERE taken BETWEEN intime AND outtime"
     )
 
 
-def _images(db: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """The table ``images``: patient, when each was taken (to the minute, as published), what was found."""
-    metadata, findings = (table_file(folder, name) for name in CXR_TABLES)
-    load_file(
-        db,
-        "metadata",
-        metadata,
-        {"dicom_id": "VARCHAR", "subject_id": "BIGINT", "study_id": "BIGINT"}
-        | {"StudyDate": "BIGINT", "StudyTime": "DOUBLE"}
-        | dict.fromkeys(_DESCRIPTIONS, "VARCHAR"),
-    )
-    unique(db, "metadata", ["dicom_id"], metadata)
-    load_file(
-        db,
-        "findings",
-        findings,
-        {"subject_id": "BIGINT", "study_id": "BIGINT"} | dict.fromkeys(FINDINGS, "DOUBLE"),
-    )
-    unique(db, "findings", ["study_id"], findings)
+def image_table(db: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """The table ``images``: patient, study, and when each was taken (to the minute, as published).
+
+    Raises:
+        InputError: the metadata are absent or malformed.
+    """
+    path = table_file(folder, CXR_TABLES[0])
+    columns = {"dicom_id": "VARCHAR", "subject_id": "BIGINT", "study_id": "BIGINT"}
+    columns |= {"StudyDate": "BIGINT", "StudyTime": "DOUBLE"} | dict.fromkeys(_DESCRIPTIONS, "VARCHAR")
+    load_file(db, "metadata", path, columns)
+    unique(db, "metadata", ["dicom_id"], path)
     db.execute(
-        "CREATE TABLE images AS SELECT m.dicom_id, m.subject_id, date_trunc('minute', try_strptime("
-        "StudyDate::VARCHAR || lpad(floor(StudyTime)::BIGINT::VARCHAR, 6, '0'), '%Y%m%d%H%M%S')) AS taken,"
-        " f.* EXCLUDE (subject_id, study_id), "
-        + ", ".join(f"m.{name}" for name in _DESCRIPTIONS)
-        + " FROM metadata m LEFT JOIN findings f USING (subject_id, study_id)"
+        "CREATE TABLE images AS SELECT * EXCLUDE (StudyDate, StudyTime), date_trunc('minute', try_strptime("
+        "StudyDate::VARCHAR || lpad(floor(StudyTime)::BIGINT::VARCHAR, 6, '0'), '%Y%m%d%H%M%S')) AS taken"
+        " FROM metadata"
     )
     if wrong := _count(db, "SELECT count(*) FROM images WHERE taken IS NULL"):
         raise InputError(
-            f"{small_count(wrong)} images have no valid StudyDate and StudyTime", where=str(metadata)
+            f"{small_count(wrong)} images have no valid StudyDate and StudyTime", where=str(path)
         )
+
+
+def _images(db: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """The table ``images``, with what was found on them."""
+    image_table(db, folder)
+    path = table_file(folder, CXR_TABLES[1])
+    columns = {"subject_id": "BIGINT", "study_id": "BIGINT"} | dict.fromkeys(FINDINGS, "DOUBLE")
+    load_file(db, "findings", path, columns)
+    unique(db, "findings", ["study_id"], path)
+    db.execute(
+        "CREATE OR REPLACE TABLE images AS"
+        " SELECT * FROM images LEFT JOIN findings USING (subject_id, study_id)"
+    )
 
 
 def _count(db: duckdb.DuckDBPyConnection, query: str) -> int:

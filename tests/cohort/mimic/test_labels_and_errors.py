@@ -24,6 +24,7 @@ from m3h_pipeline.tasks.definitions import load_definitions
 from m3h_pipeline.tasks.labels import label_task
 from tests.cohort.mimic.conftest import text, write
 
+NOTES = {"kind": "language", "model": "m", "notes": "n.csv"}
 ALL = ["demographics", "ts_chart", "ts_lab", "ts_procedure"]
 TASKS = Path(__file__).resolve().parents[3] / "resources/tasks/m3h.yaml"
 pytestmark = pytest.mark.real_data
@@ -241,7 +242,9 @@ def test_progress_and_summary_for_people(tenth: Path, tmp_path: Path) -> None:
     [
         ({"samples": "per_image"}, "needs `cxr`"),
         ({"subgroups": {"a": {"column": "anchor_age"}}}, "valid: gender, race"),
-        ({"embeddings": {"ts_lab": "x"}}, "computed from the tables"),
+        ({"embeddings": {"ts_lab": NOTES}}, "computed from the tables"),
+        ({"embeddings": {"xray": {"kind": "vision_dense", "model": "m"}}}, "needs `cxr`"),
+        ({"embeddings": {"n": {**NOTES, "notes": None}}}, "`notes` is needed"),
     ],
 )
 def test_a_contradictory_section_is_refused(settings: dict[str, Any], said: str) -> None:
