@@ -68,7 +68,7 @@ class DenseNet121(nn.Module):
     """(n, 1, 224, 224) images in -1024..1024 -> (n, 1024) features and (n, 18) predictions.
 
     A prediction is the sigmoid of its logit, scaled so that the threshold of the finding is 0.5; of a finding
-    without a threshold it is 0.5 (torchxrayvision leaves NaN there).
+    without a threshold it is 0.5 (early versions of torchxrayvision made it NaN).
     """
 
     def __init__(self) -> None:
