@@ -36,7 +36,7 @@ types: $(INSTALLED)
 	$(BIN)/mypy
 
 test: lint types  ## Lint, check types, run all tests
-	. $(BIN)/activate && pytest
+	. $(BIN)/activate && OMP_NUM_THREADS=1 pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 # A cluster of its own on this machine; nothing of it is left running. Needs Debian packages and root, and says so.
 test-slurm: $(INSTALLED)  ## Run the workflow on a real SLURM that it starts and stops

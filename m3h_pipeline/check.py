@@ -28,9 +28,10 @@ def check_study(configfile: Path, screen: TextIO = sys.stdout) -> None:
     screen.write(f"configuration: {study.study}, {len(tasks)} tasks defined\n")
     with tempfile.TemporaryDirectory(prefix="m3h-check-") as folder:
         assessed = _stages(study, tasks, Path(folder), screen)
+        training = _forecast(study, Path(folder))
     dropped = {name: task for name, task in assessed.items() if task["status"] != "ok"}
     screen.writelines(f"  dropped: {name}: {task['reason']}\n" for name, task in dropped.items())
-    screen.write(f"{len(assessed) - len(dropped)} of {len(assessed)} tasks can be evaluated\n")
+    screen.write(f"{len(assessed) - len(dropped)} of {len(assessed)} tasks can be evaluated\n{training}\n")
 
 
 def checked_tasks(study: Study, where: str) -> dict[str, TaskDefinition]:
@@ -102,3 +103,25 @@ def _stages(
     assess(paths, split, cohort / "samples.parquet", labels, study.tasks)
     assessed: dict[str, dict[str, Any]] = read_json(labels / "tasks.json")["tasks"]
     return assessed
+
+
+def _forecast(study: Study, folder: Path) -> str:
+    """What training takes; where the study leaves the device open, on a GPU and on a CPU."""
+    from m3h_pipeline.contracts import read_json
+    from m3h_pipeline.forecast import forecast, render
+    from m3h_pipeline.search.combinations import read_tasks
+    from m3h_pipeline.search.sizing import study_of
+
+    shape = study_of(
+        read_json(folder / "cohort/summary.json"),
+        read_json(folder / "labels/tasks.json"),
+        study.modalities,
+        study.model,
+        study.training,
+        study.compute,
+        study.split,
+    )
+    known = read_tasks(folder / "labels/tasks.json")
+    sections = (study.search, study.tim, study.training, study.evaluation.replicates, study.seed)
+    devices = {"cpu": [False], "cuda": [True], "auto": [True, False]}[study.compute.device]
+    return "\n".join(render(forecast(shape, known, *sections, gpu), gpu) for gpu in devices)
