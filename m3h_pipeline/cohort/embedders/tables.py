@@ -52,6 +52,16 @@ def embedder_of(embedding: MimicEmbedding, device: str) -> Embedder[Any]:
     return VisionEmbedder(embedding.model, device=device)
 
 
+def width_of(embedding: MimicEmbedding) -> int:
+    """How many features a source of embeddings has.
+
+    Raises:
+        InputError: the model is absent or damaged; it is loaded to find out.
+    """
+    width = embedder_of(embedding, "cpu").width
+    return {"vision_dense": DENSE, "vision_probabilities": width - DENSE}.get(embedding.kind, width)
+
+
 def embed_source(
     source: MimicSource,
     name: str,

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
+from m3h_pipeline.check import check_study
 from m3h_pipeline.cohort.embedders import tables
 from m3h_pipeline.cohort.embedders.tables import embed_source
 from m3h_pipeline.cohort.mimic.ingest import ingest_mimic
@@ -19,6 +21,7 @@ from m3h_pipeline.config import MimicEmbedding, MimicSource
 from m3h_pipeline.contracts import Float32Array, read_features, read_samples
 from m3h_pipeline.errors import InputError
 from tests.cohort.mimic.conftest import demo, own, tenth, text, write
+from tests.conftest import ROOT
 
 __all__ = ["demo", "own", "tenth"]
 pytestmark = pytest.mark.real_data
@@ -197,3 +200,35 @@ def test_what_is_missing_is_said(own: Path, tmp_path: Path, monkeypatch: pytest.
         embed_source(source, "notes", tmp_path / "store", tmp_path / "x.parquet", stream=io.StringIO())
     assert not (tmp_path / "x.parquet").exists()
     assert not (tmp_path / "a").exists()
+
+
+def test_check_loads_the_model_and_embeds_nothing(
+    tenth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = {
+        "study": "x",
+        "data": str(tenth.parent),
+        "source": {
+            "kind": "mimic",
+            "folder": tenth.name,
+            "samples": "every",
+            "hours": 12,
+            "cxr": "none",
+            "embeddings": {"xray": {"kind": "vision_probabilities", "model": "absent"}},
+        },
+        "modalities": {"time_series": {"sources": ["ts_chart"]}, "vision": {"sources": ["xray"]}},
+        "tasks": {
+            "definitions": [str(ROOT / "resources/tasks/m3h.yaml")],
+            "include": ["length_of_stay", "phenotype"],
+            "min_per_fold": 2,
+        },
+        "split": {"folds": 2},
+    }
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    with pytest.raises(InputError, match="weights are absent"):
+        check_study(tmp_path / "study.yaml", io.StringIO())
+    monkeypatch.setattr(tables, "embedder_of", lambda *_: Fake(1042))
+    screen = io.StringIO()
+    check_study(tmp_path / "study.yaml", screen)
+    assert "not embedded for this check: xray" in screen.getvalue()
+    assert "2 of 2 tasks can be evaluated" in screen.getvalue()
