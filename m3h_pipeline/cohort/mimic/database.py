@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -66,6 +67,11 @@ def database(folder: Path, memory_gb: float) -> Iterator[duckdb.DuckDBPyConnecti
         path.unlink(missing_ok=True)
 
 
+def run(db: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
+    """Run a statement to its end and return its rows: DuckDB 2 refuses work beside an open result."""
+    return db.execute(query).fetchall()
+
+
 def load(
     db: duckdb.DuckDBPyConnection,
     name: str,
@@ -89,7 +95,7 @@ def load(
         InputError: a value is not of its type; the message has the column and how many, never the value.
     """
     defined = ", ".join(f'"{column}" {kind}' for column, kind in columns.items())
-    db.execute(f'CREATE TABLE "{name}" ({defined})')
+    run(db, f'CREATE TABLE "{name}" ({defined})')
     chosen = ", ".join(_cast(column, kind) for column, kind in columns.items())
     typed = [column for column, kind in columns.items() if kind != "VARCHAR"]
     wrong = ", ".join(
@@ -101,10 +107,10 @@ def load(
     for table in _tables(batches):
         db.register("incoming", table)
         if wrong:
-            counted = db.execute(f"SELECT {wrong} FROM incoming").fetchone() or ()
+            (counted,) = run(db, f"SELECT {wrong} FROM incoming")
             for column, count in zip(typed, counted, strict=True):
                 bad[column] += count
-        db.execute(f'INSERT INTO "{name}" SELECT {chosen} FROM incoming')
+        run(db, f'INSERT INTO "{name}" SELECT {chosen} FROM incoming')
         db.unregister("incoming")
         rows += table.num_rows
     for column, count in bad.items():
@@ -138,9 +144,7 @@ def unique(db: duckdb.DuckDBPyConnection, name: str, columns: Sequence[str], whe
     """
     keys = ", ".join(columns)
     empty = " OR ".join(f"{column} IS NULL" for column in columns)
-    found = db.execute(
-        f"SELECT count(*) - count(DISTINCT ({keys})), count(*) FILTER ({empty}) FROM {name}"
-    ).fetchone() or (0, 0)
+    (found,) = run(db, f"SELECT count(*) - count(DISTINCT ({keys})), count(*) FILTER ({empty}) FROM {name}")
     for count, what in zip(found, ("stand there more than once", "are empty"), strict=True):
         if count:
             raise InputError(

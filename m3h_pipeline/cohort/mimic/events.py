@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from m3h_pipeline.cohort.mimic.database import load, load_file
+from m3h_pipeline.cohort.mimic.database import load, load_file, run
 from m3h_pipeline.cohort.mimic.samples import Samples, table_file
 from m3h_pipeline.cohort.mimic.series import STATISTICS, EventTable
 from m3h_pipeline.cohort.mimic.statistics import series_statistics
@@ -80,19 +80,20 @@ def load_events(
     else:
         parts = ", ".join(f"r.{name}" for name in times)
         known = f"CASE WHEN r.storetime IS NOT NULL THEN greatest({parts}) END"
-    db.execute(
+    run(
+        db,
         f"CREATE TABLE {events.source} AS SELECT s.stay, i.series, epoch_us(r.{events.time}) AS t,"
         f" epoch_us({known}) AS known, epoch_us(r.storetime) AS stored, r.itemid, r.{events.value} AS value"
         f" FROM {raw} r JOIN {events.source}_items i USING (itemid) JOIN stays s USING ({events.key})"
         f" WHERE isfinite(r.{events.value}) AND r.{events.time} IS NOT NULL AND {known} <= s.latest"
-        " ORDER BY s.stay"
+        " ORDER BY s.stay",
     )
-    undated = db.execute(
-        f"SELECT count(*) FROM {raw} r WHERE r.{events.value} IS NOT NULL AND {known} IS NULL"
-    ).fetchone() or (0,)
-    kept = db.execute(f"SELECT count(*) FROM {events.source}").fetchone() or (0,)
-    db.execute(f"DROP TABLE {raw}")
-    return {"read": read, "kept": int(kept[0]), "undated": int(undated[0])}
+    undated = run(db, f"SELECT count(*) FROM {raw} r WHERE r.{events.value} IS NOT NULL AND {known} IS NULL")[
+        0
+    ][0]
+    kept = run(db, f"SELECT count(*) FROM {events.source}")[0][0]
+    run(db, f"DROP TABLE {raw}")
+    return {"read": read, "kept": kept, "undated": undated}
 
 
 def _items(
@@ -101,7 +102,7 @@ def _items(
     """The table ``<source>_items`` (item, number of its series), and the items as text."""
     name = events.dictionary.rpartition("/")[2]
     path = table_file(root, events.dictionary)
-    if not db.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = ?", [name]).fetchone():
+    if not run(db, f"SELECT 1 FROM duckdb_tables() WHERE table_name = '{name}'"):
         columns = {"itemid": "BIGINT", "label": "VARCHAR"}
         load_file(db, name, path, columns | ({"fluid": "VARCHAR"} if events.fluid else {}))
     # `published` goes by the label alone, and so takes glucose in urine for glucose in blood.
@@ -110,9 +111,10 @@ def _items(
         {"label": list(events.series), "series": pa.array(range(len(events.series)), pa.int16())}
     )
     db.register("labels", labels)
-    db.execute(
+    run(
+        db,
         f"CREATE TABLE {events.source}_items AS"
-        f" SELECT d.itemid, l.series FROM {name} d JOIN labels l ON d.label = l.label{bound}"
+        f" SELECT d.itemid, l.series FROM {name} d JOIN labels l ON d.label = l.label{bound}",
     )
     db.unregister("labels")
     items = db.sql(f"SELECT itemid::VARCHAR FROM {events.source}_items").to_arrow_table()[0]

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from m3h_pipeline.cohort.diagnoses import STAYS, find_table, read_hosp_diagnoses
 from m3h_pipeline.cohort.mimic import demographics
-from m3h_pipeline.cohort.mimic.database import database
+from m3h_pipeline.cohort.mimic.database import database, run
 from m3h_pipeline.cohort.mimic.events import block_features, blocks, load_events
 from m3h_pipeline.cohort.mimic.samples import Samples, build_samples, table_file
 from m3h_pipeline.cohort.mimic.series import EVENT_TABLES
@@ -164,8 +164,7 @@ def _scratch(source: MimicSource, writer: CohortWriter) -> Iterator[Path]:
 def _distinct(db: duckdb.DuckDBPyConnection, column: str) -> list[str]:
     """The values of a category anywhere in the release."""
     table = "patients" if column == "gender" else "admissions"
-    rows = db.execute(f"SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL").fetchall()
-    return [row[0] for row in rows]
+    return [row[0] for row in run(db, f"SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL")]
 
 
 def _samples(source: MimicSource, samples: Samples) -> pa.Table:

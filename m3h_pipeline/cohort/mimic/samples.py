@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -12,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from m3h_pipeline.cohort.diagnoses import find_table
-from m3h_pipeline.cohort.mimic.database import load_file, unique
+from m3h_pipeline.cohort.mimic.database import load_file, run, unique
 from m3h_pipeline.config.mimic import CXR_TABLES, MimicSource
 from m3h_pipeline.errors import InputError, small_count
 
@@ -92,11 +91,12 @@ def build_samples(db: duckdb.DuckDBPyConnection, source: MimicSource) -> Samples
         path = table_file(root, f"{folder}/{name}")
         load_file(db, name, path, _COLUMNS[name])
         unique(db, name, [{"icustays": "stay_id", "admissions": "hadm_id"}.get(name, "subject_id")], path)
-    db.execute(
+    run(
+        db,
         "CREATE TABLE joined AS SELECT i.*, a.* EXCLUDE (subject_id, hadm_id), p.gender, p.anchor_age,"
         " a.hadm_id IS NOT NULL AND p.subject_id IS NOT NULL AS whole"
         " FROM icustays i LEFT JOIN admissions a USING (subject_id, hadm_id)"
-        " LEFT JOIN patients p USING (subject_id)"
+        " LEFT JOIN patients p USING (subject_id)",
     )
     lost = _count(db, "SELECT count(*) FROM joined WHERE NOT whole")
     if lost:
@@ -109,7 +109,7 @@ def build_samples(db: duckdb.DuckDBPyConnection, source: MimicSource) -> Samples
     if source.samples == "per_image":
         _images(db, Path(str(source.cxr)))
         more = (*FINDINGS, *_DESCRIPTIONS)
-    db.execute(f"CREATE TABLE moments AS {_moments(source)}")
+    run(db, f"CREATE TABLE moments AS {_moments(source)}")
     if not _count(db, "SELECT count(*) FROM moments"):
         raise InputError(
             "no ICU stay lasts long enough for a sample"
@@ -118,10 +118,11 @@ def build_samples(db: duckdb.DuckDBPyConnection, source: MimicSource) -> Samples
             where=str(root),
             hint="check `source.samples` and `source.hours`",
         )
-    db.execute(
+    run(
+        db,
         "CREATE TABLE stays AS SELECT (row_number() OVER (ORDER BY stay_id) - 1)::INTEGER AS stay,"
         " stay_id, any_value(hadm_id) AS hadm_id, max(t) AS latest"
-        " FROM moments JOIN icustays USING (stay_id) GROUP BY stay_id ORDER BY stay_id"
+        " FROM moments JOIN icustays USING (stay_id) GROUP BY stay_id ORDER BY stay_id",
     )
     width = max(8, _count(db, "SELECT max(length(stay_id::VARCHAR)) FROM stays"))
     suffix = "''" if source.samples == "per_stay" else "'-' || lpad(k::VARCHAR, 4, '0')"
@@ -202,10 +203,11 @@ def image_table(db: duckdb.DuckDBPyConnection, folder: Path) -> None:
     columns |= {"StudyDate": "BIGINT", "StudyTime": "DOUBLE"} | dict.fromkeys(_DESCRIPTIONS, "VARCHAR")
     load_file(db, "metadata", path, columns)
     unique(db, "metadata", ["dicom_id"], path)
-    db.execute(
+    run(
+        db,
         "CREATE TABLE images AS SELECT * EXCLUDE (StudyDate, StudyTime), date_trunc('minute', try_strptime("
         "StudyDate::VARCHAR || lpad(floor(StudyTime)::BIGINT::VARCHAR, 6, '0'), '%Y%m%d%H%M%S')) AS taken"
-        " FROM metadata"
+        " FROM metadata",
     )
     if wrong := _count(db, "SELECT count(*) FROM images WHERE taken IS NULL"):
         raise InputError(
@@ -220,12 +222,12 @@ def _images(db: duckdb.DuckDBPyConnection, folder: Path) -> None:
     columns = {"subject_id": "BIGINT", "study_id": "BIGINT"} | dict.fromkeys(FINDINGS, "DOUBLE")
     load_file(db, "findings", path, columns)
     unique(db, "findings", ["study_id"], path)
-    db.execute(
+    run(
+        db,
         "CREATE OR REPLACE TABLE images AS"
-        " SELECT * FROM images LEFT JOIN findings USING (subject_id, study_id)"
+        " SELECT * FROM images LEFT JOIN findings USING (subject_id, study_id)",
     )
 
 
 def _count(db: duckdb.DuckDBPyConnection, query: str) -> int:
-    found: tuple[Any, ...] | None = db.execute(query).fetchone()
-    return int(found[0]) if found and found[0] is not None else 0
+    return int(run(db, query)[0][0] or 0)

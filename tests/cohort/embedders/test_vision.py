@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,15 @@ from torch.nn import functional as F
 from m3h_pipeline.cohort.embedders.densenet import CHEX_THRESHOLDS, DenseNet121, scaled
 from m3h_pipeline.cohort.embedders.vision import VisionEmbedder, read_image
 from m3h_pipeline.errors import InputError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other are slower than one where tests run side by side."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
