@@ -116,9 +116,24 @@ def mimic_files(source: MimicSource) -> list[Path]:
     names = [Path(source.folder) / name for name in MIMIC_TABLES]
     if source.cxr is not None and source.samples == "per_image":
         names += [Path(source.cxr) / name for name in CXR_TABLES]
-    tables = [path.with_name(f"{path.name}.csv") for path in names]
-    packed = [path.with_name(f"{path.name}.csv.gz") for path in names]
-    return [a if a.is_file() else b for a, b in zip(tables, packed, strict=True)]
+    found = [_as_distributed(path) for path in names]
+    for name in source.embeddings:
+        found += [path for path in embedding_files(source, name) if path not in found]
+    return found
+
+
+def embedding_files(source: MimicSource, name: str) -> list[Path]:
+    """What a source of embeddings is made of: the model's files, and the notes or the list of images."""
+    embedding = source.embeddings[name]
+    model = Path(embedding.model)
+    if embedding.notes is not None:
+        return [Path(embedding.notes), model / "config.json", model / "model.safetensors"]
+    return [_as_distributed(Path(str(source.cxr)) / CXR_TABLES[0]), model]
+
+
+def _as_distributed(path: Path) -> Path:
+    plain = path.with_name(f"{path.name}.csv")
+    return plain if plain.is_file() else path.with_name(f"{path.name}.csv.gz")
 
 
 def validate(model: type[M], data: Any, where: str) -> M:

@@ -51,7 +51,8 @@ def test_another_interval_is_one_option(real_data: Path, dry_run: Callable[..., 
 def test_notes_are_embedded_before_the_cohort_is_made(
     real_data: Path, tmp_path: Path, dry_run: Callable[..., Run]
 ) -> None:
-    for name in ("model", "notes.csv"):
+    (tmp_path / "model").mkdir()
+    for name in ("model/config.json", "model/model.safetensors", "notes.csv"):
         (tmp_path / name).touch()
     notes = f"{{kind: language, model: {tmp_path}/model, notes: {tmp_path}/notes.csv}}"
     run = dry_run(

@@ -23,7 +23,7 @@ if EMBEDDED:
 
     rule embed:
         input:
-            lambda wildcards: ancient(embedded_files(wildcards.source)),
+            lambda wildcards: ancient(embedding_files(SOURCE, wildcards.source)),
         output:
             RESULTS / "embeddings/{source}.parquet",
         log:
@@ -39,6 +39,7 @@ if EMBEDDED:
         params:
             settings=settings("source", "compute.device"),
             store=RESULTS / "embeddings/store",
+            inputs=inputs_digest,
             code=code_digest("m3h_pipeline.cohort.embedders.tables"),
         shell:
             "m3h --log {log} embed --settings {params.settings:q} --source {wildcards.source}"

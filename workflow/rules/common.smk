@@ -5,7 +5,7 @@ from functools import cache, partial
 from snakemake.exceptions import WorkflowError
 
 from m3h_pipeline.config import Study, located_source, validate
-from m3h_pipeline.config.load import source_paths
+from m3h_pipeline.config.load import embedding_files, source_paths
 from m3h_pipeline.contracts import read_json
 from m3h_pipeline.digest import code_digest
 from m3h_pipeline.errors import M3HError
@@ -151,12 +151,6 @@ def source_files(wildcards):
     if KIND == "synthetic":
         return [RESULTS / "input"]
     return source_paths(STUDY)
-
-
-def embedded_files(name):
-    """The notes or images' table and the model of a source of embeddings."""
-    chosen = SOURCE.embeddings[name]
-    return [chosen.model, chosen.notes if chosen.notes else SOURCE.cxr]
 
 
 def label_inputs(wildcards):
