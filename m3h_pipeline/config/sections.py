@@ -9,8 +9,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     PositiveFloat,
@@ -18,26 +16,9 @@ from pydantic import (
     model_validator,
 )
 
+from m3h_pipeline.config.base import Fraction, Name, Section, Subgroup, Width
+from m3h_pipeline.config.mimic import MimicSource
 from m3h_pipeline.errors import nearest
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Width = PositiveInt
-
-
-class Section(BaseModel):
-    """A section: unknown keys are forbidden, values do not change after validation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Subgroup(Section):
-    """A column that divides the samples into named groups."""
-
-    column: str = Field(description="column of the input that holds the group's code")
-    values: dict[str, str] = Field(
-        default_factory=dict, description="code -> name; empty: the codes are the names"
-    )
 
 
 class HaimSource(Section):
@@ -152,7 +133,7 @@ class SyntheticSource(Section):
     max_malformed: int = Field(default=10, ge=0, description="as in the `haim` source")
 
 
-Source = Annotated[HaimSource | TableSource | SyntheticSource, Field(discriminator="kind")]
+Source = Annotated[HaimSource | MimicSource | TableSource | SyntheticSource, Field(discriminator="kind")]
 
 
 class Transcriptome(Section):
@@ -403,7 +384,7 @@ class Study(Section):
     @classmethod
     def _source_kind(cls, data: Any) -> Any:
         if isinstance(data, dict) and isinstance(data.get("source"), dict) and "kind" not in data["source"]:
-            raise ValueError("source.kind is missing; valid: haim, table, synthetic")
+            raise ValueError("source.kind is missing; valid: haim, mimic, table, synthetic")
         return data
 
     @model_validator(mode="after")
