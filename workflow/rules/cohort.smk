@@ -10,6 +10,7 @@ if KIND == "synthetic":
             LOGS / "simulate.log",
         benchmark:
             BENCHMARKS / "simulate.tsv"
+        localrule: True
         conda:
             "../envs/m3h.yaml"
         params:
