@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from m3h_pipeline.config import Study, SyntheticSource, load_study, located_source
+from m3h_pipeline.config import MimicSource, Study, SyntheticSource, load_study, located_source
 from m3h_pipeline.errors import ConfigError, InputError, nearest
 from m3h_pipeline.tasks.definitions import TaskDefinition, load_definitions, select
 
@@ -28,9 +28,10 @@ def check_study(configfile: Path, screen: TextIO = sys.stdout) -> None:
     screen.write(f"configuration: {study.study}, {len(tasks)} tasks defined\n")
     with tempfile.TemporaryDirectory(prefix="m3h-check-") as folder:
         assessed = _stages(study, tasks, Path(folder), screen)
+        training = _forecast(study, Path(folder))
     dropped = {name: task for name, task in assessed.items() if task["status"] != "ok"}
     screen.writelines(f"  dropped: {name}: {task['reason']}\n" for name, task in dropped.items())
-    screen.write(f"{len(assessed) - len(dropped)} of {len(assessed)} tasks can be evaluated\n")
+    screen.write(f"{len(assessed) - len(dropped)} of {len(assessed)} tasks can be evaluated\n{training}\n")
 
 
 def checked_tasks(study: Study, where: str) -> dict[str, TaskDefinition]:
@@ -65,7 +66,7 @@ def _stages(
 ) -> dict[str, dict[str, Any]]:
     from m3h_pipeline.cohort.ingest import ingest, render_summary
     from m3h_pipeline.cohort.synthetic import haim_source, simulate
-    from m3h_pipeline.contracts import read_json
+    from m3h_pipeline.contracts import read_json, write_json
     from m3h_pipeline.split import split_cohort
     from m3h_pipeline.tasks.assess import assess
     from m3h_pipeline.tasks.labels import label_task
@@ -76,8 +77,19 @@ def _stages(
         simulate(source, study.seed, folder / "input")
         source = haim_source(source, folder / "input")
     names = [name for modality in study.modalities.values() for name in modality.sources]
+    embedded: dict[str, int] = {}
+    if isinstance(source, MimicSource) and source.embeddings:
+        from m3h_pipeline.cohort.embedders.tables import width_of
+
+        # Embedding takes hours: here the models are only loaded.
+        embedded = {name: width_of(how) for name, how in source.embeddings.items() if name in names}
+        names = [name for name in names if name not in embedded] or ["demographics"]
     summary = ingest(source, names, cohort)
     screen.write(render_summary(summary) + "\n")
+    if embedded:
+        summary["sources"] |= {name: {"features": width, "missing": 0.0} for name, width in embedded.items()}
+        write_json(summary, cohort / "summary.json")
+        screen.write(f"not embedded for this check: {', '.join(embedded)}\n")
     for modality, spec in study.modalities.items():
         if all(summary["sources"][name]["missing"] == 1 for name in spec.sources):
             raise InputError(
@@ -95,3 +107,25 @@ def _stages(
     assess(paths, split, cohort / "samples.parquet", labels, study.tasks)
     assessed: dict[str, dict[str, Any]] = read_json(labels / "tasks.json")["tasks"]
     return assessed
+
+
+def _forecast(study: Study, folder: Path) -> str:
+    """What training takes; where the study leaves the device open, on a GPU and on a CPU."""
+    from m3h_pipeline.contracts import read_json
+    from m3h_pipeline.forecast import forecast, render
+    from m3h_pipeline.search.combinations import read_tasks
+    from m3h_pipeline.search.sizing import study_of
+
+    shape = study_of(
+        read_json(folder / "cohort/summary.json"),
+        read_json(folder / "labels/tasks.json"),
+        study.modalities,
+        study.model,
+        study.training,
+        study.compute,
+        study.split,
+    )
+    known = read_tasks(folder / "labels/tasks.json")
+    sections = (study.search, study.tim, study.training, study.evaluation.replicates, study.seed)
+    devices = {"cpu": [False], "cuda": [True], "auto": [True, False]}[study.compute.device]
+    return "\n".join(render(forecast(shape, known, *sections, gpu), gpu) for gpu in devices)

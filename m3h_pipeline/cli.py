@@ -78,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="name", required=True, metavar="VERB")
     for add in (
         _check,
+        _fetch_demo,
         _simulate,
+        _embed,
         _ingest,
         _label,
         _split,
@@ -151,6 +153,21 @@ def _check(verbs: Any) -> None:
     parser.add_argument("--configfile", type=Path, default=Path("config/config.yaml"), metavar="FILE")
 
 
+def _fetch_demo(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.cohort.mimic.fetch import fetch_demo
+
+        files = fetch_demo(options.folder, **({"url": options.url} if options.url else {}))
+        sys.stderr.write(f"{len(files)} files in {options.folder}, as published\n")
+
+    text = "download the open MIMIC-IV demo (100 patients), verified and resumable"
+    parser = _verb(verbs, "fetch-demo", run, text, settings=False)
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument(
+        "--url", metavar="URL", help="another server that has the release, with its / at the end"
+    )
+
+
 def _simulate(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.cohort.synthetic import simulate
@@ -161,26 +178,41 @@ def _simulate(verbs: Any) -> None:
     _verb(verbs, "simulate", run, "write the files of a synthetic cohort", "output")
 
 
+def _embed(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.cohort.embedders.tables import embed_source
+        from m3h_pipeline.config import Compute, MimicSource
+
+        sections = _sections(options, source=MimicSource, compute=Compute)
+        device = sections["compute"].device
+        embed_source(sections["source"], options.source, options.store, options.output, device=device)
+
+    parser = _verb(verbs, "embed", run, "embed notes or images by a local model", "store", "output")
+    parser.add_argument("--source", required=True, metavar="NAME", help="one of `source.embeddings`")
+
+
 def _ingest(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.cohort.ingest import ingest, render_summary
 
-        summary = ingest(_source(options), options.sources, options.output)
+        summary = ingest(_source(options), options.sources, options.output, embeddings=options.embeddings)
         sys.stderr.write(render_summary(summary) + "\n")
 
     parser = _verb(verbs, "ingest", run, "bring a source's files into the cohort's form", "output")
     parser.add_argument("--sources", nargs="+", required=True, metavar="NAME")
     parser.add_argument("--simulated", type=Path, metavar="FOLDER", help="files that `m3h simulate` wrote")
+    parser.add_argument("--embeddings", type=Path, metavar="FOLDER", help="tables that `m3h embed` wrote")
 
 
 def _source(options: argparse.Namespace) -> Any:
     import json
 
     from m3h_pipeline.cohort.synthetic import haim_source
-    from m3h_pipeline.config import HaimSource, SyntheticSource, TableSource
+    from m3h_pipeline.config import HaimSource, MimicSource, SyntheticSource, TableSource
 
     kind = json.loads(options.settings).get("source", {}).get("kind")
-    model = {"haim": HaimSource, "table": TableSource, "synthetic": SyntheticSource}[kind]
+    kinds = {"haim": HaimSource, "mimic": MimicSource, "table": TableSource, "synthetic": SyntheticSource}
+    model = kinds[kind]
     source = _sections(options, source=model)["source"]
     return haim_source(source, options.simulated) if isinstance(source, SyntheticSource) else source
 

@@ -24,7 +24,7 @@ ROOMS = [
     {"search"},
     {"tim", "evaluation"},
     {"figures"},
-    {"check", "cli", "record", "verify"},
+    {"check", "cli", "forecast", "record", "verify"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 MODULES = sorted(

@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from m3h_pipeline.config.mimic import MimicSource
 from m3h_pipeline.config.sections import HaimSource, TableSource
 from m3h_pipeline.errors import ConfigError, nearest, small_count
 
 
 def ingest(
-    source: HaimSource | TableSource,
+    source: HaimSource | MimicSource | TableSource,
     sources: Sequence[str],
     out: Path | str,
     *,
+    embeddings: Path | str | None = None,
     stream: TextIO | None = None,
 ) -> dict[str, Any]:
     """Read a source and write ``cohort/``: samples, features, columns, diagnoses, summary and quarantine.
@@ -22,10 +24,11 @@ def ingest(
     Nothing is written unless all of it is. Relative paths are resolved against the current directory.
 
     Args:
-        source: a `haim` or a `table` source; a synthetic one is first written by ``simulate`` and then read
-            as the `haim` source that ``haim_source`` returns.
+        source: a `haim`, `mimic` or `table` source; a synthetic one is first written by ``simulate`` and then
+            read as the `haim` source that ``haim_source`` returns.
         sources: the embedding blocks that the modalities use.
         out: the folder ``cohort/`` of a study.
+        embeddings: of a `mimic` source with notes or images, the folder that `m3h embed` wrote.
         stream: where progress is written; standard error by default.
 
     Returns:
@@ -44,6 +47,10 @@ def ingest(
         from m3h_pipeline.cohort.haim import ingest_haim
 
         return ingest_haim(source, sources, out, stream=stream)
+    if isinstance(source, MimicSource):
+        from m3h_pipeline.cohort.mimic.ingest import ingest_mimic
+
+        return ingest_mimic(source, sources, out, embeddings=embeddings, stream=stream)
     from m3h_pipeline.cohort.table import ingest_table
 
     return ingest_table(source, sources, out, stream=stream)
@@ -70,6 +77,17 @@ def render_summary(summary: Mapping[str, Any]) -> str:
             f"diagnoses: {n(found['rows'])} of {n(found['codes'])} codes; "
             f"stays without any: {n(found['stays_without'])}"
         )
+    for table, counts in summary.get("events", {}).items():
+        lines.append(
+            f"{table}: {n(counts['kept'])} events of the cohort's stays"
+            + (
+                f"; never used, as when they were known is not recorded: {n(counts['undated'])}"
+                if counts["undated"]
+                else ""
+            )
+        )
+    if short := summary.get("stays_without_sample"):
+        lines.append(f"ICU stays without a sample: {n(short)}")
     if shared := summary.get("images_in_several_stays"):
         lines.append(f"samples whose image is also a sample of another stay: {n(shared)}")
     ignored = summary.get("ignored", {})

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from m3h_pipeline.cohort.parsing import MISSING, parse_number
-from m3h_pipeline.config.sections import Subgroup
+from m3h_pipeline.config.base import Subgroup
 from m3h_pipeline.errors import InputError
 
 

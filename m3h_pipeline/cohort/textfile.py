@@ -10,7 +10,7 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -47,24 +47,44 @@ def reading(path: Path | str) -> Iterator[None]:
 
 
 @contextmanager
-def open_bytes(path: Path | str) -> Iterator[BinaryIO]:
+def open_bytes(path: Path | str, advance: Callable[[int], None] | None = None) -> Iterator[BinaryIO]:
     """Open a file for reading bytes, decompressed if its first bytes are those of gzip (whatever its name).
+
+    ``advance`` is called with the number of bytes taken from the file, compressed as they are, for progress.
 
     Raises:
         InputError: it does not exist, is a folder, is empty, or is a truncated gzip.
     """
-    with reading(path), Path(path).open("rb") as raw:
-        if raw.read(1) == b"":
+    with reading(path), Path(path).open("rb") as file:
+        raw = file if advance is None else cast(io.BufferedReader, _Counted(file, advance))
+        if file.read(1) == b"":
             raise InputError("the file is empty", where=str(path), hint="copy or download it again")
-        raw.seek(0)
-        if raw.read(2) == b"\x1f\x8b":
-            raw.seek(0)
+        file.seek(0)
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        if packed:
             # gzip checks length and checksum at the end, so that truncation is an error, never fewer rows.
             with gzip.GzipFile(fileobj=io.BufferedReader(raw, 1 << 20)) as unpacked:
                 yield cast(BinaryIO, unpacked)
         else:
-            raw.seek(0)
             yield raw
+
+
+class _Counted(io.RawIOBase):
+    """A reader that reports how much was read."""
+
+    def __init__(self, stream: BinaryIO, advance: Callable[[int], None]) -> None:
+        super().__init__()
+        self._stream, self._advance = stream, advance
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        self._advance(len(data))
+        return len(data)
 
 
 @contextmanager
@@ -146,13 +166,17 @@ def _fields(line: str, delimiter: str) -> list[str]:
     return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
 
 
-def stream_text(path: Path | str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def stream_text(
+    path: Path | str, columns: Sequence[str], advance: Callable[[int], None] | None = None
+) -> Iterator[pa.RecordBatch]:
     """Stream the named columns of a comma-separated file as strings, whatever its length and other columns.
+
+    ``advance`` is called with the number of bytes taken from the file, for progress.
 
     Raises:
         InputError: no such file, a truncated gzip, a column is missing, a line has too many or few fields.
     """
-    with open_bytes(path) as stream:
+    with open_bytes(path, advance) as stream:
         line, rest = read_header(stream, path)
         names = split_header(line, path, expect=columns)
         for name in columns:

@@ -38,13 +38,20 @@ class CohortWriter:
     Args:
         out: the folder ``cohort/`` of a study.
         sources: source -> names of its features.
+        units: source -> units of its features, where known.
 
     Raises:
         InputError: the disk is full or the folder cannot be written.
     """
 
-    def __init__(self, out: Path | str, sources: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        out: Path | str,
+        sources: Mapping[str, Sequence[str]],
+        units: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         self.out = Path(out)
+        self.units = {name: list(found) for name, found in (units or {}).items()}
         self.sources = {name: list(features) for name, features in sources.items()}
         self.rows = 0
         self.missing = dict.fromkeys(self.sources, 0)
@@ -109,7 +116,7 @@ class CohortWriter:
         for name, parts in self._held.items():
             if not parts and name in self._writers:
                 continue
-            schema = features_schema(self.sources[name])
+            schema = features_schema(self.sources[name], self.units.get(name))
             width = len(self.sources[name])
             x = np.concatenate(parts) if parts else np.empty((0, width), dtype=np.float32)
             column = pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), width)

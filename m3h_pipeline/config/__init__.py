@@ -1,6 +1,8 @@
 """A study's configuration: sections, loading, and the files generated from them."""
 
+from m3h_pipeline.config.base import Subgroup
 from m3h_pipeline.config.load import load_study, located_source, read_yaml, settings, validate
+from m3h_pipeline.config.mimic import MimicEmbedding, MimicSource
 from m3h_pipeline.config.sections import (
     Attention,
     Compute,
@@ -12,7 +14,6 @@ from m3h_pipeline.config.sections import (
     Search,
     Split,
     Study,
-    Subgroup,
     SurvivalHead,
     SyntheticSource,
     TableBlock,
@@ -29,6 +30,8 @@ __all__ = [
     "Evaluation",
     "Figures",
     "HaimSource",
+    "MimicEmbedding",
+    "MimicSource",
     "Modality",
     "Model",
     "Search",

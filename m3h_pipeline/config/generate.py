@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from m3h_pipeline.config.mimic import MimicEmbedding, MimicSource
 from m3h_pipeline.config.sections import HaimSource, Study, SyntheticSource, TableSource
 
 _CONFIG = Path(__file__).resolve().parents[2] / "config"
@@ -74,6 +75,7 @@ before anything is trained; a wrong key is reported with its place and the neare
 |---|---|
 | `config.yaml` | the default: an embedded cohort with planted structure |
 | `haim_mimic_mm.yaml` | the published study: HAIM-MIMIC-MM, 41 tasks |
+| `mimic_demo.yaml` | the open MIMIC-IV demo, from its raw tables: 100 patients that prove the path |
 | `tcga_brca.yaml` | TCGA breast cancer: gene expression and clinical data, several outcomes |
 | `gse7390.yaml` | GSE7390 breast cancer, from the data that scikit-survival carries; needs no download |
 
@@ -104,9 +106,12 @@ def readme() -> str:
     """The text of ``config/README.md``: one table per section."""
     parts = [_README_HEAD]
     parts.append("## The study\n\n" + _table(Study, ""))
-    for kind in (SyntheticSource, HaimSource, TableSource):
+    for kind in (SyntheticSource, HaimSource, MimicSource, TableSource):
         name = kind.model_fields["kind"].default
         parts.append(f"## `source`, kind `{name}`\n\n{kind.__doc__}\n\n" + _table(kind, "source."))
+    parts.append(
+        "## `source.embeddings.<name>`\n\n" + f"{MimicEmbedding.__doc__}\n\n" + _table(MimicEmbedding, "")
+    )
     for key, field in Study.model_fields.items():
         inner = _section_of(field.annotation)
         if inner is not None:
@@ -175,7 +180,7 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]
             continue
         choices = _choices(field.annotation)
         meaning = (field.description or "") + (f" ({choices})" if choices else "")
-        if name == "kind":
+        if name == "kind" and prefix:
             meaning = "which kind of source this is"
         yield prefix + name, meaning.replace("|", "\\|"), _default(field, inner)
 

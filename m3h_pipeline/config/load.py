@@ -12,7 +12,8 @@ from typing import Any, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from m3h_pipeline.config.sections import HaimSource, Modality, Study, SyntheticSource, TableSource
+from m3h_pipeline.config.mimic import CXR_TABLES, MIMIC_TABLES, MimicSource
+from m3h_pipeline.config.sections import HaimSource, Modality, Source, Study, TableSource
 from m3h_pipeline.errors import ConfigError, InputError, nearest
 
 M = TypeVar("M", bound=BaseModel)
@@ -65,7 +66,7 @@ def load_study(path: Path | str) -> Study:
     return validate(Study, read_yaml(path), where=str(path))
 
 
-def located_source(study: Study) -> HaimSource | TableSource | SyntheticSource:
+def located_source(study: Study) -> Source:
     """The study's source with its relative paths joined to ``data``."""
 
     def located(path: str) -> str:
@@ -76,6 +77,19 @@ def located_source(study: Study) -> HaimSource | TableSource | SyntheticSource:
         hosp = located(source.hosp) if source.hosp else None
         paths = {"table": located(source.table), "key_ids": located(source.key_ids), "hosp": hosp}
         return source.model_copy(update=paths)
+    if isinstance(source, MimicSource):
+        return source.model_copy(
+            update={
+                "folder": located(source.folder),
+                "cxr": located(source.cxr) if source.cxr else None,
+                "embeddings": {
+                    name: e.model_copy(
+                        update={"model": located(e.model), "notes": located(e.notes) if e.notes else None}
+                    )
+                    for name, e in source.embeddings.items()
+                },
+            }
+        )
     if isinstance(source, TableSource):
         files = [file.model_copy(update={"path": located(file.path)}) for file in source.files]
         return source.model_copy(update={"files": files})
@@ -90,9 +104,36 @@ def source_paths(study: Study) -> list[str]:
     source = located_source(study)
     if isinstance(source, HaimSource):
         return [source.table, source.key_ids, *([source.hosp] if source.hosp else [])]
+    if isinstance(source, MimicSource):
+        return [str(path) for path in mimic_files(source)]
     if isinstance(source, TableSource):
         return [file.path for file in source.files if not file.path.startswith("python:")]
     return []
+
+
+def mimic_files(source: MimicSource) -> list[Path]:
+    """The tables that a `mimic` source reads; one that is absent is named as distributed."""
+    names = [Path(source.folder) / name for name in MIMIC_TABLES]
+    if source.cxr is not None and source.samples == "per_image":
+        names += [Path(source.cxr) / name for name in CXR_TABLES]
+    found = [_as_distributed(path) for path in names]
+    for name in source.embeddings:
+        found += [path for path in embedding_files(source, name) if path not in found]
+    return found
+
+
+def embedding_files(source: MimicSource, name: str) -> list[Path]:
+    """What a source of embeddings is made of: the model's files, and the notes or the list of images."""
+    embedding = source.embeddings[name]
+    model = Path(embedding.model)
+    if embedding.notes is not None:
+        return [Path(embedding.notes), model / "config.json", model / "model.safetensors"]
+    return [_as_distributed(Path(str(source.cxr)) / CXR_TABLES[0]), model]
+
+
+def _as_distributed(path: Path) -> Path:
+    plain = path.with_name(f"{path.name}.csv")
+    return plain if plain.is_file() else path.with_name(f"{path.name}.csv.gz")
 
 
 def validate(model: type[M], data: Any, where: str) -> M:
@@ -134,7 +175,7 @@ def _mapping(text: str) -> dict[str, Any]:
 
 def _problem(model: type[BaseModel], item: Any) -> str:
     # A discriminated union puts its tag into the location; the user's file has no such level.
-    place = [part for part in item["loc"] if part not in {"haim", "table", "synthetic"}]
+    place = [part for part in item["loc"] if part not in {"haim", "mimic", "table", "synthetic"}]
     dotted = ".".join(str(part) for part in place) or "the file"
     if item["type"] == "extra_forbidden":
         parent = ".".join(str(part) for part in place[:-1])

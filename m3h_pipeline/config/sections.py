@@ -9,8 +9,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     PositiveFloat,
@@ -18,26 +16,9 @@ from pydantic import (
     model_validator,
 )
 
+from m3h_pipeline.config.base import Fraction, Name, Section, Subgroup, Width
+from m3h_pipeline.config.mimic import MimicSource
 from m3h_pipeline.errors import nearest
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Width = PositiveInt
-
-
-class Section(BaseModel):
-    """A section: unknown keys are forbidden, values do not change after validation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Subgroup(Section):
-    """A column that divides the samples into named groups."""
-
-    column: str = Field(description="column of the input that holds the group's code")
-    values: dict[str, str] = Field(
-        default_factory=dict, description="code -> name; empty: the codes are the names"
-    )
 
 
 class HaimSource(Section):
@@ -152,17 +133,64 @@ class SyntheticSource(Section):
     max_malformed: int = Field(default=10, ge=0, description="as in the `haim` source")
 
 
-Source = Annotated[HaimSource | TableSource | SyntheticSource, Field(discriminator="kind")]
+Source = Annotated[HaimSource | MimicSource | TableSource | SyntheticSource, Field(discriminator="kind")]
+
+
+class Transcriptome(Section):
+    """The transformer over genes (TxT); its defaults are the published ones."""
+
+    layers: PositiveInt = Field(default=8, description="layers of the transformer")
+    heads: PositiveInt = Field(default=4, description="attention heads; they divide `width`")
+    width: Width = Field(default=64, description="width of a gene's token")
+    feed_forward: Width = Field(default=256, description="hidden width of the network of each token")
+    dropout: float = Field(
+        default=0.1, ge=0, lt=1, description="dropout of what each layer adds to the tokens"
+    )
+    pre_norm: bool = Field(default=False, description="normalise before attention and network, not after")
+    xavier: bool = Field(default=True, description="Xavier initialisation of the transformer")
+    pooling: Literal["flatten", "mean"] = Field(
+        default="flatten", description="tokens side by side, or their mean"
+    )
+    value: Literal["untied", "projection", "bins", "rank", "periodic", "piecewise_linear"] = Field(
+        default="untied",
+        description="how expression enters: untied positional encoding (published), or added to the token",
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Transcriptome:
+        if self.width % self.heads:
+            raise ValueError(f"`heads` ({self.heads}) does not divide `width` ({self.width})")
+        return self
 
 
 class Modality(Section):
     """A set of sources that share one encoder."""
 
     sources: list[Name] = Field(min_length=1, description="the sources, in the order they are concatenated")
-    encoder: str = Field(default="mlp", description="`mlp`, or a dotted path to a class of your own")
+    encoder: str = Field(
+        default="mlp", description="`mlp`, `transcriptome`, or a dotted path to a class of your own"
+    )
     hidden: list[Width] | None = Field(
         default=None, description="widths of this encoder's layers; null: `model.encoder`"
     )
+    scaling: Literal["standard", "minmax"] = Field(
+        default="standard",
+        description="by mean and deviation, or to the range 0 to 1, of the training rows of the fold",
+    )
+    transcriptome: Transcriptome | None = Field(
+        default=None, description="options of that encoder; null: the published ones"
+    )
+
+    @model_validator(mode="after")
+    def _options_fit_the_encoder(self) -> Modality:
+        if self.transcriptome is not None and self.encoder != "transcriptome":
+            raise ValueError(f"options of `transcriptome`, but the encoder is `{self.encoder}`")
+        return self
+
+    @property
+    def options(self) -> Transcriptome | None:
+        """Options of a transcriptome encoder; None: it is another one."""
+        return (self.transcriptome or Transcriptome()) if self.encoder == "transcriptome" else None
 
 
 class TaskSelection(Section):
@@ -374,7 +402,7 @@ class Study(Section):
     @classmethod
     def _source_kind(cls, data: Any) -> Any:
         if isinstance(data, dict) and isinstance(data.get("source"), dict) and "kind" not in data["source"]:
-            raise ValueError("source.kind is missing; valid: haim, table, synthetic")
+            raise ValueError("source.kind is missing; valid: haim, mimic, table, synthetic")
         return data
 
     @model_validator(mode="after")

@@ -36,13 +36,20 @@ class Dropout:
     rate: float
     keys: Tensor
 
-    def __call__(self, h: Tensor, layer: int) -> Tensor:
-        """Drop activations of ``h``, shape (models, B, width)."""
+    def __call__(self, h: Tensor, layer: int, units: Tensor | None = None) -> Tensor:
+        """Drop activations of ``h``, shape (models, B, width).
+
+        Args:
+            h: activations.
+            layer: number of the layer within the part.
+            units: (width,) int64, what the units are known by; their places if not given.
+        """
         if self.rate == 0.0:
             return h
         models, batch, width = h.shape
         device = h.device
-        unit = torch.arange(width, device=device) + (layer + 1) * 1_000_003
+        unit = torch.arange(width, device=device) if units is None else units
+        unit = (unit + (layer + 1) * 1_000_003) & _BITS
         position = mix(torch.arange(1, batch + 1, device=device))
         rows = mix((self.keys[:, None] + mix(unit)) & _BITS)
         drawn = mix((rows[:, :, None] + position) & _BITS)

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from m3h_pipeline.config.sections import Model
+from m3h_pipeline.config.sections import Model, Transcriptome
 from m3h_pipeline.model.attention import CrossTaskAttention
 from m3h_pipeline.model.contrastive import info_nce
 from m3h_pipeline.model.dropout import Dropout, mix
 from m3h_pipeline.model.encoders import build
 from m3h_pipeline.model.heads import ProblemClass, problem_class
 from m3h_pipeline.model.keys import Draws, Key, seed_of
-from m3h_pipeline.model.layers import StackedLinear, join
+from m3h_pipeline.model.layers import StackedLinear, StackedModule, join
+from m3h_pipeline.model.transcriptome import Transcriptome as TranscriptomeEncoder
 
 #: The tasks of a model without their names: (problem class, number of outputs) at each position, sorted.
 Signature = tuple[tuple[str, int], ...]
@@ -35,12 +36,22 @@ class Input:
         features: number of features.
         encoder: shipped name or dotted path.
         hidden: widths of the encoder.
+        options: of a transcriptome encoder.
+        genes: names of its features, in order.
     """
 
     name: str
     features: int
     encoder: str
     hidden: tuple[int, ...]
+    options: Transcriptome | None = None
+    genes: tuple[str, ...] = ()
+
+    def build(self, draws: Draws) -> StackedModule:
+        """The encoder of a stack."""
+        if self.options is None:
+            return build(self.encoder, self.features, self.hidden, draws)
+        return TranscriptomeEncoder(self.genes, self.hidden, self.options, draws)
 
 
 @dataclass(frozen=True)
@@ -160,10 +171,7 @@ class M3H(nn.Module):
         keys = [[(*seed, "task", task) for task in row] for seed, row in zip(seeds, tasks, strict=True)]
         task_draws = Draws([key for row in keys for key in row], dtype)
         self.encoders = nn.ModuleDict(
-            {
-                item.name: build(item.encoder, item.features, item.hidden, draws.at("encoder", item.name))
-                for item in architecture.inputs
-            }
+            {item.name: item.build(draws.at("encoder", item.name)) for item in architecture.inputs}
         )
         widths = [int(encoder.width) for encoder in self.encoders.values()]  # type: ignore[arg-type]
         self.projections = nn.ModuleDict()

@@ -21,6 +21,7 @@ from typing import Any
 
 from m3h_pipeline.config import Compute, Modality, Model, Split, Training
 from m3h_pipeline.errors import ContractError
+from m3h_pipeline.model.footprint import Footprint, footprint
 
 #: Seconds of training that a pack is sized for: packs of a plan fall between 5 and 30 minutes.
 TARGET_SECONDS = 15 * 60
@@ -123,19 +124,27 @@ def study_of(
 
 
 def parameters(study: Study, combination: Sequence[str]) -> int:
-    """Weights of one model, biases left out: what arithmetic and optimiser work on."""
+    """Weights of one model, biases left out: what the optimiser works on."""
     model = study.model
     chains: list[Sequence[int]] = []
     encoded = 0
-    for name, width in study.widths.items():
+    total = sum(taken.parameters for taken in _encoders(study))
+    for name in study.widths:
         hidden = study.modalities[name].hidden or model.encoder
-        chains += [(width, *hidden), (hidden[-1], model.projection)]
+        chains.append((hidden[-1], model.projection))
         encoded += hidden[-1]
     chains.append((encoded, *model.shared))
     chains += [(model.shared[-1], *model.task)] * len(combination)
     chains.append((model.task[-1],) * 4)  # query, key and value of the attention
     chains += [(model.task[-1], *model.decoder, sum(study.widths.values()))] * study.clusters(combination)
-    return sum(a * b for chain in chains for a, b in itertools.pairwise(chain))
+    return total + sum(a * b for chain in chains for a, b in itertools.pairwise(chain))
+
+
+def _encoders(study: Study) -> list[Footprint]:
+    return [
+        footprint(width, study.modalities[name].hidden or study.model.encoder, study.modalities[name].options)
+        for name, width in study.widths.items()
+    ]
 
 
 def step_seconds(study: Study, combination: Sequence[str], batch_size: int, gpu: bool) -> float:
@@ -145,8 +154,10 @@ def step_seconds(study: Study, combination: Sequence[str], batch_size: int, gpu:
     speed = _PRECISION[study.compute.precision][gpu]
     # Threads help the arithmetic, and less than they cost.
     threads = 1.0 if gpu else study.compute.threads**0.7
-    # Forward and both halves of backward: two operations each per weight and sample.
-    per_sample = 6 * count / (device.flops * speed)
+    # Of tokens' encoders a weight is used many times per sample.
+    again = sum(taken.products - taken.parameters for taken in _encoders(study))
+    # Forward and both halves of backward: two operations each per product and sample.
+    per_sample = 6 * (count + again) / (device.flops * speed)
     per_sample += device.per_sample + device.per_task * len(combination)
     # Weight, gradient and both moments are read, and all but the gradient written.
     traffic = (72 if study.compute.precision == "float64" else 36) * count / device.bandwidth
@@ -234,7 +245,8 @@ def memory_mb(
                 own += 2 * (4 * count + scored * 4 * study.model.task[-1] * len(combination))
             results += fits * own
             batch = max(int(size) for size, _ in entry["settings"])
-            activations = 3 * batch * (features + 40 * study.model.task[-1] * len(combination))
+            encoding = sum(taken.activations for taken in _encoders(study))
+            activations = 3 * batch * (features + encoding + 40 * study.model.task[-1] * len(combination))
             stack = max(stack, min(fits * len(pack), _MOST_CPU) * width * (5 * count + activations))
         stack = min(stack, study.compute.memory_gb * 2**30)
         largest = max(largest, results + (0.0 if gpu else 1.5 * stack))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
-from m3h_pipeline.config.sections import Name, Section
+from m3h_pipeline.config.base import Name, Section
 from m3h_pipeline.errors import TaskError
 from m3h_pipeline.tasks.icd import IcdPattern, parse_icd
 

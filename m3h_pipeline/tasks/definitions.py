@@ -41,7 +41,7 @@ from typing import Any, Literal
 from pydantic import AliasChoices, Field, model_validator
 
 from m3h_pipeline.config import read_yaml, validate
-from m3h_pipeline.config.sections import Name, Section
+from m3h_pipeline.config.base import Name, Section
 from m3h_pipeline.contracts import METRICS
 from m3h_pipeline.errors import ConfigError, TaskError, nearest
 from m3h_pipeline.tasks.criteria import (

@@ -106,6 +106,11 @@ class StudyData:
             x[:, part] = (x[:, part].astype(np.float64) - mean[part]) / deviation[part]
         return Scaled(x, mean, deviation)
 
+    def feature_names(self, modality: str) -> list[str]:
+        """Names of a modality's features; numbers where they are unknown."""
+        width = self.features[modality].shape[1]
+        return self.names.get(modality) or [str(i) for i in range(width)]
+
     def training_rows(self, fold: int) -> IntArray:
         """Rows a fit of ``fold`` is trained on (-1: the whole training part)."""
         return np.flatnonzero(self.train & (self.fold != fold)) if fold >= 0 else np.flatnonzero(self.train)
@@ -164,6 +169,17 @@ class Scaled:
         mean, deviation = moments(self.x, rows)
         constant = deviation < _CONSTANT
         return mean, np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, deviation))
+
+    def ranges(self, rows: IntArray) -> tuple[Float64Array, Float64Array]:
+        """Minimum and reciprocal range over ``rows``; 0 for features constant there, which become 0."""
+        low, high = np.zeros(self.x.shape[1]), np.zeros(self.x.shape[1])
+        for a in range(0, self.x.shape[1], _COLUMNS):
+            part = self.x[rows, a : a + _COLUMNS].astype(np.float64)
+            low[a : a + _COLUMNS] = np.fmin.reduce(part, axis=0)
+            high[a : a + _COLUMNS] = np.fmax.reduce(part, axis=0)
+        low, high = np.nan_to_num(low), np.nan_to_num(high)
+        constant = high - low < _CONSTANT
+        return low, np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, high - low))
 
 
 def moments(x: Float32Array, rows: IntArray) -> tuple[Float64Array, Float64Array]:

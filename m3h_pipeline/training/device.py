@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,6 +19,21 @@ from m3h_pipeline.training.spec import TrainingSettings
 def dtype_of(settings: TrainingSettings) -> torch.dtype:
     """Type of parameters and data; bfloat16 is used in products only."""
     return torch.float64 if settings.compute.precision == "float64" else torch.float32
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How features become what a network sees: (x - shift) * inverse, clipped; (F,) float64 each.
+
+    Attributes:
+        shift: mean, or minimum where a modality is scaled by its range.
+        inverse: reciprocal deviation or range; 0 for features constant on the training rows.
+        missing: what a missing value becomes: the scaled mean.
+    """
+
+    shift: Float64Array
+    inverse: Float64Array
+    missing: Float64Array
 
 
 class DeviceData:
@@ -39,8 +55,14 @@ class DeviceData:
         labels = np.stack(list(data.labels.values())) if data.labels else np.zeros((0, data.n))
         self.labels = torch.from_numpy(labels).to(device, self.dtype)
         self.autocast = settings.compute.precision == "bfloat16"
-        self._statistics: dict[int, tuple[Tensor, Tensor]] = {}
-        self._moments: dict[int, tuple[Float64Array, Float64Array]] = {}
+        self._statistics: dict[int, Tensor] = {}
+        self._moments: dict[int, Scaling] = {}
+        self._ranged = np.concatenate(
+            [
+                np.full(int(used.sum()), settings.modalities[name].scaling == "minmax")
+                for name, used in data.columns.items()
+            ]
+        )
         self._targets: dict[tuple[str, int], tuple[float, float]] = {}
         self._edges: dict[tuple[str, int, int], Float64Array] = {}
 
@@ -50,28 +72,35 @@ class DeviceData:
             return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
 
-    def moments(self, fold: int) -> tuple[Float64Array, Float64Array]:
-        """Mean and reciprocal deviation of the scaled features on a fold's training rows, (F,) float64."""
+    def moments(self, fold: int) -> Scaling:
+        """How a fold's features are scaled, by the scaled features of its training rows."""
         if fold not in self._moments:
-            self._moments[fold] = self.data.scaled.statistics(self.data.training_rows(fold))
+            rows, scaled = self.data.training_rows(fold), self.data.scaled
+            shift, inverse = scaled.statistics(rows)
+            missing = np.zeros_like(shift)
+            if self._ranged.any():
+                low, per_range = scaled.ranges(rows)
+                missing = np.where(self._ranged, (shift - low) * per_range, missing)
+                shift = np.where(self._ranged, low, shift)
+                inverse = np.where(self._ranged, per_range, inverse)
+            self._moments[fold] = Scaling(shift, inverse, missing)
         return self._moments[fold]
 
-    def statistics(self, folds: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Mean and reciprocal deviation on the training rows of each fold, (G, 1, F) each."""
+    def statistics(self, folds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Shift, reciprocal scale and value of missing features of each fold, (G, 1, F) each."""
         for fold in set(folds) - set(self._statistics):
-            mean, inverse = self.moments(fold)
-            self._statistics[fold] = (
-                torch.from_numpy(mean).to(self.device, self.dtype),
-                torch.from_numpy(inverse).to(self.device, self.dtype),
-            )
-        means = torch.stack([self._statistics[fold][0] for fold in folds])
-        inverses = torch.stack([self._statistics[fold][1] for fold in folds])
-        return means[:, None], inverses[:, None]
+            scaling = self.moments(fold)
+            self._statistics[fold] = torch.from_numpy(
+                np.stack([scaling.shift, scaling.inverse, scaling.missing])
+            ).to(self.device, self.dtype)
+        shift, inverse, missing = torch.stack([self._statistics[fold] for fold in folds], 1)[:, :, None]
+        return shift, inverse, missing
 
-    def inputs(self, rows: Tensor, mean: Tensor, inverse: Tensor) -> Tensor:
-        """Standardised features of ``rows`` (G, B): (G, B, F), clipped, missing values 0."""
-        x = (self.x[rows] - mean).mul_(inverse).clamp_(-CLIP, CLIP)
-        return x.nan_to_num_(0.0) if self.has_missing else x
+    def inputs(self, rows: Tensor, scaling: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Scaled features of ``rows`` (G, B): (G, B, F), clipped; missing values are the training mean."""
+        shift, inverse, missing = scaling
+        x = (self.x[rows] - shift).mul_(inverse).clamp_(-CLIP, CLIP)
+        return torch.where(torch.isnan(x), missing, x) if self.has_missing else x
 
     def bin_edges(self, task: str, fold: int, bins: int) -> Float64Array:
         """Edges of a survival task's bins, from a fold's training rows (:func:`survival.bin_edges`)."""

@@ -32,10 +32,10 @@ def fit_keys(
 ) -> list[str]:
     """The content key of each fit: a SHA-256 of everything that determines its result.
 
-    That is: the features of its modalities, the labels of its tasks, the split, the network, the training
-    settings (of the task weights only its own tasks'; of the survival head only if it has a survival task),
-    the precision and the type of device, the seed, the
-    training code, and the fit itself. Threads, stacking and memory only change the rounding.
+    That is: the features of its modalities (of genes their names too), the labels of its tasks, the split,
+    the network, the training settings (of the task weights only its own tasks'; of the survival head only if
+    it has a survival task), the precision and the type of device, the seed, the training code, and the fit
+    itself. Threads, stacking and memory only change the rounding.
     """
     training = settings.training.model_dump(mode="json")
     weights = training.pop("task_weights")
@@ -48,6 +48,10 @@ def fit_keys(
         "model": model,
         "training": training,
         "modalities": {name: value.model_dump(mode="json") for name, value in settings.modalities.items()},
+        # Genes are known by name.
+        "genes": {
+            name: data.feature_names(name) for name, value in settings.modalities.items() if value.options
+        },
         "precision": settings.compute.precision,
         "device": device,
         "seed": settings.seed,

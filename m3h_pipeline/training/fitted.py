@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-from m3h_pipeline.config.sections import Model
+from m3h_pipeline.config.sections import Model, Transcriptome
 from m3h_pipeline.contracts import replacing
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.model.m3h import M3H, Architecture, Input
@@ -56,10 +57,11 @@ def describe(
     arrays: dict[str, Array] = {
         _NETWORK + name: value.cpu().numpy().copy() for name, value in trainer.network.take(index).items()
     }
-    mean, inverse = trainer.data.moments(spec.fold)
-    # Of the raw features: x = (raw - mean) * inverse.
-    arrays["feature/mean"] = data.scaled.mean + data.scaled.deviation * mean
-    arrays["feature/inverse"] = inverse / data.scaled.deviation
+    scaling = trainer.data.moments(spec.fold)
+    # Of the raw features: x = (raw - shift) * inverse.
+    arrays["feature/shift"] = data.scaled.mean + data.scaled.deviation * scaling.shift
+    arrays["feature/inverse"] = scaling.inverse / data.scaled.deviation
+    arrays["feature/missing"] = scaling.missing
     for name, used in data.columns.items():
         arrays[f"columns/{name}"] = used
     positions = trainer.stack.positions[index]
@@ -73,7 +75,7 @@ def describe(
     result.metadata = {
         "positions": json.dumps(positions),
         "signature": json.dumps(architecture.signature),
-        "inputs": json.dumps([[i.name, i.features, i.encoder, i.hidden] for i in architecture.inputs]),
+        "inputs": json.dumps([described(item) for item in architecture.inputs]),
         "contrast": json.dumps(architecture.contrast),
         "model": architecture.model.model_dump_json(),
         "tasks": json.dumps({task: data.tasks[task] for task in positions}),
@@ -83,6 +85,19 @@ def describe(
         "fold": json.dumps(spec.fold),
         "precision": trainer.settings.compute.precision,
     }
+
+
+def described(item: Input) -> dict[str, Any]:
+    """A modality's encoder as JSON."""
+    options = None if item.options is None else item.options.model_dump(mode="json")
+    return {**asdict(item), "options": options}
+
+
+def restored(content: Mapping[str, Any]) -> Input:
+    """The encoder that ``described`` describes."""
+    options = content["options"]
+    parts = {**content, "hidden": tuple(content["hidden"]), "genes": tuple(content["genes"])}
+    return Input(**{**parts, "options": None if options is None else Transcriptome.model_validate(options)})
 
 
 def model_bytes(result: FitResult) -> bytes:
@@ -123,7 +138,7 @@ class FittedModel:
         self.positions: list[str] = json.loads(metadata["positions"])
         described = json.loads(metadata["tasks"])
         self.tasks: dict[str, dict[str, Any]] = {task: described[task] for task in self.positions}
-        inputs = tuple(Input(n, f, e, tuple(h)) for n, f, e, h in json.loads(metadata["inputs"]))
+        inputs = tuple(restored(item) for item in json.loads(metadata["inputs"]))
         self.modalities = {item.name: len(arrays[f"columns/{item.name}"]) for item in inputs}
         self.names: dict[str, list[str]] = json.loads(metadata["names"])
         self._batch = int(metadata["batch_size"])
@@ -159,8 +174,8 @@ class FittedModel:
                 )
             parts.append(x[:, self._arrays[f"columns/{name}"]].astype(np.float64))
         x = np.concatenate(parts, axis=1)
-        x = (x - self._arrays["feature/mean"]) * self._arrays["feature/inverse"]
-        x = np.nan_to_num(np.clip(x, -CLIP, CLIP), nan=0.0)
+        x = (x - self._arrays["feature/shift"]) * self._arrays["feature/inverse"]
+        x = np.where(np.isnan(x), self._arrays["feature/missing"], np.clip(x, -CLIP, CLIP))
         return torch.from_numpy(x).to(self._dtype)
 
     @torch.inference_mode()

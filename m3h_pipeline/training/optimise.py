@@ -33,9 +33,7 @@ class Stacked:
 def stacked_parameters(network: nn.Module, models: int) -> list[Stacked]:
     """The parameters of a network with a leading model axis."""
     return [
-        Stacked(
-            name, value, len(value) // models, value.ndim >= 3 and not name.endswith("attention.embedding")
-        )
+        Stacked(name, value, len(value) // models, value.ndim >= 3 and not name.endswith("embedding"))
         for name, value in network.named_parameters()
     ]
 

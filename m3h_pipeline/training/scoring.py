@@ -63,7 +63,7 @@ def run_network(
     total: Tensor | None = None
     for a in range(0, out.rows.shape[1], size):
         part, valid = out.rows[:, a : a + size], out.valid[:, a : a + size]
-        x = trainer.data.inputs(part, trainer.mean, trainer.inverse)
+        x = trainer.data.inputs(part, trainer.scaling)
         with trainer.data.arithmetic():
             attended, weights = network.attend(network.encode(x), valid)
             for index, span in enumerate(network.spans):

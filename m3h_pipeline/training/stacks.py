@@ -7,8 +7,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
+from m3h_pipeline.model.footprint import footprint
 from m3h_pipeline.model.heads import problem_class, rank
 from m3h_pipeline.model.m3h import Architecture, Input, Signature
 from m3h_pipeline.training.data import StudyData
@@ -81,7 +83,11 @@ def architecture_of(signature: Signature, data: StudyData, settings: TrainingSet
     for name in data.features:
         modality = settings.modalities[name]
         hidden = settings.model.encoder if modality.hidden is None else modality.hidden
-        inputs.append(Input(name, int(data.columns[name].sum()), modality.encoder, tuple(hidden)))
+        options, genes = modality.options, ()
+        if options is not None:
+            genes = tuple(np.array(data.feature_names(name))[data.columns[name]].tolist())
+        features = int(data.columns[name].sum())
+        inputs.append(Input(name, features, modality.encoder, tuple(hidden), options, genes))
     return Architecture(
         tuple(inputs), signature, settings.model, contrast=settings.training.contrastive_weight > 0
     )
@@ -107,11 +113,10 @@ def bytes_per_fit(architecture: Architecture, batch_size: int, width: int) -> fl
     parameters = activations = 0
     encoded = 0
     for item in architecture.inputs:
-        widths = [item.features, *item.hidden]
-        parameters += sum(a * b for a, b in itertools.pairwise(widths))
-        parameters += widths[-1] * model.projection
-        activations += sum(item.hidden) + 3 * model.projection
-        encoded += widths[-1]
+        taken = footprint(item.features, item.hidden, item.options)
+        parameters += taken.parameters + item.hidden[-1] * model.projection
+        activations += taken.activations + 3 * model.projection
+        encoded += item.hidden[-1]
     widths = [encoded, *model.shared]
     parameters += sum(a * b for a, b in itertools.pairwise(widths))
     activations += 2 * encoded + sum(model.shared)

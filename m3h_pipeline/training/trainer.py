@@ -87,7 +87,7 @@ class StackTrainer:
         self.network = network.to(self.device)
         self.training_rows = [data.data.training_rows(group.fold) for group in stack.groups]
         folds = [group.fold for group in stack.groups]
-        self.mean, self.inverse = data.statistics(folds)
+        self.scaling = data.statistics(folds)
         index = [[data.index[task] for task in row] for row in stack.positions]
         shape = (self.groups, stack.per_group, len(stack.signature), 1)
         self.task_index = torch.tensor(index, device=self.device).view(shape)
@@ -121,7 +121,8 @@ class StackTrainer:
             for spec, row in zip(stack.specs, stack.positions, strict=True)
         ]
         self.task_keys = torch.tensor(tasks, device=self.device).view(-1)
-        self.drops = settings.model.dropout > 0 or settings.model.input_dropout > 0
+        rates = [item.options.dropout for item in self.architecture.inputs if item.options]
+        self.drops = max(settings.model.dropout, settings.model.input_dropout, *rates, 0.0) > 0
         #: Epoch (1-based) in which each model diverged; 0: it did not.
         self.diverged = torch.zeros(self.models, dtype=torch.int64, device=self.device)
 
@@ -141,7 +142,7 @@ class StackTrainer:
 
     def batch(self, rows: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Inputs (G, B, F), targets (K, T, B), observed (K, T, B), present (G, modalities, B) or None."""
-        x = self.data.inputs(rows, self.mean, self.inverse)
+        x = self.data.inputs(rows, self.scaling)
         target = self.data.labels[self.task_index, rows[:, None, None, :]].flatten(0, 1)
         observed = ~torch.isnan(target)
         present = None if self.data.present is None else self.data.present[rows].mT

@@ -114,7 +114,7 @@ def test_a_stack_is_faster_than_a_loop(
     (stack,) = make_stacks(specs, data, settings, 1e10, device)
     trainer = StackTrainer(stack, on_device, settings)
     everything = torch.arange(data.n, device=device)[None]
-    prepared = on_device.inputs(everything, *on_device.statistics([0]))[0]
+    prepared = on_device.inputs(everything, on_device.statistics([0]))[0]
     sides = {"stack": trainer.train_epoch, "loop": plain_side(data, specs, settings, prepared)}
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     for number in range(ROUNDS + 1):

@@ -14,7 +14,7 @@ def test_the_snakefile_stays_short() -> None:
     assert len((ROOT / "workflow/Snakefile").read_text().splitlines()) < 60
 
 
-@pytest.mark.parametrize("study", ["config", "gse7390"])
+@pytest.mark.parametrize("study", ["config", "gse7390", "gse7390_txt"])
 def test_a_study_plans_its_first_round(dry_run: Callable[..., Run], study: str) -> None:
     run = dry_run("--cores", "2", "--configfile", f"config/{study}.yaml")
     assert run.status == 0, run.output

@@ -1,7 +1,8 @@
 """A study through ``snakemake --profile slurm`` on a real SLURM, with accounting and without.
 
 Where jobs ran, and what they asked for, is read from the scheduler's own records.
-``M3H_SLURM_STUDY=default`` runs the default study on the cluster with accounting, else a small one.
+The cluster with accounting runs the default study, the other one a small study; with
+``M3H_SLURM_STUDY=small`` both run the small one.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tests.slurm.studies import (
     write_study,
 )
 
-DEFAULT = os.environ.get("M3H_SLURM_STUDY") == "default"
+DEFAULT = os.environ.get("M3H_SLURM_STUDY", "default") == "default"
 
 
 class Both:

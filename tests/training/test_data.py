@@ -19,9 +19,8 @@ from tests.training.studies import DEVICE, settings, spec, study, write_study
 
 def inputs(data: StudyData, fold: int) -> np.ndarray:
     on_device = DeviceData(data, settings(precision="float64"), torch.device(DEVICE))
-    mean, inverse = on_device.statistics([fold])
     rows = torch.arange(data.n, device=DEVICE)[None]
-    return on_device.inputs(rows, mean, inverse)[0].cpu().numpy()
+    return on_device.inputs(rows, on_device.statistics([fold]))[0].cpu().numpy()
 
 
 @pytest.mark.parametrize("fold", [0, 2, -1])
@@ -64,7 +63,7 @@ def test_a_large_offset_costs_no_precision() -> None:
     want = (raw - raw[rows].mean()) / raw[rows].std()
     config = settings(precision="float32")
     on_device = DeviceData(data, config, torch.device(DEVICE))
-    have = on_device.inputs(torch.arange(data.n, device=DEVICE)[None], *on_device.statistics([1]))
+    have = on_device.inputs(torch.arange(data.n, device=DEVICE)[None], on_device.statistics([1]))
     np.testing.assert_allclose(have[0, :, 0].cpu(), want, atol=1e-5)
 
 
@@ -177,3 +176,24 @@ def test_fits_that_cannot_be_trained_are_refused() -> None:
     data.fold = np.abs(data.fold)
     with pytest.raises(TaskError, match="no test part"):
         check_specs([spec("anemia", fold=-1)], data)
+
+
+@pytest.mark.parametrize("fold", [0, -1])
+def test_a_modality_may_be_scaled_to_its_range(fold: int) -> None:
+    data = study()
+    config = settings(precision="float64")
+    config.modalities["beta"] = config.modalities["beta"].model_copy(update={"scaling": "minmax"})
+    on_device = DeviceData(data, config, torch.device(DEVICE))
+    every = torch.arange(data.n, device=DEVICE)[None]
+    have = on_device.inputs(every, on_device.statistics([fold]))[0].cpu().numpy()
+    raw = data.features["beta"].astype(np.float64)
+    rows = data.train & (data.fold != fold) if fold >= 0 else data.train
+    low, high = np.nanmin(raw[rows], 0), np.nanmax(raw[rows], 0)
+    want = (raw - low) / (high - low)
+    # A missing value is the mean, not the minimum.
+    want = np.where(np.isnan(want), np.nanmean(want[rows], 0), want)
+    start = data.features["alpha"].shape[1]
+    mine = slice(start, start + raw.shape[1])
+    np.testing.assert_allclose(have[:, mine], want, atol=2e-6)
+    others = np.delete(have, np.arange(start, mine.stop), 1)
+    np.testing.assert_array_equal(others, np.delete(inputs(data, fold), np.arange(start, mine.stop), 1))

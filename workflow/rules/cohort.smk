@@ -10,6 +10,7 @@ if KIND == "synthetic":
             LOGS / "simulate.log",
         benchmark:
             BENCHMARKS / "simulate.tsv"
+        localrule: True
         conda:
             "../envs/m3h.yaml"
         params:
@@ -19,17 +20,45 @@ if KIND == "synthetic":
             "m3h --log {log} simulate --settings {params.settings:q} --output {output}"
 
 
+if EMBEDDED:
+
+    rule embed:
+        input:
+            lambda wildcards: ancient(embedding_files(SOURCE, wildcards.source)),
+        output:
+            RESULTS / "embeddings/{source}.parquet",
+        log:
+            LOGS / "embed.{source}.log",
+        benchmark:
+            BENCHMARKS / "embed.{source}.tsv"
+        conda:
+            "../envs/m3h.yaml"
+        resources:
+            mem_mb=lambda wildcards, attempt: attempt
+            * (4000 + int(1000 * SOURCE.memory_gb)),
+            runtime=minutes(720),
+        params:
+            settings=settings("source", "compute.device"),
+            store=RESULTS / "embeddings/store",
+            inputs=inputs_digest,
+            code=code_digest("m3h_pipeline.cohort.embedders.tables"),
+        shell:
+            "m3h --log {log} embed --settings {params.settings:q} --source {wildcards.source}"
+            " --store {params.store} --output {output}"
+
+
 rule ingest:
     input:
         # Times say nothing about the content of files that people copy around: `inputs` below does.
         source_files if KIND == "synthetic" else ancient(source_files),
+        EMBEDDED,
     output:
         samples=RESULTS / "cohort/samples.parquet",
         columns=RESULTS / "cohort/columns.parquet",
         features=FEATURES,
         diagnoses=(
             [RESULTS / "cohort/diagnoses.parquet"]
-            if KIND == "synthetic" or getattr(SOURCE, "hosp", None)
+            if KIND in ("synthetic", "mimic") or getattr(SOURCE, "hosp", None)
             else []
         ),
         summary=report(
@@ -45,11 +74,17 @@ rule ingest:
     conda:
         "../envs/m3h.yaml"
     resources:
-        mem_mb=by_input(3000, 2),
+        # The tables of MIMIC-IV are read in pieces: memory follows from what the database may take.
+        mem_mb=(
+            by_input(1500 + int(1000 * SOURCE.memory_gb), 0)
+            if KIND == "mimic"
+            else by_input(3000, 2)
+        ),
         runtime=minutes(60),
     params:
         settings=settings("source"),
         sources=SOURCES,
+        embeddings=f"--embeddings {RESULTS}/embeddings" if EMBEDDED else "",
         simulated=f"--simulated {RESULTS}/input" if KIND == "synthetic" else "",
         output=RESULTS / "cohort",
         inputs=inputs_digest,
@@ -59,4 +94,4 @@ rule ingest:
         ),
     shell:
         "m3h --log {log} ingest --settings {params.settings:q} --sources {params.sources}"
-        " {params.simulated} --output {params.output}"
+        " {params.simulated} {params.embeddings} --output {params.output}"

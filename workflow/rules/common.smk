@@ -5,7 +5,7 @@ from functools import cache, partial
 from snakemake.exceptions import WorkflowError
 
 from m3h_pipeline.config import Study, located_source, validate
-from m3h_pipeline.config.load import source_paths
+from m3h_pipeline.config.load import embedding_files, source_paths
 from m3h_pipeline.contracts import read_json
 from m3h_pipeline.digest import code_digest
 from m3h_pipeline.errors import M3HError
@@ -46,10 +46,17 @@ DEFINITIONS = explained(
 TASKS = explained(select, DEFINITIONS, STUDY.tasks.include, STUDY.tasks.exclude)
 SOURCES = [name for modality in STUDY.modalities.values() for name in modality.sources]
 FEATURES = [RESULTS / f"cohort/features/{name}.parquet" for name in SOURCES]
+# Of a source with notes or images: those that the modalities use.
+EMBEDDED = [
+    RESULTS / f"embeddings/{name}.parquet"
+    for name in SOURCES
+    if name in getattr(SOURCE, "embeddings", {})
+]
 LABELS = [RESULTS / f"labels/{task}.parquet" for task in TASKS]
 
 
 wildcard_constraints:
+    source="[A-Za-z][A-Za-z0-9_]*",
     task="[A-Za-z][A-Za-z0-9_]*",
     round=r"\d+",
     pack=r"\d+",

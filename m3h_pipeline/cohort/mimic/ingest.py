@@ -1,0 +1,194 @@
+"""A cohort from MIMIC-IV as distributed (versions 2.x and 3.x), in bounded memory.
+
+Nothing that was not known before a sample's time enters its features; see :func:`events.load_events` for what
+"known" means. The columns that label definitions read have the names of HAIM-MIMIC-MM, whatever a sample is:
+``img_length_of_stay`` are the hours from the sample to discharge.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from m3h_pipeline.cohort.diagnoses import STAYS, find_table, read_hosp_diagnoses
+from m3h_pipeline.cohort.mimic import demographics
+from m3h_pipeline.cohort.mimic.database import database, run
+from m3h_pipeline.cohort.mimic.events import block_features, blocks, load_events
+from m3h_pipeline.cohort.mimic.samples import Samples, build_samples, table_file
+from m3h_pipeline.cohort.mimic.series import EVENT_TABLES
+from m3h_pipeline.cohort.subgroups import encode
+from m3h_pipeline.cohort.writer import CohortWriter
+from m3h_pipeline.config.mimic import MIMIC_TABLES, MimicSource
+from m3h_pipeline.contracts import Float32Array, samples_schema
+from m3h_pipeline.errors import InputError
+from m3h_pipeline.progress import Progress
+
+
+def ingest_mimic(
+    source: MimicSource,
+    sources: Sequence[str],
+    out: Path | str,
+    *,
+    embeddings: Path | str | None = None,
+    stream: TextIO | None = None,
+) -> dict[str, Any]:
+    """Build a cohort from MIMIC-IV.
+
+    Args:
+        source: where the tables are, what a sample is, and which variant of the features.
+        sources: the blocks of features to compute.
+        out: the folder ``cohort/`` of a study.
+        embeddings: folder with the table ``<source>.parquet`` of every source of notes or images, as
+            `m3h embed` writes them.
+        stream: where progress is written; standard error by default.
+
+    Returns:
+        The summary.
+
+    Raises:
+        InputError: a table is missing, truncated or malformed, or does not hold what the configuration says.
+    """
+    for name in MIMIC_TABLES:
+        table_file(Path(source.folder), name)
+    tables = [events for events in EVENT_TABLES if events.source in sources]
+    known = {"demographics": (list(demographics.NAMES), list(demographics.UNITS))}
+    known |= {events.source: (events.names, events.units) for events in EVENT_TABLES}
+    embedded = _Embedded(source, sources, embeddings)
+    known |= {name: (names, [""] * len(names)) for name, names in embedded.names.items()}
+    with (
+        CohortWriter(
+            out, {name: known[name][0] for name in sources}, {name: known[name][1] for name in sources}
+        ) as writer,
+        _scratch(source, writer) as folder,
+        database(folder, source.memory_gb) as db,
+    ):
+        samples = build_samples(db, source)
+        files = [table_file(Path(source.folder), events.table) for events in tables]
+        counts: dict[str, dict[str, int]] = {}
+        with Progress(
+            "MB of events read", sum(f.stat().st_size for f in files) / 1e6, stream=stream
+        ) as progress:
+            for events in tables:
+                counts[events.table] = load_events(db, events, source, lambda n: progress.advance(n / 1e6))
+        described, unknown = demographics.demographics(
+            samples.table, source, lambda column: _distinct(db, column)
+        )
+        with Progress("samples", samples.table.num_rows, stream=stream) as progress:
+            for block in blocks(db, tables, samples):
+                features = {
+                    events.source: block_features(db, events, source, samples, block) for events in tables
+                }
+                if "demographics" in sources:
+                    features["demographics"] = described[block]
+                writer.append(features | embedded.features(samples, block))
+                progress.advance(block.stop - block.start)
+        diagnoses, codes = _diagnoses(source, samples)
+        summary = {
+            "kind": source.kind,
+            "variant": source.variant,
+            "samples_are": source.samples,
+            "hours": None if source.samples == "per_image" else source.hours,
+            "events": counts,
+            "stays_without_sample": samples.without,
+            "categories_without_code": unknown,
+            "ignored": {"unused_sources": sorted(set(source.blocks) - set(sources))},
+            "diagnoses": codes,
+        }
+        columns = samples.table.select(samples.columns)
+        return writer.finish(_samples(source, samples), columns, diagnoses, summary, [])
+
+
+class _Embedded:
+    """The sources that come as tables of embeddings.
+
+    Raises:
+        InputError: a table is absent.
+    """
+
+    def __init__(self, source: MimicSource, sources: Sequence[str], folder: Path | str | None) -> None:
+        self._how = {name: source.embeddings[name] for name in sources if name in source.embeddings}
+        self._tables: dict[str, tuple[Mapping[str, Any], Float32Array]] = {}
+        self.names: dict[str, list[str]] = {}
+        if not self._how:
+            return
+        if folder is None:
+            raise InputError(
+                f"the embeddings of `{next(iter(self._how))}` are not given",
+                hint="make them with `m3h embed`",
+            )
+        from m3h_pipeline.cohort.embedders.tables import read_embeddings
+
+        for name in self._how:
+            self._tables[name] = read_embeddings(Path(folder) / f"{name}.parquet")
+            self.names[name] = [f"{name}_{i}" for i in range(self._tables[name][1].shape[1])]
+
+    def features(self, samples: Samples, block: slice) -> dict[str, Float32Array]:
+        """The features of a run of samples."""
+        if not self._how:
+            return {}
+        from m3h_pipeline.cohort.embedders.tables import aggregate
+
+        table = samples.table.slice(block.start, block.stop - block.start)
+        hadm = table["hadm_id"].cast(pa.int64()).to_numpy()
+        time = samples.time[block]
+        admitted = time - np.rint(table["img_deltacharttime"].to_numpy() * 3.6e9).astype(np.int64)
+        return {
+            name: aggregate(*self._tables[name], hadm, time, admitted, how) for name, how in self._how.items()
+        }
+
+
+@contextmanager
+def _scratch(source: MimicSource, writer: CohortWriter) -> Iterator[Path]:
+    """A folder for the database, gone when the block ends."""
+    base = writer.staging if source.temp is None else Path(source.temp)
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(dir=base, prefix="m3h-mimic-")
+    except OSError as error:
+        raise InputError(
+            f"cannot write: {error.strerror or error}",
+            where=str(base),
+            hint="check `source.temp`, its free space and its permissions",
+        ) from error
+    with folder as name:
+        yield Path(name)
+
+
+def _distinct(db: duckdb.DuckDBPyConnection, column: str) -> list[str]:
+    """The values of a category anywhere in the release."""
+    table = "patients" if column == "gender" else "admissions"
+    return [row[0] for row in run(db, f"SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL")]
+
+
+def _samples(source: MimicSource, samples: Samples) -> pa.Table:
+    columns = {name: samples.table[name] for name in ("sample_id", "patient_id", "stay_id")}
+    for name, group in source.subgroups.items():
+        codes = [value or "" for value in samples.table[group.column].to_pylist()]
+        columns[name] = encode(codes, group, name)
+    schema = samples_schema(list(source.subgroups))
+    return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def _diagnoses(source: MimicSource, samples: Samples) -> tuple[pa.Table, dict[str, int]]:
+    stays = samples.table.select(STAYS.names).group_by(STAYS.names).aggregate([]).cast(STAYS)
+    hosp = Path(source.folder) / "hosp"
+    table = read_hosp_diagnoses(hosp, stays)
+    if not table.num_rows:
+        raise InputError(
+            "no admission of the cohort has a diagnosis",
+            where=str(find_table(hosp, "diagnoses_icd")),
+            hint="is this the whole file, and of the same release?",
+        )
+    codes = table.select(["icd_code", "icd_version"]).group_by(["icd_code", "icd_version"]).aggregate([])
+    return table, {
+        "rows": table.num_rows,
+        "codes": codes.num_rows,
+        "stays_without": stays.num_rows - len(table["stay_id"].unique()),
+    }

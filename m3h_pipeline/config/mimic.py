@@ -1,0 +1,113 @@
+"""The section of the `mimic` source: a cohort built from MIMIC-IV as distributed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from m3h_pipeline.config.base import Name, Section, Subgroup
+
+#: The sources that are computed from the tables; those in `embeddings` come beside them.
+MIMIC_SOURCES = ("demographics", "ts_chart", "ts_lab", "ts_procedure")
+#: The tables that are read, of MIMIC-IV and (for samples per image) of MIMIC-CXR-JPG.
+MIMIC_TABLES = (
+    "hosp/admissions",
+    "hosp/d_icd_diagnoses",
+    "hosp/d_labitems",
+    "hosp/diagnoses_icd",
+    "hosp/labevents",
+    "hosp/patients",
+    "icu/chartevents",
+    "icu/d_items",
+    "icu/icustays",
+    "icu/procedureevents",
+)
+CXR_TABLES = ("mimic-cxr-2.0.0-metadata", "mimic-cxr-2.0.0-chexpert")
+#: What subgroups may be made of: columns of `patients`, `admissions` and `icustays`.
+MIMIC_GROUPS = ("gender", "race", "insurance", "language", "marital_status", "first_careunit")
+
+
+class MimicEmbedding(Section):
+    """Features of notes or images by a pretrained model whose files lie on this machine."""
+
+    kind: Literal["language", "vision_dense", "vision_probabilities"] = Field(
+        description="of notes, or of chest X-rays: their 1,024 features or their 18 predictions"
+    )
+    model: str = Field(
+        description="folder of a Hugging Face encoder, or densenet121-res224-chex weights as safetensors"
+    )
+    notes: str | None = Field(
+        default=None, description="table of MIMIC-IV-Note (`language`), such as `note/radiology.csv.gz`"
+    )
+    pooling: Literal["pooler", "cls", "mean"] = Field(
+        default="pooler", description="a note's vector: the model's pooled output, first token, or token mean"
+    )
+    aggregate: Literal["time_weighted", "mean", "last"] = Field(
+        default="time_weighted",
+        description="how those known at a sample's time become one: weighted by time as published, or not",
+    )
+
+    @model_validator(mode="after")
+    def _has_notes(self) -> MimicEmbedding:
+        if (self.kind == "language") != (self.notes is not None):
+            raise ValueError("`notes` is needed by `kind: language`, and by no other")
+        return self
+
+
+class MimicSource(Section):
+    """MIMIC-IV 2.x or 3.x as distributed: `hosp/` and `icu/`; MIMIC-CXR-JPG for samples per image."""
+
+    kind: Literal["mimic"] = "mimic"
+    folder: str = Field(description="folder with `hosp/` and `icu/`, their tables as .csv or .csv.gz")
+    cxr: str | None = Field(
+        default=None, description="folder of MIMIC-CXR-JPG, for `samples: per_image`; null: none"
+    )
+    samples: Literal["per_stay", "every", "per_image"] = Field(
+        default="per_stay",
+        description="one per ICU stay at `hours` after its start, one every `hours`, or one per chest X-ray",
+    )
+    hours: PositiveFloat = Field(
+        default=48, description="hour of the stay (`per_stay`) or hours between samples (`every`)"
+    )
+    max_per_stay: PositiveInt | None = Field(
+        default=None, description="most samples of a stay (`every`), the first ones; null: all"
+    )
+    variant: Literal["published", "corrected"] = Field(
+        default="corrected",
+        description="features to the letter of the published code, or with its flaws mended",
+    )
+    embeddings: dict[Name, MimicEmbedding] = Field(
+        default_factory=dict, description="further sources, of notes or images -> model and aggregation"
+    )
+    subgroups: dict[Name, Subgroup] = Field(
+        default_factory=lambda: {"sex": Subgroup(column="gender", values={"F": "female", "M": "male"})},
+        description="subgroup -> column of `patients`, `admissions` or `icustays`, and names of its codes",
+    )
+    memory_gb: PositiveFloat = Field(
+        default=2.0, description="memory the database may take before it spills to disk; the rest takes ~1 GB"
+    )
+    temp: str | None = Field(
+        default=None, description="folder for what is spilled; null: beside the cohort while it is built"
+    )
+
+    @property
+    def blocks(self) -> dict[str, str]:
+        """The sources this one can deliver, and where each comes from."""
+        return {name: name for name in MIMIC_SOURCES} | {name: e.kind for name, e in self.embeddings.items()}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MimicSource:
+        if self.samples == "per_image" and self.cxr is None:
+            raise ValueError("`samples: per_image` needs `cxr`, the folder of MIMIC-CXR-JPG")
+        if taken := sorted(set(self.embeddings) & set(MIMIC_SOURCES)):
+            raise ValueError(f"`embeddings` names `{taken[0]}`, which is computed from the tables")
+        for name, embedding in self.embeddings.items():
+            if embedding.kind != "language" and self.cxr is None:
+                raise ValueError(f"`embeddings.{name}` needs `cxr`, the folder of MIMIC-CXR-JPG")
+        for name, group in self.subgroups.items():
+            if group.column not in MIMIC_GROUPS:
+                raise ValueError(
+                    f"subgroup `{name}` names the column `{group.column}`; valid: {', '.join(MIMIC_GROUPS)}"
+                )
+        return self

@@ -1,0 +1,149 @@
+"""What training a study will take, before anything is trained: jobs, hours, memory and time limits.
+
+The numbers are those of ``m3h_pipeline.search.sizing``, by which jobs are sized and the scheduler is asked.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from m3h_pipeline.config import Search, Tim, Training
+from m3h_pipeline.contracts import combination_tasks
+from m3h_pipeline.evaluation.final import WHOLE
+from m3h_pipeline.search.combinations import (
+    Entry,
+    Task,
+    per_job_of,
+    plan_of,
+    settings_of,
+    share,
+    sorted_combination,
+)
+from m3h_pipeline.search.plan import replicates_of
+from m3h_pipeline.search.sizing import Study, combinations_per_job, memory_mb, pack_seconds, runtime_minutes
+from m3h_pipeline.tim.contexts import contexts, needed
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage of training takes.
+
+    Attributes:
+        name: of the stage, for people.
+        combinations: that it trains.
+        fits: that it trains; fewer where an earlier run has left some.
+        jobs: packs.
+        hours: of all jobs together, on one thread of a CPU or on one GPU.
+        limit: minutes that a job asks for at its first attempt.
+        memory: megabytes that a job asks for at its first attempt.
+    """
+
+    name: str
+    combinations: int
+    fits: int
+    jobs: int
+    hours: float
+    limit: int
+    memory: int
+
+
+def forecast(
+    study: Study,
+    tasks: Mapping[str, Task],
+    search: Search,
+    tim: Tim,
+    training: Training,
+    final_replicates: int,
+    seed: int,
+    gpu: bool,
+) -> list[Stage]:
+    """The stages of a study's training up to the third round of the search, TIM's own fits, the final fits.
+
+    What later rounds train depends on scores: of the third the most it can be is said, and a further one
+    takes about as much. The final fits are reckoned as if each task selected a pair.
+
+    Args:
+        study: its shape.
+        tasks: the tasks that can be evaluated.
+        search, tim, training: sections of the configuration.
+        final_replicates: ``evaluation.replicates``.
+        seed: of the study; TIM draws its chains with it.
+        gpu: whether fits are trained on a GPU.
+
+    Raises:
+        ConfigError: the exact mode of TIM is asked for too many tasks.
+    """
+    names = sorted(tasks)
+    settings, folds = settings_of(training), study.folds
+    per_job = per_job_of(search, lambda entries: combinations_per_job(study, entries))
+
+    def stage(name: str, entries: Sequence[Entry]) -> Stage:
+        packs = plan_of(name, entries, tasks, settings, folds, per_job)["packs"].values()
+        return _stage(study, name, list(packs), gpu)
+
+    largest = min(len(names), search.max_size or len(names))
+    stages = [
+        stage(f"round {size}", [Entry(c, replicates_of(size, search, tim)) for c in members])
+        for size, members in ((s, list(itertools.combinations(names, s))) for s in (1, 2))
+        if size <= largest
+    ]
+    if largest >= 3:
+        # Each task keeps `beam` pairs and tries every other task with them; some are asked for twice.
+        most = min(math.comb(len(names), 3), len(names) * search.beam * (len(names) - 2))
+        triples = itertools.islice(itertools.combinations(names, 3), most)
+        stages.append(stage("round 3, at most", [Entry(c, replicates_of(3, search, tim)) for c in triples]))
+    wanted = (combination_tasks(key) for key in needed(contexts(tasks, tim, seed)))
+    trained = min(2, largest) if tim.mode == "pairs" else 0
+    own = [Entry(sorted_combination(c), tuple(range(tim.replicates))) for c in wanted if len(c) > trained]
+    if own:
+        stages.append(stage("TIM, at most", own))
+    selected = [(name,) for name in names] + list(itertools.combinations(names, 2))[: len(names)]
+    replicates = tuple(range(final_replicates))
+
+    def described(entry: Entry) -> dict[str, Any]:
+        return {
+            "combination": list(entry.combination),
+            "replicates": list(replicates),
+            "folds": [WHOLE],
+            "settings": [list(settings[0])],
+        }
+
+    packs = share("final", [Entry(c, replicates) for c in selected], tasks, described, per_job)["packs"]
+    stages.append(_stage(study, "final fits of pairs", list(packs.values()), gpu, kept=True))
+    return stages
+
+
+def _stage(
+    study: Study,
+    name: str,
+    packs: Sequence[Sequence[Mapping[str, Any]]],
+    gpu: bool,
+    kept: bool = False,
+) -> Stage:
+    entries = [entry for pack in packs for entry in pack]
+    return Stage(
+        name,
+        len(entries),
+        sum(len(e["replicates"]) * len(e["folds"]) * len(e["settings"]) for e in entries),
+        len(packs),
+        pack_seconds(study, entries, gpu) / 3600,
+        runtime_minutes(study, packs, gpu, 1),
+        memory_mb(study, packs, gpu, 1, kept),
+    )
+
+
+def render(stages: Iterable[Stage], gpu: bool) -> str:
+    """The forecast as a table for the screen."""
+    what = "GPU hours" if gpu else "core hours"
+    head = f"{'training on a ' + ('GPU' if gpu else 'CPU'):<22}{'combinations':>14}{'fits':>10}{'jobs':>7}"
+    lines = [head + f"{what:>12}{'limit/job':>11}{'memory/job':>12}"]
+    lines += [
+        f"{'  ' + s.name:<22}{s.combinations:>14,}{s.fits:>10,}{s.jobs:>7,}"
+        f"{s.hours:>12,.1f}{s.limit:>7,} min{s.memory / 1000:>9.1f} GB"
+        for s in stages
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,77 @@
+"""The forecast of training agrees with the plans that the workflow makes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from m3h_pipeline.config import Search, Tim, load_study
+from m3h_pipeline.errors import ConfigError
+from m3h_pipeline.forecast import Stage, forecast, render
+from m3h_pipeline.search.combinations import read_tasks
+from m3h_pipeline.search.plan import plan_round
+from m3h_pipeline.search.sizing import combinations_per_job, memory_mb, pack_seconds, runtime_minutes
+from tests.conftest import ROOT
+from tests.search.studies import write_tasks
+from tests.search.test_sizing import TASKS, published
+
+STUDY = load_study(ROOT / "config/haim_mimic_mm.yaml")
+
+
+def stages(tasks: Path, search: Search, tim: Tim, gpu: bool = True) -> dict[str, Stage]:
+    found = forecast(published("cuda"), read_tasks(tasks), search, tim, STUDY.training, 5, 0, gpu)
+    return {stage.name: stage for stage in found}
+
+
+@pytest.mark.parametrize("round_number", [1, 2])
+@pytest.mark.parametrize("gpu", [True, False])
+def test_rounds_are_those_that_are_planned(tmp_path: Path, round_number: int, gpu: bool) -> None:
+    study = published("cuda")
+    tasks = write_tasks(tmp_path / "tasks.json", TASKS)
+    found = stages(tasks, STUDY.search, STUDY.tim, gpu)[f"round {round_number}"]
+    if round_number == 1:
+        plan = tmp_path / "plan.json"
+        plan_round(
+            *(1, tasks, [], plan, STUDY.search, STUDY.tim, STUDY.training, study.folds),
+            lambda entries: combinations_per_job(study, entries),
+        )
+        packs = json.loads(plan.read_text())["packs"].values()
+        assert found.jobs == len(packs)
+        assert found.memory == memory_mb(study, packs, gpu, 1)
+        assert found.limit == runtime_minutes(study, packs, gpu, 1)
+        assert found.hours == pytest.approx(sum(pack_seconds(study, p, gpu) for p in packs) / 3600)
+    combinations = {1: 41, 2: 820}[round_number]
+    assert found.combinations == combinations
+    assert found.fits == combinations * 5 * 4 * max(STUDY.search.replicates, STUDY.tim.replicates)
+
+
+def test_the_search_is_forecast_as_far_as_it_goes(tmp_path: Path) -> None:
+    tasks = write_tasks(tmp_path / "tasks.json", TASKS)
+    deep = stages(tasks, Search(beam=3), Tim())
+    assert deep["round 3, at most"].combinations == 41 * 3 * 39
+    assert "round 3, at most" not in stages(tasks, Search(max_size=2), Tim())
+    alone = stages(tasks, Search(max_size=1), Tim())
+    assert "round 2" not in alone
+    # TIM trains its pairs itself where the search has none.
+    assert alone["TIM, at most"].combinations == 820
+    assert "TIM, at most" not in deep
+    assert deep["final fits of pairs"].fits == 2 * 41 * 5
+
+
+def test_an_impossible_tim_is_found_out(tmp_path: Path) -> None:
+    tasks = write_tasks(tmp_path / "tasks.json", TASKS)
+    with pytest.raises(ConfigError, match="exact"):
+        stages(tasks, Search(), Tim(mode="exact"))
+
+
+def test_the_table_says_all_of_it(tmp_path: Path) -> None:
+    tasks = write_tasks(tmp_path / "tasks.json", TASKS)
+    found = stages(tasks, STUDY.search, STUDY.tim)
+    lines = render(found.values(), gpu=True).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert "GPU hours" in lines[0]
+    for line, stage in zip(lines[1:], found.values(), strict=True):
+        assert stage.name in line
+        assert f"{stage.fits:,}" in line

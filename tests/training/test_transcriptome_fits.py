@@ -1,0 +1,105 @@
+"""Fits with a transcriptome encoder: in stacks, with genes in another order, kept and used again."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from m3h_pipeline.config.sections import Modality, Transcriptome
+from m3h_pipeline.training.data import StudyData
+from m3h_pipeline.training.device import DeviceData
+from m3h_pipeline.training.fits import fit_keys, run_fits
+from m3h_pipeline.training.fitted import FittedModel
+from m3h_pipeline.training.spec import FitResult, TrainingSettings
+from m3h_pipeline.training.stacks import architecture_of, bytes_per_fit, make_stacks, positions_of
+from m3h_pipeline.training.trainer import train_stack
+from tests.training.studies import DEVICE, settings, spec, study
+from tests.training.test_invariance import assert_same
+
+ORDER = [3, 0, 6, 2, 5, 1, 4]
+
+
+def configured(**options: Any) -> TrainingSettings:
+    """Two modalities: `beta` through a small transformer, `alpha` through an MLP; 60 steps."""
+    config = settings(precision="float64", epochs=15, modalities=["alpha", "beta"])
+    small = {"layers": 2, "heads": 2, "width": 8, "feed_forward": 8, "dropout": 0.2, **options}
+    config.modalities["beta"] = Modality(
+        sources=["beta"],
+        encoder="transcriptome",
+        scaling="minmax",
+        transcriptome=Transcriptome(**small),
+    )
+    return config
+
+
+def genes(order: list[int] | None = None) -> StudyData:
+    data = study(widths={"alpha": 5, "beta": 7})
+    names = {"alpha": [f"a{i}" for i in range(5)], "beta": [f"gene{i}" for i in range(7)]}
+    if order is not None:
+        data.features["beta"] = np.ascontiguousarray(data.features["beta"][:, order])
+        names["beta"] = [names["beta"][i] for i in order]
+    data.names = names
+    return data
+
+
+@pytest.mark.parametrize("value", ["untied", "piecewise_linear"])
+def test_a_fit_is_the_same_alone_and_among_folds_replicates_and_rates(value: str) -> None:
+    config, data = configured(value=value), genes()
+    specs = [
+        spec(*pair, fold=fold, replicate=replicate, rate=rate)
+        for pair, fold, replicate, rate in itertools.product(
+            [("anemia", "stay"), ("gout", "stay")], (0, 2), (0, 1), (1e-2, 2e-3)
+        )
+    ]
+    on_device = DeviceData(data, config, torch.device(DEVICE))
+    (whole,) = make_stacks(specs, data, config, 1e9, torch.device(DEVICE))
+    together = {r.spec: r for r in train_stack(whole, on_device, config, keep_models=True)}
+    for chosen in (specs[0], specs[13]):
+        (alone,) = make_stacks([chosen], data, config, 1e9, torch.device(DEVICE))
+        assert_same(train_stack(alone, on_device, config, keep_models=True)[0], together[chosen])
+
+
+@pytest.mark.parametrize("pooling", ["flatten", "mean"])
+def test_genes_in_another_order_make_the_same_predictions(pooling: str) -> None:
+    config = configured(pooling=pooling)
+    fits = [spec("anemia", "stay")]
+    (one,), (other,) = run_fits(fits, genes(), config), run_fits(fits, genes(ORDER), config)
+    for task, prediction in one.predictions.items():
+        np.testing.assert_allclose(other.predictions[task], prediction, rtol=0, atol=1e-7)
+        assert other.values[task] == pytest.approx(one.values[task], abs=1e-10)
+
+
+def test_names_of_genes_belong_to_a_fit() -> None:
+    config, named, renamed = configured(), genes(), genes()
+    renamed.names["beta"][0] = "another"
+    renamed.names["alpha"][0] = "of no matter"
+    chosen = [spec("anemia")]
+    one, other = (fit_keys(chosen, data, config, "code", "cpu")[0] for data in (named, renamed))
+    assert one != other
+    renamed.names["beta"][0] = "gene0"
+    assert fit_keys(chosen, renamed, config, "code", "cpu") == [one]
+
+
+def test_a_kept_model_predicts_what_was_scored() -> None:
+    config, data = configured(), genes()
+    (result,) = run_fits([spec("anemia", "stay", fold=-1)], data, config, keep_models=True)
+    assert isinstance(result, FitResult)
+    assert result.parameters is not None
+    model = FittedModel(result.parameters, result.metadata)
+    rows = data.scored_rows(-1)
+    predicted = model.predict({name: x[rows] for name, x in data.features.items()})
+    for task, prediction in result.predictions.items():
+        np.testing.assert_allclose(predicted[task], prediction, rtol=1e-5, atol=1e-6)
+
+
+def test_more_genes_make_smaller_stacks() -> None:
+    config, data = configured(layers=8, width=64, feed_forward=256, heads=4), genes()
+    _, signature = positions_of(("anemia",), data)
+    small = bytes_per_fit(architecture_of(signature, data, config), 64, 4)
+    wide = study(widths={"alpha": 5, "beta": 700})
+    large = bytes_per_fit(architecture_of(signature, wide, config), 64, 4)
+    assert 80 < large / small < 100
