@@ -47,9 +47,9 @@ SCORES = pa.schema(
 
 #: Predictions for the scored rows of a fit, in the row order of the cohort restricted to the scored part.
 #: ``width`` numbers a row: binary 1 (probability), multiclass C (probabilities), regression 1 (in the
-#: unit of the label), clustering 2 (cluster, silhouette of the sample), survival 1 + ``SURVIVAL_TIMES`` (risk:
-#: the larger, the sooner the event; then the probability of no event until each time of the task's grid, see
-#: ``m3h_pipeline.survival.time_grid``). ``prediction`` is row-major.
+#: unit of the label), clustering 2 (cluster, silhouette of the sample), survival 1 + ``SURVIVAL_TIMES``
+#: (risk: the larger, the sooner the event; then the probability of no event until each time of the task's
+#: grid, see ``m3h_pipeline.survival.time_grid``). ``prediction`` is row-major.
 PREDICTIONS = pa.schema(
     [
         pa.field("fit_key", pa.string(), nullable=False),
@@ -82,8 +82,8 @@ DIAGNOSES = pa.schema(
 #: One task's labels, row-aligned with ``samples``; NaN = not observed. A multiclass label is the class index.
 LABELS = pa.schema([pa.field("y", pa.float32(), nullable=False)])
 
-#: Labels of a survival task: ``y`` is 1 for an observed event and 0 for a censored time, ``time`` when that was,
-#: in the unit of the description; both are NaN where either is not observed.
+#: Labels of a survival task: ``y`` is 1 for an observed event and 0 for a censored time, ``time`` when that
+#: was, in the unit of the description; both are NaN where either is not observed.
 SURVIVAL_LABELS = pa.schema(
     [pa.field("y", pa.float32(), nullable=False), pa.field("time", pa.float32(), nullable=False)]
 )
@@ -215,9 +215,10 @@ AGREEMENT = pa.schema(
     ]
 )
 
-#: Survival tasks on the test part beyond the concordance: ``score`` is uno (concordance weighted by the inverse
-#: probability of censoring), brier (integrated over the grid's times; the smaller the better) or dynamic_auroc
-#: (mean over these times). ``model`` is as in ``COMPARISON``, or kaplan_meier: the training part's curve for all.
+#: Survival tasks on the test part beyond the concordance: ``score`` is uno (concordance weighted by the
+#: inverse probability of censoring), brier (integrated over the grid's times; the smaller the better) or
+#: dynamic_auroc (mean over these times). ``model`` is as in ``COMPARISON``, or kaplan_meier: the training
+#: part's curve for all.
 SURVIVAL = pa.schema(
     [
         pa.field("task", pa.string(), nullable=False),

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from m3h_pipeline.config import Split
-from m3h_pipeline.contracts import SPLIT, read_labels, read_samples, write_table
+from m3h_pipeline.contracts import SPLIT, read_labels, read_samples, time_and_event, write_table
 from m3h_pipeline.errors import ContractError, InputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -44,7 +44,10 @@ def split_cohort(
         y, description = read_labels(path)
         if len(y) != table.num_rows:
             raise ContractError(f"{len(y)} labels for {table.num_rows} samples", where=str(path))
-        if description.get("problem_class") != "clustering":
+        if description.get("problem_class") == "survival":
+            # Parts share events and censored times; their times are left to chance.
+            stratify[task] = np.where(np.isnan(y), np.nan, time_and_event(y)[1].astype(np.float64))
+        elif description.get("problem_class") != "clustering":
             stratify[task] = y
     write_table(make_split(table, stratify, settings), output, SPLIT)
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from m3h_pipeline.config import Evaluation, Modality
 from m3h_pipeline.contracts import BASELINE_PREDICTIONS, METRICS, write_table
 from m3h_pipeline.errors import TaskError
+from m3h_pipeline.evaluation.hazards import cox_path, hazard_boosting_path
 from m3h_pipeline.evaluation.references import (
     STRENGTHS,
     TREES,
@@ -28,6 +29,7 @@ from m3h_pipeline.evaluation.references import (
 )
 from m3h_pipeline.progress import Progress
 from m3h_pipeline.statistics import metric
+from m3h_pipeline.survival import time_grid
 from m3h_pipeline.training.data import StudyData, load_study_data
 
 _WHOLE = -1
@@ -53,9 +55,10 @@ def run_baselines(
 ) -> None:
     """Fit the reference models of one supervised task and write their predictions.
 
-    - ``linear``: L2 logistic regression (softmax for several classes), or ridge regression, on the features
-      as the network sees them.
-    - ``gradient_boosting``: histogram gradient boosting; missing features stay missing.
+    - ``linear``: L2 logistic regression (softmax for several classes), ridge regression, or Cox regression
+      with an L2 penalty, on the features as the network sees them.
+    - ``gradient_boosting``: histogram gradient boosting; missing features stay missing. Of survival tasks
+      boosting of Cox's partial likelihood, on the features as the network sees them.
 
     One thread; the same input gives the same bytes.
 
@@ -85,9 +88,11 @@ def baseline_predictions(
     """Rows of contracts.BASELINE_PREDICTIONS for one task; see :func:`run_baselines`."""
     description = data.tasks[task]
     problem_class = str(description["problem_class"])
-    if problem_class not in ("binary", "multiclass", "regression"):
+    if problem_class not in ("binary", "multiclass", "regression", "survival"):
         raise TaskError(f"there is no reference model for a {problem_class} task", where=f"task {task}")
-    classes = {"binary": 2, "regression": 0}.get(problem_class, len(description.get("classes") or []))
+    classes = {"binary": 2, "regression": 0, "survival": 0}.get(
+        problem_class, len(description.get("classes") or [])
+    )
     y = data.labels[task]
     folds = sorted(set(data.fold[data.train].tolist()))
     if not np.isfinite(y[data.train]).any():
@@ -109,6 +114,21 @@ def baseline_predictions(
         trees = tuple(TREES[i] for i in chosen)
         return boosting_path(problem(fold, lambda _, rows: data.scaled.x[rows]), seed, trees)
 
+    grid = time_grid(y[data.train])
+
+    def cox(fold: int, chosen: list[int]) -> list[Floats]:
+        strengths = tuple(STRENGTHS[i] for i in chosen)
+        return cox_path(
+            problem(fold, lambda training, rows: standardised(data, training, rows)), grid, strengths
+        )
+
+    def boosted_hazards(fold: int, chosen: list[int]) -> list[Floats]:
+        trees = tuple(TREES[i] for i in chosen)
+        seen = problem(fold, lambda training, rows: standardised(data, training, rows))
+        return hazard_boosting_path(seen, grid, seed, trees)
+
+    if problem_class == "survival":
+        linear, boosting = cox, boosted_hazards
     models = {
         "linear": _Model([f"C={strength:g}" for strength in STRENGTHS], linear),
         "gradient_boosting": _Model([f"trees={trees}" for trees in TREES], boosting),

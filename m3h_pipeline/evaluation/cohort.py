@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.contracts import SPLIT, read_json, read_labels, read_samples, read_table
+from m3h_pipeline.contracts import (
+    SPLIT,
+    prediction_width,
+    read_json,
+    read_labels,
+    read_samples,
+    read_table,
+    time_and_event,
+)
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.statistics import patient_counts, patient_index
 
@@ -35,7 +43,7 @@ class Task:
     @property
     def width(self) -> int:
         """Numbers per prediction, as in contracts.PREDICTIONS."""
-        return {"multiclass": len(self.classes), "clustering": 2}.get(self.problem_class, 1)
+        return prediction_width(self.problem_class, len(self.classes))
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,9 @@ class Cohort:
         return self.labels[task][self.parts[number].rows]
 
     def informative(self, task: str, numbers: Iterable[int]) -> int:
-        """Patients of some parts that carry a task's information: with a label, of the rarest class present.
+        """Patients of some parts that carry a task's information.
+
+        With a label, of the rarest class present; of a survival task, with an event.
 
         The number behind the degrees of freedom of a bootstrap over patients.
         """
@@ -98,6 +108,8 @@ class Cohort:
         seen = ~np.isnan(y)
         if self.tasks[task].problem_class in {"binary", "multiclass"}:
             return min((len(np.unique(patient[y == c])) for c in np.unique(y[seen])), default=0)
+        if self.tasks[task].problem_class == "survival":
+            seen = time_and_event(y)[1]
         return len(np.unique(patient[seen]))
 
 

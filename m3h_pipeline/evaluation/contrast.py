@@ -43,6 +43,7 @@ BOUNDS = {
     "macro_auroc": (0.0, 1.0),
     "r2": (-np.inf, 1.0),
     "silhouette": (-1.0, 1.0),
+    "concordance": (0.0, 1.0),
 }
 
 

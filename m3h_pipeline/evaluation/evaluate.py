@@ -27,6 +27,7 @@ from m3h_pipeline.evaluation.contrast import Contrast, bounded, contrast, interv
 from m3h_pipeline.evaluation.curves import agreement, calibration, roc
 from m3h_pipeline.evaluation.optimism import DRAWS, search_optimism
 from m3h_pipeline.evaluation.summary import write_summary
+from m3h_pipeline.evaluation.survival import survival_rows
 from m3h_pipeline.evaluation.validation import UNDEFINED, baseline_scores, network_scores
 from m3h_pipeline.search.scores import read_scores
 from m3h_pipeline.statistics import Interval, benjamini_hochberg
@@ -109,11 +110,13 @@ def evaluate(
     )
     optimism = search_optimism(chosen, trajectory, table, search_predictions, cohort, search.min_improvement)
     curves = curve_rows(chosen, contrasts, cohort, quantiles)
+    survived = survival_rows(contrasts, cohort, baselines)
     tables: list[tuple[str, pa.Schema, Rows]] = [
         ("comparison", contracts.COMPARISON, compared),
         ("calibration", contracts.CALIBRATION, curves["calibration"]),
         ("roc", contracts.ROC, curves["roc"]),
         ("agreement", contracts.AGREEMENT, curves["agreement"]),
+        *((name, getattr(contracts, name.upper()), content) for name, content in survived.items()),
         ("attention", contracts.ATTENTION, attention_rows(chosen, arms, attention)),
         ("optimism", contracts.OPTIMISM, optimism),
     ]

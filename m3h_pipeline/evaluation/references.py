@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from m3h_pipeline.contracts import prediction_width
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.training.data import CLIP, StudyData
 
@@ -26,7 +27,7 @@ TREES = (20, 40, 80)
 #: Boosting iterations are shallow and see a random tenth of the features per split (of few features: the
 #: square root of their number): among thousands of standardised features this predicts better than all of
 #: them, and takes less time.
-_BOOSTING = {"learning_rate": 0.1, "max_leaf_nodes": 8, "min_samples_leaf": 20, "max_bins": 63}
+BOOSTING: dict[str, Any] = {"learning_rate": 0.1, "max_leaf_nodes": 8, "min_samples_leaf": 20, "max_bins": 63}
 _LEAST_SHARE = 0.1
 
 #: Above this many numbers, a matrix is kept in float32.
@@ -38,10 +39,10 @@ class Problem:
     """One fit of a reference model.
 
     Attributes:
-        problem_class: binary, multiclass or regression.
-        classes: number of classes (0 for regression, 2 for binary).
+        problem_class: binary, multiclass, regression or survival.
+        classes: number of classes (0 for regression and survival, 2 for binary).
         x: training features, (n, F) float, NaN = missing where the model knows what to do with it.
-        y: training labels, (n,): class indices, or values.
+        y: training labels, (n,): class indices, values, or signed times.
         scored: features of the rows to predict, (m, F).
     """
 
@@ -54,7 +55,7 @@ class Problem:
     @property
     def width(self) -> int:
         """Numbers per prediction, as in contracts.PREDICTIONS."""
-        return self.classes if self.problem_class == "multiclass" else 1
+        return prediction_width(self.problem_class, self.classes)
 
 
 def standardised(data: StudyData, training: Rows, rows: Rows) -> npt.NDArray[np.float32]:
@@ -89,7 +90,7 @@ def linear_path(problem: Problem, strengths: tuple[float, ...] = STRENGTHS) -> l
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    x, scored = _rotated(problem.x, problem.scored)
+    x, scored = rotated(problem.x, problem.scored)
     model = LogisticRegression(solver="lbfgs", max_iter=500, warm_start=True)
     paths = []
     for strength in strengths:
@@ -127,9 +128,7 @@ def boosting_path(problem: Problem, seed: int, trees: tuple[int, ...] = TREES) -
         raise InputError("no training sample with a label has any feature")
     share = min(1.0, max(_LEAST_SHARE, x.shape[1] ** -0.5))
     kind = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
-    model = kind(
-        **_BOOSTING, max_features=share, max_iter=max(trees), early_stopping=False, random_state=seed
-    )
+    model = kind(**BOOSTING, max_features=share, max_iter=max(trees), early_stopping=False, random_state=seed)
     model.fit(x, problem.y if regression else problem.y.astype(np.intp))
     staged = model.staged_predict if regression else model.staged_predict_proba
     after = {}
@@ -162,7 +161,7 @@ def _precision(x: Floats) -> Any:
     return np.float64 if x.size <= _DOUBLE else np.float32
 
 
-def _rotated(x: Floats, scored: Floats) -> tuple[Floats, Floats]:
+def rotated(x: Floats, scored: Floats) -> tuple[Floats, Floats]:
     """Coordinates of ``x`` and ``scored`` in the space that the rows of ``x`` span, if that is smaller."""
     n, width = x.shape
     if n >= width:

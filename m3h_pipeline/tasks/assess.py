@@ -18,6 +18,7 @@ from m3h_pipeline.contracts import (
     read_samples,
     read_table,
     replacing,
+    time_and_event,
     write_json,
 )
 from m3h_pipeline.errors import ContractError, InputError, TaskError, small_count
@@ -97,8 +98,8 @@ def unevaluable(
     """Why a task cannot be evaluated, with the numbers; empty if it can.
 
     A binary or multiclass task needs ``min_per_fold`` samples of every class in every fold and in the test
-    part; a regression task as many observed values, and not all the same; a clustering task more samples than
-    clusters.
+    part; a survival task as many events, and one more sample with a time; a regression task as many observed
+    values, and not all the same; a clustering task more samples than clusters.
     """
     observed = ~np.isnan(y)
     if not observed.any():
@@ -114,6 +115,11 @@ def unevaluable(
             for name, rows in _classes(y, description)
         ]
         return "; ".join(text for text in lacking if text)
+    if kind == "survival":
+        event = time_and_event(y)[1]
+        lack = _lacking("events", [(s.name, int((event & s.rows).sum())) for s in judged], min_per_fold)
+        counts = [(s.name, int((observed & s.rows).sum())) for s in judged]
+        return lack or _lacking("observed", counts, min_per_fold + 1)
     least = min_per_fold if kind == "regression" else max(min_per_fold, int(description["clusters"]) + 1)
     counts = [(s.name, int((observed & s.rows).sum())) for s in judged]
     if lack := _lacking("observed", counts, least):
@@ -132,7 +138,8 @@ def _and(items: list[str]) -> str:
 
 
 def _classes(y: Float32Array, description: Mapping[str, Any]) -> Iterator[tuple[str, BoolArray]]:
-    """Name and rows of every class, of one "observed" class for regression, one "included" for clustering."""
+    """Name and rows of every class; events and censored times of a survival task; for regression one class
+    "observed", for clustering one "included"."""
     kind = description["problem_class"]
     if kind == "binary":
         yield "negative", y == 0
@@ -140,6 +147,10 @@ def _classes(y: Float32Array, description: Mapping[str, Any]) -> Iterator[tuple[
     elif kind == "multiclass":
         for i, name in enumerate(description["classes"]):
             yield str(name), y == i
+    elif kind == "survival":
+        event = time_and_event(y)[1]
+        yield "event", event
+        yield "censored", ~event & ~np.isnan(y)
     else:
         yield "observed" if kind == "regression" else "included", ~np.isnan(y)
 

@@ -10,8 +10,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from m3h_pipeline.contracts import signed_time
 from m3h_pipeline.errors import TaskError
-from m3h_pipeline.tasks.criteria import Classes, EventWithin, ExactlyOne, Number, Threshold, Value, Values
+from m3h_pipeline.tasks.criteria import (
+    Classes,
+    EventWithin,
+    ExactlyOne,
+    Number,
+    Threshold,
+    TimeToEvent,
+    Value,
+    Values,
+)
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
@@ -83,13 +93,14 @@ class Column:
 
 
 def label_columns(
-    criterion: ExactlyOne | Values | Threshold | Classes | Number | EventWithin,
+    criterion: ExactlyOne | Values | Threshold | Classes | Number | EventWithin | TimeToEvent,
     columns: Mapping[str, Column],
 ) -> Labelled:
     """Labels from columns.
 
     Shape:
-        (n,) labels, NaN = not observed; a multiclass label is the index of its class.
+        (n,) labels, NaN = not observed; a multiclass label is the index of its class, a survival label a time
+        that is negative where it is censored (contracts.signed_time).
 
     Raises:
         TaskError: a column holds a value that the criterion does not provide for.
@@ -98,6 +109,8 @@ def label_columns(
         return _exactly_one(criterion, columns)
     if isinstance(criterion, EventWithin):
         return _event_within(criterion, columns[criterion.time], columns[criterion.event])
+    if isinstance(criterion, TimeToEvent):
+        return _time_to_event(criterion, columns[criterion.time], columns[criterion.event])
     column = columns[criterion.column]
     if isinstance(criterion, Values):
         return _values(criterion, column)
@@ -205,6 +218,26 @@ def _event_within(criterion: EventWithin, time: Column, event: Column) -> Labell
             "missing",
             ~known,
         ),
+    ]
+
+
+def _time_to_event(criterion: TimeToEvent, time: Column, event: Column) -> Labelled:
+    t = time.numbers() * criterion.scale
+    known = (t >= criterion.minimum) & np.isfinite(t) & event.observed
+    happened = event.is_any(criterion.observed)
+    if criterion.censor_at is not None:
+        happened = happened & (t <= criterion.censor_at)
+        t = np.minimum(t, criterion.censor_at)
+    y = signed_time(np.where(known, t, np.nan), happened)
+    return y.astype(np.float64), [
+        Outcome(event.name, _listed(criterion.observed), "event", known & happened),
+        Outcome(
+            event.name,
+            "any other" if criterion.censor_at is None else "any other, or later",
+            "censored",
+            known & ~happened,
+        ),
+        Outcome(time.name, f"empty or under {criterion.minimum:g}", "missing", ~known),
     ]
 
 

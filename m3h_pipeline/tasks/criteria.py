@@ -12,7 +12,7 @@ from m3h_pipeline.config.base import Name, Section
 from m3h_pipeline.errors import TaskError
 from m3h_pipeline.tasks.icd import IcdPattern, parse_icd
 
-ProblemClass = Literal["binary", "multiclass", "regression", "clustering"]
+ProblemClass = Literal["binary", "multiclass", "regression", "survival", "clustering"]
 Value = str | float
 
 
@@ -221,6 +221,29 @@ class EventWithin(Section):
     minimum: float | None = Field(default=None, description="times below are impossible: missing")
 
 
+class TimeToEvent(Section):
+    """Survival: the time to an event, or (right-censored) to the last observation without it.
+
+    Missing where the time or whether there was an event is not observed.
+
+    Example::
+
+        criterion: {kind: time_to_event, time: os_months, event: os_event}
+    """
+
+    kind: Literal["time_to_event"] = "time_to_event"
+    time: str = Field(description="column of the time of the event or of the last observation")
+    event: str = Field(description="column that says whether the event was observed")
+    observed: list[Value] = Field(default=[1.0], min_length=1, description="values that mean: observed")
+    scale: PositiveFloat = Field(default=1.0, description="the label's time is the column times this")
+    minimum: float = Field(
+        default=0.0, ge=0, description="times (after scaling) below are impossible: missing"
+    )
+    censor_at: PositiveFloat | None = Field(
+        default=None, description="time (after scaling) at which observation ends; later events are censored"
+    )
+
+
 class NoLabel(Section):
     """Clustering: no label, every sample takes part.
 
@@ -234,7 +257,7 @@ class NoLabel(Section):
 
 
 Criterion = Annotated[
-    Diagnosis | ExactlyOne | Values | Threshold | Classes | Number | EventWithin | NoLabel,
+    Diagnosis | ExactlyOne | Values | Threshold | Classes | Number | EventWithin | TimeToEvent | NoLabel,
     Field(discriminator="kind"),
 ]
 #: The kinds by their name.
@@ -250,6 +273,7 @@ CLASS_OF_KIND: dict[str, ProblemClass] = {
     "classes": "multiclass",
     "number": "regression",
     "event_within": "binary",
+    "time_to_event": "survival",
     "none": "clustering",
 }
 

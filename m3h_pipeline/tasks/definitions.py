@@ -21,6 +21,12 @@ A file of definitions looks like this::
         class: regression
         unit: cm
         criterion: {kind: number, column: size}
+      overall_survival:
+        title: Overall survival
+        department: Outcome
+        class: survival
+        unit: months
+        criterion: {kind: time_to_event, time: os_months, event: os_event}
 
 A task may have ``variants``: keys that replace those above them where ``tasks.variant`` says so::
 
@@ -56,6 +62,7 @@ from m3h_pipeline.tasks.criteria import (
     NoLabel,
     ProblemClass,
     Rule,
+    TimeToEvent,
 )
 
 VARIANTS = ("published", "corrected")
@@ -68,9 +75,11 @@ class TaskDefinition(Section):
     department: str = Field(min_length=1, description="group of tasks in tables and figures")
     problem_class: ProblemClass = Field(
         validation_alias=AliasChoices("class", "problem_class"),
-        description="binary, multiclass, regression or clustering (key `class`)",
+        description="binary, multiclass, regression, survival or clustering (key `class`)",
     )
-    unit: str = Field(default="", description="unit of a regression label")
+    unit: str = Field(
+        default="", description="unit of a regression label, or of the time of a survival label"
+    )
     note: str = Field(default="", description="what a reader must know about the definition")
     criterion: Criterion = Field(description="how the label follows from the cohort")
 
@@ -97,7 +106,7 @@ class TaskDefinition(Section):
         criterion = self.criterion
         if isinstance(criterion, ExactlyOne):
             return list(criterion.classes.values())
-        if isinstance(criterion, EventWithin):
+        if isinstance(criterion, EventWithin | TimeToEvent):
             return [criterion.time, criterion.event]
         return [] if isinstance(criterion, Diagnosis | NoLabel) else [criterion.column]
 

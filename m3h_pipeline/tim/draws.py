@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.contracts import SPLIT, read_labels, read_samples, read_table
+from m3h_pipeline.contracts import SPLIT, read_labels, read_samples, read_table, time_and_event
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.progress import Progress
 from m3h_pipeline.search.combinations import Task
@@ -96,11 +96,13 @@ def load_cohort(
 
 
 def _informative(y: npt.NDArray[np.float32], patient: npt.NDArray[np.intp], task: Task) -> int:
-    """Patients with a label; of a task with classes, those of its rarest class."""
+    """Patients with a label; of a task with classes of its rarest class, of a survival task with an event."""
     seen = ~np.isnan(y)
     if task.problem_class in {"binary", "multiclass"}:
         classes = np.unique(y[seen])
         return min((len(np.unique(patient[y == c])) for c in classes), default=0)
+    if task.problem_class == "survival":
+        seen = time_and_event(y)[1]
     return len(np.unique(patient[seen]))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from m3h_pipeline.config import Model
 from m3h_pipeline.model.footprint import footprint
 from m3h_pipeline.model.heads import problem_class, rank
 from m3h_pipeline.model.m3h import Architecture, Input, Signature

@@ -49,7 +49,7 @@ def binned(target: Tensor, edges: Tensor) -> Tensor:
 
 
 def set_marginal_hazards(network: M3H, stack: Stack, data: DeviceData) -> None:
-    """Start discrete-time heads from the hazards of all training rows, as rare tasks start from their odds."""
+    """Start discrete-time heads from the training rows' hazards, as rare tasks start from their odds."""
     for index, span in enumerate(network.spans):
         if not span.kind.timed or span.outputs == 1:
             continue

@@ -110,6 +110,9 @@ rule evaluate:
         RESULTS / "evaluation/calibration.parquet",
         RESULTS / "evaluation/roc.parquet",
         RESULTS / "evaluation/agreement.parquet",
+        RESULTS / "evaluation/survival.parquet",
+        RESULTS / "evaluation/kaplan_meier.parquet",
+        RESULTS / "evaluation/dynamic_auroc.parquet",
         RESULTS / "evaluation/attention.parquet",
         RESULTS / "evaluation/optimism.parquet",
         report(

@@ -1,0 +1,260 @@
+"""Survival tasks on the test part, beyond Harrell's concordance.
+
+Uno's concordance, the Brier score and the AUROC over time are scikit-survival's. The censoring distribution
+behind their weights is the training part's. Times are those of the predicted curves that lie within the
+follow-up of the test part; what happens after the last of them is not looked at. Intervals are percentiles of
+the bootstrap over patients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from m3h_pipeline.contracts import BASELINE_PREDICTIONS, read_table, time_and_event
+from m3h_pipeline.evaluation.cohort import TEST, Cohort
+from m3h_pipeline.evaluation.contrast import Contrast
+from m3h_pipeline.statistics import percentile_interval
+from m3h_pipeline.survival import time_grid
+
+Floats = npt.NDArray[np.floating[Any]]
+Float64 = npt.NDArray[np.float64]
+Rows = list[dict[str, Any]]
+Scores = dict[str, float | Float64]
+
+#: Bootstrap draws of these scores: enough for an interval, and the scores are slow.
+DRAWS = 200
+#: Times of a Kaplan-Meier curve. Steps at the patients' own times would tell them.
+_TIMES = 40
+#: A curve ends, and a group is not shown, where fewer patients than this are at risk.
+_LEAST = 10
+_GROUPS = ("low risk", "medium risk", "high risk")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Times and events of some rows.
+
+    Attributes:
+        time: (n,), all observed.
+        event: (n,).
+    """
+
+    time: Float64
+    event: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, y: Floats) -> Outcome:
+        """From signed times without NaN."""
+        return cls(*time_and_event(y))
+
+    def take(self, rows: npt.NDArray[Any]) -> Outcome:
+        """Some of the rows."""
+        return Outcome(self.time[rows], self.event[rows])
+
+    def until(self, end: float) -> Outcome:
+        """The same, observed until ``end``."""
+        over = self.time > end
+        return Outcome(np.where(over, np.nextafter(end, np.inf), self.time), self.event & ~over)
+
+    def structured(self) -> npt.NDArray[Any]:
+        """As scikit-survival wants it."""
+        found = np.empty(len(self.time), dtype=[("event", "?"), ("time", "<f8")])
+        found["event"], found["time"] = self.event, self.time
+        return found
+
+
+def usable_times(grid: Floats, training: Outcome, tested: Outcome) -> npt.NDArray[np.intp]:
+    """Numbers of the grid's times within the follow-up of both parts, each time once."""
+    last = min(float(training.time.max(initial=0)), float(tested.time.max(initial=0)))
+    first = float(tested.time[tested.event].min(initial=np.inf))
+    inside = np.flatnonzero((grid >= first) & (grid < last))
+    return inside[np.unique(grid[inside], return_index=True)[1]]
+
+
+def scores(training: Outcome, tested: Outcome, prediction: Floats, grid: Floats) -> Scores:
+    """Uno's concordance, integrated Brier score, AUROC at each time and their mean.
+
+    Args:
+        training: of the training part, for the censoring distribution.
+        tested: (n,) of the rows that are scored.
+        prediction: (n, 1 + len(grid)): risk, and survival at the grid's times.
+        grid: increasing times, all of them usable (:func:`usable_times`).
+
+    Returns:
+        ``uno``, ``brier``, ``dynamic_auroc`` and ``auroc`` (len(grid),); NaN where undefined.
+    """
+    from sksurv.metrics import (
+        brier_score,
+        concordance_index_ipcw,
+        cumulative_dynamic_auc,
+    )
+
+    end = float(grid[-1])
+    known, seen = training.structured(), tested.until(end).structured()
+    risk = np.asarray(prediction[:, 0], dtype=np.float64)
+    found: Scores = {
+        "uno": np.nan,
+        "brier": np.nan,
+        "dynamic_auroc": np.nan,
+        "auroc": np.full(len(grid), np.nan),
+    }
+    events, after = seen["event"].any(), (tested.time > end).any()
+    if not events or not after:
+        return found
+    found["uno"] = float(concordance_index_ipcw(known, seen, risk, tau=np.nextafter(end, np.inf))[0])
+    auroc, mean = cumulative_dynamic_auc(known, seen, risk, grid)
+    found["auroc"] = np.asarray(auroc, dtype=np.float64)
+    found["dynamic_auroc"] = float(mean)
+    if len(grid) > 1:
+        error = brier_score(known, seen, np.asarray(prediction[:, 1:], dtype=np.float64), grid)[1]
+        found["brier"] = float(np.trapezoid(error, grid) / (grid[-1] - grid[0]))
+    return found
+
+
+def survival_rows(
+    contrasts: Mapping[str, Contrast], cohort: Cohort, baselines: Sequence[Path]
+) -> dict[str, Rows]:
+    """Rows of contracts.SURVIVAL, DYNAMIC_AUROC and KAPLAN_MEIER for every survival task.
+
+    Args:
+        contrasts: task -> both networks on the test part.
+        cohort: labels, parts and drawn patients.
+        baselines: files of contracts.BASELINE_PREDICTIONS.
+    """
+    found: dict[str, Rows] = {"survival": [], "dynamic_auroc": [], "kaplan_meier": []}
+    part = cohort.parts[TEST]
+    training_rows = np.concatenate([cohort.parts[fold].rows for fold in cohort.folds])
+    for task, one in contrasts.items():
+        if cohort.tasks[task].problem_class != "survival":
+            continue
+        y, train = cohort.observed(task, TEST), cohort.labels[task][training_rows]
+        seen, training = np.flatnonzero(~np.isnan(y)), Outcome.of(train[~np.isnan(train)])
+        tested, grid = Outcome.of(y[seen]), time_grid(train)
+        usable = usable_times(grid, training, tested)
+        models = {"multi": one.ensembles["multi"], "single": one.ensembles["single"]}
+        models |= _reference_predictions(task, baselines, len(part.rows))
+        models["kaplan_meier"] = np.tile(_marginal(training, grid), (len(part.rows), 1))
+        draws = _draws(part.weights, part.unit[seen])
+        for model, prediction in models.items():
+            if not len(usable) or not np.isfinite(prediction[seen]).all():
+                continue
+            mine = prediction[seen][:, [0, *(1 + usable)]]
+            score = _scorer(training, tested, mine, grid[usable])
+            whole, drawn = score(np.arange(len(seen))), [score(rows) for rows in draws]
+            named = {"task": task, "model": model}
+            for name in ("uno", "brier", "dynamic_auroc"):
+                if model == "kaplan_meier" and name != "brier":
+                    continue
+                numbers = (
+                    whole[name],
+                    *percentile_interval(np.array([d[name] for d in drawn], dtype=np.float64)),
+                )
+                found["survival"].append(
+                    named
+                    | {"score": name, "n": len(seen), "events": int(tested.event.sum())}
+                    | {key: _plain(v) for key, v in zip(("value", "low", "high"), numbers, strict=True)}
+                )
+            if model != "kaplan_meier":
+                at = np.array([d["auroc"] for d in drawn], dtype=np.float64).reshape(len(drawn), -1)
+                for i, (t, value) in enumerate(zip(grid[usable], np.atleast_1d(whole["auroc"]), strict=True)):
+                    low, high = percentile_interval(at[:, i])
+                    if np.isfinite([value, low, high]).all():
+                        entry = {"time": float(t), "auroc": float(value), "low": low, "high": high}
+                        found["dynamic_auroc"].append(named | entry)
+        for model in ("multi", "single"):
+            curves = kaplan_meier(tested, models[model][seen, 0])
+            found["kaplan_meier"] += [{"task": task, "model": model} | row for row in curves]
+    return found
+
+
+def kaplan_meier(outcome: Outcome, risk: Floats) -> Rows:
+    """Kaplan-Meier curves by third of the predicted risk, with pointwise 95 % intervals (log-log).
+
+    Curves end where fewer than 10 are at risk; groups smaller than that are left out.
+
+    Args:
+        outcome: (n,).
+        risk: (n,) predicted.
+    """
+    from sksurv.compare import compare_survival
+    from sksurv.nonparametric import kaplan_meier_estimator
+
+    cuts = np.quantile(risk, [1 / 3, 2 / 3]) if len(risk) else np.zeros(2)
+    group = np.searchsorted(cuts, risk, side="left")
+    sizes = np.bincount(group, minlength=3)
+    p = np.nan
+    if (sizes > 0).sum() > 1 and outcome.event.any():
+        p = float(compare_survival(outcome.structured(), group)[1])
+    found: Rows = []
+    for g, name in enumerate(_GROUPS):
+        mine = outcome.take(np.flatnonzero(group == g))
+        if sizes[g] < _LEAST:
+            continue
+        longest = np.sort(mine.time)[-_LEAST]
+        at = np.linspace(0, longest, _TIMES + 1)
+        if not mine.event.any():
+            time, curve, band = np.zeros(0), np.zeros(0), np.zeros((2, 0))
+        else:
+            time, curve, band = kaplan_meier_estimator(mine.event, mine.time, conf_type="log-log")
+        before = np.searchsorted(time, at, side="right")
+        for t, i in zip(at, before, strict=True):
+            values = (1.0, 1.0, 1.0) if i == 0 else (curve[i - 1], band[0, i - 1], band[1, i - 1])
+            found.append(
+                {
+                    "group": name,
+                    "time": float(t),
+                    "at_risk": int((mine.time >= t).sum()),
+                    "n": int(sizes[g]),
+                    "events": int(mine.event.sum()),
+                    "p": p,
+                }
+                | {k: float(v) for k, v in zip(("survival", "low", "high"), values, strict=True)}
+            )
+    return found
+
+
+def _scorer(
+    training: Outcome, tested: Outcome, prediction: Floats, grid: Floats
+) -> Callable[[npt.NDArray[Any]], Scores]:
+    def score(rows: npt.NDArray[Any]) -> Scores:
+        return scores(training, tested.take(rows), prediction[rows], grid)
+
+    return score
+
+
+def _draws(weights: Floats, unit: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
+    """Row numbers of every draw of the patients."""
+    rows = np.arange(len(unit))
+    return [np.repeat(rows, weights[unit, d].astype(np.intp)) for d in range(min(DRAWS, weights.shape[1]))]
+
+
+def _plain(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _marginal(training: Outcome, grid: Floats) -> Float64:
+    """The prediction that is the training part's Kaplan-Meier curve for all: (1 + len(grid),)."""
+    from sksurv.nonparametric import kaplan_meier_estimator
+
+    if not training.event.any():
+        return np.concatenate([[0.0], np.ones(len(grid))])
+    time, curve = kaplan_meier_estimator(training.event, training.time)
+    return np.concatenate([[0.0], np.concatenate([[1.0], curve])[np.searchsorted(time, grid, side="right")]])
+
+
+def _reference_predictions(task: str, baselines: Sequence[Path], n: int) -> dict[str, Float64]:
+    """Model -> its prediction of the test part."""
+    found: dict[str, Float64] = {}
+    for path in baselines:
+        if path.stem == task:
+            for row in read_table(path, BASELINE_PREDICTIONS).to_pylist():
+                if row["fold"] == TEST:
+                    values = np.asarray(row["prediction"], dtype=np.float64)
+                    found[row["model"]] = values.reshape(n, row["width"])
+    return found
