@@ -49,6 +49,7 @@ _TABLES = (
     *("search/trajectory.parquet", "selection.parquet", "selection.tsv", "tim/tim.parquet"),
     *(f"evaluation/{name}.parquet" for name in ("evaluation", "comparison", "calibration", "roc")),
     *(f"evaluation/{name}.parquet" for name in ("agreement", "attention", "optimism", "phenotypes")),
+    *(f"evaluation/{name}.parquet" for name in ("survival", "kaplan_meier", "dynamic_auroc")),
     "evaluation/summary.tsv",
 )
 

@@ -95,24 +95,28 @@ def scores(training: Outcome, tested: Outcome, prediction: Floats, grid: Floats)
         cumulative_dynamic_auc,
     )
 
-    end = float(grid[-1])
-    known, seen = training.structured(), tested.until(end).structured()
-    risk = np.asarray(prediction[:, 0], dtype=np.float64)
     found: Scores = {
         "uno": np.nan,
         "brier": np.nan,
         "dynamic_auroc": np.nan,
         "auroc": np.full(len(grid), np.nan),
     }
-    events, after = seen["event"].any(), (tested.time > end).any()
-    if not events or not after:
+    # Of a drawn sample the follow-up may be shorter than of the whole.
+    inside = usable_times(grid, training, tested)
+    if not len(inside):
         return found
+    grid = grid[inside]
+    end = float(grid[-1])
+    known, seen = training.structured(), tested.until(end).structured()
+    risk = np.asarray(prediction[:, 0], dtype=np.float64)
     found["uno"] = float(concordance_index_ipcw(known, seen, risk, tau=np.nextafter(end, np.inf))[0])
     auroc, mean = cumulative_dynamic_auc(known, seen, risk, grid)
-    found["auroc"] = np.asarray(auroc, dtype=np.float64)
+    at = np.full(prediction.shape[1] - 1, np.nan)
+    at[inside] = auroc
+    found["auroc"] = at
     found["dynamic_auroc"] = float(mean)
     if len(grid) > 1:
-        error = brier_score(known, seen, np.asarray(prediction[:, 1:], dtype=np.float64), grid)[1]
+        error = brier_score(known, seen, np.asarray(prediction[:, 1 + inside], dtype=np.float64), grid)[1]
         found["brier"] = float(np.trapezoid(error, grid) / (grid[-1] - grid[0]))
     return found
 

@@ -79,6 +79,14 @@ FIGURES: Final[dict[str, FigureSpec]] = dict(
             "evaluation/agreement.parquet",
             "evaluation/evaluation.parquet",
         ),
+        _spec(
+            "survival",
+            _TEST,
+            "Survival by predicted risk, and scores over time",
+            "evaluation/kaplan_meier.parquet",
+            "evaluation/dynamic_auroc.parquet",
+            "evaluation/survival.parquet",
+        ),
         _spec("phenotypes", _TEST, "Map of the phenotypes", "evaluation/phenotypes.parquet"),
         _spec("attention", "7 Attention", "Mean cross-task attention", "evaluation/attention.parquet"),
     ]

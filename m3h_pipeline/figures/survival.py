@@ -1,0 +1,169 @@
+"""Survival tasks: Kaplan-Meier curves by predicted risk, AUROC over time, and what sums them up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from m3h_pipeline.config import Figures
+from m3h_pipeline.contracts import DYNAMIC_AUROC, KAPLAN_MEIER, SURVIVAL, read_table
+from m3h_pipeline.errors import small_count
+from m3h_pipeline.figures import style
+from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+
+#: Most tasks drawn; all are in the CSV.
+_SHOWN = 4
+_GROUPS = {"low risk": style.BLUE, "medium risk": style.ORANGE, "high risk": style.VERMILLION}
+_SCORES = {"uno": "Uno's C", "dynamic_auroc": "Mean AUROC", "brier": "Brier"}
+_REFERENCE = "kaplan_meier"
+_SIDE, _WIDE, _GAP, _LEFT = 1.55, 1.75, 0.28, 0.5
+_HEIGHT = _SIDE + 0.9
+
+
+def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
+    """Write the figure; ``inputs`` are ``kaplan_meier``, ``dynamic_auroc``, ``survival`` and ``tasks``."""
+    catalogue = read_catalogue(inputs["tasks"])
+    frame = table(
+        read_table(inputs["kaplan_meier"], KAPLAN_MEIER).to_pandas(),
+        read_table(inputs["dynamic_auroc"], DYNAMIC_AUROC).to_pandas(),
+        read_table(inputs["survival"], SURVIVAL).to_pandas(),
+        catalogue,
+    )
+    with style.applied():
+        style.save(draw(frame, catalogue), frame, out, settings, title, ["n", "events", "at_risk"])
+
+
+def table(
+    kaplan_meier: pd.DataFrame, auroc: pd.DataFrame, scores: pd.DataFrame, catalogue: Catalogue
+) -> pd.DataFrame:
+    """All three tables under one head: ``quantity`` is survival, auroc, or the name of a score."""
+    parts = [
+        kaplan_meier.rename(columns={"survival": "value"}).assign(quantity="survival"),
+        auroc.rename(columns={"auroc": "value"}).assign(quantity="auroc"),
+        scores.rename(columns={"score": "quantity"}),
+    ]
+    columns = ["task", "model", "quantity", "group", "time", "value", "low", "high", "n", "events"]
+    columns += ["at_risk", "p"]
+    parts = [part.reindex(columns=columns) for part in parts if len(part)]
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    frame = pd.concat([part.astype({"group": object}) for part in parts], ignore_index=True)
+    place = {task: i for i, task in enumerate(catalogue.order(frame["task"].unique()))}
+    return frame.sort_values("task", key=lambda names: names.map(place), kind="stable", ignore_index=True)
+
+
+def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
+    """Per task: curves of both networks, AUROC over time of all models, and a small table of scores."""
+    if frame.empty:
+        return style.notice("This study has no survival task that could be scored.")
+    tasks = list(dict.fromkeys(frame["task"]))
+    shown, more = tasks[:_SHOWN], len(tasks) - _SHOWN
+    figure = style.canvas(style.WIDTH, 0.3 + _HEIGHT * len(shown) + (0.2 if more > 0 else 0))
+    groups = [(name, {"color": colour, "linestyle": "-"}) for name, colour in _GROUPS.items()]
+    x = style.key(figure, _LEFT, 0.12, groups)
+    models = [m for m in style.MODELS if m in set(frame.loc[frame["quantity"] == "auroc", "model"])]
+    looks = [(style.MODELS[m][0], {"color": style.MODELS[m][1], "linestyle": "-"}) for m in models]
+    style.key(figure, max(x, _LEFT + 2 * (_SIDE + _GAP) + 0.1), 0.12, looks)
+    for k, task in enumerate(shown):
+        _task(figure, 0.3 + k * _HEIGHT, style.letter(k), catalogue, task, frame[frame["task"] == task])
+    if more > 0:
+        text = f"{more} more survival task{'s are' if more > 1 else ' is'} in the table behind this figure."
+        style.write(figure, 0.06, 0.33 + _HEIGHT * len(shown), text, color=style.MUTED, fontsize=style.SMALL)
+    return figure
+
+
+def _task(
+    figure: Figure, top: float, letter: str, catalogue: Catalogue, task: str, rows: pd.DataFrame
+) -> None:
+    unit = f" ({catalogue[task].unit})" if catalogue[task].unit else ""
+    style.write(figure, 0.06, top + 0.1, letter, fontweight="bold", fontsize=style.LARGE)
+    style.write(figure, 0.2, top + 0.1, style.fit(catalogue.title(task), 6.5))
+    curves = rows[rows["quantity"] == "survival"]
+    longest = float(rows["time"].max()) if rows["time"].notna().any() else 1.0
+    for i, model in enumerate(("single", "multi")):
+        ax = style.axes(figure, _LEFT + i * (_SIDE + _GAP), top + 0.38, _SIDE, _SIDE - 0.15)
+        _kaplan_meier(ax, curves[curves["model"] == model], style.MODELS[model][0])
+        ax.set_xlim(0, longest * 1.02)
+        ax.set_xlabel(f"Time{unit}")
+        if i == 0:
+            ax.set_ylabel("Without the event")
+        else:
+            ax.set_yticklabels([])
+    ax = style.axes(figure, _LEFT + 2 * (_SIDE + _GAP) + 0.3, top + 0.38, _WIDE - 0.2, _SIDE - 0.15)
+    _auroc(ax, rows[rows["quantity"] == "auroc"])
+    ax.set_xlim(0, longest * 1.02)
+    ax.set_xlabel(f"Time{unit}")
+    ax.set_ylabel("AUROC until then")
+    _scores(figure, top + 0.38, rows)
+
+
+def _kaplan_meier(ax: Axes, rows: pd.DataFrame, title: str) -> None:
+    for i, (group, colour) in enumerate(_GROUPS.items()):
+        mine = rows[rows["group"] == group].sort_values("time")
+        if mine.empty:
+            continue
+        ax.fill_between(
+            mine["time"], mine["low"], mine["high"], step="post", color=colour, alpha=0.13, linewidth=0
+        )
+        ax.step(mine["time"], mine["value"], where="post", color=colour, linewidth=1.2)
+        n, events = (small_count(int(mine[name].iloc[0])) for name in ("n", "events"))
+        ax.text(
+            0.03,
+            0.22 - 0.085 * i,
+            f"n = {n}, events {events}",
+            transform=ax.transAxes,
+            fontsize=style.SMALL,
+            color=colour,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.6, "pad": 0.4},
+        )
+    p = rows["p"].dropna()
+    note = (
+        ""
+        if p.empty
+        else (", log-rank p < 0.001" if p.iloc[0] < 0.001 else f", log-rank p = {p.iloc[0]:.2g}")
+    )
+    ax.set_title(title + note, fontsize=style.SMALL, pad=2)
+    ax.set(ylim=(0, 1.02))
+    ax.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    if rows.empty:
+        ax.text(0.5, 0.5, "under 10 patients", ha="center", color=style.MUTED, transform=ax.transAxes)
+
+
+def _auroc(ax: Axes, rows: pd.DataFrame) -> None:
+    ax.axhline(0.5, color=style.MUTED, linewidth=0.6, zorder=0)
+    for model in reversed(style.MODELS):
+        mine = rows[rows["model"] == model].sort_values("time")
+        colour = style.MODELS[model][1]
+        if model == "multi" and len(mine):
+            ax.fill_between(mine["time"], mine["low"], mine["high"], color=colour, alpha=0.13, linewidth=0)
+        ax.plot(mine["time"], mine["value"], color=colour, linewidth=1.3 if model == "multi" else 0.9)
+    least = float(rows["value"].min()) if len(rows) else 0.5
+    ax.set(ylim=(max(0.0, min(0.4, np.floor(least * 10) / 10)), 1.0))
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+
+
+def _scores(figure: Figure, top: float, rows: pd.DataFrame) -> None:
+    """The scores as a small table; the training part's Kaplan-Meier curve is the Brier score's reference."""
+    left = _LEFT + 2 * (_SIDE + _GAP) + 0.3 + _WIDE
+    total = style.WIDTH - 0.06
+    columns = dict(zip(_SCORES, np.linspace(left + 0.62, total, 3), strict=True))
+    for score, x in columns.items():
+        style.write(figure, x, top, _SCORES[score], ha="right", fontsize=style.SMALL - 1, color=style.MUTED)
+    known = rows.set_index(["quantity", "model"])["value"]
+    names = {model: look[0] for model, look in style.MODELS.items()} | {_REFERENCE: "No features"}
+    for k, (model, name) in enumerate(names.items()):
+        if not any((score, model) in known.index for score in _SCORES):
+            continue
+        y = top + 0.28 * (k + 1)
+        style.write(figure, left, y - 0.1, name, fontsize=style.SMALL)
+        for score, x in columns.items():
+            value = float(known.get((score, model), np.nan))
+            text = style.number(value) if np.isfinite(value) else "–"
+            style.write(figure, x, y + 0.02, text, ha="right", fontsize=style.SMALL)
