@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
@@ -20,9 +21,12 @@ from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 #: Most tasks drawn; all are in the CSV.
 _SHOWN = 4
 _GROUPS = {"low risk": style.BLUE, "medium risk": style.ORANGE, "high risk": style.VERMILLION}
-_SCORES = {"uno": "Uno's C", "dynamic_auroc": "Mean AUROC", "brier": "Brier"}
+_SCORES = {"uno": "Uno", "dynamic_auroc": "AUROC", "brier": "Brier"}
 _REFERENCE = "kaplan_meier"
-_SIDE, _WIDE, _GAP, _LEFT = 1.55, 1.75, 0.28, 0.5
+#: Panels and the gaps between them, in inches; left edges of the AUROC and of the table.
+_SIDE, _GAP, _LEFT = 1.4, 0.2, 0.5
+_MIDDLE = _LEFT + 2 * _SIDE + _GAP + 0.5
+_TABLE = _MIDDLE + _SIDE + 0.12
 _HEIGHT = _SIDE + 0.9
 
 
@@ -66,10 +70,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     shown, more = tasks[:_SHOWN], len(tasks) - _SHOWN
     figure = style.canvas(style.WIDTH, 0.3 + _HEIGHT * len(shown) + (0.2 if more > 0 else 0))
     groups = [(name, {"color": colour, "linestyle": "-"}) for name, colour in _GROUPS.items()]
-    x = style.key(figure, _LEFT, 0.12, groups)
-    models = [m for m in style.MODELS if m in set(frame.loc[frame["quantity"] == "auroc", "model"])]
-    looks = [(style.MODELS[m][0], {"color": style.MODELS[m][1], "linestyle": "-"}) for m in models]
-    style.key(figure, max(x, _LEFT + 2 * (_SIDE + _GAP) + 0.1), 0.12, looks)
+    style.key(figure, _LEFT, 0.12, groups)
     for k, task in enumerate(shown):
         _task(figure, 0.3 + k * _HEIGHT, style.letter(k), catalogue, task, frame[frame["task"] == task])
     if more > 0:
@@ -87,7 +88,7 @@ def _task(
     curves = rows[rows["quantity"] == "survival"]
     longest = float(rows["time"].max()) if rows["time"].notna().any() else 1.0
     for i, model in enumerate(("single", "multi")):
-        ax = style.axes(figure, _LEFT + i * (_SIDE + _GAP), top + 0.38, _SIDE, _SIDE - 0.15)
+        ax = style.axes(figure, _LEFT + i * (_SIDE + _GAP), top + 0.38, _SIDE, _SIDE)
         _kaplan_meier(ax, curves[curves["model"] == model], style.MODELS[model][0])
         ax.set_xlim(0, longest * 1.02)
         ax.set_xlabel(f"Time{unit}")
@@ -95,7 +96,7 @@ def _task(
             ax.set_ylabel("Without the event")
         else:
             ax.set_yticklabels([])
-    ax = style.axes(figure, _LEFT + 2 * (_SIDE + _GAP) + 0.3, top + 0.38, _WIDE - 0.2, _SIDE - 0.15)
+    ax = style.axes(figure, _MIDDLE, top + 0.38, _SIDE, _SIDE)
     _auroc(ax, rows[rows["quantity"] == "auroc"])
     ax.set_xlim(0, longest * 1.02)
     ax.set_xlabel(f"Time{unit}")
@@ -151,19 +152,22 @@ def _auroc(ax: Axes, rows: pd.DataFrame) -> None:
 
 def _scores(figure: Figure, top: float, rows: pd.DataFrame) -> None:
     """The scores as a small table; the training part's Kaplan-Meier curve is the Brier score's reference."""
-    left = _LEFT + 2 * (_SIDE + _GAP) + 0.3 + _WIDE
-    total = style.WIDTH - 0.06
-    columns = dict(zip(_SCORES, np.linspace(left + 0.62, total, 3), strict=True))
+    width, height = figure.get_size_inches()
+    columns = dict(zip(_SCORES, (width - 0.72, width - 0.36, width - 0.06), strict=True))
     for score, x in columns.items():
-        style.write(figure, x, top, _SCORES[score], ha="right", fontsize=style.SMALL - 1, color=style.MUTED)
+        style.write(figure, x, top, _SCORES[score], ha="right", fontsize=style.SMALL, color=style.MUTED)
     known = rows.set_index(["quantity", "model"])["value"]
-    names = {model: look[0] for model, look in style.MODELS.items()} | {_REFERENCE: "No features"}
-    for k, (model, name) in enumerate(names.items()):
-        if not any((score, model) in known.index for score in _SCORES):
-            continue
-        y = top + 0.28 * (k + 1)
-        style.write(figure, left, y - 0.1, name, fontsize=style.SMALL)
+    looks = style.MODELS | {_REFERENCE: ("No features", style.MUTED, "")}
+    present = [model for model in looks if any((score, model) in known.index for score in _SCORES)]
+    for k, model in enumerate(present):
+        name, colour = looks[model][0].replace("Gradient boosting", "Boosting"), looks[model][1]
+        y = top + 0.18 * (k + 1)
+        if model != _REFERENCE:
+            ends = [_TABLE / width, (_TABLE + 0.12) / width]
+            figure.add_artist(Line2D(ends, [1 - y / height] * 2, color=colour, linewidth=1.2))
+        room = columns["uno"] - 0.26 - _TABLE - 0.16
+        style.write(figure, _TABLE + 0.16, y, style.fit(name, room, style.SMALL), fontsize=style.SMALL)
         for score, x in columns.items():
             value = float(known.get((score, model), np.nan))
             text = style.number(value) if np.isfinite(value) else "–"
-            style.write(figure, x, y + 0.02, text, ha="right", fontsize=style.SMALL)
+            style.write(figure, x, y, text, ha="right", fontsize=style.SMALL)

@@ -14,10 +14,18 @@ import pyarrow as pa
 
 from m3h_pipeline import contracts
 from m3h_pipeline.config import Evaluation, Search
-from m3h_pipeline.contracts import METRICS, combination_tasks, write_json, write_labels, write_table
+from m3h_pipeline.contracts import (
+    METRICS,
+    combination_tasks,
+    signed_time,
+    write_json,
+    write_labels,
+    write_table,
+)
 from m3h_pipeline.evaluation.cohort import Task
 from m3h_pipeline.evaluation.evaluate import evaluate
 from m3h_pipeline.statistics import metric
+from m3h_pipeline.survival import cox_prediction, time_grid
 
 Floats = npt.NDArray[np.floating[Any]]
 #: (combination key, task, replicate, fold, rows) -> predictions (rows, width), or None: diverged.
@@ -266,6 +274,9 @@ class Study:
             "agreement": contracts.AGREEMENT,
             "attention": contracts.ATTENTION,
             "optimism": contracts.OPTIMISM,
+            "survival": contracts.SURVIVAL,
+            "kaplan_meier": contracts.KAPLAN_MEIER,
+            "dynamic_auroc": contracts.DYNAMIC_AUROC,
         }
         return {
             name: contracts.read_table(self.path(out) / f"{name}.parquet", schema).to_pylist()
@@ -274,7 +285,7 @@ class Study:
 
 
 def study(folder: Path, n: int = 900, selected: Mapping[str, str] | None = None, seed: int = 0) -> Study:
-    """Four tasks, one of each class; patients with one to three samples, whose labels are alike."""
+    """Five tasks, one of each class; patients with one to three samples, whose labels are alike."""
     rng = np.random.default_rng(seed)
     patient = np.sort(rng.integers(0, n // 2, n))
     fold = (np.arange(n // 2) % (FOLDS + 2) - 1)[patient]
@@ -286,9 +297,19 @@ def study(folder: Path, n: int = 900, selected: Mapping[str, str] | None = None,
         "ill": (latent > 1).astype(np.float32),
         "kind": np.full(n, np.nan, dtype=np.float32),
     }
+    times = np.random.default_rng([seed, 1])
+    hazard, censored = times.exponential(np.exp(-latent)), times.exponential(2.0, n)
+    labels["relapse"] = signed_time(np.minimum(hazard, censored), hazard <= censored)
     for name in ("days", "grade", "ill"):
         labels[name][rng.random(n) < 0.2] = np.nan
-    kinds = {"days": "regression", "grade": "multiclass", "ill": "binary", "kind": "clustering"}
+    labels["relapse"][times.random(n) < 0.2] = np.nan
+    kinds = {
+        "days": "regression",
+        "grade": "multiclass",
+        "ill": "binary",
+        "kind": "clustering",
+        "relapse": "survival",
+    }
     tasks = {
         name: Task(
             name,
@@ -302,7 +323,13 @@ def study(folder: Path, n: int = 900, selected: Mapping[str, str] | None = None,
         for name, kind in kinds.items()
     }
     sex = [None if u < 0.1 else "female" if u < 0.5 else "male" for u in rng.random(n)]
-    chosen = {"days": "days+ill", "grade": "grade", "ill": "ill+kind", "kind": "days+kind"}
+    chosen = {
+        "days": "days+ill",
+        "grade": "grade",
+        "ill": "ill+kind",
+        "kind": "days+kind",
+        "relapse": "ill+relapse",
+    }
     return Study(folder, tasks, labels, patient, fold, sex, {**chosen, **(selected or {})})
 
 
@@ -320,6 +347,11 @@ def noisy(
     if described.problem_class == "multiclass":
         logits = quality * 2 * np.eye(3)[y.astype(int)] + noise
         return np.asarray(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True))
+    if described.problem_class == "survival":
+        time = np.maximum(np.abs(y), 0.01)
+        eta = -quality * np.log(time) + noise[:, 0]
+        grid = time_grid(one.labels[task][one.fold >= 0])
+        return cox_prediction(eta, 0.5 * grid)
     if described.problem_class == "regression":
         return (10 + quality * (y - 10) + noise[:, 0])[:, None]
     return np.column_stack([rows % 3, np.clip(0.3 * quality + 0.2 * noise[:, 0], -1, 1)])

@@ -243,7 +243,7 @@ def test_summary_and_metadata_are_for_people_and_name_no_one(written: Study, tab
     metadata = pq.read_schema(written.path("out/evaluation.parquet")).metadata
     how = json.loads(metadata[b"evaluation"])
     assert how["draws"] == 200
-    assert how["replicates"] == {"days": 3, "grade": 3, "ill": 3, "kind": 3}
+    assert how["replicates"] == {"days": 3, "grade": 3, "ill": 3, "kind": 3, "relapse": 3}
     everything = b"".join(path.read_bytes() for path in written.path("out").iterdir())
     assert b"p0000" not in everything
     assert b"s0000" not in everything

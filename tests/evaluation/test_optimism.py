@@ -112,7 +112,7 @@ def equal_study(folder: Path, companions: int, quality: float, seed: int) -> tup
         name = f"other{i:02d}"
         one.tasks[name] = type(template)(name, name, "Ward", "binary", "auroc")
         one.labels[name] = one.labels["ill"]
-    for name in ("days", "grade", "kind"):
+    for name in ("days", "grade", "kind", "relapse"):
         del one.tasks[name]
     pairs = [f"ill+other{i:02d}" for i in range(companions)]
 

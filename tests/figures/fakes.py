@@ -423,6 +423,49 @@ def attention(chosen: pa.Table, seed: int = 9) -> pa.Table:
     return _table(rows, contracts.ATTENTION)
 
 
+def _survival(tasks: Tasks) -> list[str]:
+    return [task for task, entry in tasks.items() if entry["problem_class"] == "survival"]
+
+
+def kaplan_meier(tasks: Tasks) -> pa.Table:
+    rows = []
+    for i, task in enumerate(_survival(tasks)):
+        for model in ("single", "multi"):
+            for group, hazard in (("low risk", 0.02), ("medium risk", 0.05), ("high risk", 0.15)):
+                for time in np.linspace(0, 10 + i, 41):
+                    curve = float(np.exp(-hazard * time))
+                    row = {"task": task, "model": model, "group": group, "time": time, "survival": curve}
+                    ends = {"low": curve**1.5, "high": curve**0.6, "p": 0.03 if i else 1e-6}
+                    counts = {"at_risk": int(60 * curve), "n": 60, "events": 6 if group == "low risk" else 25}
+                    rows.append(row | ends | counts)
+    return _table(rows, contracts.KAPLAN_MEIER)
+
+
+def dynamic_auroc(tasks: Tasks, seed: int = 11) -> pa.Table:
+    rng, rows = np.random.default_rng(seed), []
+    for task in _survival(tasks):
+        for model in ("single", "multi", "linear", "gradient_boosting"):
+            level = rng.uniform(0.55, 0.8)
+            for time in np.linspace(0.5, 9, 30):
+                value = level + 0.05 * np.sin(time)
+                row = {"task": task, "model": model, "time": time, "auroc": value}
+                rows.append(row | {"low": value - 0.1, "high": min(1.0, value + 0.1)})
+    return _table(rows, contracts.DYNAMIC_AUROC)
+
+
+def survival(tasks: Tasks, seed: int = 12) -> pa.Table:
+    rng, rows = np.random.default_rng(seed), []
+    for task in _survival(tasks):
+        for model in ("single", "multi", "linear", "gradient_boosting", "kaplan_meier"):
+            for score in ("uno", "brier", "dynamic_auroc"):
+                if model == "kaplan_meier" and score != "brier":
+                    continue
+                value = float(rng.uniform(0.1, 0.2) if score == "brier" else rng.uniform(0.5, 0.8))
+                row = {"task": task, "model": model, "score": score, "value": value}
+                rows.append(row | {"low": value - 0.05, "high": value + 0.05, "n": 180, "events": 56})
+    return _table(rows, contracts.SURVIVAL)
+
+
 SCHEMAS = {
     "search/trajectory.parquet": contracts.TRAJECTORY,
     "selection.parquet": contracts.SELECTION,
@@ -433,6 +476,9 @@ SCHEMAS = {
     "evaluation/calibration.parquet": contracts.CALIBRATION,
     "evaluation/roc.parquet": contracts.ROC,
     "evaluation/agreement.parquet": contracts.AGREEMENT,
+    "evaluation/kaplan_meier.parquet": contracts.KAPLAN_MEIER,
+    "evaluation/dynamic_auroc.parquet": contracts.DYNAMIC_AUROC,
+    "evaluation/survival.parquet": contracts.SURVIVAL,
     "evaluation/phenotypes.parquet": contracts.PHENOTYPES,
     "evaluation/attention.parquet": contracts.ATTENTION,
 }
@@ -451,6 +497,9 @@ def tables(tasks: Tasks, only: Collection[str] = tuple(SCHEMAS)) -> dict[str, pa
         "evaluation/calibration.parquet": lambda: calibration(tasks),
         "evaluation/roc.parquet": lambda: roc(tasks),
         "evaluation/agreement.parquet": lambda: agreement(tasks),
+        "evaluation/kaplan_meier.parquet": lambda: kaplan_meier(tasks),
+        "evaluation/dynamic_auroc.parquet": lambda: dynamic_auroc(tasks),
+        "evaluation/survival.parquet": lambda: survival(tasks),
         "evaluation/phenotypes.parquet": lambda: phenotypes(tasks),
         "evaluation/attention.parquet": lambda: attention(chosen),
     }

@@ -38,7 +38,9 @@ print(json.dumps({p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in ou
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fakes.write_study(tmp_path_factory.mktemp("study"), fakes.description(8))
+    return fakes.write_study(
+        tmp_path_factory.mktemp("study"), fakes.description(8) | fakes.of_class(1, "survival")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +288,7 @@ def test_a_failed_drawing_leaves_nothing(
 def test_listing_figures_loads_no_heavy_library() -> None:
     """The workflow imports the registry at every start."""
     code = (
-        "import sys, m3h_pipeline.figures.registry as r; assert len(r.FIGURES) == 9;"
+        "import sys, m3h_pipeline.figures.registry as r; assert len(r.FIGURES) == 10;"
         "print([m for m in ('matplotlib', 'pandas', 'numpy', 'pyarrow', 'pydantic') if m in sys.modules])"
     )
     done = subprocess.run(

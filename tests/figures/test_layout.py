@@ -47,9 +47,10 @@ def test_is_legible(name: str, tasks: int, drawn: Drawn) -> None:
     drawn(name, fakes.description(tasks), None)
 
 
-@pytest.mark.parametrize("name", ["roc", "agreement", "phenotypes", "calibration"])
+@pytest.mark.parametrize("name", ["roc", "agreement", "survival", "phenotypes", "calibration"])
 def test_is_legible_with_many_tasks_of_its_class(name: str, drawn: Drawn) -> None:
-    kind = {"roc": "multiclass", "agreement": "regression", "phenotypes": "clustering"}.get(name, "binary")
+    kinds = {"roc": "multiclass", "agreement": "regression", "phenotypes": "clustering"}
+    kind = (kinds | {"survival": "survival"}).get(name, "binary")
     figure = drawn(name, fakes.of_class(5, kind), None)
     if kind != "binary":
         assert any("more" in text.get_text() and "table behind" in text.get_text() for text in texts(figure))

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from m3h_pipeline.config import TaskSelection
-from m3h_pipeline.contracts import SPLIT, write_labels, write_table
+from m3h_pipeline.contracts import SPLIT, signed_time, write_labels, write_table
 from m3h_pipeline.errors import ContractError, InputError, TaskError
 from m3h_pipeline.tasks.assess import PREVALENCE_COLUMNS, assess
 from m3h_pipeline.tasks.labels import AUDIT_COLUMNS
@@ -87,6 +87,10 @@ def test_reasons(study: Study) -> None:
     study.add("days", np.arange(N) / 7, "regression")
     study.add("constant", np.where(FOLD == 1, 3, np.arange(N)), "regression")
     study.add("few_days", np.where((FOLD == 0) & (np.arange(N) > 3), np.nan, np.arange(N)), "regression")
+    times = np.arange(1, N + 1)
+    study.add("death", signed_time(times, np.arange(N) % 2), "survival")
+    study.add("rare_death", signed_time(times, few(2, 4)), "survival")
+    study.add("all_die", np.where((FOLD == 1) & (np.arange(N) % 30 > 4), np.nan, times), "survival")
     study.add("groups", np.zeros(N), "clustering", clusters=15)
     study.add("many_groups", np.zeros(N), "clustering", clusters=30)
     tasks = study.assess()
@@ -106,6 +110,9 @@ def test_reasons(study: Study) -> None:
         "days": "",
         "constant": "all values are the same in fold 1",
         "few_days": "observed: <10 in fold 0, at least 5 needed",
+        "death": "",
+        "rare_death": "events: <10 in fold 2, at least 5 needed",
+        "all_die": "observed: <10 in fold 1, at least 6 needed",
         "groups": "",
         "many_groups": "observed: 30 in fold 0, 30 in fold 1, 30 in fold 2 and 30 in the test part, "
         "at least 31 needed",

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from m3h_pipeline.errors import TaskError
 from m3h_pipeline.tasks.columns import Column, Labelled, label_columns
-from m3h_pipeline.tasks.criteria import Classes, EventWithin, ExactlyOne, Number, Threshold, Values
+from m3h_pipeline.tasks.criteria import (
+    Classes,
+    EventWithin,
+    ExactlyOne,
+    Number,
+    Threshold,
+    TimeToEvent,
+    Values,
+)
 
 NAN = float("nan")
 numbers = st.lists(st.none() | st.floats(-100, 100).map(lambda x: round(x, 2)), max_size=30)
@@ -106,6 +114,28 @@ def test_event_within(rows: list[tuple[int | None, float | None]], censored: Any
         return 1.0 if e == 1 else NAN if censored == "missing" else 0.0
 
     assert same(y, [expected(t, e) for t, e in rows])
+
+
+@given(
+    st.lists(st.tuples(st.none() | st.integers(-2, 20), st.sampled_from([1.0, 0.0, None])), max_size=30),
+    st.none() | st.integers(1, 15),
+)
+def test_time_to_event(rows: list[tuple[int | None, float | None]], end: int | None) -> None:
+    criterion = TimeToEvent(time="t", event="e", scale=0.5, censor_at=end)
+    y, outcomes = label(
+        criterion,
+        t=pa.array([t for t, _ in rows], pa.float64()),
+        e=pa.array([e for _, e in rows], pa.float64()),
+    )
+    for value, (t, e) in zip(y, rows, strict=True):
+        if t is None or e is None or t < 0:
+            assert np.isnan(value)
+            continue
+        seen = t / 2 if end is None else min(t / 2, end)
+        assert abs(value) == seen
+        assert np.signbit(value) == (not (e == 1 and t / 2 == seen))
+    # The audit puts every row under one verdict.
+    assert (np.sum([outcome.rows for outcome in outcomes], axis=0) == 1).all()
 
 
 def test_mortality_within_48_hours_as_published_with_the_embeddings() -> None:

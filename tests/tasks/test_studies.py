@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from m3h_pipeline.contracts import Float32Array, read_labels
+from m3h_pipeline.contracts import Float32Array, read_labels, time_and_event
 from m3h_pipeline.tasks.definitions import load_definitions
 from m3h_pipeline.tasks.labels import label_task
 from tests.tasks.cohorts import write_cohort
@@ -54,6 +54,9 @@ def test_gse7390(tmp_path: Path) -> None:
     expected = [(1.0 if seen else np.nan) if soon else 0.0 for soon, seen in zip(early, event, strict=True)]
     assert np.array_equal(found["metastasis_5y"], np.array(expected, np.float32), equal_nan=True)
     assert counts(found["metastasis_5y"]) == {0: 154, 1: 35}
+    time, happened = time_and_event(found["metastasis"])
+    assert np.allclose(time, [float(t) / 365.25 for t in columns["t.tdm"]])
+    assert happened.tolist() == event
 
 
 @pytest.mark.real_data
@@ -69,3 +72,8 @@ def test_tcga_brca(real_data: Path, tmp_path: Path) -> None:
     died = sum(float(r["os_months"]) < 60 and r["os_event"] == "1.0" for r in rows)
     lived = sum(float(r["os_months"]) >= 60 for r in rows)
     assert counts(found["death_5y"]) == {0: lived, 1: died}
+    for task, name in (("survival", "os"), ("progression", "pfs")):
+        time, event = time_and_event(found[task])
+        known = [bool(r[f"{name}_months"]) and bool(r[f"{name}_event"]) for r in rows]
+        assert np.array_equal(~np.isnan(time), known)
+        assert event.tolist() == [r[f"{name}_event"] == "1.0" for r in rows]

@@ -1,0 +1,120 @@
+"""Survival tasks on the test part: scikit-survival as referee, intervals, curves, reference models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sksurv.metrics import concordance_index_censored, concordance_index_ipcw, cumulative_dynamic_auc
+from sksurv.util import Surv
+
+from m3h_pipeline.contracts import signed_time, time_and_event
+from m3h_pipeline.evaluation.hazards import hazard_boosting_path
+from m3h_pipeline.evaluation.references import Problem
+from m3h_pipeline.evaluation.survival import Outcome, scores, usable_times
+from m3h_pipeline.survival import time_grid
+from tests.evaluation.studies import Study, noisy, predictor, study
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    one = study(tmp_path_factory.mktemp("study"), n=600)
+    one.write(predictor(one))
+    return one
+
+
+@pytest.fixture(scope="module")
+def tables(written: Study) -> dict[str, list[dict[str, Any]]]:
+    return written.evaluate(draws=40)
+
+
+def test_the_metric_is_harrell_s_concordance_of_the_mean_prediction(
+    written: Study, tables: dict[str, list[dict[str, Any]]]
+) -> None:
+    row = next(row for row in tables["evaluation"] if row["task"] == "relapse")
+    test = np.flatnonzero(written.fold == -1)
+    mean = np.mean([noisy(written, "relapse", 1.0, ("ill+relapse", r, -1), test) for r in range(3)], axis=0)
+    y = written.labels["relapse"][test]
+    seen = ~np.isnan(y)
+    time, event = time_and_event(y[seen])
+    assert row["multi"] == pytest.approx(concordance_index_censored(event, time, mean[seen, 0])[0], abs=1e-5)
+    assert row["multi"] > row["single"]
+    assert row["q"] < 0.05
+
+
+def test_scores_and_intervals_of_every_model(written: Study, tables: dict[str, list[dict[str, Any]]]) -> None:
+    rows = {(row["model"], row["score"]): row for row in tables["survival"]}
+    assert {model for model, _ in rows} == {"multi", "single", "linear", "gradient_boosting", "kaplan_meier"}
+    for row in rows.values():
+        assert row["low"] <= row["value"] <= row["high"]
+    assert rows["multi", "uno"]["value"] > rows["single", "uno"]["value"]
+    test = np.flatnonzero(written.fold == -1)
+    y = written.labels["relapse"][test]
+    seen = ~np.isnan(y)
+    assert {row["n"] for row in rows.values()} == {int(seen.sum())}
+    # The referee, by the stated rules.
+    train = written.labels["relapse"][written.fold >= 0]
+    training, tested = Outcome.of(train[~np.isnan(train)]), Outcome.of(y[seen])
+    grid = time_grid(train)
+    grid = grid[usable_times(grid, training, tested)]
+    known = Surv.from_arrays(training.event, training.time)
+    found = Surv.from_arrays(
+        tested.event & (tested.time <= grid[-1]), np.minimum(tested.time, grid[-1] + 1e-9)
+    )
+    linear = noisy(written, "relapse", 0.6, ("linear", -1), test)[seen].astype(np.float32)[:, 0]
+    uno = concordance_index_ipcw(known, found, linear, tau=grid[-1] + 1e-10)[0]
+    assert rows["linear", "uno"]["value"] == pytest.approx(uno, abs=1e-6)
+    auroc, mean = cumulative_dynamic_auc(known, found, linear, grid)
+    assert rows["linear", "dynamic_auroc"]["value"] == pytest.approx(mean, abs=1e-6)
+    curve = [row for row in tables["dynamic_auroc"] if row["model"] == "linear"]
+    np.testing.assert_allclose([row["auroc"] for row in curve], auroc, atol=1e-6)
+    np.testing.assert_allclose([row["time"] for row in curve], grid)
+
+
+def test_curves_are_of_groups_of_ten_and_more(tables: dict[str, list[dict[str, Any]]]) -> None:
+    rows = tables["kaplan_meier"]
+    assert {row["model"] for row in rows} == {"multi", "single"}
+    assert {row["group"] for row in rows} == {"low risk", "medium risk", "high risk"}
+    assert min(row["at_risk"] for row in rows) >= 10
+    for row in rows:
+        assert row["low"] <= row["survival"] <= row["high"]
+
+
+def test_a_part_without_events_has_no_scores_and_no_traceback(tmp_path: Path) -> None:
+    one = study(tmp_path, n=300)
+    test = one.fold == -1
+    y = one.labels["relapse"]
+    y[test] = -np.abs(y[test])
+    one.write(predictor(one))
+    tables = one.evaluate(draws=10)
+    assert tables["survival"] == []
+    row = next(row for row in tables["evaluation"] if row["task"] == "relapse")
+    assert np.isnan(row["multi"])
+
+
+def test_scores_of_a_sample_with_a_short_follow_up_are_of_its_own_times() -> None:
+    rng = np.random.default_rng(0)
+    time, event = rng.exponential(3, 200), rng.random(200) < 0.5
+    training = Outcome(time, event)
+    grid = time_grid(signed_time(time, event))
+    short = Outcome(np.minimum(time[:50], 1.0), event[:50] & (time[:50] <= 1.0))
+    prediction = np.column_stack([-time[:50], np.exp(-grid[None] / time[:50, None])])
+    found = scores(training, short, prediction, grid)
+    inside = np.asarray(found["auroc"])
+    assert np.isfinite(inside[(grid < 1.0) & (grid >= short.time[short.event].min())]).all()
+    assert np.isnan(inside[grid >= 1.0]).all()
+
+
+def test_boosted_hazards_find_a_planted_one_that_is_no_line() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(400, 6))
+    time, censored = rng.exponential(np.exp(-2 * np.abs(x[:, 0]))), rng.exponential(1, 400)
+    y = signed_time(np.minimum(time, censored), time <= censored)
+    problem = Problem("survival", 0, x[:300], y[:300], x[300:])
+    paths = hazard_boosting_path(problem, time_grid(y[:300]), seed=0)
+    observed, event = time_and_event(y[300:])
+    assert concordance_index_censored(event, observed, paths[-1][:, 0])[0] > 0.65
+    again = hazard_boosting_path(problem, time_grid(y[:300]), seed=0)
+    np.testing.assert_array_equal(paths[0], again[0])
