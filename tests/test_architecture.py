@@ -18,7 +18,7 @@ PACKAGE = Path(m3h_pipeline.__file__).parent
 ROOMS = [
     {"errors", "progress", "digest"},
     {"contracts", "config", "hashes"},
-    {"cohort", "tasks", "split", "statistics"},
+    {"cohort", "tasks", "split", "statistics", "survival"},
     {"model"},
     {"training"},
     {"search"},
