@@ -233,7 +233,12 @@ def _train_again(
     specs = [result.spec for result in stored]
     tasks = sorted({task for spec in specs for task in spec.combination})
     data = load_study_data(
-        root / "cohort", root / "labels", root / "split.parquet", tasks, settings.modalities
+        root / "cohort",
+        root / "labels",
+        root / "split.parquet",
+        tasks,
+        settings.modalities,
+        grouped=settings.training.early_stopping is not None,
     )
     try:
         again = run_fits(specs, data, settings)

@@ -272,6 +272,17 @@ class Model(Section):
     input_dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout of the standardised features")
 
 
+class EarlyStopping(Section):
+    """When a fit stops before `training.epochs`."""
+
+    patience: PositiveInt = Field(
+        default=30, description="epochs without a smaller loss on the patients set aside"
+    )
+    fraction: float = Field(
+        default=0.15, gt=0, le=0.5, description="training patients that are set aside, with all of their rows"
+    )
+
+
 class Training(Section):
     """How a fit is trained."""
 
@@ -285,9 +296,16 @@ class Training(Section):
     weight_decay: NonNegativeFloat = Field(
         default=0.0, description="decoupled weight decay of the weight matrices"
     )
-    update: Literal["sum", "sequential"] = Field(
+    update: Literal["sum", "sequential", "pcgrad"] = Field(
         default="sum",
-        description="one step on the total loss, or (`sequential`, published) one step per loss",
+        description="one step on the total loss, (`sequential`, published for M3H) one step per loss, or "
+        "(`pcgrad`, TxT's option) gradient surgery between the losses",
+    )
+    early_stopping: EarlyStopping | None = Field(
+        default=None,
+        description="`{patience: 30, fraction: 0.15}`: each fit stops after so many epochs without a smaller "
+        "loss on that share of its training patients, set aside, and keeps its best weights; null: those of "
+        "the last epoch",
     )
     contrastive_weight: NonNegativeFloat = Field(default=1.0, description="weight of the contrastive loss")
     task_weights: dict[Name, NonNegativeFloat] = Field(

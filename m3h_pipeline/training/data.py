@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from m3h_pipeline.config.sections import Modality
-from m3h_pipeline.contracts import SPLIT, read_features, read_labels, read_table
+from m3h_pipeline.contracts import SPLIT, read_features, read_labels, read_samples, read_table
 from m3h_pipeline.errors import ContractError, InputError, TaskError
+from m3h_pipeline.statistics import patient_index
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -41,6 +42,7 @@ class StudyData:
         train: (n,) True in the training part.
         fold: (n,) 0..k-1 in the training part, -1 in the test part.
         names: modality -> names of its features, where known.
+        patient: (n,) number of each row's patient, where known.
     """
 
     features: dict[str, Float32Array]
@@ -49,6 +51,7 @@ class StudyData:
     train: BoolArray
     fold: IntArray
     names: dict[str, list[str]] = field(default_factory=dict)
+    patient: IntArray | None = None
 
     def __post_init__(self) -> None:
         self.features = {name: self.features[name] for name in sorted(self.features)}
@@ -111,6 +114,11 @@ class StudyData:
         width = self.features[modality].shape[1]
         return self.names.get(modality) or [str(i) for i in range(width)]
 
+    @property
+    def patients(self) -> IntArray:
+        """(n,) number of each row's patient; without that knowledge every row is a patient of its own."""
+        return np.arange(self.n) if self.patient is None else self.patient
+
     def training_rows(self, fold: int) -> IntArray:
         """Rows a fit of ``fold`` is trained on (-1: the whole training part)."""
         return np.flatnonzero(self.train & (self.fold != fold)) if fold >= 0 else np.flatnonzero(self.train)
@@ -132,6 +140,11 @@ class StudyData:
     def split_digest(self) -> str:
         """SHA-256 of the parts and folds."""
         return _digest(self.train, self.fold.astype(np.int64))
+
+    @cached_property
+    def patient_digest(self) -> str:
+        """SHA-256 of whose the rows are."""
+        return _digest(self.patients.astype(np.int64))
 
     def label_digest(self, task: str) -> str:
         """SHA-256 of a task's labels and of what training reads of its description."""
@@ -208,7 +221,12 @@ def _digest(*arrays: npt.NDArray[Any]) -> str:
 
 
 def load_study_data(
-    cohort: Path, labels: Path, split: Path, tasks: Iterable[str], modalities: Mapping[str, Modality]
+    cohort: Path,
+    labels: Path,
+    split: Path,
+    tasks: Iterable[str],
+    modalities: Mapping[str, Modality],
+    grouped: bool = False,
 ) -> StudyData:
     """Read a study's arrays.
 
@@ -218,6 +236,7 @@ def load_study_data(
         split: the split file.
         tasks: whose labels to read.
         modalities: modality -> the sources it concatenates.
+        grouped: also read whose the samples are, from ``samples.parquet``.
 
     Raises:
         InputError: a file is missing or unreadable.
@@ -245,4 +264,10 @@ def load_study_data(
         if "problem_class" not in description:
             raise TaskError("the labels carry no description of the task", where=str(path))
         y[task], descriptions[task] = np.array(values), description
-    return StudyData(features, y, descriptions, train, fold, names)
+    patient = None
+    if grouped:
+        samples = read_samples(Path(cohort) / "samples.parquet")
+        if len(samples) != len(train):
+            raise ContractError(f"{len(samples)} samples, but the split has {len(train)}", where=str(cohort))
+        patient = patient_index(samples.column("patient_id").to_numpy(zero_copy_only=False)).astype(np.int64)
+    return StudyData(features, y, descriptions, train, fold, names, patient)

@@ -57,6 +57,7 @@ def fit_keys(
         "seed": settings.seed,
         "code": code,
         "own code": own_code(settings),
+        "patients": data.patient_digest if settings.training.early_stopping else None,
     }
     base = hashlib.sha256(json.dumps(common, sort_keys=True).encode()).hexdigest()
     keys = []

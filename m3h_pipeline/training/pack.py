@@ -93,7 +93,14 @@ def train_pack(
     """
     specs = read_pack(Path(plan), pack)
     tasks = sorted({task for spec in specs for task in spec.combination})
-    data = load_study_data(Path(cohort), Path(labels), Path(split), tasks, settings.modalities)
+    data = load_study_data(
+        Path(cohort),
+        Path(labels),
+        Path(split),
+        tasks,
+        settings.modalities,
+        grouped=settings.training.early_stopping is not None,
+    )
     finished = FitStore(store, environment=environment(device_of(settings).type))
     keep = any(path is not None for path in (models, attention, latents))
     results = run_fits(specs, data, settings, finished, keep_models=keep, progress=sys.stderr)

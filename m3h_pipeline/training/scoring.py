@@ -174,7 +174,7 @@ def score_stack(trainer: StackTrainer, keep_models: bool) -> list[FitResult]:
             values[k][task], numbers[k][task] = value[i], number[i]
             if found:
                 centres[k][task] = found[i].cpu()
-    status = diverged.cpu().tolist()
+    status, epochs = diverged.cpu().tolist(), trainer.epochs.tolist()
     results = []
     for k, spec in enumerate(stack.specs):
         ok = status[k] == 0
@@ -183,7 +183,7 @@ def score_stack(trainer: StackTrainer, keep_models: bool) -> list[FitResult]:
             key="",
             spec=spec,
             status="ok" if ok else "diverged",
-            epochs=trainer.settings.training.epochs if ok else status[k],
+            epochs=int(epochs[k]) if ok else status[k],
             seconds=0.0,
             values={task: float(values[k][task]) if ok else float("nan") for task in spec.combination},
             n_scored={task: int(numbers[k][task]) for task in spec.combination},

@@ -17,6 +17,7 @@ from m3h_pipeline.model.m3h import Architecture, Input, Signature
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.seeds import n_steps
 from m3h_pipeline.training.spec import FitSpec, TrainingSettings
+from m3h_pipeline.training.stopping import divided_rows
 
 #: The most fits of a stack on a CPU: beyond, the arithmetic is no faster and the caches are missed more.
 _MOST_CPU = 32
@@ -102,13 +103,14 @@ def memory_limit(settings: TrainingSettings, device: torch.device) -> float:
     return settings.compute.memory_gb * 2**30
 
 
-def bytes_per_fit(architecture: Architecture, batch_size: int, width: int) -> float:
+def bytes_per_fit(architecture: Architecture, batch_size: int, width: int, copies: int = 0) -> float:
     """Estimated memory of one fit of a stack: parameters, gradients, optimiser state, activations.
 
     Args:
         architecture: of the model.
         batch_size: rows of a minibatch.
         width: bytes of a number.
+        copies: of the parameters beside them, their gradient and what Adam holds.
     """
     model, tasks = architecture.model, len(architecture.signature)
     parameters = activations = 0
@@ -136,7 +138,15 @@ def bytes_per_fit(architecture: Architecture, batch_size: int, width: int) -> fl
                 # Cox's loss compares all pairs of a minibatch; the bins of discrete time, a few times.
                 activations += 6 * (batch_size if outputs == 1 else outputs)
     # Adam holds two numbers and a gradient per parameter; an activation is kept, and has a gradient.
-    return float(width * (5 * parameters + 3 * batch_size * activations))
+    return float(width * ((5 + copies) * parameters + 3 * batch_size * activations))
+
+
+def extra_copies(signature: Signature, settings: TrainingSettings) -> int:
+    """Copies of the parameters that the settings ask for: best weights, a gradient for each loss."""
+    copies = int(settings.training.early_stopping is not None)
+    if settings.training.update == "pcgrad":
+        copies += 2 + len(signature)
+    return copies
 
 
 def make_stacks(
@@ -162,20 +172,23 @@ def make_stacks(
         combination: positions_of(combination, data, settings.model)
         for combination in {s.combination for s in specs}
     }
-    steps = {
-        (fold, size): n_steps(len(data.training_rows(fold)), size)
-        for fold, size in {(s.fold, s.batch_size) for s in specs}
+    stopping = settings.training.early_stopping
+    learned = {
+        (fold, replicate): len(divided_rows(data, fold, replicate, settings.seed, stopping)[0])
+        for fold, replicate in {(s.fold, s.replicate) for s in specs}
     }
     width = 8 if settings.compute.precision == "float64" else 4
     sets: dict[tuple[Signature, int, int], dict[Group, list[FitSpec]]] = {}
     for spec in specs:
-        key = (placed[spec.combination][1], spec.batch_size, steps[spec.fold, spec.batch_size])
+        steps = n_steps(learned[spec.fold, spec.replicate], spec.batch_size)
+        key = (placed[spec.combination][1], spec.batch_size, steps)
         group = Group(spec.fold, spec.replicate, spec.learning_rate)
         sets.setdefault(key, {}).setdefault(group, []).append(spec)
     stacks = []
     for (signature, batch_size, _), groups in sets.items():
         architecture = architecture_of(signature, data, settings)
-        most = max(1, int(limit / bytes_per_fit(architecture, batch_size, width)))
+        copies = extra_copies(signature, settings)
+        most = max(1, int(limit / bytes_per_fit(architecture, batch_size, width, copies)))
         if device.type == "cpu":
             most = min(most, _MOST_CPU)
         if settings.compute.stack is not None:

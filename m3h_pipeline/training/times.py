@@ -80,8 +80,8 @@ def curves(
         raw = train.raw[index][:, :, 0].cpu().numpy()
         labels = trainer.data.data.labels
         known = []
-        for i, (task, spec) in enumerate(zip(tasks, specs, strict=True)):
-            rows = trainer.data.data.training_rows(spec.fold)
+        for i, task in enumerate(tasks):
+            rows = trainer.training_rows[i // (span.count * trainer.stack.per_group)]
             eta = np.nan_to_num(raw[i, : len(rows)].astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
             known.append({"baseline": breslow(eta, labels[task][rows], grids[task])})
         eta = scored.raw[index][:, :, 0].double().cpu().numpy()

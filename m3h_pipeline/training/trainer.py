@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from m3h_pipeline.model.heads import rare_bias, set_bias
+from m3h_pipeline.model.keys import Key
 from m3h_pipeline.model.m3h import M3H, Architecture, Noise
 from m3h_pipeline.training.device import DeviceData
 from m3h_pipeline.training.optimise import BlockAdam, RowAdam, clip_per_model, stacked_parameters
@@ -18,6 +19,8 @@ from m3h_pipeline.training.scoring import score_stack
 from m3h_pipeline.training.seeds import dropout_key, minibatches, task_key
 from m3h_pipeline.training.spec import FitResult, TrainingSettings
 from m3h_pipeline.training.stacks import Stack, architecture_of
+from m3h_pipeline.training.stopping import BestWeights, divided_rows
+from m3h_pipeline.training.surgery import is_shared, operate, projection_orders
 from m3h_pipeline.training.times import binned, set_marginal_hazards, stacked_edges
 
 #: Called after every step with its losses, (K, n_losses).
@@ -85,7 +88,15 @@ class StackTrainer:
         self._set_rare_biases(network)
         set_marginal_hazards(network, stack, data)
         self.network = network.to(self.device)
-        self.training_rows = [data.data.training_rows(group.fold) for group in stack.groups]
+        divided = [
+            divided_rows(
+                data.data, group.fold, group.replicate, settings.seed, settings.training.early_stopping
+            )
+            for group in stack.groups
+        ]
+        #: Rows that each group learns from, and rows that decide when its fits stop.
+        self.training_rows = [learned for learned, _ in divided]
+        self.stopping_rows = [aside for _, aside in divided]
         folds = [group.fold for group in stack.groups]
         self.scaling = data.statistics(folds)
         index = [[data.index[task] for task in row] for row in stack.positions]
@@ -125,6 +136,8 @@ class StackTrainer:
         self.drops = max(settings.model.dropout, settings.model.input_dropout, *rates, 0.0) > 0
         #: Epoch (1-based) in which each model diverged; 0: it did not.
         self.diverged = torch.zeros(self.models, dtype=torch.int64, device=self.device)
+        #: Epochs behind the weights of each model.
+        self.epochs = torch.full_like(self.diverged, settings.training.epochs)
 
     def _set_rare_biases(self, network: M3H) -> None:
         data = self.data.data
@@ -170,7 +183,7 @@ class StackTrainer:
             if self.sequential:
                 losses = self._step_sequentially(batch, valid, noise)
             else:
-                losses = self._step_together(batch, valid, noise)
+                losses = self._step_together(batch, valid, noise, (epoch, s))
             failed = ~torch.isfinite(losses).all(1) & (self.diverged == 0)
             self.diverged.masked_fill_(failed, epoch + 1)
             if trace is not None:
@@ -190,6 +203,22 @@ class StackTrainer:
     def _backward(self, losses: Tensor) -> None:
         # Each model's losses depend on its own parameters only: their plain sum has independent gradients.
         torch.autograd.backward((losses * self.weights).sum())
+        self._clip()
+
+    def _operate(self, losses: Tensor, place: tuple[int, int]) -> None:
+        """Gradient surgery between each model's losses, in an order drawn for the model and the step."""
+        size = self.stack.batch_size
+        keys: list[Key] = [
+            (self.settings.seed, spec.replicate, spec.fold, size, *place, *spec.combination)
+            for spec in self.stack.specs
+        ]
+        orders = projection_orders(keys, losses.shape[1]).to(self.device)
+        shared = [p.value for p in self.parameters if is_shared(p.name)]
+        own = [p.value for p in self.parameters if not is_shared(p.name)]
+        operate(losses * self.weights, shared, own, self.models, orders)
+        self._clip()
+
+    def _clip(self) -> None:
         if self.settings.training.gradient_clip is not None:
             clip_per_model(self.parameters, self.models, self.settings.training.gradient_clip)
 
@@ -198,9 +227,13 @@ class StackTrainer:
         batch: tuple[Tensor, Tensor, Tensor, Tensor | None],
         valid: Tensor | None,
         noise: Noise | None,
+        place: tuple[int, int],
     ) -> Tensor:
         losses = self._losses(batch, valid, noise)
-        self._backward(losses)
+        if self.settings.training.update == "pcgrad":
+            self._operate(losses, place)
+        else:
+            self._backward(losses)
         assert self.block_adam is not None
         self.block_adam.step()
         return losses.detach()
@@ -257,7 +290,7 @@ def train_stack(
     advance: Callable[[float], None] | None = None,
     trace: Trace | None = None,
 ) -> list[FitResult]:
-    """Train a stack and score it after the last epoch.
+    """Train a stack and score it after the last epoch, or with each fit's best weights.
 
     Args:
         stack: the fits.
@@ -274,10 +307,18 @@ def train_stack(
     trainer = StackTrainer(stack, data, settings)
     epochs = settings.training.epochs
     trainer.network.train()
+    stopping = settings.training.early_stopping
+    best = None if stopping is None else BestWeights(trainer, stopping.patience)
     for epoch in range(epochs):
         trainer.train_epoch(epoch, trace)
+        over = best is not None and not best.look(epoch + 1)
         if advance is not None:
-            advance(len(stack.specs) / epochs)
+            advance(len(stack.specs) * ((epochs - epoch if over else 1) / epochs))
+        if over:
+            break
+    if best is not None:
+        best.restore()
+        trainer.epochs = best.epoch
     trainer.network.eval()
     results = score_stack(trainer, keep_models)
     seconds = (time.perf_counter() - started) / len(stack.specs)
