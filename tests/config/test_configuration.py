@@ -74,7 +74,10 @@ def _default(**changes: object) -> dict[str, object]:
             "source `ts_lab` stands in two modalities: a and b",
         ),
         ({"search": {"beam": 0}}, "`search.beam`: Input should be greater than 0 (given: 0)"),
-        ({"training": {"update": "summ"}}, "`training.update`: Input should be 'sum', 'sequential' or 'pcgrad'"),
+        (
+            {"training": {"update": "summ"}},
+            "`training.update`: Input should be 'sum', 'sequential' or",
+        ),
         ({"source": {"samples": 300}}, "source.kind is missing; valid: haim, mimic, table, synthetic"),
         ({"source": {"kind": "hiam"}}, "`source`:"),
         ({"study": "a b"}, "`study`:"),

@@ -129,7 +129,9 @@ def test_the_variance_of_patients_is_a_bootstrap_of_patients(tmp_path: Path) -> 
 def test_exact_from_files_is_the_papers_formula(tmp_path: Path) -> None:
     """A metric that cannot be resampled here needs no predictions: its interval is from folds and seeds."""
     names = ["a", "b", "c", "d"]
-    study = make_study(tmp_path, binary_labels(names, 60), dict.fromkeys(names, ("my_package.Counts", "deviance")))
+    study = make_study(
+        tmp_path, binary_labels(names, 60), dict.fromkeys(names, ("my_package.Counts", "deviance"))
+    )
     settings = Tim(mode="exact", replicates=2, draws=10)
     plans = study.plan(settings)
     scores = [
