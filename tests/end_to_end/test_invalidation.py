@@ -33,7 +33,8 @@ from tests.end_to_end.small_study import (
 pytestmark = pytest.mark.study
 
 FIGURES = [
-    *("agreement", "attention", "calibration", "comparison", "improvement", "phenotypes", "roc", "tim"),
+    *("agreement", "attention", "calibration", "comparison", "improvement", "phenotypes", "roc"),
+    *("survival", "tim"),
     "trajectories",
 ]
 RATES = [1e-3, 3e-3]
