@@ -116,7 +116,9 @@ def evaluate(
         ("calibration", contracts.CALIBRATION, curves["calibration"]),
         ("roc", contracts.ROC, curves["roc"]),
         ("agreement", contracts.AGREEMENT, curves["agreement"]),
-        *((name, getattr(contracts, name.upper()), content) for name, content in survived.items()),
+        ("survival", contracts.SURVIVAL, survived["survival"]),
+        ("dynamic_auroc", contracts.DYNAMIC_AUROC, survived["dynamic_auroc"]),
+        ("kaplan_meier", contracts.KAPLAN_MEIER, survived["kaplan_meier"]),
         ("attention", contracts.ATTENTION, attention_rows(chosen, arms, attention)),
         ("optimism", contracts.OPTIMISM, optimism),
     ]
