@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         _label,
         _split,
         _assess,
+        _embed_genes,
         _plan_round,
         _train_pack,
         _merge_scores,
@@ -314,6 +315,18 @@ def _plan_round(verbs: Any) -> None:
     _many(parser, "scores", required=False)
 
 
+def _embed_genes(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.cohort.gene_embeddings import embed_genes
+        from m3h_pipeline.config import Modality
+
+        modality = _sections(options, modality=Modality)["modality"]
+        embed_genes(modality, options.cohort, options.split, _seed(options), options.output, sys.stderr)
+
+    text = "vectors that a transformer's genes start from"
+    _verb(verbs, "embed-genes", run, text, "cohort", "split", "output")
+
+
 def _train_pack(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.config import Compute, Modality, Model, Training
@@ -336,6 +349,7 @@ def _train_pack(verbs: Any) -> None:
             models=options.models,
             attention=options.attention,
             latents=options.latents,
+            genes=options.genes,
         )
 
     parser = _verb(
@@ -346,6 +360,7 @@ def _train_pack(verbs: Any) -> None:
         *("plan", "cohort", "labels", "split", "store", "scores", "predictions"),
     )
     parser.add_argument("--pack", required=True)
+    parser.add_argument("--genes", type=Path, metavar="PATH", help="vectors that genes start from")
     for name in ("models", "attention", "latents"):
         parser.add_argument(f"--{name}", type=Path, metavar="PATH", help="final fits only")
 

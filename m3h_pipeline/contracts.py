@@ -296,6 +296,16 @@ FIT_ATTENTION = pa.schema(
     ]
 )
 
+#: ``genes/<modality>.parquet``: the vectors that genes start from; ``fold`` is null where all folds share
+#: them, -1 of final fits.
+GENE_EMBEDDINGS = pa.schema(
+    [
+        pa.field("fold", pa.int16()),
+        pa.field("gene", pa.string(), nullable=False),
+        pa.field("vector", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+
 #: Files of final fits: latents of clustering tasks for the test samples, (n_test, width) row-major.
 LATENTS = pa.schema(
     [

@@ -31,6 +31,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "cohort": ("m3h_pipeline.cohort.ingest", "m3h_pipeline.cohort.synthetic"),
     "labels": ("m3h_pipeline.tasks.labels", "m3h_pipeline.tasks.assess"),
     "split": ("m3h_pipeline.split",),
+    "genes": ("m3h_pipeline.cohort.gene_embeddings",),
     # As in the fits' keys.
     "training": ("m3h_pipeline.training.trainer",),
     "search": ("m3h_pipeline.search.plan", "m3h_pipeline.search.scores", "m3h_pipeline.search.selection"),
@@ -110,8 +111,10 @@ def study_files(root: Path, study: Study) -> list[Path]:
     files = [root / name for name in _TABLES]
     files += [path for path in [root / "cohort/diagnoses.parquet"] if path.exists()]
     files += [p for p in sorted((root / "input").rglob("*")) if p.is_file() and not p.name.startswith(".")]
-    for modality in study.modalities.values():
+    for name, modality in study.modalities.items():
         files += [root / f"cohort/features/{source}.parquet" for source in modality.sources]
+        if modality.options and modality.options.genes:
+            files.append(root / f"genes/{name}.parquet")
     tasks = read_json(root / "labels/tasks.json")["tasks"]
     for name, task in tasks.items():
         files += [root / f"labels/{name}.parquet", root / f"labels/{name}.audit.tsv"]

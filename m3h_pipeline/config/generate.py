@@ -18,7 +18,15 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from m3h_pipeline.config.mimic import MimicEmbedding, MimicSource
-from m3h_pipeline.config.sections import HaimSource, Study, SyntheticSource, TableSource
+from m3h_pipeline.config.sections import (
+    EarlyStopping,
+    GeneVectors,
+    HaimSource,
+    Study,
+    SyntheticSource,
+    TableSource,
+    Transcriptome,
+)
 
 _CONFIG = Path(__file__).resolve().parents[2] / "config"
 
@@ -118,6 +126,11 @@ def readme() -> str:
             parts.append(f"## `{key}`\n\n{inner.__doc__}\n\n" + _table(inner, f"{key}."))
     modality = get_args(Study.model_fields["modalities"].annotation)[1]
     parts.append("## `modalities.<name>`\n\n" + f"{modality.__doc__}\n\n" + _table(modality, ""))
+    for key, section in (("transcriptome", Transcriptome), ("transcriptome.genes", GeneVectors)):
+        parts.append(f"## `modalities.<name>.{key}`\n\n{section.__doc__}\n\n" + _table(section, ""))
+    parts.append(
+        "## `training.early_stopping`\n\n" + f"{EarlyStopping.__doc__}\n\n" + _table(EarlyStopping, "")
+    )
     return "\n".join(parts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -94,6 +94,26 @@ def located_source(study: Study) -> Source:
         files = [file.model_copy(update={"path": located(file.path)}) for file in source.files]
         return source.model_copy(update={"files": files})
     return source
+
+
+def located_modality(study: Study, name: str) -> Modality:
+    """A modality with the relative path of its genes' vectors joined to ``data``."""
+    modality = study.modalities[name]
+    options = modality.options
+    if options is None or options.genes is None or options.genes.path is None:
+        return modality
+    genes = options.genes.model_copy(update={"path": str(Path(study.data) / options.genes.path)})
+    return modality.model_copy(update={"transcriptome": options.model_copy(update={"genes": genes})})
+
+
+def gene_files(study: Study, names: Iterable[str] | None = None) -> list[str]:
+    """Networks and files of vectors that the modalities (None: all of them) start their genes from."""
+    found = []
+    for name in study.modalities if names is None else names:
+        options = located_modality(study, name).options
+        if options is not None and options.genes is not None and options.genes.path is not None:
+            found.append(options.genes.path)
+    return found
 
 
 def source_paths(study: Study) -> list[str]:

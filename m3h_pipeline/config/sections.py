@@ -136,6 +136,36 @@ class SyntheticSource(Section):
 Source = Annotated[HaimSource | MimicSource | TableSource | SyntheticSource, Field(discriminator="kind")]
 
 
+class GeneVectors(Section):
+    """The vectors that genes start from; they are learned further."""
+
+    kind: Literal["network", "coexpression", "file"] = Field(
+        description="node2vec on a gene network, or on that of the genes' correlations in the training rows "
+        "(of each fold by itself), or vectors of a file"
+    )
+    path: str | None = Field(
+        default=None,
+        description="`network`: edge list with columns `protein1`, `protein2`; `file`: gene, numbers",
+    )
+    neighbours: PositiveInt = Field(default=10, description="`coexpression`: partners that a gene chooses")
+    min_correlation: float = Field(
+        default=0.5, gt=0, le=1, description="`coexpression`: least magnitude of a correlation"
+    )
+    walks: PositiveInt = Field(default=10, description="node2vec: walks from each gene")
+    walk_length: int = Field(default=80, ge=2, description="node2vec: genes in a walk")
+    window: PositiveInt = Field(default=10, description="node2vec: context on either side")
+    p: PositiveFloat = Field(default=1.0, description="node2vec: return parameter")
+    q: PositiveFloat = Field(default=1.0, description="node2vec: in-out parameter")
+    epochs: PositiveInt = Field(default=5, description="node2vec: passes of skip-gram over the walks")
+
+    @model_validator(mode="after")
+    def _path_fits_the_kind(self) -> GeneVectors:
+        if (self.path is None) != (self.kind == "coexpression"):
+            need = "takes no `path`" if self.kind == "coexpression" else "needs a `path`"
+            raise ValueError(f"`{self.kind}` {need}")
+        return self
+
+
 class Transcriptome(Section):
     """The transformer over genes (TxT); its defaults are the published ones."""
 
@@ -154,6 +184,14 @@ class Transcriptome(Section):
     value: Literal["untied", "projection", "bins", "rank", "periodic", "piecewise_linear"] = Field(
         default="untied",
         description="how expression enters: untied positional encoding (published), or added to the token",
+    )
+    strength: PositiveFloat | None = Field(
+        default=None,
+        description="`untied`: magnitude at which the weight of two genes' product in the logits starts; "
+        "null: as drawn (published), about 0.2",
+    )
+    genes: GeneVectors | None = Field(
+        default=None, description="where genes' vectors start from; null: random ones"
     )
 
     @model_validator(mode="after")

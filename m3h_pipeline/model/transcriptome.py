@@ -193,6 +193,8 @@ class Transcriptome(StackedModule):
             self.position = nn.Parameter(
                 draws.uniform("position", (2, options.heads, width // options.heads), 1.0)
             )
+            if options.strength is not None:
+                self._strengthen(options.strength)
         else:
             self.values = ENCODINGS[options.value](width, draws.at("values"))
         self.layers = nn.ModuleList(Layer(options, draws.at("layer", i)) for i in range(options.layers))
@@ -205,6 +207,19 @@ class Transcriptome(StackedModule):
         else:
             self.tail = Mlp(width, hidden, draws.at("tail"))
         self.width = hidden[-1]
+
+    @torch.no_grad()
+    def _strengthen(self, wanted: float) -> None:
+        """Stretch position queries and keys alike until |c_h| / sqrt(2 d_h) is ``wanted`` in every head."""
+        assert self.position is not None
+        reached = self.strength().abs() / math.sqrt(2 * self.position.shape[-1])
+        self.position.mul_((wanted / reached).sqrt()[:, None, :, None])
+
+    @torch.no_grad()
+    def start_from(self, index: int, vectors: Tensor) -> None:
+        """Start the genes of a model from given vectors (G, width); genes of NaN keep the drawn ones."""
+        own = self.embedding[index]
+        own.copy_(torch.where(torch.isnan(vectors), own, vectors.to(own.dtype)))
 
     def strength(self) -> Tensor:
         """c, the strength of the product of two genes' expression in each head's logits: (models, heads)."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from m3h_pipeline.cohort.gene_embeddings import read_vectors
 from m3h_pipeline.config.sections import Modality
 from m3h_pipeline.contracts import SPLIT, read_features, read_labels, read_samples, read_table
 from m3h_pipeline.errors import ContractError, InputError, TaskError
@@ -43,6 +44,8 @@ class StudyData:
         fold: (n,) 0..k-1 in the training part, -1 in the test part.
         names: modality -> names of its features, where known.
         patient: (n,) number of each row's patient, where known.
+        vectors: modality -> fold (None: all of them) -> (F, width) vectors that its genes start from, NaN
+            where a gene has none.
     """
 
     features: dict[str, Float32Array]
@@ -52,6 +55,7 @@ class StudyData:
     fold: IntArray
     names: dict[str, list[str]] = field(default_factory=dict)
     patient: IntArray | None = None
+    vectors: dict[str, dict[int | None, Float32Array]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.features = {name: self.features[name] for name in sorted(self.features)}
@@ -114,6 +118,19 @@ class StudyData:
         width = self.features[modality].shape[1]
         return self.names.get(modality) or [str(i) for i in range(width)]
 
+    def gene_vectors(self, modality: str, fold: int) -> Float32Array | None:
+        """Vectors that the genes of a modality start from in fits of a fold, (F, width); None: random ones.
+
+        Raises:
+            ContractError: there are vectors, but none of this fold.
+        """
+        known = self.vectors.get(modality)
+        if known is None:
+            return None
+        if None not in known and fold not in known:
+            raise ContractError(f"no vectors of genes for fold {fold}", where=f"modality {modality}")
+        return known[fold] if fold in known else known[None]
+
     @property
     def patients(self) -> IntArray:
         """(n,) number of each row's patient; without that knowledge every row is a patient of its own."""
@@ -145,6 +162,19 @@ class StudyData:
     def patient_digest(self) -> str:
         """SHA-256 of whose the rows are."""
         return _digest(self.patients.astype(np.int64))
+
+    def vectors_digest(self, fold: int) -> str | None:
+        """SHA-256 of the vectors that genes start from in fits of a fold; None: there are none."""
+        if not self.vectors:
+            return None
+        if fold not in self._vectors_digests:
+            found = [self.gene_vectors(name, fold) for name in sorted(self.vectors)]
+            self._vectors_digests[fold] = _digest(*[array for array in found if array is not None])
+        return self._vectors_digests[fold]
+
+    @cached_property
+    def _vectors_digests(self) -> dict[int, str]:
+        return {}
 
     def label_digest(self, task: str) -> str:
         """SHA-256 of a task's labels and of what training reads of its description."""
@@ -227,6 +257,7 @@ def load_study_data(
     tasks: Iterable[str],
     modalities: Mapping[str, Modality],
     grouped: bool = False,
+    genes: Path | None = None,
 ) -> StudyData:
     """Read a study's arrays.
 
@@ -237,6 +268,7 @@ def load_study_data(
         tasks: whose labels to read.
         modalities: modality -> the sources it concatenates.
         grouped: also read whose the samples are, from ``samples.parquet``.
+        genes: folder with ``<modality>.parquet`` of the modalities whose genes start from given vectors.
 
     Raises:
         InputError: a file is missing or unreadable.
@@ -270,4 +302,8 @@ def load_study_data(
         if len(samples) != len(train):
             raise ContractError(f"{len(samples)} samples, but the split has {len(train)}", where=str(cohort))
         patient = patient_index(samples.column("patient_id").to_numpy(zero_copy_only=False)).astype(np.int64)
-    return StudyData(features, y, descriptions, train, fold, names, patient)
+    vectors = {}
+    for name, modality in modalities.items():
+        if modality.options is not None and modality.options.genes is not None:
+            vectors[name] = read_vectors(Path(genes or ".") / f"{name}.parquet", names[name])
+    return StudyData(features, y, descriptions, train, fold, names, patient, vectors)

@@ -47,7 +47,11 @@ def fit_keys(
         "split": data.split_digest,
         "model": model,
         "training": training,
-        "modalities": {name: value.model_dump(mode="json") for name, value in settings.modalities.items()},
+        # Where genes' vectors come from does not matter beside the vectors themselves.
+        "modalities": {
+            name: value.model_dump(mode="json", exclude={"transcriptome": {"genes"}})
+            for name, value in settings.modalities.items()
+        },
         # Genes are known by name.
         "genes": {
             name: data.feature_names(name) for name, value in settings.modalities.items() if value.options
@@ -69,6 +73,7 @@ def fit_keys(
             "replicate": spec.replicate,
             "batch_size": spec.batch_size,
             "learning_rate": spec.learning_rate,
+            "vectors": data.vectors_digest(spec.fold),
         }
         if any(problem_class(str(data.tasks[task]["problem_class"])).timed for task in spec.combination):
             own["survival"] = survival

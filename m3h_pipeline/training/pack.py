@@ -71,6 +71,7 @@ def train_pack(
     models: Path | None = None,
     attention: Path | None = None,
     latents: Path | None = None,
+    genes: Path | None = None,
 ) -> None:
     """Train the fits of one pack and write their scores and predictions.
 
@@ -87,6 +88,7 @@ def train_pack(
         models: folder for ``<fit_key>.safetensors``; None: models are not kept.
         attention: Parquet file to write (FIT_ATTENTION), or None.
         latents: Parquet file to write (LATENTS), or None.
+        genes: folder of the vectors that genes start from, where a modality has some.
 
     Raises:
         M3HError: an input is missing or does not follow its contract, or a fit cannot be trained.
@@ -100,6 +102,7 @@ def train_pack(
         tasks,
         settings.modalities,
         grouped=settings.training.early_stopping is not None,
+        genes=genes,
     )
     finished = FitStore(store, environment=environment(device_of(settings).type))
     keep = any(path is not None for path in (models, attention, latents))

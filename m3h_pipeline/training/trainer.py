@@ -87,6 +87,7 @@ class StackTrainer:
         network = M3H(self.architecture, seeds, stack.positions, self.dtype)
         self._set_rare_biases(network)
         set_marginal_hazards(network, stack, data)
+        self._set_gene_vectors(network)
         self.network = network.to(self.device)
         divided = [
             divided_rows(
@@ -152,6 +153,15 @@ class StackTrainer:
                     )
                     if bias is not None:
                         set_bias(network.heads[index], k * span.count + p, bias)
+
+    def _set_gene_vectors(self, network: M3H) -> None:
+        data = self.data.data
+        for name in data.vectors:
+            encoder, used = network.encoders[name], data.columns[name]
+            for k, spec in enumerate(self.stack.specs):
+                vectors = data.gene_vectors(name, spec.fold)
+                if vectors is not None:
+                    encoder.start_from(k, torch.from_numpy(vectors[used]))  # type: ignore[operator]
 
     def batch(self, rows: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Inputs (G, B, F), targets (K, T, B), observed (K, T, B), present (G, modalities, B) or None."""

@@ -158,3 +158,11 @@ def test_wrong_options_are_explained() -> None:
     with pytest.raises(ValueError, match="but the encoder is `mlp`"):
         Modality(sources=["expression"], transcriptome=Transcriptome())
     assert Modality(sources=["expression"], encoder="transcriptome").options == Transcriptome()
+
+
+@pytest.mark.parametrize("strength", [0.01, 3.0])
+def test_the_strength_of_products_starts_where_it_is_told(strength: float) -> None:
+    drawn, told = encoder(options()).strength(), encoder(options(strength=strength)).strength()
+    width = options().width // options().heads
+    np.testing.assert_allclose(told.abs().detach() / np.sqrt(2 * width), strength, rtol=1e-12)
+    assert torch.equal(told.sign(), drawn.sign())

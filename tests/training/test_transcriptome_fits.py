@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from m3h_pipeline.config.sections import Modality, Transcriptome
+from m3h_pipeline.errors import ContractError
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.device import DeviceData
 from m3h_pipeline.training.fits import fit_keys, run_fits
 from m3h_pipeline.training.fitted import FittedModel
 from m3h_pipeline.training.spec import FitResult, TrainingSettings
 from m3h_pipeline.training.stacks import architecture_of, bytes_per_fit, make_stacks, positions_of
-from m3h_pipeline.training.trainer import train_stack
+from m3h_pipeline.training.trainer import StackTrainer, train_stack
 from tests.training.studies import DEVICE, settings, spec, study
 from tests.training.test_invariance import assert_same
 
@@ -103,3 +104,52 @@ def test_more_genes_make_smaller_stacks() -> None:
     wide = study(widths={"alpha": 5, "beta": 700})
     large = bytes_per_fit(architecture_of(signature, wide, config), 64, 4)
     assert 80 < large / small < 100
+
+
+def vectors_of(data: StudyData, folds: int = 3) -> StudyData:
+    """Vectors that differ by fold; the third gene has none."""
+    found: dict[int | None, Any] = {}
+    for fold in (-1, *range(folds)):
+        found[fold] = np.random.default_rng(fold + 1).normal(size=(7, 8)).astype(np.float32)
+        found[fold][2] = np.nan
+    data.vectors = {"beta": found}
+    return data
+
+
+def embedding(trainer: StackTrainer) -> torch.Tensor:
+    found: torch.Tensor = trainer.network.state_dict()["encoders.beta.embedding"]
+    return found.detach().cpu().clone()
+
+
+def test_genes_start_from_the_vectors_of_their_fold() -> None:
+    config, data = configured(), vectors_of(genes())
+    specs = [spec("anemia", fold=fold, rate=rate) for fold in (0, 2) for rate in (1e-2, 2e-3)]
+    on_device = DeviceData(data, config, torch.device(DEVICE))
+    (stack,) = make_stacks(specs, data, config, 1e9, torch.device(DEVICE))
+    started = embedding(StackTrainer(stack, on_device, config))
+    own = embedding(StackTrainer(stack, DeviceData(genes(), config, torch.device(DEVICE)), config))
+    for k, chosen in enumerate(stack.specs):
+        vectors = torch.from_numpy(data.vectors["beta"][chosen.fold]).to(started.dtype)
+        assert torch.equal(started[k, [0, 1, 3, 4, 5, 6]], vectors[[0, 1, 3, 4, 5, 6]])
+        assert torch.equal(started[k, 2], own[k, 2])
+    together = {r.spec: r for r in train_stack(stack, on_device, config, keep_models=True)}
+    (alone,) = make_stacks([specs[3]], data, config, 1e9, torch.device(DEVICE))
+    assert_same(train_stack(alone, on_device, config, keep_models=True)[0], together[specs[3]])
+
+
+def test_the_vectors_of_its_fold_belong_to_a_fit_and_where_they_come_from_does_not() -> None:
+    specs = [spec("anemia", fold=fold) for fold in (0, 1)]
+    one, other = vectors_of(genes()), vectors_of(genes())
+    other.vectors["beta"][0][0, 0] += 1
+    keys, changed = (fit_keys(specs, data, configured(), "", "cpu") for data in (one, other))
+    assert keys[0] != changed[0]
+    assert keys[1] == changed[1]
+    elsewhere = configured(genes={"kind": "file", "path": "elsewhere.csv"})
+    assert fit_keys(specs, one, elsewhere, "", "cpu") == keys
+
+
+def test_a_fold_without_vectors_is_an_error() -> None:
+    data = vectors_of(genes())
+    del data.vectors["beta"][1]
+    with pytest.raises(ContractError, match="no vectors of genes for fold 1"):
+        run_fits([spec("anemia", fold=1)], data, configured())

@@ -5,7 +5,12 @@ from functools import cache, partial
 from snakemake.exceptions import WorkflowError
 
 from m3h_pipeline.config import Study, located_source, validate
-from m3h_pipeline.config.load import embedding_files, source_paths
+from m3h_pipeline.config.load import (
+    embedding_files,
+    gene_files,
+    located_modality,
+    source_paths,
+)
 from m3h_pipeline.contracts import read_json
 from m3h_pipeline.digest import code_digest
 from m3h_pipeline.errors import M3HError
@@ -52,10 +57,17 @@ EMBEDDED = [
     for name in SOURCES
     if name in getattr(SOURCE, "embeddings", {})
 ]
+# Of modalities whose genes start from vectors of a network, of co-expression, or of a file.
+GENES = [
+    RESULTS / f"genes/{name}.parquet"
+    for name, modality in STUDY.modalities.items()
+    if modality.options and modality.options.genes
+]
 LABELS = [RESULTS / f"labels/{task}.parquet" for task in TASKS]
 
 
 wildcard_constraints:
+    modality="[A-Za-z][A-Za-z0-9_]*",
     source="[A-Za-z][A-Za-z0-9_]*",
     task="[A-Za-z][A-Za-z0-9_]*",
     round=r"\d+",
@@ -80,14 +92,22 @@ def settings(*names, **more):
 
 
 def input_hashes():
-    """Size and SHA-256 of the source's files, which are read once per size and time."""
-    files = input_files(source_paths(STUDY), STUDY.data)
+    """Size and SHA-256 of the study's files, which are read once per size and time."""
+    files = input_files([*source_paths(STUDY), *gene_files(STUDY)], STUDY.data)
     return explained(hashed, files, RESULTS / "logs/inputs.json") if files else {}
 
 
+def content_of(paths):
+    """What is in files of the study, whatever their times say."""
+    names = input_files(paths, STUDY.data)
+    return digest_of(
+        {name: known for name, known in input_hashes().items() if name in names}
+    )
+
+
 def inputs_digest(wildcards):
-    """What is in the source's files, whatever their times say."""
-    return digest_of(input_hashes())
+    """What is in the source's files."""
+    return content_of(source_paths(STUDY))
 
 
 def packs(plan):
@@ -265,6 +285,7 @@ TRAINING = dict(
     ),
     cohort=RESULTS / "cohort",
     label_folder=RESULTS / "labels",
+    genes=f"--genes {RESULTS}/genes" if GENES else "",
     store=RESULTS / "search/store",
     code=code_digest("m3h_pipeline.training.pack"),
 )

@@ -33,6 +33,7 @@ use rule train_pack as train_final with:
         features=FEATURES,
         samples=RESULTS / "cohort/samples.parquet",
         split=RESULTS / "split.parquet",
+        genes=GENES,
     output:
         scores=RESULTS / "final/packs/{pack}.scores.parquet",
         predictions=RESULTS / "final/packs/{pack}.predictions.parquet",

@@ -48,6 +48,7 @@ rule train_pack:
         features=FEATURES,
         samples=RESULTS / "cohort/samples.parquet",
         split=RESULTS / "split.parquet",
+        genes=GENES,
     output:
         scores=RESULTS / "{stage}/packs/{pack}.scores.parquet",
         predictions=RESULTS / "{stage}/packs/{pack}.predictions.parquet",
@@ -68,7 +69,7 @@ rule train_pack:
         "m3h --log {log} train-pack --pack {wildcards.pack} --settings {params.settings:q}"
         " --plan {input.plan} --cohort {params.cohort} --labels {params.label_folder} --split {input.split}"
         " --store {params.store} --scores {output.scores} --predictions {output.predictions}"
-        " {params.kept}"
+        " {params.genes} {params.kept}"
 
 
 rule merge_scores:
