@@ -68,6 +68,9 @@ def render_summary(summary: Mapping[str, Any]) -> str:
         f"{name:<{width}}  {s['features']:>8,}  {100 * s['missing']:>6.1f}%  {n(s['samples_without']):>15}"
         for name, s in summary["sources"].items()
     ]
+    for name, genes in summary.get("genes", {}).items():
+        counts = ", ".join(f"{key.replace('_', ' ')} {n(value)}" for key, value in genes.items() if value)
+        lines.append(f"genes of {name}: {counts}")
     if infinite := sum(s["infinite"] for s in summary["sources"].values()):
         lines.append(f"infinite values, taken as missing: {n(infinite)}")
     for name, counts in summary["subgroups"].items():

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from m3h_pipeline.cohort.diagnoses import normal_id
+from m3h_pipeline.cohort.expression import Genes, prepare_genes
 from m3h_pipeline.cohort.subgroups import encode
 from m3h_pipeline.cohort.table_columns import Column, Feature, Selection, select_columns
 from m3h_pipeline.cohort.table_files import open_table
@@ -75,9 +76,20 @@ def ingest_table(
         blocks = {name: _expand(cohort, features) for name, features in selection.features.items()}
         _check_blocks(blocks, readers)
         names = {name: [feature.name for feature in expanded] for name, expanded in blocks.items()}
+        genes: dict[str, Genes] = {}
+        for name, expanded in blocks.items():
+            if (options := source.blocks[name].genes) is not None:
+                x = cohort.features(expanded, slice(0, len(joined.ids)))
+                genes[name] = prepare_genes(x, names[name], options, f"source.blocks.{name}.genes")
+                names[name] = genes[name].names
         with CohortWriter(out, names) as writer:
             for rows in _chunks(len(joined.ids)):
-                writer.append({name: cohort.features(expanded, rows) for name, expanded in blocks.items()})
+                writer.append(
+                    {
+                        name: genes[name].x[rows] if name in genes else cohort.features(expanded, rows)
+                        for name, expanded in blocks.items()
+                    }
+                )
             if empty := [name for name, n in writer.without.items() if n == writer.rows]:
                 raise InputError(
                     f"every value of source `{empty[0]}` is missing",
@@ -86,6 +98,8 @@ def ingest_table(
                     "or take the source out of `modalities`",
                 )
             summary = {"kind": source.kind, **_ignored(source, sources, selection, readers, contents, joined)}
+            if genes:
+                summary["genes"] = {name: found.report for name, found in genes.items()}
             return writer.finish(samples, columns, None, summary, [])
 
 

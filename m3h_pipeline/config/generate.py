@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 from m3h_pipeline.config.mimic import MimicEmbedding, MimicSource
 from m3h_pipeline.config.sections import (
     EarlyStopping,
+    GeneOptions,
     GeneVectors,
     HaimSource,
     Study,
@@ -119,6 +120,9 @@ def readme() -> str:
         parts.append(f"## `source`, kind `{name}`\n\n{kind.__doc__}\n\n" + _table(kind, "source."))
     parts.append(
         "## `source.embeddings.<name>`\n\n" + f"{MimicEmbedding.__doc__}\n\n" + _table(MimicEmbedding, "")
+    )
+    parts.append(
+        "## `source.blocks.<name>.genes`\n\n" + f"{GeneOptions.__doc__}\n\n" + _table(GeneOptions, "")
     )
     for key, field in Study.model_fields.items():
         inner = _section_of(field.annotation)

@@ -92,7 +92,15 @@ def located_source(study: Study) -> Source:
         )
     if isinstance(source, TableSource):
         files = [file.model_copy(update={"path": located(file.path)}) for file in source.files]
-        return source.model_copy(update={"files": files})
+        blocks = {
+            name: block.model_copy(
+                update={"genes": block.genes.model_copy(update={"keep": located(block.genes.keep)})}
+            )
+            if block.genes is not None and isinstance(block.genes.keep, str)
+            else block
+            for name, block in source.blocks.items()
+        }
+        return source.model_copy(update={"files": files, "blocks": blocks})
     return source
 
 
@@ -127,7 +135,9 @@ def source_paths(study: Study) -> list[str]:
     if isinstance(source, MimicSource):
         return [str(path) for path in mimic_files(source)]
     if isinstance(source, TableSource):
-        return [file.path for file in source.files if not file.path.startswith("python:")]
+        lists = [block.genes.keep for block in source.blocks.values() if block.genes is not None]
+        paths = [*(file.path for file in source.files), *(keep for keep in lists if isinstance(keep, str))]
+        return [path for path in paths if not path.startswith("python:")]
     return []
 
 

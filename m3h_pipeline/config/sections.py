@@ -67,6 +67,37 @@ class TableFile(Section):
     )
 
 
+class GeneOptions(Section):
+    """How gene expression is prepared, in this order; no step knows an outcome."""
+
+    strip_version: bool = Field(default=False, description="`ENSG00000141510.18` becomes `ENSG00000141510`")
+    keep: list[str] | str | None = Field(
+        default=None, description="genes to keep, or a file with one per line; null: all"
+    )
+    log: Literal["none", "log2", "log1p"] = Field(
+        default="none", description="logarithm, of the value plus `pseudo_count` or (`log1p`) plus 1"
+    )
+    pseudo_count: PositiveFloat = Field(default=1.0, description="added before `log2`")
+    clip: tuple[float, float] | None = Field(
+        default=None, description="least and largest value; what lies beyond becomes that"
+    )
+    min_observed: float = Field(
+        default=0.0, ge=0, le=1, description="least share of samples in which a gene is observed"
+    )
+    duplicates: Literal["error", "mean", "max_variance", "first"] = Field(
+        default="error", description="what becomes of columns of the same gene"
+    )
+    top_variance: PositiveInt | None = Field(
+        default=None, description="so many genes, those that vary most over all samples; null: all"
+    )
+
+    @model_validator(mode="after")
+    def _clip_is_a_range(self) -> GeneOptions:
+        if self.clip is not None and not self.clip[0] < self.clip[1]:
+            raise ValueError("`clip` is not [least, largest]")
+        return self
+
+
 class TableBlock(Section):
     """The columns of one source of a `table` cohort: by pattern, by list, or both."""
 
@@ -79,6 +110,16 @@ class TableBlock(Section):
     categorical: list[str] = Field(
         default_factory=list, description="columns turned into one 0/1 column per value"
     )
+    genes: GeneOptions | None = Field(
+        default=None,
+        description="the columns are expression of genes, prepared like this; null: used as they are",
+    )
+
+    @model_validator(mode="after")
+    def _genes_are_numbers(self) -> TableBlock:
+        if self.genes is not None and self.categorical:
+            raise ValueError("a block of `genes` has no `categorical` columns")
+        return self
 
 
 class TableSource(Section):
