@@ -50,6 +50,10 @@ def checked_tasks(study: Study, where: str) -> dict[str, TaskDefinition]:
         "training.task_weights": list(study.training.task_weights),
         "figures.calibration_tasks": study.figures.calibration_tasks,
     }
+    if (chosen := study.interactions) is not None:
+        named["interactions.tasks"] = chosen.tasks
+        named["interactions.groups"] = [chosen.groups] if chosen.groups else []
+        named["interactions.within"] = [chosen.within.task] if chosen.within else []
     for key, names in named.items():
         for name in names:
             if name not in tasks:

@@ -96,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
         _baselines,
         _evaluate,
         _phenotypes,
+        _interactions,
+        _draw_interactions,
         _figure,
         _record,
         _verify,
@@ -528,6 +530,44 @@ def _phenotypes(verbs: Any) -> None:
 
     parser = _verb(verbs, "phenotypes", run, "map the phenotypes", "selection", "output")
     _many(parser, "scores", "predictions", "latents")
+
+
+def _interactions(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.config import Interactions
+        from m3h_pipeline.config.load import modalities_of
+        from m3h_pipeline.interactions.stage import Sources, find_interactions
+
+        settings = _sections(options, interactions=Interactions)["interactions"]
+        sources = Sources(
+            options.cohort,
+            options.labels,
+            options.split,
+            options.selection,
+            options.scores,
+            options.models,
+        )
+        modalities = modalities_of(options.settings)
+        seed = _seed(options)
+        find_interactions(options.task, sources, modalities, settings, seed, options.output, sys.stderr)
+
+    text = "what a task's final models say about pairs of genes"
+    parser = _verb(verbs, "interactions", run, text, "cohort", "labels", "split", "selection", "output")
+    parser.add_argument("--task", required=True)
+    _many(parser, "scores", "models")
+
+
+def _draw_interactions(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.config import Figures, Interactions
+        from m3h_pipeline.figures.interactions import draw_interactions
+
+        s = _sections(options, figures=Figures, interactions=Interactions)
+        draw_interactions(options.task, options.tasks, options.folder, s["interactions"], s["figures"])
+
+    text = "draw a task's pairs of genes"
+    parser = _verb(verbs, "draw-interactions", run, text, "tasks", "folder")
+    parser.add_argument("--task", required=True)
 
 
 def _figure(verbs: Any) -> None:

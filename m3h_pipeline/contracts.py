@@ -306,6 +306,57 @@ GENE_EMBEDDINGS = pa.schema(
     ]
 )
 
+#: ``interactions/<task>/pairs.parquet``: every pair of genes. ``effect`` and ``magnitude`` are mixed
+#: differences of the task's output (mean, and mean magnitude, over samples; of the class with the largest
+#: ``magnitude``); ``attention`` is the mean over layers, heads and directions; the rest compares two groups
+#: of patients and is null where there are none.
+GENE_PAIRS = pa.schema(
+    [
+        pa.field("gene_a", pa.string(), nullable=False),
+        pa.field("gene_b", pa.string(), nullable=False),
+        pa.field("effect", pa.float64(), nullable=False),
+        pa.field("magnitude", pa.float64(), nullable=False),
+        pa.field("attention", pa.float64(), nullable=False),
+        pa.field("difference", pa.float64()),
+        pa.field("statistic", pa.float64()),
+        pa.field("p", pa.float64()),
+        pa.field("q", pa.float64()),
+        pa.field("called", pa.bool_()),
+    ]
+)
+
+#: ``interactions/<task>/genes.parquet``: mean magnitude of the effect of one deviation of each gene.
+GENE_IMPORTANCE = pa.schema(
+    [
+        pa.field("gene", pa.string(), nullable=False),
+        pa.field("importance", pa.float64(), nullable=False),
+    ]
+)
+
+#: ``interactions/<task>/heads.parquet``: attention of the top pairs, both directions together, in every head,
+#: as a multiple of what even attention would give.
+GENE_HEADS = pa.schema(
+    [
+        pa.field("layer", pa.int16(), nullable=False),
+        pa.field("head", pa.int16(), nullable=False),
+        pa.field("gene_a", pa.string(), nullable=False),
+        pa.field("gene_b", pa.string(), nullable=False),
+        pa.field("ratio", pa.float64(), nullable=False),
+    ]
+)
+
+#: ``interactions/<task>/gene_sets.parquet``: over-representation of gene sets among the top pairs' genes.
+GENE_SETS = pa.schema(
+    [
+        pa.field("gene_set", pa.string(), nullable=False),
+        pa.field("overlap", pa.int32(), nullable=False),
+        pa.field("size", pa.int32(), nullable=False),
+        pa.field("p", pa.float64(), nullable=False),
+        pa.field("q", pa.float64(), nullable=False),
+        pa.field("genes", pa.string(), nullable=False),
+    ]
+)
+
 #: Files of final fits: latents of clustering tasks for the test samples, (n_test, width) row-major.
 LATENTS = pa.schema(
     [

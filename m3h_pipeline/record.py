@@ -40,6 +40,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         *("m3h_pipeline.evaluation.final", "m3h_pipeline.evaluation.baselines"),
         *("m3h_pipeline.evaluation.evaluate", "m3h_pipeline.evaluation.phenotypes"),
     ),
+    "interactions": ("m3h_pipeline.interactions.stage", "m3h_pipeline.figures.interactions"),
     "figures": tuple(spec.module for spec in FIGURES.values()),
 }
 
@@ -131,6 +132,8 @@ def study_files(root: Path, study: Study) -> list[Path]:
             files += [plan.parent / f"packs/{pack}.{kind}.parquet" for kind in kinds]
             files += sorted((plan.parent / f"models/{pack}").glob("*.safetensors")) if final else []
     suffixes = [*study.figures.formats, "csv"]
+    for task in study.interactions.tasks if study.interactions else []:
+        files += sorted(p for p in (root / f"interactions/{task}").iterdir() if not p.name.startswith("."))
     files += [root / f"figures/{name}.{suffix}" for name in FIGURES for suffix in suffixes]
     return [*files, *segments(root)]
 

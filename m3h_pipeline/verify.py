@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from m3h_pipeline.config import Study, validate
-from m3h_pipeline.config.load import gene_files, source_paths
+from m3h_pipeline.config.load import gene_files, interaction_files, source_paths
 from m3h_pipeline.contracts import SCORES, read_table
 from m3h_pipeline.errors import ContractError, InputError, M3HError
 from m3h_pipeline.hashes import input_files, sha256
@@ -119,7 +119,7 @@ def _compare_inputs(
 ) -> None:
     base = data if data is not None else Path(study.data)
     here = study if data is None else study.model_copy(update={"data": str(data)})
-    found = input_files([*source_paths(here), *gene_files(here)], str(base))
+    found = input_files([*source_paths(here), *gene_files(here), *interaction_files(here)], str(base))
     if data is not None:
         # What was configured outside the folder is looked up in it by name.
         found = {name: found.get(name, data / Path(name).name) for name in inputs}

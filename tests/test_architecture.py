@@ -23,6 +23,7 @@ ROOMS = [
     {"training"},
     {"search"},
     {"tim", "evaluation"},
+    {"interactions"},
     {"figures"},
     {"check", "cli", "forecast", "record", "verify"},
 ]

@@ -23,6 +23,8 @@ from m3h_pipeline.config.sections import (
     GeneOptions,
     GeneVectors,
     HaimSource,
+    Interactions,
+    Stratum,
     Study,
     SyntheticSource,
     TableSource,
@@ -130,11 +132,15 @@ def readme() -> str:
             parts.append(f"## `{key}`\n\n{inner.__doc__}\n\n" + _table(inner, f"{key}."))
     modality = get_args(Study.model_fields["modalities"].annotation)[1]
     parts.append("## `modalities.<name>`\n\n" + f"{modality.__doc__}\n\n" + _table(modality, ""))
-    for key, section in (("transcriptome", Transcriptome), ("transcriptome.genes", GeneVectors)):
-        parts.append(f"## `modalities.<name>.{key}`\n\n{section.__doc__}\n\n" + _table(section, ""))
-    parts.append(
-        "## `training.early_stopping`\n\n" + f"{EarlyStopping.__doc__}\n\n" + _table(EarlyStopping, "")
-    )
+    optional: dict[str, type[BaseModel]] = {
+        "modalities.<name>.transcriptome": Transcriptome,
+        "modalities.<name>.transcriptome.genes": GeneVectors,
+        "training.early_stopping": EarlyStopping,
+        "interactions": Interactions,
+        "interactions.within": Stratum,
+    }
+    for key, section in optional.items():
+        parts.append(f"## `{key}`\n\n{section.__doc__}\n\n" + _table(section, ""))
     return "\n".join(parts)
 
 

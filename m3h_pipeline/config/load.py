@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from m3h_pipeline.config.mimic import CXR_TABLES, MIMIC_TABLES, MimicSource
-from m3h_pipeline.config.sections import HaimSource, Modality, Source, Study, TableSource
+from m3h_pipeline.config.sections import HaimSource, Interactions, Modality, Source, Study, TableSource
 from m3h_pipeline.errors import ConfigError, InputError, nearest
 
 M = TypeVar("M", bound=BaseModel)
@@ -122,6 +122,20 @@ def gene_files(study: Study, names: Iterable[str] | None = None) -> list[str]:
         if options is not None and options.genes is not None and options.genes.path is not None:
             found.append(options.genes.path)
     return found
+
+
+def located_interactions(study: Study) -> Interactions | None:
+    """The section ``interactions`` with the relative path of gene sets joined to ``data``."""
+    chosen = study.interactions
+    if chosen is None or chosen.gene_sets is None:
+        return chosen
+    return chosen.model_copy(update={"gene_sets": str(Path(study.data) / chosen.gene_sets)})
+
+
+def interaction_files(study: Study) -> list[str]:
+    """Files that the stage of interactions reads beside the study's results."""
+    chosen = located_interactions(study)
+    return [chosen.gene_sets] if chosen is not None and chosen.gene_sets is not None else []
 
 
 def source_paths(study: Study) -> list[str]:

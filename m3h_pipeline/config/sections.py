@@ -459,6 +459,33 @@ class Evaluation(Section):
     )
 
 
+class Stratum(Section):
+    """Patients of one class of a task."""
+
+    task: Name = Field(description="a binary or multiclass task")
+    value: str = Field(description="the class; of a binary task `0` or `1`")
+
+
+class Interactions(Section):
+    """Gene-gene interactions in the final models; needs a modality with a `transcriptome` encoder."""
+
+    tasks: list[Name] = Field(min_length=1, description="tasks whose final models are read")
+    groups: Name | None = Field(
+        default=None,
+        description="binary task that divides patients for differential attention; null: the task itself",
+    )
+    within: Stratum | None = Field(default=None, description="only patients of this class; null: all")
+    permutations: PositiveInt = Field(default=1000, description="permutations of patients between the groups")
+    samples: PositiveInt = Field(
+        default=200, description="most test samples over which interactions are averaged"
+    )
+    fdr: Fraction = Field(default=0.05, description="false discovery rate of differential attention")
+    top: PositiveInt = Field(default=40, description="pairs in networks, heatmaps and gene sets")
+    gene_sets: str | None = Field(
+        default=None, description="GMT file; genes of the top pairs are tested for over-representation"
+    )
+
+
 class Figures(Section):
     """What the figures show."""
 
@@ -493,6 +520,9 @@ class Study(Section):
     search: Search = Field(default=Search(), description="search for companions")
     tim: Tim = Field(default=Tim(), description="task interaction")
     evaluation: Evaluation = Field(default=Evaluation(), description="final fits and comparison")
+    interactions: Interactions | None = Field(
+        default=None, description="gene-gene interactions in the final models; null: not looked for"
+    )
     figures: Figures = Field(default=Figures(), description="figures")
 
     @model_validator(mode="before")

@@ -77,6 +77,21 @@ def read_selection(path: Path, tasks: Mapping[str, Task]) -> list[Chosen]:
     ]
 
 
+def final_fits(scores: Sequence[Path]) -> dict[tuple[str, Setting], dict[int, tuple[str, str]]]:
+    """Final fits: (combination, setting) -> replicate -> (fit key, status).
+
+    Raises:
+        InputError: a file is absent or unreadable.
+    """
+    fits: dict[tuple[str, Setting], dict[int, tuple[str, str]]] = {}
+    for path in scores:
+        for row in read_table(path, SCORES).to_pylist():
+            if row["fold"] == TEST:
+                place = row["combination"], (row["batch_size"], row["learning_rate"])
+                fits.setdefault(place, {})[row["replicate"]] = row["fit_key"], row["status"]
+    return fits
+
+
 def find_arms(chosen: Sequence[Chosen], scores: Sequence[Path]) -> dict[str, Arms]:
     """The final fits of every task.
 
@@ -90,13 +105,7 @@ def find_arms(chosen: Sequence[Chosen], scores: Sequence[Path]) -> dict[str, Arm
         InputError: a file is absent or unreadable.
         ContractError: a final fit was not trained.
     """
-    fits: dict[tuple[str, Setting], dict[int, tuple[str, str]]] = {}
-    for path in scores:
-        table = read_table(path, SCORES)
-        for row in table.to_pylist():
-            if row["fold"] == TEST:
-                place = row["combination"], (row["batch_size"], row["learning_rate"])
-                fits.setdefault(place, {})[row["replicate"]] = row["fit_key"], row["status"]
+    fits = final_fits(scores)
     found = {}
     for one in chosen:
         arms = []

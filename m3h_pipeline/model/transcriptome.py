@@ -18,7 +18,7 @@ name and not on its place, so that columns in another order make the same model.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -260,15 +260,17 @@ class Transcriptome(StackedModule):
             h = dropout(h, 2 * len(self.layers))
         return self.tail(h, dropout) if len(self.tail.layers) else h
 
-    def attention(self, x: Tensor) -> Tensor:
-        """Mean attention weights of a batch, (models, layers, heads, genes, genes).
+    def maps(self, x: Tensor) -> Iterator[Tensor]:
+        """Attention weights, layer by layer, (models, B, heads, genes, genes), of (G, B, genes).
 
         Row = the gene that attends, column = the gene attended to; rows sum to 1.
         """
         x, t = self._start(x)
         extra = self._extra(x)
-        maps = []
-        for i, layer in enumerate(self.layers):
-            maps.append(layer.weights(t, extra).mean(1))  # type: ignore[operator]
-            t = layer(t, extra, None, i)
-        return torch.stack(maps, 1)
+        for layer in self.layers:
+            yield layer.weights(t, extra)  # type: ignore[operator]
+            t = layer(t, extra, None, 0)
+
+    def attention(self, x: Tensor) -> Tensor:
+        """Mean attention weights of a batch, (models, layers, heads, genes, genes)."""
+        return torch.stack([weights.mean(1) for weights in self.maps(x)], 1)

@@ -8,6 +8,8 @@ from m3h_pipeline.config import Study, located_source, validate
 from m3h_pipeline.config.load import (
     embedding_files,
     gene_files,
+    interaction_files,
+    located_interactions,
     located_modality,
     source_paths,
 )
@@ -63,6 +65,13 @@ GENES = [
     for name, modality in STUDY.modalities.items()
     if modality.options and modality.options.genes
 ]
+INTERACTION_FIGURES = ("network", "heads", "volcano")
+INTERACTIONS = [
+    RESULTS / f"interactions/{task}/{name}.{suffix}"
+    for task in (STUDY.interactions.tasks if STUDY.interactions else [])
+    for name in INTERACTION_FIGURES
+    for suffix in [*STUDY.figures.formats, "csv"]
+]
 LABELS = [RESULTS / f"labels/{task}.parquet" for task in TASKS]
 
 
@@ -93,7 +102,10 @@ def settings(*names, **more):
 
 def input_hashes():
     """Size and SHA-256 of the study's files, which are read once per size and time."""
-    files = input_files([*source_paths(STUDY), *gene_files(STUDY)], STUDY.data)
+    files = input_files(
+        [*source_paths(STUDY), *gene_files(STUDY), *interaction_files(STUDY)],
+        STUDY.data,
+    )
     return explained(hashed, files, RESULTS / "logs/inputs.json") if files else {}
 
 
@@ -254,6 +266,14 @@ def references(wildcards):
 
 def final_files(kind):
     return lambda wildcards: pack_files(checkpoints.plan_final.get().output[0], kind)
+
+
+def final_models(wildcards):
+    """Folders of the final fits' models."""
+    return [
+        RESULTS / f"final/models/{pack}"
+        for pack in packs(checkpoints.plan_final.get().output[0])
+    ]
 
 
 def sized_by():

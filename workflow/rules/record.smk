@@ -4,6 +4,7 @@
 rule record:
     input:
         rules.figures.input,
+        INTERACTIONS,
         RESULTS / "selection.parquet",
         RESULTS / "selection.tsv",
         RESULTS / "evaluation/summary.tsv",
