@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from m3h_pipeline.config import Figures, Interactions
@@ -86,14 +87,18 @@ def network(top: pd.DataFrame, importance: Mapping[str, float], title: str) -> F
         LineCollection(lines, colors=colours, linewidths=0.4 + 2.6 * sizes, alpha=0.7, zorder=1)
     )
     most = max(importance.get(gene, 0.0) for gene in graph) or 1.0
-    for gene in graph:
+    areas = {gene: 12 + 90 * importance.get(gene, 0.0) / most for gene in graph}
+    for gene, area in areas.items():
         x, y = place[gene]
-        area = 12 + 90 * importance.get(gene, 0.0) / most
         ax.scatter([x], [y], s=area, color="white", edgecolor=style.INK, linewidth=0.7, zorder=2)
-        ax.annotate(
+    ax.margins(0.08)
+    taken: list[Bbox] = []
+    # Where names would cover each other, that of the more important gene stays.
+    for gene in sorted(graph, key=lambda gene: (-importance.get(gene, 0.0), gene)):
+        text = ax.annotate(
             str(gene),
-            (x, y),
-            xytext=(0, np.sqrt(area) / 2 + 1.5),
+            place[gene],
+            xytext=(0, np.sqrt(areas[gene]) / 2 + 1.5),
             textcoords="offset points",
             ha="center",
             va="bottom",
@@ -101,7 +106,7 @@ def network(top: pd.DataFrame, importance: Mapping[str, float], title: str) -> F
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.3},
             zorder=3,
         )
-    ax.margins(0.06)
+        _keep_if_free(text, taken)
     entries: list[style.Entry] = [
         ("together they raise the output more than each alone", {"color": style.BETTER, "linestyle": "-"}),
         ("less", {"color": style.WORSE, "linestyle": "-"}),
@@ -109,6 +114,14 @@ def network(top: pd.DataFrame, importance: Mapping[str, float], title: str) -> F
     ]
     style.key(figure, 0.1, _SIDE + 0.58, entries)
     return figure
+
+
+def _keep_if_free(text: Text, taken: list[Bbox]) -> None:
+    box = text.get_window_extent()
+    if any(box.overlaps(other) for other in taken):
+        text.remove()
+    else:
+        taken.append(box)
 
 
 def _layout(graph: nx.Graph) -> dict[str, tuple[float, float]]:
@@ -196,7 +209,7 @@ def volcano(pairs: pd.DataFrame, fdr: float, title: str) -> Figure:
         ax.scatter(x[~plain], y[~plain], s=7, color=style.VERMILLION, linewidth=0, rasterized=True)
     _names(ax, pairs[called], x[~plain], y[~plain])
     ax.axvline(0, color=style.RULE, linewidth=0.6, zorder=0)
-    ax.set_xlabel("Difference of mean attention between the groups (per thousand)")
+    ax.set_xlabel("Mean attention of patients with label 1 less that of the others (per thousand)")
     ax.set_ylabel("p (by permutation), -log10")
     return figure
 
@@ -208,10 +221,11 @@ def _names(ax: Axes, called: pd.DataFrame, x: np.ndarray, y: np.ndarray) -> None
     figure = ax.figure
     figure.canvas.draw()
     taken: list[Bbox] = []
+    dots = ax.transData.transform(np.column_stack([x, y]))
+    frame = ax.get_window_extent()
     for i in np.argsort(-y, kind="stable")[: 4 * _LABELLED]:
         name = f"{called['gene_a'].iloc[i]} – {called['gene_b'].iloc[i]}"
-        side = "left" if x[i] >= 0 else "right"
-        shift = 3 if side == "left" else -3
+        side, shift = ("left", 3) if x[i] >= 0 else ("right", -3)
         text = ax.annotate(
             name,
             (x[i], y[i]),
@@ -222,10 +236,10 @@ def _names(ax: Axes, called: pd.DataFrame, x: np.ndarray, y: np.ndarray) -> None
             fontsize=style.SMALL,
         )
         box = text.get_window_extent()
-        inside = ax.get_window_extent().contains(box.x0, box.y0) and ax.get_window_extent().contains(
-            box.x1, box.y1
-        )
-        if len(taken) >= _LABELLED or not inside or any(box.overlaps(other) for other in taken):
-            text.remove()
-        else:
+        free = not any(box.overlaps(other) for other in taken)
+        free &= not any(box.contains(*dot) for j, dot in enumerate(dots) if j != i)
+        inside = frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1)
+        if len(taken) < _LABELLED and free and inside:
             taken.append(box)
+        else:
+            text.remove()

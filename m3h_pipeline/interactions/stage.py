@@ -203,7 +203,7 @@ def _stratum(data: StudyData, settings: Interactions) -> IntArray:
             where="interactions.within",
             hint=nearest(value, classes),
         )
-    rows = rows[data.labels[task][rows] == classes.index(value)]
+    rows = np.flatnonzero(~data.train & (data.labels[task] == classes.index(value)))
     if len(rows) < LEAST:
         raise InputError(
             f"fewer than {LEAST} test samples are of class `{value}`", where="interactions.within"

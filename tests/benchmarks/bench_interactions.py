@@ -31,7 +31,7 @@ PAIRS = [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (10, 11)]
 ABOVE = np.triu_indices(GENES, 1)
 TRUTH = np.array([(int(a), int(b)) in PAIRS for a, b in zip(*ABOVE, strict=True)])
 ENCODINGS: dict[str, tuple[str, dict[str, Any]]] = {
-    "untied": ("standard", {"value": "untied", "strength": 0.3}),
+    "untied": ("standard", {"value": "untied", "strength": 1.0}),
     "projection": ("standard", {"value": "projection"}),
 }
 
@@ -63,7 +63,7 @@ def fitted(data: StudyData, scaling: str, options: dict[str, Any], seed: int) ->
         {"expression": modality},
         seed,
     )
-    (result,) = run_fits([FitSpec(("outcome",), -1, 0, 64, 1e-3)], data, settings, keep_models=True)
+    (result,) = run_fits([FitSpec(("outcome",), -1, 0, 64, 3e-4)], data, settings, keep_models=True)
     assert result.parameters is not None
     return FittedModel(result.parameters, result.metadata), result.values["outcome"]
 
