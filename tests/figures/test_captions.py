@@ -26,7 +26,7 @@ def _text(name: str, config: dict[str, Any]) -> str:
     # All figures share one file, and are told apart by their wildcard.
     file = "figure" if name in FIGURES else name
     template = environment.from_string((REPORT / f"{file}.rst").read_text(encoding="utf-8"))
-    wildcards = SimpleNamespace(figure=name)
+    wildcards = SimpleNamespace(figure=name, task="er")
     return template.render(snakemake=SimpleNamespace(config=config, wildcards=wildcards))
 
 
