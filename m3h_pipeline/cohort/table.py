@@ -24,7 +24,7 @@ from m3h_pipeline.cohort.diagnoses import normal_id
 from m3h_pipeline.cohort.expression import Genes, prepare_genes
 from m3h_pipeline.cohort.subgroups import encode
 from m3h_pipeline.cohort.table_columns import Column, Feature, Selection, select_columns
-from m3h_pipeline.cohort.table_files import open_table
+from m3h_pipeline.cohort.table_files import open_file
 from m3h_pipeline.cohort.table_reader import Content, TableFileReader, no_row, parse_numbers, read_columns
 from m3h_pipeline.cohort.writer import CohortWriter
 from m3h_pipeline.config.sections import TableSource
@@ -62,7 +62,7 @@ def ingest_table(
         InputError: a file is missing, damaged, or does not hold what the configuration says.
     """
     with ExitStack() as stack:
-        readers = [open_table(file.path, stack) for file in source.files]
+        readers = [open_file(file, stack) for file in source.files]
         selection = select_columns(source, sources, readers)
         contents: list[Content] = []
         with Progress("files", len(readers), stream=stream) as progress:

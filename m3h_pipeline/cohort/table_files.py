@@ -1,4 +1,4 @@
-"""The formats of a ``table`` source's files: CSV, TSV, Parquet, ARFF; gzipped or not, also in a package."""
+"""The formats of a ``table`` source's files: CSV, TSV, Parquet, ARFF, AnnData; gzipped, in a package."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from m3h_pipeline.cohort.matrix_files import AnnDataTable, TransposedTable
 from m3h_pipeline.cohort.table_reader import TableFileReader, no_row
 from m3h_pipeline.cohort.textfile import DELIMITERS, open_bytes, read_header, reading, split_header
+from m3h_pipeline.config.sections import TableFile
 from m3h_pipeline.errors import ConfigError, InputError
 
 #: Endings that say how a file is written; a further ``.gz`` is looked through.
@@ -31,17 +33,28 @@ FORMATS = {
     ".parquet": "parquet",
     ".pq": "parquet",
     ".arff": "arff",
+    ".h5ad": "h5ad",
 }
 _PACKAGE = "python:"
 _DATA = re.compile(r"\s*@data\s*$", re.IGNORECASE)
 
 
-def open_table(path: str, stack: ExitStack) -> TableFileReader:
+def open_file(file: TableFile, stack: ExitStack) -> TableFileReader:
+    """Open one file as configured and read the names of its columns; raises what :func:`open_table` does."""
+    reader = open_table(file.path, stack, layer=file.layer, symbols=file.symbols)
+    return TransposedTable(reader) if file.transposed else reader
+
+
+def open_table(
+    path: str, stack: ExitStack, layer: str | None = None, symbols: str | None = None
+) -> TableFileReader:
     """Open one file and read the names of its columns.
 
     Args:
         path: the file, or ``python:package/file`` for one inside an installed package, which is not imported.
         stack: closes what stays open for the reader's life.
+        layer: of an AnnData file.
+        symbols: column of an AnnData file's ``var`` that names its features.
 
     Raises:
         ConfigError: the ending is of no known format.
@@ -59,6 +72,8 @@ def open_table(path: str, stack: ExitStack) -> TableFileReader:
     located = stack.enter_context(_located(path))
     if kind == "parquet":
         return ParquetTable(located, path)
+    if kind == "h5ad":
+        return AnnDataTable(located, path, layer, symbols)
     if kind == "arff":
         return ArffTable(located, path)
     return DelimitedTable(located, path, "," if kind == "csv" else "\t")

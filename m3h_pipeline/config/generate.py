@@ -27,6 +27,8 @@ from m3h_pipeline.config.sections import (
     Stratum,
     Study,
     SyntheticSource,
+    TableBlock,
+    TableFile,
     TableSource,
     Transcriptome,
 )
@@ -123,9 +125,13 @@ def readme() -> str:
     parts.append(
         "## `source.embeddings.<name>`\n\n" + f"{MimicEmbedding.__doc__}\n\n" + _table(MimicEmbedding, "")
     )
-    parts.append(
-        "## `source.blocks.<name>.genes`\n\n" + f"{GeneOptions.__doc__}\n\n" + _table(GeneOptions, "")
-    )
+    table: dict[str, type[BaseModel]] = {
+        "source.files[]": TableFile,
+        "source.blocks.<name>": TableBlock,
+        "source.blocks.<name>.genes": GeneOptions,
+    }
+    for key, section in table.items():
+        parts.append(f"## `{key}`\n\n{section.__doc__}\n\n" + _table(section, ""))
     for key, field in Study.model_fields.items():
         inner = _section_of(field.annotation)
         if inner is not None:

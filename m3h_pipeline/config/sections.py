@@ -60,11 +60,29 @@ class TableFile(Section):
     """One file of a `table` source."""
 
     path: str = Field(
-        description="CSV, TSV, Parquet, ARFF, also gzipped; `python:package/file` is a file inside a package"
+        description="CSV, TSV, Parquet, ARFF, also gzipped; AnnData `.h5ad`; `python:package/file` is a file "
+        "inside a package"
     )
     id: str | None = Field(
         default=None, description="column to join the files on; null: the row number (one file only)"
     )
+    transposed: bool = Field(
+        default=False,
+        description="features in rows, samples in columns; the samples' names are then the column `sample`",
+    )
+    layer: str | None = Field(default=None, description="`.h5ad`: layer of the values; null: `X`")
+    symbols: str | None = Field(
+        default=None, description="`.h5ad`: column of `var` that names the features; null: its index"
+    )
+
+    @model_validator(mode="after")
+    def _options_fit_the_format(self) -> TableFile:
+        anndata = self.path.endswith(".h5ad")
+        if self.transposed and anndata:
+            raise ValueError("a `.h5ad` file is never `transposed`")
+        if not anndata and (self.layer is not None or self.symbols is not None):
+            raise ValueError("`layer` and `symbols` belong to `.h5ad` files")
+        return self
 
 
 class GeneOptions(Section):
