@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         _fetch_demo,
         _simulate,
         _embed,
+        _task_list,
         _ingest,
         _label,
         _split,
@@ -192,6 +193,19 @@ def _embed(verbs: Any) -> None:
 
     parser = _verb(verbs, "embed", run, "embed notes or images by a local model", "store", "output")
     parser.add_argument("--source", required=True, metavar="NAME", help="one of `source.embeddings`")
+
+
+def _task_list(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.tasks.task_list import ENDINGS, write_definitions
+
+        if options.list.suffix.lower() not in ENDINGS:
+            raise InputError("a task list ends in .csv or .tsv", where=str(options.list))
+        tasks = write_definitions(options.list, options.clinical, options.output)
+        sys.stderr.write(f"{tasks} tasks in {options.output}\n")
+
+    text = "turn a task list into task definitions, classes taken from the clinical file"
+    _verb(verbs, "task-list", run, text, "list", "clinical", "output", settings=False)
 
 
 def _ingest(verbs: Any) -> None:

@@ -35,7 +35,8 @@ A task may have ``variants``: keys that replace those above them where ``tasks.v
             note: to the paper's letter
             criterion: {kind: diagnosis, icd: {10: [K50-K52], 9: ["555"]}}
 
-The kinds of criterion are the classes of :mod:`m3h_pipeline.tasks.criteria`.
+The kinds of criterion are the classes of :mod:`m3h_pipeline.tasks.criteria`. A file that ends in ``.csv`` or
+``.tsv`` is a task list (:mod:`m3h_pipeline.tasks.task_list`).
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ from m3h_pipeline.tasks.criteria import (
     Rule,
     TimeToEvent,
 )
+from m3h_pipeline.tasks.task_list import ENDINGS, task_entries
 
 VARIANTS = ("published", "corrected")
 
@@ -130,7 +132,7 @@ def load_definitions(files: Iterable[Path | str], variant: str = "corrected") ->
     """Read files of task definitions; both variants are validated, whichever is asked for.
 
     Args:
-        files: YAML files.
+        files: YAML files, or task lists.
         variant: ``published`` or ``corrected``; a task that does not state the variant has but one form.
 
     Returns:
@@ -190,6 +192,8 @@ class _File(Section):
 
 
 def _entries(file: str) -> tuple[dict[str, dict[str, Any]], Codes]:
+    if Path(file).suffix.lower() in ENDINGS:
+        return validate(_File, {"tasks": task_entries(file)}, where=file).tasks, Codes()
     content = validate(_File, read_yaml(file), where=file)
     return content.tasks, validate(Codes, content.exclude, where=f"{file}, exclude")
 
