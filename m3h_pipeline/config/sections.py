@@ -240,6 +240,11 @@ class Transcriptome(Section):
     pooling: Literal["flatten", "mean"] = Field(
         default="flatten", description="tokens side by side, or their mean"
     )
+    normalise: Literal["layer", "batch", "none"] = Field(
+        default="layer",
+        description="of the hidden layers behind the pooled tokens: each sample by itself, by the minibatch "
+        "(published; couples patients in training), or not at all",
+    )
     value: Literal["untied", "projection", "bins", "rank", "periodic", "piecewise_linear"] = Field(
         default="untied",
         description="how expression enters: untied positional encoding (published), or added to the token",
@@ -366,7 +371,19 @@ class Model(Section):
     attention: Attention = Field(default=Attention(), description="cross-task attention")
     survival: SurvivalHead = Field(default=SurvivalHead(), description="what survival tasks learn")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout after every hidden layer")
-    input_dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout of the standardised features")
+    input_dropout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="dropout of the scaled features, which become their mean on the training rows",
+    )
+    negative_slope: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="slope below 0 of the activations of encoders, shared module and task networks: 0 is "
+        "ReLU; TxT's task networks have 0.2",
+    )
 
 
 class EarlyStopping(Section):

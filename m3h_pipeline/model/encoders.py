@@ -18,8 +18,8 @@ from m3h_pipeline.model.dropout import Dropout
 from m3h_pipeline.model.keys import Draws
 from m3h_pipeline.model.layers import Mlp, StackedModule
 
-#: Shipped parts by name; ``(inputs, hidden, draws) -> StackedModule``.
-SHIPPED: dict[str, type[StackedModule]] = {"mlp": Mlp}
+#: Shipped parts by name; ``(inputs, hidden, draws, slope) -> StackedModule``.
+SHIPPED: dict[str, type[Mlp]] = {"mlp": Mlp}
 
 
 def locate(path: str) -> Any:
@@ -52,7 +52,7 @@ def is_path(name: str) -> bool:
     return "." in name or ":" in name
 
 
-def build(name: str, inputs: int, hidden: Sequence[int], draws: Draws) -> StackedModule:
+def build(name: str, inputs: int, hidden: Sequence[int], draws: Draws, slope: float = 0.0) -> StackedModule:
     """Make an encoder or a task network.
 
     Args:
@@ -62,6 +62,7 @@ def build(name: str, inputs: int, hidden: Sequence[int], draws: Draws) -> Stacke
         inputs: width of the input.
         hidden: configured widths; a class of the user's own may read them as it likes.
         draws: initial values, one key per model.
+        slope: of the activations below 0; a class of the user's own has its own.
 
     Raises:
         ConfigError: the name is unknown, or the class does not keep the contract.
@@ -73,7 +74,7 @@ def build(name: str, inputs: int, hidden: Sequence[int], draws: Draws) -> Stacke
                 where="configuration",
                 hint=f"{nearest(name, SHIPPED)}; or the dotted path of a class of your own",
             )
-        return SHIPPED[name](inputs, hidden, draws)
+        return SHIPPED[name](inputs, hidden, draws, slope)
     made = locate(name)
     if not (inspect.isclass(made) and issubclass(made, StackedModule)):
         return Ordinary(made, name, inputs, hidden, draws)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m3h_pipeline.model.dropout import Dropout
@@ -67,6 +68,11 @@ class StackedLinear(StackedModule):
         return y.view(self.models, self.width, batch).mT
 
 
+def activate(x: Tensor, slope: float) -> Tensor:
+    """ReLU, or with a slope below 0 leaky ReLU."""
+    return F.leaky_relu(x, slope) if slope else torch.relu(x)
+
+
 class Mlp(StackedModule):
     """Affine layers, each followed by ReLU and dropout.
 
@@ -74,10 +80,12 @@ class Mlp(StackedModule):
         inputs: width of the input.
         hidden: widths of the layers.
         draws: initial values, one key per model.
+        slope: of the activations below 0.
     """
 
-    def __init__(self, inputs: int, hidden: Sequence[int], draws: Draws) -> None:
+    def __init__(self, inputs: int, hidden: Sequence[int], draws: Draws, slope: float = 0.0) -> None:
         super().__init__()
+        self.slope = slope
         widths = [inputs, *hidden]
         self.models, self.width = draws.models, widths[-1]
         self.layers = nn.ModuleList(
@@ -87,7 +95,7 @@ class Mlp(StackedModule):
     def forward(self, x: Tensor, dropout: Dropout | None = None) -> Tensor:
         """Map (G, B, in) to (models, B, width)."""
         for i, layer in enumerate(self.layers):
-            x = torch.relu(layer(x))
+            x = activate(layer(x), self.slope)
             if dropout is not None:
                 x = dropout(x, i)
         return x

@@ -47,11 +47,11 @@ class Input:
     options: Transcriptome | None = None
     genes: tuple[str, ...] = ()
 
-    def build(self, draws: Draws) -> StackedModule:
-        """The encoder of a stack."""
+    def build(self, draws: Draws, slope: float) -> StackedModule:
+        """The encoder of a stack; ``slope``: of its activations below 0."""
         if self.options is None:
-            return build(self.encoder, self.features, self.hidden, draws)
-        return TranscriptomeEncoder(self.genes, self.hidden, self.options, draws)
+            return build(self.encoder, self.features, self.hidden, draws, slope)
+        return TranscriptomeEncoder(self.genes, self.hidden, self.options, draws, slope)
 
 
 @dataclass(frozen=True)
@@ -122,17 +122,26 @@ class Noise:
         model: configured rates.
         step: (G,) 31-bit int64, one key per group for this step.
         tasks: (K * T,) 31-bit int64, one key per model and task.
+        centre: (G, 1, F), what a dropped feature becomes: its mean on the training rows; None: 0 for all.
     """
 
-    def __init__(self, model: Model, step: Tensor, tasks: Tensor) -> None:
-        self._model, self._step, self._tasks = model, step, tasks
+    def __init__(self, model: Model, step: Tensor, tasks: Tensor, centre: Tensor | None = None) -> None:
+        self._model, self._step, self._tasks, self._centre = model, step, tasks, centre
 
     def _at(self, site: str, keys: Tensor, rate: float) -> Dropout:
         return Dropout(rate, mix((keys + (seed_of(site) & (2**31 - 1))) & (2**31 - 1)))
 
     def inputs(self) -> Dropout:
-        """Dropout of the standardised features."""
+        """Dropout of the scaled features."""
         return self._at("inputs", self._step, self._model.input_dropout)
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Drop scaled features (G, B, F): their deviation from the mean of the training rows.
+
+        Of features scaled to a range the mean is not 0: dropped to 0, a gene would have its least expression.
+        """
+        dropout = self.inputs()
+        return dropout(x, 0) if self._centre is None else dropout(x - self._centre, 0) + self._centre
 
     def site(self, name: str) -> Dropout:
         """Dropout of a part that knows no task."""
@@ -170,8 +179,9 @@ class M3H(nn.Module):
         draws = Draws(seeds, dtype)
         keys = [[(*seed, "task", task) for task in row] for seed, row in zip(seeds, tasks, strict=True)]
         task_draws = Draws([key for row in keys for key in row], dtype)
+        slope = config.negative_slope
         self.encoders = nn.ModuleDict(
-            {item.name: item.build(draws.at("encoder", item.name)) for item in architecture.inputs}
+            {item.name: item.build(draws.at("encoder", item.name), slope) for item in architecture.inputs}
         )
         widths = [int(encoder.width) for encoder in self.encoders.values()]  # type: ignore[arg-type]
         self.projections = nn.ModuleDict()
@@ -179,8 +189,10 @@ class M3H(nn.Module):
             for item, width in zip(architecture.inputs, widths, strict=True):
                 at = draws.at("projection", item.name)
                 self.projections[item.name] = StackedLinear(width, config.projection, at)
-        self.shared = build("mlp", sum(widths), config.shared, draws.at("shared"))
-        self.networks = build(config.task_network, config.shared[-1], config.task, task_draws.at("network"))
+        self.shared = build("mlp", sum(widths), config.shared, draws.at("shared"), slope)
+        self.networks = build(
+            config.task_network, config.shared[-1], config.task, task_draws.at("network"), slope
+        )
         width = self.networks.width
         self.attention = CrossTaskAttention(
             self.positions,
@@ -201,16 +213,23 @@ class M3H(nn.Module):
         """Number of losses of a model: the contrastive one, if there is one, then one per position."""
         return int(self.architecture.contrastive) + self.positions
 
-    def encode(self, x: Tensor, noise: Noise | None = None) -> list[Tensor]:
-        """Encode the modalities of (G, B, F): one (K, B, width) each."""
+    def encode(self, x: Tensor, noise: Noise | None = None, valid: Tensor | None = None) -> list[Tensor]:
+        """Encode the modalities of (G, B, F): one (K, B, width) each.
+
+        Args:
+            x: scaled features.
+            noise: dropout; None: no dropout.
+            valid: (G, B), False in rows of padding, which batch normalisation leaves out; None: no padding.
+        """
         if noise is not None:
-            x = noise.inputs()(x, 0)
+            x = noise.drop(x)
         encodings, start = [], 0
         for item in self.architecture.inputs:
             part = x[:, :, start : start + item.features]
             start += item.features
             site = None if noise is None else noise.site(f"encoder/{item.name}")
-            encodings.append(self.encoders[item.name](part, site))
+            more = (valid,) if item.options is not None else ()
+            encodings.append(self.encoders[item.name](part, site, *more))
         return encodings
 
     def contrast(self, encodings: Sequence[Tensor], present: Tensor | None) -> Tensor:
@@ -272,7 +291,7 @@ class M3H(nn.Module):
             noise: dropout; None: no dropout.
             only: compute this loss alone; the other columns are 0.
         """
-        encodings = self.encode(x, noise)
+        encodings = self.encode(x, noise, valid)
         columns: list[Tensor] = []
         zero = target.new_zeros(self.models)
         if self.architecture.contrastive:

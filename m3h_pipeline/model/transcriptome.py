@@ -17,6 +17,7 @@ name and not on its place, so that columns in another order make the same model.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -28,7 +29,8 @@ from torch import Tensor, nn
 from m3h_pipeline.config.sections import Transcriptome as Options
 from m3h_pipeline.model.dropout import Dropout
 from m3h_pipeline.model.keys import Draws, seed_of
-from m3h_pipeline.model.layers import Mlp, StackedModule
+from m3h_pipeline.model.layers import StackedLinear, StackedModule, activate
+from m3h_pipeline.model.norms import BatchNorm, LayerNorm
 from m3h_pipeline.model.values import ENCODINGS
 
 #: Widths of heads are filled up to a multiple of this, which fast attention kernels ask for.
@@ -61,19 +63,6 @@ class Affine(nn.Module):
         """Map (models, ..., in) to (models, ..., out)."""
         y = torch.baddbmm(self.bias[:, None], t.reshape(len(t), -1, t.shape[-1]), self.weight.mT)
         return y.view(*t.shape[:-1], -1)
-
-
-class Norm(nn.Module):
-    """Layer normalisation of the last axis, with a gain and an offset per model."""
-
-    def __init__(self, width: int, draws: Draws) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(draws.models, width, dtype=draws.dtype))
-        self.offset = nn.Parameter(torch.zeros(draws.models, width, dtype=draws.dtype))
-
-    def forward(self, t: Tensor) -> Tensor:
-        shape = (len(t), *[1] * (t.ndim - 2), -1)
-        return F.layer_norm(t, t.shape[-1:]) * self.gain.view(shape) + self.offset.view(shape)
 
 
 class Noise:
@@ -112,7 +101,7 @@ class Layer(nn.Module):
         )
         self.up = Affine(width, options.feed_forward, draws.at("up"), options.xavier)
         self.down = Affine(options.feed_forward, width, draws.at("down"), options.xavier)
-        self.first, self.second = Norm(width, draws), Norm(width, draws)
+        self.first, self.second = LayerNorm(width, draws), LayerNorm(width, draws)
 
     def _split(self, t: Tensor) -> Tensor:
         """(models, B, G, width) to (models, B, heads, G, width / heads)."""
@@ -177,9 +166,17 @@ class Transcriptome(StackedModule):
         hidden: widths of the layers behind the pooled tokens; the last one is the encoding's.
         options: section ``transcriptome`` of the modality.
         draws: initial values, one key per model.
+        slope: of the activations behind the pooled tokens, below 0.
     """
 
-    def __init__(self, genes: Sequence[str], hidden: Sequence[int], options: Options, draws: Draws) -> None:
+    def __init__(
+        self,
+        genes: Sequence[str],
+        hidden: Sequence[int],
+        options: Options,
+        draws: Draws,
+        slope: float = 0.0,
+    ) -> None:
         super().__init__()
         self.models, self.options = draws.models, options
         width = options.width
@@ -198,15 +195,24 @@ class Transcriptome(StackedModule):
         else:
             self.values = ENCODINGS[options.value](width, draws.at("values"))
         self.layers = nn.ModuleList(Layer(options, draws.at("layer", i)) for i in range(options.layers))
-        self.last = Norm(width, draws) if options.pre_norm else None
+        self.last = LayerNorm(width, draws) if options.pre_norm else None
+        # Batch normalisation takes out whatever a bias before it adds.
+        biased = options.normalise != "batch"
+        self.pool_bias: nn.Parameter | None = None
         if options.pooling == "flatten":
             bound = 1 / math.sqrt(len(genes) * width)
             self.pool = nn.Parameter(per_gene(draws, "pool", genes, (hidden[0], width), bound))
-            self.pool_bias = nn.Parameter(draws.uniform("pool_bias", (hidden[0],), bound))
-            self.tail = Mlp(hidden[0], hidden[1:], draws.at("tail"))
-        else:
-            self.tail = Mlp(width, hidden, draws.at("tail"))
-        self.width = hidden[-1]
+            self.pool_bias = nn.Parameter(draws.uniform("pool_bias", (hidden[0],), bound)) if biased else None
+        widths = list(hidden) if options.pooling == "flatten" else [width, *hidden]
+        self.tail = nn.ModuleList(
+            StackedLinear(a, b, draws.at("tail", i), biased)
+            for i, (a, b) in enumerate(itertools.pairwise(widths))
+        )
+        self.norms = nn.ModuleList()
+        if options.normalise != "none":
+            norm = {"layer": LayerNorm, "batch": BatchNorm}[options.normalise]
+            self.norms.extend(norm(b, draws) for b in hidden)
+        self.slope, self.width = slope, hidden[-1]
 
     @torch.no_grad()
     def _strengthen(self, wanted: float) -> None:
@@ -248,17 +254,31 @@ class Transcriptome(StackedModule):
             t = layer(t, extra, noise, i)
         return t if self.last is None else self.last(t)
 
-    def forward(self, x: Tensor, dropout: Dropout | None = None) -> Tensor:
-        """Map scaled expression (G, B, genes) to encodings (models, B, width)."""
+    def forward(self, x: Tensor, dropout: Dropout | None = None, valid: Tensor | None = None) -> Tensor:
+        """Map scaled expression (G, B, genes) to encodings (models, B, width).
+
+        Args:
+            x: scaled expression.
+            dropout: of the hidden layers; tokens have a rate of their own.
+            valid: (G, B), False in rows of padding; None: no padding.
+        """
         t = self.tokens(x, dropout)
+        layers = iter(self.tail)
         if self.options.pooling == "mean":
-            out: Tensor = self.tail(t.mean(2), dropout)
-            return out
-        weight = self.pool.transpose(1, 2).flatten(2)
-        h = torch.relu(torch.baddbmm(self.pool_bias[:, None], t.flatten(2), weight.mT))
-        if dropout is not None:
-            h = dropout(h, 2 * len(self.layers))
-        return self.tail(h, dropout) if len(self.tail.layers) else h
+            h = next(layers)(t.mean(2))
+        else:
+            weight = self.pool.transpose(1, 2).flatten(2)
+            h = torch.bmm(t.flatten(2), weight.mT)
+            h = h if self.pool_bias is None else h + self.pool_bias[:, None]
+        h = self._hidden(h, 0, dropout, valid)
+        for i, layer in enumerate(layers, start=1):
+            h = self._hidden(layer(h), i, dropout, valid)
+        return h
+
+    def _hidden(self, h: Tensor, i: int, dropout: Dropout | None, valid: Tensor | None) -> Tensor:
+        """What follows the affine map of hidden layer ``i``."""
+        h = activate(self.norms[i](h, valid) if self.norms else h, self.slope)
+        return h if dropout is None else dropout(h, 2 * len(self.layers) + i)
 
     def maps(self, x: Tensor) -> Iterator[Tensor]:
         """Attention weights, layer by layer, (models, B, heads, genes, genes), of (G, B, genes).

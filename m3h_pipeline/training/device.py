@@ -63,6 +63,8 @@ class DeviceData:
                 for name, used in data.columns.items()
             ]
         )
+        #: Whether features of some modality are scaled to a range, so that their mean is not 0.
+        self.ranged = bool(self._ranged.any())
         self._targets: dict[tuple[str, int], tuple[float, float]] = {}
         self._edges: dict[tuple[str, int, int], Float64Array] = {}
 
@@ -78,7 +80,7 @@ class DeviceData:
             rows, scaled = self.data.training_rows(fold), self.data.scaled
             shift, inverse = scaled.statistics(rows)
             missing = np.zeros_like(shift)
-            if self._ranged.any():
+            if self.ranged:
                 low, per_range = scaled.ranges(rows)
                 missing = np.where(self._ranged, (shift - low) * per_range, missing)
                 shift = np.where(self._ranged, low, shift)

@@ -100,6 +100,8 @@ class StackTrainer:
         self.stopping_rows = [aside for _, aside in divided]
         folds = [group.fold for group in stack.groups]
         self.scaling = data.statistics(folds)
+        #: (G, 1, F) mean of the scaled features on the training rows; None: it is 0.
+        self.centre = self.scaling[2] if data.ranged else None
         index = [[data.index[task] for task in row] for row in stack.positions]
         shape = (self.groups, stack.per_group, len(stack.signature), 1)
         self.task_index = torch.tensor(index, device=self.device).view(shape)
@@ -188,7 +190,7 @@ class StackTrainer:
         for s, size in enumerate(plan.sizes):
             rows = all_rows[s] if size is None else all_rows[s, :, :size]
             valid = all_valid[s] if size is None else None
-            noise = Noise(self.settings.model, keys[s], self.task_keys) if self.drops else None
+            noise = Noise(self.settings.model, keys[s], self.task_keys, self.centre) if self.drops else None
             batch = self.batch(rows, valid)
             if self.sequential:
                 losses = self._step_sequentially(batch, valid, noise)
@@ -223,7 +225,7 @@ class StackTrainer:
             for spec in self.stack.specs
         ]
         orders = projection_orders(keys, losses.shape[1]).to(self.device)
-        shared = [p.value for p in self.parameters if is_shared(p.name)]
+        shared = [p.value for p in self.parameters if is_shared(p.name) and p.value.requires_grad]
         own = [p.value for p in self.parameters if not is_shared(p.name)]
         operate(losses * self.weights, shared, own, self.models, orders)
         self._clip()

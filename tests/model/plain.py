@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from m3h_pipeline.config.sections import Model
 
 
-def mlp(inputs: int, hidden: Sequence[int]) -> nn.Sequential:
-    """Linear layers with ReLU."""
+def mlp(inputs: int, hidden: Sequence[int], slope: float = 0.0) -> nn.Sequential:
+    """Linear layers with ReLU, or with a slope below 0."""
     layers: list[nn.Module] = []
     for width in hidden:
-        layers += [nn.Linear(inputs, width), nn.ReLU()]
+        layers += [nn.Linear(inputs, width), nn.LeakyReLU(slope)]
         inputs = width
     return nn.Sequential(*layers)
 
@@ -57,12 +57,13 @@ class PlainM3H(nn.Module):
     def __init__(self, inputs: Mapping[str, int], tasks: Sequence[tuple[str, int]], model: Model) -> None:
         super().__init__()
         self.inputs, self.tasks, self.model = dict(inputs), list(tasks), model
-        self.encoders = nn.ModuleDict({name: mlp(f, model.encoder) for name, f in inputs.items()})
+        slope = model.negative_slope
+        self.encoders = nn.ModuleDict({name: mlp(f, model.encoder, slope) for name, f in inputs.items()})
         self.projections = nn.ModuleDict(
             {name: nn.Linear(model.encoder[-1], model.projection) for name in inputs if len(inputs) > 1}
         )
-        self.shared = mlp(len(inputs) * model.encoder[-1], model.shared)
-        self.networks = nn.ModuleList(mlp(model.shared[-1], model.task) for _ in tasks)
+        self.shared = mlp(len(inputs) * model.encoder[-1], model.shared, slope)
+        self.networks = nn.ModuleList(mlp(model.shared[-1], model.task, slope) for _ in tasks)
         width = model.task[-1]
         self.attention = PlainAttention(len(tasks), width, model.attention.alpha, model.attention.normalise)
         self.heads = nn.ModuleList()

@@ -52,7 +52,9 @@ class PlainLayer(nn.Module):
 class PlainTranscriptome(nn.Module):
     """Expression (B, G) to an encoding (B, hidden[-1])."""
 
-    def __init__(self, genes: int, hidden: tuple[int, ...], options: Transcriptome) -> None:
+    def __init__(
+        self, genes: int, hidden: tuple[int, ...], options: Transcriptome, slope: float = 0.0
+    ) -> None:
         super().__init__()
         d, self.options = options.width, options
         self.embedding = nn.Embedding(genes, d)
@@ -60,9 +62,14 @@ class PlainTranscriptome(nn.Module):
         self.layers = nn.ModuleList(PlainLayer(options) for _ in range(options.layers))
         self.last = nn.LayerNorm(d) if options.pre_norm else nn.Identity()
         widths = [genes * d if options.pooling == "flatten" else d, *hidden]
+        norm = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d}.get(options.normalise)
         parts: list[nn.Module] = []
         for a, b in itertools.pairwise(widths):
-            parts += [nn.Linear(a, b), nn.ReLU()]
+            parts += [
+                nn.Linear(a, b, bias=options.normalise != "batch"),
+                nn.Identity() if norm is None else norm(b),
+                nn.LeakyReLU(slope),
+            ]
         self.tail = nn.Sequential(*parts)
 
     def start(self, x: Tensor, added: Tensor | None) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
@@ -92,6 +99,10 @@ class PlainTranscriptome(nn.Module):
         return maps
 
 
+#: Names of a normalisation's parameters here, and in PyTorch.
+_NORM = {"gain": "weight", "offset": "bias", "mean": "running_mean", "variance": "running_var"}
+
+
 def plain_state(state: Mapping[str, Tensor], model: int, options: Transcriptome) -> dict[str, Tensor]:
     """The state of a :class:`PlainTranscriptome` from one model of a stack."""
     out: dict[str, Tensor] = {}
@@ -105,11 +116,14 @@ def plain_state(state: Mapping[str, Tensor], model: int, options: Transcriptome)
             out["tail.0.weight"] = part.transpose(0, 1).flatten(1)
         elif name == "pool_bias":
             out["tail.0.bias"] = part
-        elif name.startswith("tail.layers."):
-            number, rest = name.removeprefix("tail.layers.").split(".")
+        elif name.startswith("tail."):
+            number, rest = name.removeprefix("tail.").split(".")
             shift = 1 if options.pooling == "flatten" else 0
-            out[f"tail.{2 * (int(number) + shift)}.{rest}"] = part
+            out[f"tail.{3 * (int(number) + shift)}.{rest}"] = part
+        elif name.startswith("norms."):
+            number, rest = name.removeprefix("norms.").split(".")
+            out[f"tail.{3 * int(number) + 1}.{_NORM[rest]}"] = part
         elif not name.startswith("values."):
-            name = name.replace(".gain", ".weight").replace(".offset", ".bias")
-            out[name] = part
+            stem, _, rest = name.rpartition(".")
+            out[f"{stem}.{_NORM.get(rest, rest)}"] = part
     return out

@@ -36,16 +36,18 @@ def batch(groups: int, features: int = 8, models: int = 4, rows: int = 6) -> tup
 
 @pytest.mark.parametrize("inputs", [INPUTS, INPUTS[:1]])
 @pytest.mark.parametrize("groups", [1, 2, 4])
-def test_losses_agree_with_the_ordinary_module(groups: int, inputs: tuple[Input, ...]) -> None:
-    net = network(inputs)
+@pytest.mark.parametrize("slope", [0.0, 0.2])
+def test_losses_agree_with_the_ordinary_module(slope: float, groups: int, inputs: tuple[Input, ...]) -> None:
+    model = MODEL.model_copy(update={"negative_slope": slope})
+    net = network(inputs, model=model)
     features = sum(item.features for item in inputs)
     x, y, observed = batch(groups, features)
     losses = net.losses(x, y, observed)
     assert losses.shape == (4, net.n_losses)
     assert net.n_losses == 5 + (len(inputs) > 1)
     for k in range(4):
-        plain = PlainM3H({item.name: item.features for item in inputs}, SIGNATURE, MODEL).double()
-        plain.load_state_dict(plain_state(net.take(k), SIGNATURE, MODEL))
+        plain = PlainM3H({item.name: item.features for item in inputs}, SIGNATURE, model).double()
+        plain.load_state_dict(plain_state(net.take(k), SIGNATURE, model))
         present = torch.ones(6, len(inputs), dtype=torch.bool)
         want = plain.losses(x[k * groups // 4], y[k].T, present)
         have = losses[k].tolist()
@@ -135,6 +137,18 @@ def test_dropout_differs_between_tasks_steps_and_parts() -> None:
     sites = [noise.site("shared"), noise.site("encoder/one"), noise.inputs()]
     assert len({key for site in sites for key in site.keys.tolist()}) == 6
     assert [site.rate for site in sites] == [0.3, 0.3, 0.0]
+
+
+def test_a_dropped_feature_is_at_its_mean() -> None:
+    model = Model(**{**MODEL.model_dump(), "input_dropout": 0.4})
+    step, tasks = torch.tensor([5, 6]), torch.arange(10)
+    x = torch.rand(2, 50, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    centre = x.mean(1, keepdim=True)
+    plain, centred = (Noise(model, step, tasks, at).drop(x) for at in (None, centre))
+    gone = plain == 0
+    assert 0.3 < gone.double().mean() < 0.5
+    assert torch.equal(centred[gone], centre.expand_as(x)[gone])
+    torch.testing.assert_close(centred - centre, torch.where(gone, 0.0, (x - centre) / 0.6))
 
 
 def test_spans_gather_adjacent_equal_positions() -> None:

@@ -20,10 +20,11 @@ from m3h_pipeline.model.values import BINS, ENCODINGS, PiecewiseLinear, Rank
 from tests.model.plain_transcriptome import PlainTranscriptome, plain_state
 
 GENES = ["TP53", "ESR1", "GATA3", "MYC", "ERBB2", "KRT5", "PTEN"]
-SHAPES = [
+SHAPES: list[dict[str, Any]] = [
     {"pre_norm": pre, "pooling": pool, "xavier": xavier}
     for pre, pool, xavier in itertools.product([False, True], ["flatten", "mean"], [False, True])
-]
+] + [{"normalise": kind, "pooling": pool} for kind in ["batch", "none"] for pool in ["flatten", "mean"]]
+SLOPE = 0.2
 
 
 def options(**changes: Any) -> Transcriptome:
@@ -33,7 +34,7 @@ def options(**changes: Any) -> Transcriptome:
 def encoder(
     chosen: Transcriptome, models: int = 3, genes: list[str] = GENES, hidden: tuple[int, ...] = (6, 5)
 ) -> Encoder:
-    return Encoder(genes, hidden, chosen, Draws([(0, k) for k in range(models)], torch.float64))
+    return Encoder(genes, hidden, chosen, Draws([(0, k) for k in range(models)], torch.float64), SLOPE)
 
 
 def expression(groups: int = 3, batch: int = 4, genes: int = len(GENES)) -> Tensor:
@@ -41,9 +42,11 @@ def expression(groups: int = 3, batch: int = 4, genes: int = len(GENES)) -> Tens
 
 
 def plain(stacked: Encoder, model: int, hidden: tuple[int, ...] = (6, 5)) -> PlainTranscriptome:
-    made = PlainTranscriptome(len(GENES), hidden, stacked.options).double()
+    made = PlainTranscriptome(len(GENES), hidden, stacked.options, SLOPE).double()
     state = plain_state(dict(stacked.named_parameters()), model, stacked.options)
-    made.load_state_dict(state, strict=stacked.options.value == "untied")
+    # PyTorch's batch normalisation counts batches, too.
+    strict = stacked.options.value == "untied" and stacked.options.normalise != "batch"
+    made.load_state_dict(state, strict=strict)
     return made
 
 
@@ -51,12 +54,12 @@ def plain(stacked: Encoder, model: int, hidden: tuple[int, ...] = (6, 5)) -> Pla
 @pytest.mark.parametrize("hidden", [(6, 5), (5,)])
 def test_collapsed_and_literal_form_are_one_function(shape: dict[str, Any], hidden: tuple[int, ...]) -> None:
     stacked, x = encoder(options(**shape), hidden=hidden), expression()
+    literals = [plain(stacked, k, hidden) for k in range(3)]
     out = stacked(x)
     assert out.shape == (3, 4, hidden[-1])
-    gradients = torch.autograd.grad(out.square().sum(), list(stacked.parameters()))
-    by_name = dict(zip(dict(stacked.named_parameters()), gradients, strict=True))
-    for k in range(3):
-        literal = plain(stacked, k, hidden)
+    learned = {name: p for name, p in stacked.named_parameters() if p.requires_grad}
+    by_name = dict(zip(learned, torch.autograd.grad(out.square().sum(), list(learned.values())), strict=True))
+    for k, literal in enumerate(literals):
         want = literal.encode(x[k])
         torch.testing.assert_close(out[k], want, rtol=0, atol=1e-10)
         # They are trained alike, too.
@@ -66,6 +69,26 @@ def test_collapsed_and_literal_form_are_one_function(shape: dict[str, Any], hidd
             have = literal.get_parameter(name).grad
             assert have is not None
             torch.testing.assert_close(gradient, have, rtol=1e-9, atol=1e-10)
+
+
+def test_batch_normalisation_is_pytorchs_with_and_without_padding() -> None:
+    stacked, x = encoder(options(normalise="batch")), expression(batch=6)
+    literals = [plain(stacked, k) for k in range(3)]
+    sizes = [6, 4, 5]
+    valid = torch.arange(6) < torch.tensor(sizes)[:, None]
+    for _ in range(3):
+        padded, whole = stacked(x, valid=valid), stacked(x)
+        for k, literal in enumerate(literals):
+            want = literal.encode(x[k, : sizes[k]])
+            torch.testing.assert_close(padded[k, : sizes[k]], want, rtol=0, atol=1e-10)
+            torch.testing.assert_close(whole[k], literal.encode(x[k]), rtol=0, atol=1e-10)
+        x = x.roll(1, 1) * 0.9
+    stacked.eval()
+    alone = torch.cat([stacked(x[:, b : b + 1]) for b in range(6)], 1)
+    # Afterwards no sample depends on another one.
+    torch.testing.assert_close(alone, stacked(x), rtol=0, atol=1e-12)
+    for k, literal in enumerate(literals):
+        torch.testing.assert_close(alone[k], literal.eval().encode(x[k]), rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("value", list(ENCODINGS))
@@ -118,7 +141,7 @@ def test_a_model_is_the_same_alone_and_in_a_stack() -> None:
     keys = torch.tensor([11, 12, 13])
     together = stacked(x, Dropout(0.3, keys))
     for k in range(3):
-        alone = Encoder(GENES, (6, 5), options(), Draws([(0, k)], torch.float64))
+        alone = Encoder(GENES, (6, 5), options(), Draws([(0, k)], torch.float64), SLOPE)
         for name, value in alone.named_parameters():
             assert torch.equal(value[0], stacked.get_parameter(name)[k]), name
         out = alone(x[k : k + 1], Dropout(0.3, keys[k : k + 1]))
