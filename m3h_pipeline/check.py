@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from m3h_pipeline.config import MimicSource, Study, SyntheticSource, load_study, located_source
+from m3h_pipeline.config.variants import networks
 from m3h_pipeline.errors import ConfigError, InputError, nearest
 from m3h_pipeline.tasks.definitions import TaskDefinition, load_definitions, select
 
@@ -24,6 +25,7 @@ def check_study(configfile: Path, screen: TextIO = sys.stdout) -> None:
         M3HError: what is wrong; nothing is written to the study's results.
     """
     study = load_study(configfile)
+    networks(study)
     tasks = checked_tasks(study, str(configfile))
     screen.write(f"configuration: {study.study}, {len(tasks)} tasks defined\n")
     with tempfile.TemporaryDirectory(prefix="m3h-check-") as folder:
@@ -118,18 +120,18 @@ def _forecast(study: Study, folder: Path) -> str:
     from m3h_pipeline.contracts import read_json
     from m3h_pipeline.forecast import forecast, render
     from m3h_pipeline.search.combinations import read_tasks
+    from m3h_pipeline.search.sizing import Study as Shape
     from m3h_pipeline.search.sizing import study_of
 
-    shape = study_of(
-        read_json(folder / "cohort/summary.json"),
-        read_json(folder / "labels/tasks.json"),
-        study.modalities,
-        study.model,
-        study.training,
-        study.compute,
-        study.split,
-    )
+    summary, tasks = read_json(folder / "cohort/summary.json"), read_json(folder / "labels/tasks.json")
+
+    def shaped(one: Study) -> Shape:
+        return study_of(summary, tasks, one.modalities, one.model, one.training, one.compute, one.split)
+
+    shape = shaped(study)
+    variants = {name: (shaped(one), one.training) for name, one in networks(study).items()}
+    seeds = study.variants.replicates if study.variants else 0
     known = read_tasks(folder / "labels/tasks.json")
     sections = (study.search, study.tim, study.training, study.evaluation.replicates, study.seed)
     devices = {"cpu": [False], "cuda": [True], "auto": [True, False]}[study.compute.device]
-    return "\n".join(render(forecast(shape, known, *sections, gpu), gpu) for gpu in devices)
+    return "\n".join(render(forecast(shape, known, *sections, gpu, variants, seeds), gpu) for gpu in devices)

@@ -99,6 +99,9 @@ def _parser() -> argparse.ArgumentParser:
         _phenotypes,
         _interactions,
         _draw_interactions,
+        _plan_variant,
+        _compare_variants,
+        _draw_variants,
         _figure,
         _record,
         _verify,
@@ -582,6 +585,72 @@ def _draw_interactions(verbs: Any) -> None:
     text = "draw a task's pairs of genes"
     parser = _verb(verbs, "draw-interactions", run, text, "tasks", "folder")
     parser.add_argument("--task", required=True)
+
+
+def _plan_variant(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.config import Search, Split, Training, Variants
+        from m3h_pipeline.search.combinations import per_job_of
+        from m3h_pipeline.variants.plan import plan_variant
+
+        s = _sections(options, variants=Variants, search=Search, training=Training, split=Split)
+        plan_variant(
+            options.tasks,
+            options.output,
+            s["variants"].replicates,
+            s["training"],
+            s["split"].folds,
+            per_job_of(s["search"], _sized(options, s["search"], s["training"], s["split"])),
+        )
+
+    _summary(_verb(verbs, "plan-variant", run, "plan the fits of one compared network", "tasks", "output"))
+
+
+def _compare_variants(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.config import Evaluation
+        from m3h_pipeline.variants.compare import compare_variants
+
+        compare_variants(
+            {folder.name: folder for folder in options.networks},
+            options.baselines,
+            options.tasks,
+            options.labels,
+            options.split,
+            options.samples,
+            options.output,
+            _sections(options, evaluation=Evaluation)["evaluation"].draws,
+            _seed(options),
+        )
+
+    parser = _verb(
+        verbs,
+        "compare-variants",
+        run,
+        "compare networks with each other and with the references",
+        *("tasks", "labels", "split", "samples", "output"),
+    )
+    parser.add_argument(
+        "--networks",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FOLDER",
+        help="one folder with packs/ each, named like the network; the study's own first",
+    )
+    _many(parser, "baselines", required=False)
+
+
+def _draw_variants(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.config import Figures
+        from m3h_pipeline.figures.variants import draw_variants
+
+        figures = _sections(options, figures=Figures)["figures"]
+        draw_variants(options.comparison, options.tasks, options.output, figures)
+
+    text = "draw the comparison of networks"
+    _verb(verbs, "draw-variants", run, text, "comparison", "tasks", "output")
 
 
 def _figure(verbs: Any) -> None:

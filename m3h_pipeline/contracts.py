@@ -174,6 +174,31 @@ COMPARISON = pa.schema(
     ]
 )
 
+#: Networks compared (section ``variants``), beside the references: ``network`` is a network's name, linear or
+#: gradient_boosting; ``learned`` is alone (each task by itself), together (all tasks) or reference; ``part``
+#: as in ``COMPARISON``. ``value``: metric of the mean prediction of all ``replicates`` (0: a model without
+#: seeds), out of fold the mean over folds. ``one_seed`` and ``deviation``: mean and deviation of the scores
+#: of single replicates. ``difference``: less the linear reference, or less the study's own network of the
+#: task alone where the task has none; null of that model itself.
+VARIANTS = pa.schema(
+    [
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("network", pa.string(), nullable=False),
+        pa.field("learned", pa.string(), nullable=False),
+        pa.field("part", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("replicates", pa.int16(), nullable=False),
+        pa.field("value", pa.float64()),
+        pa.field("low", pa.float64()),
+        pa.field("high", pa.float64()),
+        pa.field("one_seed", pa.float64()),
+        pa.field("deviation", pa.float64()),
+        pa.field("difference", pa.float64()),
+        pa.field("difference_low", pa.float64()),
+        pa.field("difference_high", pa.float64()),
+    ]
+)
+
 #: Observed event rate by predicted-risk quantile (Figure 4a). ``subgroup`` is "all" or a group's name.
 CALIBRATION = pa.schema(
     [

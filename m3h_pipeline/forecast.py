@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from m3h_pipeline.config import Search, Tim, Training
@@ -26,6 +27,7 @@ from m3h_pipeline.search.combinations import (
 from m3h_pipeline.search.plan import replicates_of
 from m3h_pipeline.search.sizing import Study, combinations_per_job, memory_mb, pack_seconds, runtime_minutes
 from m3h_pipeline.tim.contexts import contexts, needed
+from m3h_pipeline.variants.plan import variant_plan
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ def forecast(
     final_replicates: int,
     seed: int,
     gpu: bool,
+    variants: Mapping[str, tuple[Study, Training]] | None = None,
+    variant_replicates: int = 0,
 ) -> list[Stage]:
     """The stages of a study's training up to the third round of the search, TIM's own fits, the final fits.
 
@@ -73,6 +77,8 @@ def forecast(
         final_replicates: ``evaluation.replicates``.
         seed: of the study; TIM draws its chains with it.
         gpu: whether fits are trained on a GPU.
+        variants: networks that are compared: name -> shape of the study and section ``training`` with it.
+        variant_replicates: ``variants.replicates``.
 
     Raises:
         ConfigError: the exact mode of TIM is asked for too many tasks.
@@ -114,6 +120,10 @@ def forecast(
 
     packs = share("final", [Entry(c, replicates) for c in selected], tasks, described, per_job)["packs"]
     stages.append(_stage(study, "final fits of pairs", list(packs.values()), gpu, kept=True))
+    for name, (shape, own_training) in (variants or {}).items():
+        own_per_job = per_job_of(search, partial(combinations_per_job, shape))
+        plan = variant_plan(tasks, variant_replicates, own_training, folds, own_per_job)
+        stages.append(_stage(shape, f"variant {name}", list(plan["packs"].values()), gpu))
     return stages
 
 

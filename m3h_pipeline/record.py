@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,10 @@ STAGES: dict[str, tuple[str, ...]] = {
         *("m3h_pipeline.evaluation.evaluate", "m3h_pipeline.evaluation.phenotypes"),
     ),
     "interactions": ("m3h_pipeline.interactions.stage", "m3h_pipeline.figures.interactions"),
+    "variants": (
+        *("m3h_pipeline.variants.plan", "m3h_pipeline.variants.compare"),
+        "m3h_pipeline.figures.variants",
+    ),
     "figures": tuple(spec.module for spec in FIGURES.values()),
 }
 
@@ -61,8 +65,13 @@ def code_of_stages() -> dict[str, str]:
     return {stage: code_digest(*modules) for stage, modules in STAGES.items()}
 
 
-def plans(root: Path) -> Iterator[Path]:
-    """The plans of a study: of its search rounds up to the empty one, of TIM, of the final fits."""
+def plans(root: Path, networks: Iterable[str] = ()) -> Iterator[Path]:
+    """The plans of a study: of search rounds up to the empty one, TIM, final fits, and compared networks.
+
+    Args:
+        root: the study's results.
+        networks: names of the networks that the study compares.
+    """
     number = 1
     while True:
         path = root / f"search/round_{number}/plan.json"
@@ -72,21 +81,28 @@ def plans(root: Path) -> Iterator[Path]:
         number += 1
     yield root / "tim/plan.json"
     yield root / "final/plan.json"
+    for name in networks:
+        yield root / f"variants/{name}/plan.json"
 
 
-def score_files(root: Path) -> list[Path]:
+def compared(study: Study) -> list[str]:
+    """Names of the networks that a study compares."""
+    return study.variants.names if study.variants else []
+
+
+def score_files(root: Path, study: Study) -> list[Path]:
     """The scores of every pack of every plan."""
     return [
         plan.parent / f"packs/{pack}.scores.parquet"
-        for plan in plans(root)
+        for plan in plans(root, compared(study))
         for pack in read_json(plan)["packs"]
     ]
 
 
-def segments(root: Path) -> dict[Path, set[str]]:
+def segments(root: Path, study: Study) -> dict[Path, set[str]]:
     """Segments of the store that hold fits of this study -> the keys of those fits."""
     used: set[str] = set()
-    for path in score_files(root):
+    for path in score_files(root, study):
         used.update(read_table(path, SCORES, ["fit_key"]).column(0).to_pylist())
     found: dict[Path, set[str]] = {}
     for path in sorted((root / "search/store").glob("*.parquet")):
@@ -121,7 +137,7 @@ def study_files(root: Path, study: Study) -> list[Path]:
         files += [root / f"labels/{name}.parquet", root / f"labels/{name}.audit.tsv"]
         if study.evaluation.baselines and task["status"] == "ok" and task["problem_class"] != "clustering":
             files.append(root / f"evaluation/baselines/{name}.parquet")
-    for plan in plans(root):
+    for plan in plans(root, compared(study)):
         files.append(plan)
         packs = read_json(plan)["packs"]
         if plan.parent.parent.name == "search" and packs:
@@ -134,8 +150,10 @@ def study_files(root: Path, study: Study) -> list[Path]:
     suffixes = [*study.figures.formats, "csv"]
     for task in study.interactions.tasks if study.interactions else []:
         files += sorted(p for p in (root / f"interactions/{task}").iterdir() if not p.name.startswith("."))
+    if study.variants:
+        files += [root / f"variants/comparison.{suffix}" for suffix in ["parquet", "tsv", *suffixes]]
     files += [root / f"figures/{name}.{suffix}" for name in FIGURES for suffix in suffixes]
-    return [*files, *segments(root)]
+    return [*files, *segments(root, study)]
 
 
 def portable(value: Any) -> Any:
@@ -185,11 +203,12 @@ def record(
                 "search": study.search.replicates,
                 "tim": study.tim.replicates,
                 "final": study.evaluation.replicates,
+                **({"variants": study.variants.replicates} if study.variants else {}),
             },
         },
         "code": code_of_stages(),
         "versions": versions(),
-        "training": trained_with(root),
+        "training": trained_with(root, study),
         "files": {
             path.relative_to(root).as_posix(): {"bytes": path.stat().st_size, "sha256": digest}
             for path, digest in ((path, sha256(path)) for path in study_files(root, study))
@@ -199,10 +218,10 @@ def record(
     return content
 
 
-def trained_with(root: Path) -> list[dict[str, Any]]:
+def trained_with(root: Path, study: Study) -> list[dict[str, Any]]:
     """The environments the study's fits were trained in, and how many fits in each."""
     counts: Counter[str] = Counter()
-    for path, keys in segments(root).items():
+    for path, keys in segments(root, study).items():
         metadata = pq.read_schema(path).metadata or {}
         counts[metadata.get(b"environment", b"{}").decode()] += len(keys)
     return [{**json.loads(text), "fits": number} for text, number in sorted(counts.items())]

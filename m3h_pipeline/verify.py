@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from m3h_pipeline.config import Study, validate
 from m3h_pipeline.config.load import gene_files, interaction_files, source_paths
+from m3h_pipeline.config.variants import networks
 from m3h_pipeline.contracts import SCORES, read_table
 from m3h_pipeline.errors import ContractError, InputError, M3HError
 from m3h_pipeline.hashes import input_files, sha256
@@ -156,14 +157,17 @@ def _compare_fits(
 ) -> None:
     from m3h_pipeline.training.store import read_segment
 
-    places = {key: path for path, keys in segments(root).items() for key in sorted(keys)}
+    places = {key: path for path, keys in segments(root, study).items() for key in sorted(keys)}
+    others = _fits_of_others(root, study)
     keys = sorted(places)
     drawn = random.Random(seed).sample(keys, min(number, len(keys)))
-    scores = _scores(root, set(drawn))
+    scores = _scores(root, study, set(drawn))
     trained = 0
     for path in sorted({places[key] for key in drawn}):
         stored, trained_with = read_segment(path)
-        again, exact, why = _train_again(root, study, stored, trained_with, same_code)
+        # A segment is of one job, so of one network.
+        network = next((others[result.key] for result in stored if result.key in others), study)
+        again, exact, why = _train_again(root, network, stored, trained_with, same_code)
         trained += len(again)
         if why:
             report.notes.append(f"{path.name}: scores may differ by up to {tolerance}: {why}")
@@ -199,9 +203,19 @@ def _compare_scores(
             )
 
 
-def _scores(root: Path, keys: set[str]) -> dict[str, dict[str, float]]:
+def _fits_of_others(root: Path, study: Study) -> dict[str, Study]:
+    """Keys of the fits of networks that the study's own is compared with -> the study with their sections."""
+    found: dict[str, Study] = {}
+    for name, network in list(networks(study).items())[1:]:
+        for path in (root / f"variants/{name}/packs").glob("*.scores.parquet"):
+            keys = read_table(path, SCORES, ["fit_key"]).column(0).to_pylist()
+            found |= dict.fromkeys(keys, network)
+    return found
+
+
+def _scores(root: Path, study: Study, keys: set[str]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
-    for path in score_files(root):
+    for path in score_files(root, study):
         for row in read_table(path, SCORES, ["fit_key", "task", "value"]).to_pylist():
             if row["fit_key"] in keys:
                 value = math.nan if row["value"] is None else row["value"]

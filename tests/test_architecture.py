@@ -23,7 +23,7 @@ ROOMS = [
     {"training"},
     {"search"},
     {"tim", "evaluation"},
-    {"interactions"},
+    {"interactions", "variants"},
     {"figures"},
     {"check", "cli", "forecast", "record", "verify"},
 ]

@@ -23,6 +23,7 @@ from m3h_pipeline.config.sections import (
     TaskSelection,
     Tim,
     Training,
+    Variants,
 )
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "TaskSelection",
     "Tim",
     "Training",
+    "Variants",
     "load_study",
     "located_source",
     "read_yaml",

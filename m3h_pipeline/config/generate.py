@@ -31,6 +31,8 @@ from m3h_pipeline.config.sections import (
     TableFile,
     TableSource,
     Transcriptome,
+    Variant,
+    Variants,
 )
 
 _CONFIG = Path(__file__).resolve().parents[2] / "config"
@@ -144,6 +146,8 @@ def readme() -> str:
         "training.early_stopping": EarlyStopping,
         "interactions": Interactions,
         "interactions.within": Stratum,
+        "variants": Variants,
+        "variants.others.<name>": Variant,
     }
     for key, section in optional.items():
         parts.append(f"## `{key}`\n\n{section.__doc__}\n\n" + _table(section, ""))

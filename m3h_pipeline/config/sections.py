@@ -521,6 +521,39 @@ class Interactions(Section):
     )
 
 
+class Variant(Section):
+    """Another network: what differs from the study's own, key by key; a value replaces, null too."""
+
+    modalities: dict[Name, dict[str, Any]] = Field(
+        default_factory=dict, description="modality -> keys of `modalities.<name>`"
+    )
+    model: dict[str, Any] = Field(default_factory=dict, description="keys of `model`")
+    training: dict[str, Any] = Field(default_factory=dict, description="keys of `training`")
+
+
+class Variants(Section):
+    """Networks compared on the same rows and folds: each task alone, and all tasks together."""
+
+    own: Name = Field(default="own", description="what the study's own network is called")
+    others: dict[Name, Variant] = Field(
+        default_factory=dict, description="further networks: name -> what differs"
+    )
+    replicates: PositiveInt = Field(
+        default=5, description="seeds of each; their predictions are averaged, as in the evaluation"
+    )
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Variants:
+        if self.own in self.others:
+            raise ValueError(f"`{self.own}` is the name of the study's own network and of another one")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """The networks, the study's own one first."""
+        return [self.own, *self.others]
+
+
 class Figures(Section):
     """What the figures show."""
 
@@ -557,6 +590,9 @@ class Study(Section):
     evaluation: Evaluation = Field(default=Evaluation(), description="final fits and comparison")
     interactions: Interactions | None = Field(
         default=None, description="gene-gene interactions in the final models; null: not looked for"
+    )
+    variants: Variants | None = Field(
+        default=None, description="networks compared with the study's own; null: none"
     )
     figures: Figures = Field(default=Figures(), description="figures")
 

@@ -134,16 +134,15 @@ def network_scores(
     return result
 
 
-def baseline_scores(paths: Sequence[Path], cohort: Cohort) -> dict[str, dict[str, dict[str, Interval]]]:
-    """Scores of the references: task -> model -> part (``validation``, ``test``) -> score with its interval.
+def read_references(paths: Sequence[Path], cohort: Cohort) -> dict[tuple[str, str], dict[int, Floats]]:
+    """Predictions of the references: (task, model) -> fold (or the test part) -> (n, width).
 
     Raises:
         InputError: a file is absent or unreadable.
         ContractError: predictions do not fit the parts.
     """
-    found: dict[str, dict[str, dict[str, Interval]]] = {}
+    predictions: dict[tuple[str, str], dict[int, Floats]] = {}
     for path in paths:
-        predictions: dict[tuple[str, str], dict[int, Floats]] = {}
         for row in read_table(path, BASELINE_PREDICTIONS).to_pylist():
             part = cohort.parts.get(row["fold"])
             values = np.asarray(row["prediction"], dtype=np.float32)
@@ -158,15 +157,25 @@ def baseline_scores(paths: Sequence[Path], cohort: Cohort) -> dict[str, dict[str
             predictions.setdefault((row["task"], row["model"]), {})[row["fold"]] = values.reshape(
                 len(part.rows), row["width"]
             )
-        for (task, model), folds in predictions.items():
-            if task in cohort.tasks:
-                parts = {
-                    "validation": {fold: p for fold, p in folds.items() if fold != TEST},
-                    "test": {fold: p for fold, p in folds.items() if fold == TEST},
-                }
-                found.setdefault(task, {})[model] = {
-                    name: fold_mean(cohort, task, part) for name, part in parts.items() if part
-                }
+    return {place: folds for place, folds in predictions.items() if place[0] in cohort.tasks}
+
+
+def baseline_scores(paths: Sequence[Path], cohort: Cohort) -> dict[str, dict[str, dict[str, Interval]]]:
+    """Scores of the references: task -> model -> part (``validation``, ``test``) -> score with its interval.
+
+    Raises:
+        InputError: a file is absent or unreadable.
+        ContractError: predictions do not fit the parts.
+    """
+    found: dict[str, dict[str, dict[str, Interval]]] = {}
+    for (task, model), folds in read_references(paths, cohort).items():
+        parts = {
+            "validation": {fold: p for fold, p in folds.items() if fold != TEST},
+            "test": {fold: p for fold, p in folds.items() if fold == TEST},
+        }
+        found.setdefault(task, {})[model] = {
+            name: fold_mean(cohort, task, part) for name, part in parts.items() if part
+        }
     return found
 
 

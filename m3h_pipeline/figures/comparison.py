@@ -19,7 +19,7 @@ from m3h_pipeline.figures.rows import Rows, pitch_for, rows
 
 _PARTS = {"validation": "Validation (out of fold)", "test": "Test"}
 #: What a model without information reaches, where the metric has such a value.
-_CHANCE = {"auroc": 0.5, "macro_auroc": 0.5, "concordance": 0.5, "r2": 0.0, "silhouette": 0.0}
+CHANCE = {"auroc": 0.5, "macro_auroc": 0.5, "concordance": 0.5, "r2": 0.0, "silhouette": 0.0}
 _JOINT = {"macro_auroc": "auroc", "concordance": "auroc"}
 _AXIS = 0.34
 
@@ -95,7 +95,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
 
 def _bounds(group: pd.DataFrame) -> tuple[float, float]:
     """Limits shared by both parts; a model far below chance does not squeeze the others."""
-    chance = _CHANCE.get(str(group["metric"].iloc[0]))
+    chance = CHANCE.get(str(group["metric"].iloc[0]))
     ends = group[["value", "low", "high"]].to_numpy(float).ravel()
     ends = ends[np.isfinite(ends)]
     if chance is not None:
@@ -112,7 +112,7 @@ def _bounds(group: pd.DataFrame) -> tuple[float, float]:
 def _panel(ax: Axes, part: pd.DataFrame, block: Rows, bounds: tuple[float, float], pitch: float) -> None:
     block.prepare(ax)
     ax.set_xlim(*bounds)
-    chance = _CHANCE.get(str(part["metric"].iloc[0])) if len(part) else None
+    chance = CHANCE.get(str(part["metric"].iloc[0])) if len(part) else None
     if chance is not None:
         ax.axvline(chance, color=style.MUTED, linewidth=0.6, zorder=0)
     present = [m for m in style.MODELS if m in set(part["model"])]

@@ -13,6 +13,7 @@ from m3h_pipeline.config.load import (
     located_modality,
     source_paths,
 )
+from m3h_pipeline.config.variants import networks
 from m3h_pipeline.contracts import read_json
 from m3h_pipeline.digest import code_digest
 from m3h_pipeline.errors import M3HError
@@ -32,6 +33,8 @@ def explained(function, *arguments, **keywords):
 
 
 STUDY = explained(validate, Study, config, where="the configuration")
+# Of a study that compares networks: each with its sections in the place of the study's.
+NETWORKS = explained(networks, STUDY)
 SOURCE = located_source(STUDY)
 KIND = SOURCE.kind
 RESULTS = Path(STUDY.results) / STUDY.study
@@ -72,6 +75,12 @@ INTERACTIONS = [
     for name in INTERACTION_FIGURES
     for suffix in [*STUDY.figures.formats, "csv"]
 ]
+VARIANTS = [
+    RESULTS / f"variants/comparison.{suffix}"
+    for suffix in (
+        ["parquet", "tsv", *STUDY.figures.formats, "csv"] if NETWORKS else []
+    )
+]
 LABELS = [RESULTS / f"labels/{task}.parquet" for task in TASKS]
 
 
@@ -82,14 +91,18 @@ wildcard_constraints:
     round=r"\d+",
     pack=r"\d+",
     stage=r"search/round_\d+|tim",
+    network="|".join(NETWORKS) or "none",
 
 
-def settings(*names, **more):
+def settings(*names, of=STUDY, **more):
     """The named sections (``seed``) and keys (``search.beam``) of the study as the JSON of ``--settings``.
 
     Jobs name only what their verb reads, so that another value beside it does not run them again.
     """
-    study = STUDY.model_dump(mode="json") | {"source": SOURCE.model_dump(mode="json")}
+    own = {"variants": STUDY.model_dump(mode="json")["variants"]}
+    study = (
+        of.model_dump(mode="json") | own | {"source": SOURCE.model_dump(mode="json")}
+    )
     chosen = {}
     for name in names:
         section, _, key = name.partition(".")
@@ -139,16 +152,17 @@ def trains_on_gpu():
 
 
 @cache
-def measured(plan, written, measure):
+def measured(plan, written, measure, network):
     """Memory or time of a plan's jobs at the first attempt; ``written``: when it was made."""
+    of = NETWORKS.get(network, STUDY)
     shape = sizing.study_of(
         read_json(RESULTS / "cohort/summary.json"),
         read_json(RESULTS / "labels/tasks.json"),
-        STUDY.modalities,
-        STUDY.model,
-        STUDY.training,
-        STUDY.compute,
-        STUDY.split,
+        of.modalities,
+        of.model,
+        of.training,
+        of.compute,
+        of.split,
     )
     return measure(shape, read_json(plan)["packs"].values(), trains_on_gpu(), 1)
 
@@ -161,7 +175,8 @@ def training_resource(measure):
 
     def resource(wildcards, input, attempt):
         plan = Path(str(input.plan))
-        return min(attempt, 4) * measured(plan, plan.stat().st_mtime_ns, measure)
+        written, network = plan.stat().st_mtime_ns, wildcards.get("network")
+        return min(attempt, 4) * measured(plan, written, measure, network)
 
     return resource
 
@@ -264,6 +279,12 @@ def references(wildcards):
     ]
 
 
+def variant_files(kind):
+    """Scores or predictions of all compared networks."""
+    plans = [checkpoints.plan_variant.get(network=name).output[0] for name in NETWORKS]
+    return [path for plan in plans for path in pack_files(plan, kind)]
+
+
 def final_files(kind):
     return lambda wildcards: pack_files(checkpoints.plan_final.get().output[0], kind)
 
@@ -276,7 +297,7 @@ def final_models(wildcards):
     ]
 
 
-def sized_by():
+def sized_by(of=STUDY):
     """What the number of combinations in a pack follows from, where the study leaves that open."""
     if STUDY.search.combinations_per_job is not None:
         return {}
@@ -287,22 +308,29 @@ def sized_by():
         "split": ("folds", "test_fraction"),
     }
     keys = [f"{section}.{key}" for section, found in read.items() for key in found]
-    return json.loads(settings("modalities", *keys))
+    return json.loads(settings("modalities", *keys, of=of))
 
 
 SIZED = sized_by()
 
-# What every training job passes to its verb. The plan says which batch sizes and learning rates to train.
-TRAINING = dict(
-    settings=settings(
+
+def training_settings(of):
+    """What a training job is told of a network. Its plan says which batch sizes and learning rates to train."""
+    return settings(
         "model",
         "compute",
         "modalities",
         "seed",
-        training=STUDY.training.model_dump(
+        of=of,
+        training=of.training.model_dump(
             mode="json", exclude={"batch_sizes", "learning_rates"}
         ),
-    ),
+    )
+
+
+# What every training job passes to its verb.
+TRAINING = dict(
+    settings=training_settings(STUDY),
     cohort=RESULTS / "cohort",
     label_folder=RESULTS / "labels",
     genes=f"--genes {RESULTS}/genes" if GENES else "",

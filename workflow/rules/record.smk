@@ -5,6 +5,7 @@ rule record:
     input:
         rules.figures.input,
         INTERACTIONS,
+        VARIANTS,
         RESULTS / "selection.parquet",
         RESULTS / "selection.tsv",
         RESULTS / "evaluation/summary.tsv",

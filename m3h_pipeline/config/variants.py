@@ -1,0 +1,53 @@
+"""The networks of a study: its own, and those that its section ``variants`` compares it with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from m3h_pipeline.config.load import validate
+from m3h_pipeline.config.sections import Study, Variant
+from m3h_pipeline.errors import ConfigError, nearest
+
+
+def networks(study: Study) -> dict[str, Study]:
+    """The networks of the section ``variants``: name -> the study with its sections in their place.
+
+    Raises:
+        ConfigError: a network's sections are wrong, or its genes start from vectors the study does not make.
+    """
+    if study.variants is None:
+        return {}
+    found = {study.variants.own: study}
+    for name, variant in study.variants.others.items():
+        where = f"variants.others.{name}"
+        found[name] = validate(Study, _with_variant(study, variant), where)
+        for modality, spec in found[name].modalities.items():
+            ours, theirs = study.modalities[modality].options, spec.options
+            if theirs is None or theirs.genes is None:
+                continue
+            if ours is None or ours.genes != theirs.genes or ours.width != theirs.width:
+                raise ConfigError(
+                    "genes start from vectors of another kind or width than in the study's own network",
+                    where=f"{where}.modalities.{modality}.transcriptome",
+                    hint="set `genes: null` there, or make it a study of its own",
+                )
+    return found
+
+
+def _with_variant(study: Study, variant: Variant) -> dict[str, Any]:
+    content = study.model_dump(mode="json") | {"variants": None}
+    changes = variant.model_dump(mode="json")
+    if unknown := set(changes["modalities"]) - set(content["modalities"]):
+        name = min(unknown)
+        raise ConfigError(
+            f"there is no modality `{name}`",
+            where="variants",
+            hint=nearest(name, content["modalities"]),
+        )
+    return content | {key: _merged(content[key], change) for key, change in changes.items()}
+
+
+def _merged(content: Any, change: Any) -> Any:
+    if not isinstance(content, dict) or not isinstance(change, dict):
+        return change
+    return content | {key: _merged(content.get(key), value) for key, value in change.items()}
