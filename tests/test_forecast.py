@@ -75,3 +75,14 @@ def test_the_table_says_all_of_it(tmp_path: Path) -> None:
     for line, stage in zip(lines[1:], found.values(), strict=True):
         assert stage.name in line
         assert f"{stage.fits:,}" in line
+
+
+def test_networks_that_are_compared_are_forecast(tmp_path: Path) -> None:
+    tasks = read_tasks(write_tasks(tmp_path / "tasks.json", TASKS))
+    shape = published("cuda")
+    training = STUDY.training.model_copy(update={"batch_sizes": [256], "learning_rates": [1e-3]})
+    variants = {"other": (shape, training)}
+    found = forecast(shape, tasks, Search(max_size=1), Tim(), STUDY.training, 5, 0, True, variants, 3)
+    (stage,) = [stage for stage in found if stage.name == "variant other"]
+    assert stage.combinations == 42
+    assert stage.fits == 42 * 3 * (shape.folds + 1)

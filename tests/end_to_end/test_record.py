@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from m3h_pipeline.hashes import sha256
-from tests.end_to_end.small_study import RESULTS, Project
+from tests.end_to_end.small_study import RESULTS, TASKS, Project
 from tests.end_to_end.test_invalidation import finished
 
 __all__ = ["finished"]
@@ -150,6 +150,34 @@ def test_inputs_elsewhere_are_found_where_the_user_says(project: Project, tmp_pa
     assert "--data FOLDER" in text
     status, text = _verify(project, "--fits", "0", "--data", str(tmp_path / "moved"))
     assert status == 0, text
+
+
+def test_networks_are_compared_and_verified_with_their_own_settings(project: Project) -> None:
+    """The study's own network finds what the search has trained; another one is trained, and known apart."""
+    leaky = {"model": {"negative_slope": 0.2}, "training": {"learning_rates": [3e-3]}}
+    project.configure("variants", {"own": "plain", "replicates": 1, "others": {"leaky": leaky}})
+    done = project.snakemake()
+    assert done.status == 0, done.output[-6000:]
+    names = ("plain", "leaky")
+    assert done.jobs == {
+        *(f"plan_variant({name})" for name in names),
+        *(f"train_variant({name} {pack})" for name in names for pack in ("0000", "0001")),
+        *("compare_variants", "draw_variants", "record"),
+    }
+    every = "+".join(TASKS)
+    own = [fit for fit in done.fits if fit.fold >= 0 and fit.learning_rate == 1e-3]
+    assert {(fit.combination, fit.fold) for fit in own} == {(every, 0), (every, 1)}
+    cross_validated = [fit for fit in done.fits if fit.fold >= 0]
+    # Together at two rates, and of the other network five combinations at one rate, on two folds.
+    assert len(cross_validated) == 2 * 2 + 5 * 2
+    table = (project.folder / RESULTS / "variants/comparison.tsv").read_text().splitlines()
+    assert len(table) == 1 + len(TASKS) * 2 * (2 * 2 + 1)
+    assert {"variants/comparison.svg", "variants/leaky/plan.json"} <= set(_record(project)["files"])
+    status, text = _verify(project, "--fits", "12", "--tolerance", "0")
+    assert status == 0, text
+    assert "may differ" not in text
+    again = project.snakemake()
+    assert again.jobs == set()
 
 
 def test_a_study_without_a_record_is_explained(project: Project) -> None:

@@ -73,10 +73,10 @@ class Study:
         every = sorted({key for keys in self.looked.values() for key in keys})
         sizes = search_replicates or {}
         number = {key: sizes.get(len(combination_tasks(key)), 1) for key in every}
-        search = self._fits(every, range(FOLDS), number, predict)
+        search = self.fits(every, range(FOLDS), number, predict)
         final = sorted({*self.selected.values(), *self.tasks})
         self._write_fits("search", *search)
-        self._write_fits("final", *self._fits(final, [-1], dict.fromkeys(final, replicates), predict))
+        self._write_fits("final", *self.fits(final, [-1], dict.fromkeys(final, replicates), predict))
         value: dict[tuple[str, str], list[float]] = {}
         for row in search[0]:
             # A combination with a diverged fit has no score.
@@ -109,7 +109,7 @@ class Study:
             write_labels(self.labels[name], self.path(f"labels/{name}.parquet"), entry)
         write_json({"tasks": described}, self.path("tasks.json"))
 
-    def _fits(
+    def fits(
         self, keys: Sequence[str], folds: Sequence[int], replicates: Mapping[str, int], predict: Predict
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         scores, predictions = [], []
