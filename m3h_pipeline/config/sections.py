@@ -507,7 +507,13 @@ class Interactions(Section):
     tasks: list[Name] = Field(min_length=1, description="tasks whose final models are read")
     groups: Name | None = Field(
         default=None,
-        description="binary task that divides patients for differential attention; null: the task itself",
+        description="binary or survival task that divides patients for differential attention; null: the "
+        "task itself",
+    )
+    horizon: PositiveFloat | None = Field(
+        default=None,
+        description="time, in the unit of a survival task, that divides patients: those with an event until "
+        "then from those known to be without one beyond it; null: a survival task divides nobody",
     )
     within: Stratum | None = Field(default=None, description="only patients of this class; null: all")
     permutations: PositiveInt = Field(default=1000, description="permutations of patients between the groups")

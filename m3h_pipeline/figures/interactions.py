@@ -209,7 +209,7 @@ def volcano(pairs: pd.DataFrame, fdr: float, title: str) -> Figure:
         ax.scatter(x[~plain], y[~plain], s=7, color=style.VERMILLION, linewidth=0, rasterized=True)
     _names(ax, pairs[called], x[~plain], y[~plain])
     ax.axvline(0, color=style.RULE, linewidth=0.6, zorder=0)
-    ax.set_xlabel("Mean attention of patients with label 1 less that of the others (per thousand)")
+    ax.set_xlabel("Mean attention of patients with the outcome less that of the others (per thousand)")
     ax.set_ylabel("p (by permutation), -log10")
     return figure
 

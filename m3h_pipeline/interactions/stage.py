@@ -20,6 +20,7 @@ from m3h_pipeline.contracts import (
     SELECTION,
     combination_tasks,
     read_table,
+    time_and_event,
     write_table,
 )
 from m3h_pipeline.errors import ConfigError, InputError, nearest
@@ -83,7 +84,7 @@ def find_interactions(
         screen: where to report.
 
     Raises:
-        ConfigError: not just one modality has a transcriptome encoder, or the groups are no binary task.
+        ConfigError: not just one modality has a transcriptome encoder, or the groups cannot be told apart.
         InputError: a file is absent, or a group has fewer than ten patients.
     """
     name = _modality(modalities)
@@ -216,13 +217,19 @@ def _groups(
 ) -> tuple[BoolArray, IntArray | None]:
     """Membership of the group, and the samples that are compared (places in ``rows``) if there are any."""
     by = settings.groups or task
-    if data.tasks[by]["problem_class"] != "binary":
+    kind, labels = data.tasks[by]["problem_class"], data.labels[by][rows]
+    if kind == "binary":
+        group, known = labels == 1, ~np.isnan(labels)
+    elif kind == "survival" and settings.horizon is not None:
+        time, event = time_and_event(labels)
+        group = event & (time <= settings.horizon)
+        known = group | (time > settings.horizon)
+    else:
         if settings.groups is not None:
-            raise ConfigError(f"`{by}` is no binary task", where="interactions.groups")
+            needed = "needs a `horizon`" if kind == "survival" else "is no binary or survival task"
+            raise ConfigError(f"`{by}` {needed}", where="interactions.groups")
         return np.zeros(len(rows), dtype=bool), None
-    labels = data.labels[by][rows]
-    compared = np.flatnonzero(~np.isnan(labels))
-    group = labels == 1
+    compared = np.flatnonzero(known)
     if min(int(group[compared].sum()), int((~group[compared]).sum())) < LEAST:
         if settings.groups is not None:
             raise InputError(

@@ -19,7 +19,9 @@ from m3h_pipeline.contracts import (
     GENE_SETS,
     SELECTION,
     read_table,
+    signed_time,
     write_json,
+    write_labels,
     write_table,
 )
 from m3h_pipeline.errors import ConfigError, InputError
@@ -142,11 +144,30 @@ def test_groups_and_strata_may_be_those_of_other_tasks(trained: Path, tmp_path: 
     assert not np.allclose(every["attention"], part["attention"])
 
 
+def test_a_horizon_divides_patients_by_their_survival(trained: Path, tmp_path: Path) -> None:
+    data = study(n=200, widths={"alpha": 5, "beta": 7})
+    rng = np.random.default_rng(0)
+    time, event = rng.exponential(10, data.n), rng.random(data.n) < 0.6
+    labels = signed_time(time, event)
+    description = {"problem_class": "survival", "metric": "concordance", "title": "Death"}
+    write_labels(labels, trained / "labels/death.parquet", description)
+    run(trained, "anemia", tmp_path / "death", groups="death", horizon=7.0)
+    # The same groups as a binary task, those last seen before the horizon without an event left out.
+    early = (event & (time <= 7.0)).astype(np.float32)
+    early[~event & (time <= 7.0)] = np.nan
+    write_labels(early, trained / "labels/early.parquet", {"problem_class": "binary", "metric": "auroc"})
+    run(trained, "anemia", tmp_path / "early", groups="early")
+    one, other = ((tmp_path / n / "pairs.parquet").read_bytes() for n in ("death", "early"))
+    assert one == other
+    with pytest.raises(ConfigError, match="`death` needs a `horizon`"):
+        run(trained, "anemia", tmp_path / "none", groups="death")
+
+
 @pytest.mark.parametrize(
     ("task", "options", "message"),
     [
         ("gout", {}, "no model of `gout` was selected"),
-        ("anemia", {"groups": "stay"}, "`stay` is no binary task"),
+        ("anemia", {"groups": "stay"}, "`stay` is no binary or survival task"),
         ("anemia", {"within": {"task": "grade", "value": "4"}}, "`4` is no class of `grade`"),
         ("anemia", {"groups": "gout"}, "fewer than 10 test samples"),
     ],
