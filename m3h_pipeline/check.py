@@ -129,9 +129,10 @@ def _forecast(study: Study, folder: Path) -> str:
         return study_of(summary, tasks, one.modalities, one.model, one.training, one.compute, one.split)
 
     shape = shaped(study)
-    variants = {name: (shaped(one), one.training) for name, one in networks(study).items()}
-    seeds = study.variants.replicates if study.variants else 0
+    compared = {name: (shaped(one), one.training) for name, one in networks(study).items()}
     known = read_tasks(folder / "labels/tasks.json")
     sections = (study.search, study.tim, study.training, study.evaluation.replicates, study.seed)
     devices = {"cpu": [False], "cuda": [True], "auto": [True, False]}[study.compute.device]
-    return "\n".join(render(forecast(shape, known, *sections, gpu, variants, seeds), gpu) for gpu in devices)
+    return "\n".join(
+        render(forecast(shape, known, *sections, gpu, compared, study.variants), gpu) for gpu in devices
+    )

@@ -597,7 +597,7 @@ def _plan_variant(verbs: Any) -> None:
         plan_variant(
             options.tasks,
             options.output,
-            s["variants"].replicates,
+            s["variants"],
             s["training"],
             s["split"].folds,
             per_job_of(s["search"], _sized(options, s["search"], s["training"], s["split"])),

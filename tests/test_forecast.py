@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from m3h_pipeline.config import Search, Tim, load_study
+from m3h_pipeline.config import Search, Tim, Variants, load_study
 from m3h_pipeline.errors import ConfigError
 from m3h_pipeline.forecast import Stage, forecast, render
 from m3h_pipeline.search.combinations import read_tasks
@@ -81,8 +81,10 @@ def test_networks_that_are_compared_are_forecast(tmp_path: Path) -> None:
     tasks = read_tasks(write_tasks(tmp_path / "tasks.json", TASKS))
     shape = published("cuda")
     training = STUDY.training.model_copy(update={"batch_sizes": [256], "learning_rates": [1e-3]})
-    variants = {"other": (shape, training)}
-    found = forecast(shape, tasks, Search(max_size=1), Tim(), STUDY.training, 5, 0, True, variants, 3)
-    (stage,) = [stage for stage in found if stage.name == "variant other"]
-    assert stage.combinations == 42
-    assert stage.fits == 42 * 3 * (shape.folds + 1)
+    sections = (Search(max_size=1), Tim(), STUDY.training, 5, 0, True)
+    for alone, combinations in ((True, 42), (False, 1)):
+        variants = Variants(replicates=3, alone=alone)
+        found = forecast(shape, tasks, *sections, {"other": (shape, training)}, variants)
+        (stage,) = [stage for stage in found if stage.name == "variant other"]
+        assert stage.combinations == combinations
+        assert stage.fits == combinations * 3 * (shape.folds + 1)

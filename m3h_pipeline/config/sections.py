@@ -538,7 +538,7 @@ class Variant(Section):
 
 
 class Variants(Section):
-    """Networks compared on the same rows and folds: each task alone, and all tasks together."""
+    """Networks compared on the same rows and folds: all tasks together, and each of them alone."""
 
     own: Name = Field(default="own", description="what the study's own network is called")
     others: dict[Name, Variant] = Field(
@@ -547,6 +547,7 @@ class Variants(Section):
     replicates: PositiveInt = Field(
         default=5, description="seeds of each; their predictions are averaged, as in the evaluation"
     )
+    alone: bool = Field(default=True, description="learn each task alone, too")
 
     @model_validator(mode="after")
     def _names_differ(self) -> Variants:

@@ -22,7 +22,7 @@ from m3h_pipeline.variants.arms import Arm, arm, difference, score
 
 #: What a model was learned on: the task alone, all tasks together, or (references) nothing of the kind.
 ALONE, TOGETHER, REFERENCE = "alone", "together", "reference"
-#: The model that differences are taken from, where the study fits it; else the own network of the task alone.
+#: The model that differences are taken from, where the study fits it; else the study's own network.
 AGAINST = "linear"
 #: (network or reference, what it was learned on)
 Name = tuple[str, str]
@@ -134,7 +134,8 @@ def task_rows(
             for name, predictions in models.items()
             if all(n in predictions for n in numbers)
         }
-        against = next((name for name in ((AGAINST, REFERENCE), (own, ALONE)) if name in arms), None)
+        candidates = ((AGAINST, REFERENCE), (own, ALONE), (own, TOGETHER))
+        against = next((name for name in candidates if name in arms), None)
         for (network, learned), one in arms.items():
             other = None if against in (None, (network, learned)) else arms[against]
             yield _row(cohort, task, part, network, learned, one, other, units)

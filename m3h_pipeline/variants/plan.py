@@ -6,23 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from m3h_pipeline.config import Training
+from m3h_pipeline.config import Training, Variants
 from m3h_pipeline.contracts import write_json
 from m3h_pipeline.evaluation.final import WHOLE
 from m3h_pipeline.search.combinations import Entry, PerJob, Task, read_tasks, settings_of, share
 
 
 def plan_variant(
-    tasks: Path, out: Path, replicates: int, training: Training, folds: int, per_job: PerJob
+    tasks: Path, out: Path, variants: Variants, training: Training, folds: int, per_job: PerJob
 ) -> None:
     """Write the plan (``plan.json`` of docs/architecture.md) of one network.
 
-    Each task alone and all tasks together, on every fold and on the whole training part.
+    All tasks together and, if ``variants.alone``, each of them alone, on every fold and on the whole training
+    part.
 
     Args:
         tasks: ``labels/tasks.json``.
         out: the plan's file.
-        replicates: seeds.
+        variants: gives the number of seeds, and whether tasks are learned alone.
         training: gives the hyper-parameter settings.
         folds: number of folds of the cross-validation.
         per_job: most combinations of a pack.
@@ -31,16 +32,16 @@ def plan_variant(
         InputError: the file is absent or unreadable.
         TaskError: no task is left.
     """
-    write_json(variant_plan(read_tasks(tasks), replicates, training, folds, per_job), out)
+    write_json(variant_plan(read_tasks(tasks), variants, training, folds, per_job), out)
 
 
 def variant_plan(
-    tasks: Mapping[str, Task], replicates: int, training: Training, folds: int, per_job: PerJob
+    tasks: Mapping[str, Task], variants: Variants, training: Training, folds: int, per_job: PerJob
 ) -> dict[str, Any]:
-    """The plan: each task alone and, where there are several, all of them together."""
+    """The plan: each task alone, if wanted, and all of them together; a single task is always learned."""
     settings = [list(setting) for setting in settings_of(training)]
-    names = tuple(sorted(tasks))
-    wanted = [*((name,) for name in names), *([names] if len(names) > 1 else [])]
+    together = tuple(sorted(tasks))
+    wanted = {together, *(((name,) for name in together) if variants.alone else ())}
 
     def described(entry: Entry) -> dict[str, Any]:
         return {
@@ -50,5 +51,5 @@ def variant_plan(
             "settings": settings,
         }
 
-    entries = [Entry(combination, tuple(range(replicates))) for combination in wanted]
+    entries = [Entry(combination, tuple(range(variants.replicates))) for combination in sorted(wanted)]
     return share("variants", entries, tasks, described, per_job)

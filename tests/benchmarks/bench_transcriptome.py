@@ -1,9 +1,9 @@
 """The transcriptome transformer against an ordinary nn.Module of the same model, in its literal form.
 
-A training step (forward, backward, fused Adam) at the published widths (8 layers, 4 heads, 64, 256), in turns;
-medians, and what an epoch of 560 patients takes by them. Memory is the peak of a process of its own that does one
-of the two, above one that does nothing. Batches get smaller as genes grow, so that the literal form, which keeps
-matrices of genes x genes, fits the machine.
+A training step (forward, backward, fused Adam) at the published widths (8 layers, 4 heads, 64, 256), in
+turns; medians, and what an epoch of 560 patients takes by them. Memory is the peak of a process of its own
+that does one of the two, above one that does nothing. Batches get smaller as genes grow, so that the literal
+form, which keeps matrices of genes x genes, fits the machine.
 """
 
 from __future__ import annotations

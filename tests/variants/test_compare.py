@@ -22,10 +22,12 @@ TOGETHER = "days+grade+ill+kind+relapse"
 SEEDS = 3
 
 
-def write_network(one: Study, name: str, predict: Predict, replicates: int = SEEDS) -> Path:
-    """Fits of a network, in two packs."""
+def write_network(
+    one: Study, name: str, predict: Predict, replicates: int = SEEDS, alone: bool = True
+) -> Path:
+    """Fits of a network, of all tasks together in a pack and of each alone in another one."""
     folder = one.path(f"variants/{name}")
-    for number, keys in enumerate(([*one.tasks], [TOGETHER])):
+    for number, keys in enumerate([[TOGETHER], *([[*one.tasks]] if alone else [])]):
         counts = dict.fromkeys(keys, replicates)
         scores, said = one.fits(keys, [*range(FOLDS), TEST], counts, predict)
         for row in [*scores, *said]:
@@ -145,6 +147,20 @@ def test_without_references_differences_are_from_the_own_network_alone(one: Stud
     assert {(r["network"], r["learned"]) for r in found} == {("ours", "alone"), ("ours", "together")}
     assert row_of(found, "ill", "ours", "alone", "test")["difference"] is None
     assert row_of(found, "ill", "ours", "together", "test")["difference"] is not None
+
+
+def test_without_single_tasks_differences_are_from_the_own_network_of_all_tasks(one: Study) -> None:
+    networks = {
+        name: write_network(one, name, predictor(one, multi=multi), alone=False)
+        for name, multi in (("joint", 1.2), ("weaker", 0.3))
+    }
+    found = compared(one, networks, baselines=False)
+    assert {(r["network"], r["learned"]) for r in found} == {("joint", "together"), ("weaker", "together")}
+    for task in one.tasks:
+        assert row_of(found, task, "joint", "together", "test")["difference"] is None
+        weaker = row_of(found, task, "weaker", "together", "test")
+        apart = weaker["value"] - row_of(found, task, "joint", "together", "test")["value"]
+        assert weaker["difference"] == pytest.approx(apart, abs=1e-12)
 
 
 def test_the_table_for_people_says_the_same(one: Study, rows: list[dict[str, Any]]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from m3h_pipeline.config import Study, Training, validate
+from m3h_pipeline.config import Study, Training, Variants, validate
 from m3h_pipeline.config.generate import DEFAULT_STUDY
 from m3h_pipeline.config.variants import networks
 from m3h_pipeline.errors import ConfigError
@@ -23,13 +23,20 @@ def configured(variants: dict[str, Any], **changes: Any) -> Study:
     return validate(Study, {**DEFAULT_STUDY, "variants": variants, **changes}, "x.yaml")
 
 
-def test_each_task_alone_and_all_together_on_every_fold_and_the_whole(tmp_path: Path) -> None:
-    tasks = write_tasks(tmp_path / "tasks.json", TASKS)
+@pytest.mark.parametrize(
+    ("alone", "tasks", "sizes"),
+    [(True, TASKS, [*[1] * 41, 41]), (False, TASKS, [41]), (False, TASKS[:1], [1]), (True, TASKS[:1], [1])],
+)
+def test_all_tasks_together_and_each_alone_on_every_fold_and_the_whole(
+    tmp_path: Path, alone: bool, tasks: list[str], sizes: list[int]
+) -> None:
     training = Training(batch_sizes=[32, 64], learning_rates=[1e-3])
-    plan_variant(tasks, tmp_path / "plan.json", 2, training, 3, 10)
+    variants = Variants(replicates=2, alone=alone)
+    described = write_tasks(tmp_path / "tasks.json", tasks)
+    plan_variant(described, tmp_path / "plan.json", variants, training, 3, 10)
     packs = json.loads((tmp_path / "plan.json").read_text())["packs"]
     entries = [entry for pack in packs.values() for entry in pack]
-    assert sorted(len(entry["combination"]) for entry in entries) == [*[1] * 41, 41]
+    assert sorted(len(entry["combination"]) for entry in entries) == sizes
     for entry in entries:
         assert entry["replicates"] == [0, 1]
         assert entry["folds"] == [0, 1, 2, -1]

@@ -19,6 +19,7 @@ if NETWORKS:
         params:
             settings=lambda wildcards: settings(
                 "variants.replicates",
+                "variants.alone",
                 "search.combinations_per_job",
                 "training.batch_sizes",
                 "training.learning_rates",
