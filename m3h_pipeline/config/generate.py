@@ -92,7 +92,10 @@ before anything is trained; a wrong key is reported with its place and the neare
 | `haim_mimic_mm.yaml` | the published study: HAIM-MIMIC-MM, 41 tasks |
 | `mimic_demo.yaml` | the open MIMIC-IV demo, from its raw tables: 100 patients that prove the path |
 | `tcga_brca.yaml` | TCGA breast cancer: gene expression and clinical data, several outcomes |
+| `tcga_brca_txt.yaml` | the same patients with TxT's transformer over genes, beside M3H's MLP |
+| `tcga_brca_values.yaml` | ways for expression to enter that transformer, compared |
 | `gse7390.yaml` | GSE7390 breast cancer, from the data that scikit-survival carries; needs no download |
+| `gse7390_txt.yaml` | the same patients with TxT's transformer over genes, beside M3H's MLP |
 
 `config.yaml`, `schema.json` (for editors: `# yaml-language-server: $schema=schema.json`) and this page are
 generated: `python -m m3h_pipeline.config.generate`.
