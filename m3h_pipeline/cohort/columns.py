@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from m3h_pipeline.cohort.parsing import Layout
 from m3h_pipeline.config.base import Subgroup
-from m3h_pipeline.config.sections import HaimSource
+from m3h_pipeline.config.sources import HaimSource
 from m3h_pipeline.errors import ConfigError, InputError, nearest
 
 #: Columns that identify; never offered to label definitions.

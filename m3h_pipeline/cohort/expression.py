@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3h_pipeline.cohort.textfile import open_bytes
-from m3h_pipeline.config.sections import GeneOptions
+from m3h_pipeline.config.sources import GeneOptions
 from m3h_pipeline.errors import InputError, nearest
 
 Float32Array = npt.NDArray[np.float32]

@@ -34,7 +34,7 @@ from m3h_pipeline.cohort.records import Records, index_records
 from m3h_pipeline.cohort.subgroups import code, encode, infer
 from m3h_pipeline.cohort.textfile import open_bytes, plain_file, read_header, reading, split_header
 from m3h_pipeline.cohort.writer import CohortWriter
-from m3h_pipeline.config.sections import HaimSource
+from m3h_pipeline.config.sources import HaimSource
 from m3h_pipeline.contracts import samples_schema
 from m3h_pipeline.errors import InputError, small_count
 from m3h_pipeline.progress import Progress

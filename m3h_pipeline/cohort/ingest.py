@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from m3h_pipeline.config.mimic import MimicSource
-from m3h_pipeline.config.sections import HaimSource, TableSource
+from m3h_pipeline.config.sources import HaimSource, TableSource
 from m3h_pipeline.errors import ConfigError, nearest, small_count
 
 

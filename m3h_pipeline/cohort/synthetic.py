@@ -31,7 +31,7 @@ from m3h_pipeline.cohort.planted import (
 )
 from m3h_pipeline.cohort.planted_codes import BACKGROUND, TRAP, codes_of, icd_codes
 from m3h_pipeline.cohort.planted_tasks import structure_of
-from m3h_pipeline.config.sections import HaimSource, SyntheticSource
+from m3h_pipeline.config.sources import HaimSource, SyntheticSource
 from m3h_pipeline.contracts import write_json
 from m3h_pipeline.errors import ConfigError, InputError, nearest
 

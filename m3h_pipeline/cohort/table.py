@@ -27,7 +27,7 @@ from m3h_pipeline.cohort.table_columns import Column, Feature, Selection, select
 from m3h_pipeline.cohort.table_files import open_file
 from m3h_pipeline.cohort.table_reader import Content, TableFileReader, no_row, parse_numbers, read_columns
 from m3h_pipeline.cohort.writer import CohortWriter
-from m3h_pipeline.config.sections import TableSource
+from m3h_pipeline.config.sources import TableSource
 from m3h_pipeline.contracts import Float32Array, samples_schema
 from m3h_pipeline.errors import ConfigError, InputError
 from m3h_pipeline.progress import Progress

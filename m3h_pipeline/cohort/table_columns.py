@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from m3h_pipeline.cohort.table_reader import TableFileReader, once
-from m3h_pipeline.config.sections import TableBlock, TableSource
+from m3h_pipeline.config.sources import TableBlock, TableSource
 from m3h_pipeline.errors import ConfigError, InputError, nearest
 
 _NAMELESS = re.compile(r"|Unnamed: \d+|__index_level_\d+__")

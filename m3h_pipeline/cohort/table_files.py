@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from m3h_pipeline.cohort.matrix_files import AnnDataTable, TransposedTable
 from m3h_pipeline.cohort.table_reader import TableFileReader, no_row
 from m3h_pipeline.cohort.textfile import DELIMITERS, open_bytes, read_header, reading, split_header
-from m3h_pipeline.config.sections import TableFile
+from m3h_pipeline.config.sources import TableFile
 from m3h_pipeline.errors import ConfigError, InputError
 
 #: Endings that say how a file is written; a further ``.gz`` is looked through.

@@ -8,7 +8,6 @@ from m3h_pipeline.config.sections import (
     Compute,
     Evaluation,
     Figures,
-    HaimSource,
     Interactions,
     Modality,
     Model,
@@ -16,15 +15,12 @@ from m3h_pipeline.config.sections import (
     Split,
     Study,
     SurvivalHead,
-    SyntheticSource,
-    TableBlock,
-    TableFile,
-    TableSource,
     TaskSelection,
     Tim,
     Training,
     Variants,
 )
+from m3h_pipeline.config.sources import HaimSource, SyntheticSource, TableBlock, TableFile, TableSource
 
 __all__ = [
     "Attention",

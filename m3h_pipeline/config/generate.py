@@ -20,19 +20,21 @@ from pydantic_core import PydanticUndefined
 from m3h_pipeline.config.mimic import MimicEmbedding, MimicSource
 from m3h_pipeline.config.sections import (
     EarlyStopping,
-    GeneOptions,
     GeneVectors,
-    HaimSource,
     Interactions,
     Stratum,
     Study,
+    Transcriptome,
+    Variant,
+    Variants,
+)
+from m3h_pipeline.config.sources import (
+    GeneOptions,
+    HaimSource,
     SyntheticSource,
     TableBlock,
     TableFile,
     TableSource,
-    Transcriptome,
-    Variant,
-    Variants,
 )
 
 _CONFIG = Path(__file__).resolve().parents[2] / "config"

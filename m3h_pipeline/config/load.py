@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from m3h_pipeline.config.mimic import CXR_TABLES, MIMIC_TABLES, MimicSource
-from m3h_pipeline.config.sections import HaimSource, Interactions, Modality, Source, Study, TableSource
+from m3h_pipeline.config.sections import Interactions, Modality, Study
+from m3h_pipeline.config.sources import HaimSource, Source, TableSource
 from m3h_pipeline.errors import ConfigError, InputError, nearest
 
 M = TypeVar("M", bound=BaseModel)

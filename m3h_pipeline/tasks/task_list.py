@@ -120,7 +120,7 @@ def _distinct(clinical: Path, lines: Iterable[_Line]) -> dict[str, list[str]]:
     from m3h_pipeline.cohort.diagnoses import normal_id
     from m3h_pipeline.cohort.table_files import open_table
     from m3h_pipeline.cohort.table_reader import once, read_columns
-    from m3h_pipeline.config.sections import TableSource
+    from m3h_pipeline.config.sources import TableSource
 
     missing = TableSource.model_fields["missing_values"].get_default(call_default_factory=True)
     columns = {line.label: line for line in lines}

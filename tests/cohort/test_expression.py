@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from m3h_pipeline.cohort.expression import prepare_genes
 from m3h_pipeline.cohort.ingest import render_summary
 from m3h_pipeline.cohort.table import ingest_table
-from m3h_pipeline.config.sections import GeneOptions, TableSource
+from m3h_pipeline.config.sources import GeneOptions, TableSource
 from m3h_pipeline.contracts import read_features
 from m3h_pipeline.errors import InputError
 

@@ -12,7 +12,7 @@ import pytest
 from scipy import sparse
 
 from m3h_pipeline.cohort.table import ingest_table
-from m3h_pipeline.config.sections import TableFile, TableSource
+from m3h_pipeline.config.sources import TableFile, TableSource
 from m3h_pipeline.contracts import read_features, read_samples
 from m3h_pipeline.errors import InputError
 

@@ -1,0 +1,184 @@
+"""The section ``source``: what a cohort is made from. That of MIMIC-IV is in ``mimic.py``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from m3h_pipeline.config.base import Name, Section, Subgroup, Width
+from m3h_pipeline.config.mimic import MimicSource
+
+
+class HaimSource(Section):
+    """HAIM-MIMIC-MM as published: one CSV of embeddings, the key-ids file, MIMIC-IV hosp tables."""
+
+    kind: Literal["haim"] = "haim"
+    table: str = Field(description="the embedding table, `cxr_ic_fusion_1103.csv`, also gzipped")
+    key_ids: str = Field(description="`haim_mimiciv_key_ids.csv`: haim_id -> subject, admission, stay")
+    hosp: str | None = Field(
+        default=None,
+        description="folder of MIMIC-IV hosp tables (diagnoses_icd, d_icd_diagnoses); needed by ICD tasks",
+    )
+    blocks: dict[Name, str] = Field(
+        default_factory=lambda: {
+            "demographics": "de_",
+            "vision_dense": "vd_",
+            "vision_probabilities": "vp_",
+            "vision_dense_multi": "vmd_",
+            "vision_probabilities_multi": "vmp_",
+            "ts_chart": "ts_ce_",
+            "ts_lab": "ts_le_",
+            "ts_procedure": "ts_pe_",
+            "note_ecg": "n_ecg_",
+            "note_echo": "n_ech_",
+            "note_radiology": "n_rad_",
+        },
+        description="source -> prefix of its columns, which are the prefix and a number",
+    )
+    subgroups: dict[Name, Subgroup] = Field(
+        default_factory=lambda: {"sex": Subgroup(column="de_1", values={"0": "female", "1": "male"})},
+        description="subgroup -> column and names of its codes",
+    )
+    max_malformed: int = Field(
+        default=10, ge=0, description="malformed lines that are set aside; one more is an error"
+    )
+
+
+class TableFile(Section):
+    """One file of a `table` source."""
+
+    path: str = Field(
+        description="CSV, TSV, Parquet, ARFF, also gzipped; AnnData `.h5ad`; `python:package/file` is a file "
+        "inside a package"
+    )
+    id: str | None = Field(
+        default=None, description="column to join the files on; null: the row number (one file only)"
+    )
+    transposed: bool = Field(
+        default=False,
+        description="features in rows, samples in columns; the samples' names are then the column `sample`",
+    )
+    layer: str | None = Field(default=None, description="`.h5ad`: layer of the values; null: `X`")
+    symbols: str | None = Field(
+        default=None, description="`.h5ad`: column of `var` that names the features; null: its index"
+    )
+
+    @model_validator(mode="after")
+    def _options_fit_the_format(self) -> TableFile:
+        anndata = self.path.endswith(".h5ad")
+        if self.transposed and anndata:
+            raise ValueError("a `.h5ad` file is never `transposed`")
+        if not anndata and (self.layer is not None or self.symbols is not None):
+            raise ValueError("`layer` and `symbols` belong to `.h5ad` files")
+        return self
+
+
+class GeneOptions(Section):
+    """How gene expression is prepared, in this order; no step knows an outcome."""
+
+    strip_version: bool = Field(default=False, description="`ENSG00000141510.18` becomes `ENSG00000141510`")
+    keep: list[str] | str | None = Field(
+        default=None, description="genes to keep, or a file with one per line; null: all"
+    )
+    log: Literal["none", "log2", "log1p"] = Field(
+        default="none", description="logarithm, of the value plus `pseudo_count` or (`log1p`) plus 1"
+    )
+    pseudo_count: PositiveFloat = Field(default=1.0, description="added before `log2`")
+    clip: tuple[float, float] | None = Field(
+        default=None, description="least and largest value; what lies beyond becomes that"
+    )
+    min_observed: float = Field(
+        default=0.0, ge=0, le=1, description="least share of samples in which a gene is observed"
+    )
+    duplicates: Literal["error", "mean", "max_variance", "first"] = Field(
+        default="error", description="what becomes of columns of the same gene"
+    )
+    top_variance: PositiveInt | None = Field(
+        default=None, description="so many genes, those that vary most over all samples; null: all"
+    )
+
+    @model_validator(mode="after")
+    def _clip_is_a_range(self) -> GeneOptions:
+        if self.clip is not None and not self.clip[0] < self.clip[1]:
+            raise ValueError("`clip` is not [least, largest]")
+        return self
+
+
+class TableBlock(Section):
+    """The columns of one source of a `table` cohort: by pattern, by list, or both."""
+
+    pattern: str | None = Field(default=None, description="regular expression a column's whole name matches")
+    columns: list[str] = Field(default_factory=list, description="column names")
+    exclude: list[str] = Field(default_factory=list, description="column names left out")
+    file: int | None = Field(
+        default=None, ge=0, description="number of the file the columns stand in; null: any"
+    )
+    categorical: list[str] = Field(
+        default_factory=list, description="columns turned into one 0/1 column per value"
+    )
+    genes: GeneOptions | None = Field(
+        default=None,
+        description="the columns are expression of genes, prepared like this; null: used as they are",
+    )
+
+    @model_validator(mode="after")
+    def _genes_are_numbers(self) -> TableBlock:
+        if self.genes is not None and self.categorical:
+            raise ValueError("a block of `genes` has no `categorical` columns")
+        return self
+
+
+class TableSource(Section):
+    """Any table: CSV, TSV, Parquet, ARFF; several files are joined on an id."""
+
+    kind: Literal["table"] = "table"
+    files: list[TableFile] = Field(
+        min_length=1, description="the files; the first one decides which samples exist"
+    )
+    patient_id: str | None = Field(
+        default=None, description="column of the patient; null: each sample its own"
+    )
+    stay_id: str | None = Field(default=None, description="column of the stay; null: none")
+    blocks: dict[Name, TableBlock] = Field(min_length=1, description="source -> its columns")
+    columns: list[str] = Field(
+        default_factory=list, description="columns that task definitions read; those no block may contain"
+    )
+    subgroups: dict[Name, Subgroup] = Field(default_factory=dict, description="subgroup -> column and names")
+    missing_values: list[str] = Field(
+        default_factory=lambda: ["", "NA", "NaN", "nan", "null", "[Unknown]", "[Not Available]"],
+        description="texts that mean: not observed",
+    )
+
+
+class SyntheticSource(Section):
+    """A HAIM-format cohort with planted structure, written as files and read back like real data."""
+
+    kind: Literal["synthetic"] = "synthetic"
+    samples: int = Field(default=2400, ge=200, description="rows (chest X-rays) before the planted traps")
+    samples_per_patient: PositiveFloat = Field(default=1.5, ge=1, description="mean samples of a patient")
+    widths: dict[Name, Width] = Field(
+        default_factory=lambda: {
+            "demographics": 6,
+            "vision_dense": 32,
+            "vision_probabilities": 18,
+            "vision_dense_multi": 32,
+            "vision_probabilities_multi": 18,
+            "ts_chart": 27,
+            "ts_lab": 33,
+            "ts_procedure": 10,
+            "note_ecg": 16,
+            "note_echo": 16,
+            "note_radiology": 32,
+        },
+        description="source -> number of features (published: 6, 1024, 18, 1024, 18, 99, 242, 110, 768 x 3)",
+    )
+    tasks: Literal["default", "all"] = Field(
+        default="default",
+        description="which tasks get planted structure: a dozen (`default`) or all 41 of the paper (`all`)",
+    )
+    signal: PositiveFloat = Field(default=1.0, description="strength of the shared factors in the features")
+    max_malformed: int = Field(default=10, ge=0, description="as in the `haim` source")
+
+
+Source = Annotated[HaimSource | MimicSource | TableSource | SyntheticSource, Field(discriminator="kind")]
