@@ -180,6 +180,16 @@ def test_networks_are_compared_and_verified_with_their_own_settings(project: Pro
     assert again.jobs == set()
 
 
+def test_networks_can_be_compared_without_a_search(project: Project) -> None:
+    project.configure("variants", {"own": "plain", "replicates": 1, "alone": False})
+    shutil.rmtree(project.folder / RESULTS / "search")
+    done = project.snakemake("draw_variants")
+    assert done.status == 0, done.output[-6000:]
+    compared = {"plan_variant(plain)", "train_variant(plain 0000)", "compare_variants", "draw_variants"}
+    assert done.jobs == compared | {"plan_round(1)"}
+    assert {fit.combination for fit in done.fits} == {"+".join(TASKS)}
+
+
 def test_a_study_without_a_record_is_explained(project: Project) -> None:
     (project.folder / RESULTS / "provenance.json").unlink()
     status, text = _verify(project)

@@ -267,9 +267,9 @@ def tim_files(kind):
 
 def references(wildcards):
     """Predictions of the reference models; a clustering task has none."""
-    tasks = read_json(checkpoints.plan_final.get() and RESULTS / "labels/tasks.json")[
-        "tasks"
-    ]
+    # The first plan comes right after the tasks, and needs nothing that is trained.
+    checkpoints.plan_round.get(round=1)
+    tasks = read_json(RESULTS / "labels/tasks.json")["tasks"]
     return [
         RESULTS / f"evaluation/baselines/{name}.parquet"
         for name, task in tasks.items()
