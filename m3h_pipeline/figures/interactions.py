@@ -223,23 +223,26 @@ def _names(ax: Axes, called: pd.DataFrame, x: np.ndarray, y: np.ndarray) -> None
     taken: list[Bbox] = []
     dots = ax.transData.transform(np.column_stack([x, y]))
     frame = ax.get_window_extent()
-    for i in np.argsort(-y, kind="stable")[: 4 * _LABELLED]:
-        name = f"{called['gene_a'].iloc[i]} – {called['gene_b'].iloc[i]}"
-        side, shift = ("left", 3) if x[i] >= 0 else ("right", -3)
-        text = ax.annotate(
-            name,
-            (x[i], y[i]),
-            (shift, 0),
-            textcoords="offset points",
-            ha=side,
-            va="center",
-            fontsize=style.SMALL,
-        )
-        box = text.get_window_extent()
-        free = not any(box.overlaps(other) for other in taken)
-        free &= not any(box.contains(*dot) for j, dot in enumerate(dots) if j != i)
-        inside = frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1)
-        if len(taken) < _LABELLED and free and inside:
-            taken.append(box)
-        else:
+    # Permutations end at a smallest p: of pairs that share it, those of the largest difference come first.
+    for i in np.lexsort([-np.abs(x), -y])[: 4 * _LABELLED]:
+        outward = 1 if x[i] >= 0 else -1
+        for direction in (outward, -outward):
+            text = ax.annotate(
+                f"{called['gene_a'].iloc[i]} – {called['gene_b'].iloc[i]}",
+                (x[i], y[i]),
+                (3 * direction, 0),
+                textcoords="offset points",
+                ha="left" if direction > 0 else "right",
+                va="center",
+                fontsize=style.SMALL,
+            )
+            box = text.get_window_extent()
+            free = not any(box.overlaps(other) for other in taken)
+            free &= not any(box.contains(*dot) for j, dot in enumerate(dots) if j != i)
+            inside = frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1)
+            if free and inside:
+                taken.append(box)
+                break
             text.remove()
+        if len(taken) == _LABELLED:
+            break

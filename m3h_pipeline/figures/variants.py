@@ -71,7 +71,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     labels = min(1.6, max(style.text_width(model, style.SMALL) for model in rows) + 0.06)
     left, top = 0.06, 0.32
     panel = _PITCH * len(rows) + 0.04
-    width = (style.WIDTH - left - _COLUMNS * labels - 0.3) / _COLUMNS
+    width = (style.WIDTH - left - _COLUMNS * labels - 0.38) / _COLUMNS
     lines = int(np.ceil(len(tasks) / _COLUMNS))
     height = top + lines * (_TITLE + panel + _AXIS + _GAP)
     figure = style.canvas(style.WIDTH, height)

@@ -67,6 +67,16 @@ def test_volcanoes_are_legible(count: int) -> None:
         assert problems(figure) == []
 
 
+def test_the_largest_difference_at_the_smallest_p_is_named_at_either_edge() -> None:
+    frame = pairs(50, 90).assign(p=1e-6, called=pd.array([True] * 50, dtype="boolean"))
+    for largest in (0.5, -0.5):
+        frame.loc[7, "difference"] = largest
+        name = " – ".join(frame[["gene_a", "gene_b"]].iloc[7])
+        with style.applied():
+            shown = [text.get_text() for text in texts(interactions.volcano(frame, 0.05, "A task"))]
+        assert name in shown
+
+
 def test_where_there_is_nothing_it_is_said() -> None:
     frame = pairs(5, 10)
     none = frame.assign(effect=0.0, p=np.nan, called=pd.array([None] * 5, dtype="boolean"))
