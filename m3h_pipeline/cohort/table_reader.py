@@ -82,7 +82,7 @@ class TableFileReader(abc.ABC):
         more = f" and {len(rows) - 10:,} more" if len(rows) > 10 else ""
         return f"{self.shown}, {self.unit}{'s' if len(rows) > 1 else ''} {at}{more}"
 
-    def check_delimiter(self) -> None:  # noqa: B027
+    def check_delimiter(self) -> None:  # noqa: B027 - not every format has one
         """Raise InputError if the columns stand under another delimiter; called where one is absent."""
 
     def explain(self, error: Exception) -> InputError:

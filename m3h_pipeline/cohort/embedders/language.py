@@ -72,7 +72,7 @@ class LanguageEmbedder:
                 "embedding notes needs the package `transformers`",
                 hint="install the package with its extra: pip install 'm3h-pipeline[embedders]'",
             ) from error
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the library has no hints
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             self._model: Any = AutoModel.from_pretrained(
