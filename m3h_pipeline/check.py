@@ -72,7 +72,7 @@ def _stages(
 ) -> dict[str, dict[str, Any]]:
     from m3h_pipeline.cohort.ingest import ingest, render_summary
     from m3h_pipeline.cohort.synthetic import haim_source, simulate
-    from m3h_pipeline.contracts import read_json, write_json
+    from m3h_pipeline.files import read_json, write_json
     from m3h_pipeline.split import split_cohort
     from m3h_pipeline.tasks.assess import assess
     from m3h_pipeline.tasks.labels import label_task
@@ -117,7 +117,7 @@ def _stages(
 
 def _forecast(study: Study, folder: Path) -> str:
     """What training takes; where the study leaves the device open, on a GPU and on a CPU."""
-    from m3h_pipeline.contracts import read_json
+    from m3h_pipeline.files import read_json
     from m3h_pipeline.forecast import forecast, render
     from m3h_pipeline.search.combinations import read_tasks
     from m3h_pipeline.search.sizing import Study as Shape

@@ -288,7 +288,7 @@ def _sized(options: argparse.Namespace, search: Any, training: Any, split: Any) 
 
     from m3h_pipeline.config import Compute, Model
     from m3h_pipeline.config.load import modalities_of
-    from m3h_pipeline.contracts import read_json
+    from m3h_pipeline.files import read_json
     from m3h_pipeline.search.sizing import combinations_per_job, study_of
 
     s = _sections(options, model=Model, compute=Compute)

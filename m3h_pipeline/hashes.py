@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from m3h_pipeline.contracts import write_json
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.files import write_json
 
 #: Of a folder of hospital tables, those that are read; the others there are many gigabytes and no input.
 TABLES = ("diagnoses_icd.csv", "diagnoses_icd.csv.gz", "d_icd_diagnoses.csv", "d_icd_diagnoses.csv.gz")

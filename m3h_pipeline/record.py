@@ -16,10 +16,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from m3h_pipeline.config import Study
-from m3h_pipeline.contracts import SCORES, read_json, read_table, write_json
+from m3h_pipeline.contracts import SCORES
 from m3h_pipeline.digest import code_digest
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.figures.registry import FIGURES
+from m3h_pipeline.files import read_json, read_table, write_json
 from m3h_pipeline.hashes import sha256
 from m3h_pipeline.training.environment import versions
 

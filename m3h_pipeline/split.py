@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from m3h_pipeline.config import Split
-from m3h_pipeline.contracts import SPLIT, read_labels, read_samples, time_and_event, write_table
+from m3h_pipeline.contracts import SPLIT, time_and_event
 from m3h_pipeline.errors import ContractError, InputError
+from m3h_pipeline.files import read_labels, read_samples, write_table
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

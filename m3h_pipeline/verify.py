@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 from m3h_pipeline.config import Study, validate
 from m3h_pipeline.config.load import gene_files, interaction_files, source_paths
 from m3h_pipeline.config.variants import networks
-from m3h_pipeline.contracts import SCORES, read_table
+from m3h_pipeline.contracts import SCORES
 from m3h_pipeline.errors import ContractError, InputError, M3HError
+from m3h_pipeline.files import read_table
 from m3h_pipeline.hashes import input_files, sha256
 from m3h_pipeline.record import code_of_stages, read_record, score_files, segments
 from m3h_pipeline.training.environment import environment, versions

@@ -17,7 +17,7 @@ PACKAGE = Path(m3h_pipeline.__file__).parent
 # Each row may import itself and the rows above it.
 ROOMS = [
     {"errors", "progress", "digest"},
-    {"contracts", "config", "hashes"},
+    {"contracts", "config", "files", "hashes"},
     {"cohort", "tasks", "split", "statistics", "survival"},
     {"model"},
     {"training"},

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
 from m3h_pipeline.config import Split
-from m3h_pipeline.contracts import SPLIT, read_table, write_labels
+from m3h_pipeline.contracts import SPLIT
 from m3h_pipeline.errors import ContractError, InputError
+from m3h_pipeline.files import read_table, write_labels
 from m3h_pipeline.split import make_split, split_cohort
 from tests.tasks.cohorts import write_cohort
 

@@ -20,8 +20,9 @@ from m3h_pipeline.cohort.gene_networks import coexpression, node2vec, read_netwo
 from m3h_pipeline.cohort.table_files import open_table
 from m3h_pipeline.cohort.textfile import reading
 from m3h_pipeline.config.sections import GeneVectors, Modality
-from m3h_pipeline.contracts import GENE_EMBEDDINGS, SPLIT, read_features, read_table, write_table
+from m3h_pipeline.contracts import GENE_EMBEDDINGS, SPLIT
 from m3h_pipeline.errors import ConfigError, ContractError, InputError
+from m3h_pipeline.files import read_features, read_table, write_table
 from m3h_pipeline.progress import Progress
 
 Float32Array = npt.NDArray[np.float32]

@@ -32,8 +32,8 @@ from m3h_pipeline.cohort.planted import (
 from m3h_pipeline.cohort.planted_codes import BACKGROUND, TRAP, codes_of, icd_codes
 from m3h_pipeline.cohort.planted_tasks import structure_of
 from m3h_pipeline.config.sources import HaimSource, SyntheticSource
-from m3h_pipeline.contracts import write_json
 from m3h_pipeline.errors import ConfigError, InputError, nearest
+from m3h_pipeline.files import write_json
 
 TABLE, KEYS, HOSP = "cxr_ic_fusion_1103.csv", "haim_mimiciv_key_ids.csv", "hosp"
 

@@ -14,15 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from m3h_pipeline.contracts import (
-    DIAGNOSES,
-    check_schema,
-    features_schema,
-    samples_schema,
-    write_json,
-    write_table,
-)
+from m3h_pipeline.contracts import DIAGNOSES, samples_schema
 from m3h_pipeline.errors import ContractError, InputError
+from m3h_pipeline.files import check_schema, features_schema, write_json, write_table
 
 #: Bytes of features of all sources held back before they are written.
 BUFFERED = 64 << 20

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.contracts import FIT_ATTENTION, SCORES, SELECTION, combination_tasks, read_table
+from m3h_pipeline.contracts import FIT_ATTENTION, SCORES, SELECTION, combination_tasks
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.evaluation.cohort import TEST, Cohort, Task
+from m3h_pipeline.files import read_table
 from m3h_pipeline.search.predictions import Key, wanted_predictions
 
 Float32 = npt.NDArray[np.float32]

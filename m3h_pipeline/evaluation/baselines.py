@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from m3h_pipeline.config import Evaluation, Modality
-from m3h_pipeline.contracts import BASELINE_PREDICTIONS, METRICS, write_table
+from m3h_pipeline.contracts import BASELINE_PREDICTIONS, METRICS
 from m3h_pipeline.errors import TaskError
 from m3h_pipeline.evaluation.hazards import cox_path, hazard_boosting_path
 from m3h_pipeline.evaluation.references import (
@@ -27,6 +27,7 @@ from m3h_pipeline.evaluation.references import (
     linear_path,
     standardised,
 )
+from m3h_pipeline.files import write_table
 from m3h_pipeline.progress import Progress
 from m3h_pipeline.statistics import metric
 from m3h_pipeline.survival import time_grid

@@ -10,16 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.contracts import (
-    SPLIT,
-    prediction_width,
-    read_json,
-    read_labels,
-    read_samples,
-    read_table,
-    time_and_event,
-)
+from m3h_pipeline.contracts import SPLIT, prediction_width, time_and_event
 from m3h_pipeline.errors import ContractError
+from m3h_pipeline.files import read_json, read_labels, read_samples, read_table
 from m3h_pipeline.statistics import patient_counts, patient_index
 
 Float32 = npt.NDArray[np.float32]

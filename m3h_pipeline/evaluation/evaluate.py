@@ -29,6 +29,7 @@ from m3h_pipeline.evaluation.optimism import DRAWS, search_optimism
 from m3h_pipeline.evaluation.summary import write_summary
 from m3h_pipeline.evaluation.survival import survival_rows
 from m3h_pipeline.evaluation.validation import UNDEFINED, baseline_scores, network_scores
+from m3h_pipeline.files import write_table
 from m3h_pipeline.search.scores import read_scores
 from m3h_pipeline.statistics import Interval, benjamini_hochberg
 
@@ -125,7 +126,7 @@ def evaluate(
     how = json.dumps(_described(evaluation, arms, notes, seed), sort_keys=True)
     tables.append(("evaluation", contracts.EVALUATION.with_metadata({"evaluation": how}), rows))
     for name, schema, content in tables:
-        contracts.write_table(pa.Table.from_pylist(content, schema=schema), out / f"{name}.parquet", schema)
+        write_table(pa.Table.from_pylist(content, schema=schema), out / f"{name}.parquet", schema)
     write_summary(rows, compared, optimism, notes, out / "summary.tsv")
     _report(rows, notes)
 

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.contracts import TRAJECTORY, read_table
+from m3h_pipeline.contracts import TRAJECTORY
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.evaluation.arms import Chosen
 from m3h_pipeline.evaluation.cohort import Cohort
 from m3h_pipeline.evaluation.validation import MeanDraws, out_of_fold
+from m3h_pipeline.files import read_table
 from m3h_pipeline.progress import Progress
 from m3h_pipeline.search.predictions import Key, wanted_predictions
 from m3h_pipeline.search.scores import Scores

@@ -12,15 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from m3h_pipeline.contracts import (
-    LATENTS,
-    PHENOTYPES,
-    SCORES,
-    SELECTION,
-    read_table,
-    write_table,
-)
+from m3h_pipeline.contracts import LATENTS, PHENOTYPES, SCORES, SELECTION
 from m3h_pipeline.errors import ContractError
+from m3h_pipeline.files import read_table, write_table
 from m3h_pipeline.search.predictions import wanted_predictions
 
 Float32 = npt.NDArray[np.float32]

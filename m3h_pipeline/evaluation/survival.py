@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.contracts import BASELINE_PREDICTIONS, read_table, time_and_event
+from m3h_pipeline.contracts import BASELINE_PREDICTIONS, time_and_event
 from m3h_pipeline.evaluation.cohort import TEST, Cohort
 from m3h_pipeline.evaluation.contrast import Contrast
+from m3h_pipeline.files import read_table
 from m3h_pipeline.statistics import percentile_interval
 from m3h_pipeline.survival import time_grid
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.contracts import BASELINE_PREDICTIONS, read_table
+from m3h_pipeline.contracts import BASELINE_PREDICTIONS
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.evaluation.arms import Chosen, Setting
 from m3h_pipeline.evaluation.cohort import TEST, Cohort
 from m3h_pipeline.evaluation.contrast import score_draws
+from m3h_pipeline.files import read_table
 from m3h_pipeline.search.predictions import Key, wanted_predictions
 from m3h_pipeline.search.scores import Scores
 from m3h_pipeline.statistics import Floats, Interval, bootstrap_variance, metric, paired_interval

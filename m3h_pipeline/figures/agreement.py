@@ -15,10 +15,11 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
-from m3h_pipeline.contracts import AGREEMENT, EVALUATION, read_table
+from m3h_pipeline.contracts import AGREEMENT, EVALUATION
 from m3h_pipeline.errors import small_count
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.files import read_table
 
 _MODELS = ("single", "multi")
 #: Most tasks drawn; all are in the CSV.

@@ -12,10 +12,11 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from m3h_pipeline.config import Figures
-from m3h_pipeline.contracts import ATTENTION, read_table
+from m3h_pipeline.contracts import ATTENTION
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.figures.rows import Rows, pitch_for, rows
+from m3h_pipeline.files import read_table
 
 #: A name cut to fewer letters says nothing.
 _LEAST_LETTERS = 7

@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
-from m3h_pipeline.contracts import CALIBRATION, read_table
+from m3h_pipeline.contracts import CALIBRATION
 from m3h_pipeline.errors import small_count
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.files import read_table
 
 #: Tasks shown if none are chosen in the configuration.
 _SHOWN = 4

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from m3h_pipeline.contracts import read_json
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.figures.text import plain
+from m3h_pipeline.files import read_json
 
 # Departments of binary tasks come first, as in the paper's Figure 2, then those with other classes.
 _CLASS_RANK = {"binary": 0, "multiclass": 1, "regression": 2, "survival": 3, "clustering": 4}

@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
-from m3h_pipeline.contracts import EVALUATION, read_table
+from m3h_pipeline.contracts import EVALUATION
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.figures.rows import Rows, pitch_for, rows
+from m3h_pipeline.files import read_table
 
 Values = npt.NDArray[np.float64]
 

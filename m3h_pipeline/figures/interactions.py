@@ -17,9 +17,10 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from m3h_pipeline.config import Figures, Interactions
-from m3h_pipeline.contracts import GENE_HEADS, GENE_IMPORTANCE, GENE_PAIRS, read_table
+from m3h_pipeline.contracts import GENE_HEADS, GENE_IMPORTANCE, GENE_PAIRS
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import read_catalogue
+from m3h_pipeline.files import read_table
 
 #: What the network and the order of pairs show; docs/interactions.md says why.
 MEASURE = "mixed difference of the task's output"

@@ -13,10 +13,11 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from m3h_pipeline.config import Figures
-from m3h_pipeline.contracts import PHENOTYPES, read_table
+from m3h_pipeline.contracts import PHENOTYPES
 from m3h_pipeline.errors import small_count
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.files import read_table
 
 _MODELS = ("single", "multi")
 #: Most tasks drawn; all are in the CSV.

@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from m3h_pipeline.config import Figures
-from m3h_pipeline.contracts import ROC, read_table
+from m3h_pipeline.contracts import ROC
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.files import read_table
 
 _MODELS = ("single", "multi")
 #: Most tasks drawn; all are in the CSV.

@@ -26,13 +26,13 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from m3h_pipeline.config import Figures
-from m3h_pipeline.contracts import replacing
 from m3h_pipeline.figures.text import BASE as BASE
 from m3h_pipeline.figures.text import fit as fit
 from m3h_pipeline.figures.text import number as number
 from m3h_pipeline.figures.text import plain as plain
 from m3h_pipeline.figures.text import q_text as q_text
 from m3h_pipeline.figures.text import text_width as text_width
+from m3h_pipeline.files import replacing
 
 #: Two journal columns, in inches (183 mm).
 WIDTH: Final = 7.2

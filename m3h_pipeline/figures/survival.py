@@ -13,10 +13,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
-from m3h_pipeline.contracts import DYNAMIC_AUROC, KAPLAN_MEIER, SURVIVAL, read_table
+from m3h_pipeline.contracts import DYNAMIC_AUROC, KAPLAN_MEIER, SURVIVAL
 from m3h_pipeline.errors import small_count
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.files import read_table
 
 #: Most tasks drawn; all are in the CSV.
 _SHOWN = 4

@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from m3h_pipeline.config import Figures
-from m3h_pipeline.contracts import TIM, read_table
+from m3h_pipeline.contracts import TIM
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.files import read_table
 
 Matrix = npt.NDArray[np.float64]
 

@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
-from m3h_pipeline.contracts import OPTIMISM, SELECTION, TRAJECTORY, combination_tasks, read_table
+from m3h_pipeline.contracts import OPTIMISM, SELECTION, TRAJECTORY, combination_tasks
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.files import read_table
 
 _TICK = 0.028
 #: Where the horizontal axis begins, and how far from its column the corrected score stands.

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
-from m3h_pipeline.contracts import VARIANTS, read_table
+from m3h_pipeline.contracts import VARIANTS
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.figures.comparison import CHANCE
+from m3h_pipeline.files import read_table
 
 #: What a model was learned on -> how its rows are named, and their colour.
 _LEARNED = {

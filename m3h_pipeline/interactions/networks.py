@@ -11,8 +11,9 @@ import pyarrow as pa
 from scipy import stats
 
 from m3h_pipeline.cohort.textfile import open_bytes
-from m3h_pipeline.contracts import GENE_SETS, replacing
+from m3h_pipeline.contracts import GENE_SETS
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.files import replacing
 from m3h_pipeline.statistics import benjamini_hochberg
 
 

@@ -19,12 +19,11 @@ from m3h_pipeline.contracts import (
     GENE_SETS,
     SELECTION,
     combination_tasks,
-    read_table,
     time_and_event,
-    write_table,
 )
 from m3h_pipeline.errors import ConfigError, InputError, nearest
 from m3h_pipeline.evaluation.arms import final_fits
+from m3h_pipeline.files import read_table, write_table
 from m3h_pipeline.interactions.attention import Attention, Difference, compare, read_attention
 from m3h_pipeline.interactions.function import Effects, effects, output_of
 from m3h_pipeline.interactions.networks import over_represented, write_graphml

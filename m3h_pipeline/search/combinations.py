@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from m3h_pipeline.config import Search, Training
-from m3h_pipeline.contracts import combination_key, read_json
+from m3h_pipeline.contracts import combination_key
 from m3h_pipeline.errors import ContractError, TaskError
+from m3h_pipeline.files import read_json
 
 Setting = tuple[int, float]
 Signature = tuple[tuple[str, int], ...]

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from m3h_pipeline.contracts import PREDICTIONS, read_table
+from m3h_pipeline.contracts import PREDICTIONS
 from m3h_pipeline.errors import ContractError, InputError
+from m3h_pipeline.files import read_table
 
 Float32 = npt.NDArray[np.float32]
 #: (fit key, task)

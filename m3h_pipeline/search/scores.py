@@ -23,8 +23,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from m3h_pipeline.contracts import SCORES, read_table, write_table
+from m3h_pipeline.contracts import SCORES
 from m3h_pipeline.errors import ContractError, InputError
+from m3h_pipeline.files import read_table, write_table
 from m3h_pipeline.search.combinations import Setting
 
 Float64 = npt.NDArray[np.float64]

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from m3h_pipeline.config import Search
-from m3h_pipeline.contracts import SELECTION, TRAJECTORY, combination_tasks, replacing, write_table
+from m3h_pipeline.contracts import SELECTION, TRAJECTORY, combination_tasks
+from m3h_pipeline.files import replacing, write_table
 from m3h_pipeline.search.combinations import Task, read_tasks
 from m3h_pipeline.search.greedy import replay
 from m3h_pipeline.search.scores import Scores, read_scores

@@ -11,17 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from m3h_pipeline.config import TaskSelection
-from m3h_pipeline.contracts import (
-    SPLIT,
-    Float32Array,
-    read_labels,
-    read_samples,
-    read_table,
-    replacing,
-    time_and_event,
-    write_json,
-)
+from m3h_pipeline.contracts import SPLIT, Float32Array, time_and_event
 from m3h_pipeline.errors import ContractError, InputError, TaskError, small_count
+from m3h_pipeline.files import read_labels, read_samples, read_table, replacing, write_json
 
 BoolArray = npt.NDArray[np.bool_]
 

@@ -101,7 +101,7 @@ def write_definitions(file: Path | str, clinical: Path | str, out: Path | str) -
     """
     import yaml
 
-    from m3h_pipeline.contracts import replacing
+    from m3h_pipeline.files import replacing
 
     lines = _lines(str(file))
     wanted = [line for line in lines if line["task"] == "classification" and not line.classes]

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.contracts import SPLIT, read_labels, read_samples, read_table, time_and_event
+from m3h_pipeline.contracts import SPLIT, time_and_event
 from m3h_pipeline.errors import ContractError
+from m3h_pipeline.files import read_labels, read_samples, read_table
 from m3h_pipeline.progress import Progress
 from m3h_pipeline.search.combinations import Task
 from m3h_pipeline.search.predictions import wanted_predictions

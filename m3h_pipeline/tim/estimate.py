@@ -15,8 +15,9 @@ import pyarrow as pa
 from scipy.sparse import csr_array
 
 from m3h_pipeline.config import Tim
-from m3h_pipeline.contracts import TIM, write_table
+from m3h_pipeline.contracts import TIM
 from m3h_pipeline.errors import ContractError
+from m3h_pipeline.files import write_table
 from m3h_pipeline.search.combinations import Task, read_tasks
 from m3h_pipeline.search.scores import Scores, read_scores
 from m3h_pipeline.statistics import (

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from m3h_pipeline.config import Search, Tim, Training
-from m3h_pipeline.contracts import combination_tasks, write_json
+from m3h_pipeline.contracts import combination_tasks
+from m3h_pipeline.files import write_json
 from m3h_pipeline.search.combinations import (
     Entry,
     PerJob,

@@ -20,8 +20,8 @@ from safetensors.numpy import save
 from torch import Tensor
 
 from m3h_pipeline.config.sections import Model, Transcriptome
-from m3h_pipeline.contracts import replacing
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.files import replacing
 from m3h_pipeline.model.m3h import M3H, Architecture, Input
 from m3h_pipeline.training.clustering import silhouettes, squared_distances
 from m3h_pipeline.training.data import CLIP

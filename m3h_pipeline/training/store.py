@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from m3h_pipeline.contracts import combination_key, combination_tasks, write_table
+from m3h_pipeline.contracts import combination_key, combination_tasks
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.files import write_table
 from m3h_pipeline.training.fitted import model_bytes
 from m3h_pipeline.training.spec import FitResult, FitSpec
 

@@ -11,10 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from m3h_pipeline.contracts import SCORES, VARIANTS, read_table, replacing, write_table
+from m3h_pipeline.contracts import SCORES, VARIANTS
 from m3h_pipeline.evaluation.cohort import TEST, Cohort, load_cohort, read_descriptions
 from m3h_pipeline.evaluation.contrast import bounded
 from m3h_pipeline.evaluation.validation import read_references
+from m3h_pipeline.files import read_table, replacing, write_table
 from m3h_pipeline.search.predictions import Key, wanted_predictions
 from m3h_pipeline.search.scores import read_scores
 from m3h_pipeline.statistics import Floats, Interval

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from m3h_pipeline.config import Training, Variants
-from m3h_pipeline.contracts import write_json
 from m3h_pipeline.evaluation.final import WHOLE
+from m3h_pipeline.files import write_json
 from m3h_pipeline.search.combinations import Entry, PerJob, Task, read_tasks, settings_of, share
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 from scipy.signal import find_peaks
 
 from m3h_pipeline.cohort.mimic.series import CHART
-from m3h_pipeline.contracts import read_features
+from m3h_pipeline.files import read_features
 from tests.benchmarks.mimic_database import write_database
 
 SCALE = float(os.environ.get("M3H_MIMIC_SCALE", "0.02"))

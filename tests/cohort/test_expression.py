@@ -15,8 +15,8 @@ from m3h_pipeline.cohort.expression import prepare_genes
 from m3h_pipeline.cohort.ingest import render_summary
 from m3h_pipeline.cohort.table import ingest_table
 from m3h_pipeline.config.sources import GeneOptions, TableSource
-from m3h_pipeline.contracts import read_features
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.files import read_features
 
 SYMBOLS = ["TP53.1", "MYC", "TP53.4", "ESR1", "KRT5", "MYC.2"]
 

@@ -24,8 +24,9 @@ from m3h_pipeline.cohort.gene_networks import (
     read_network,
 )
 from m3h_pipeline.config.sections import GeneVectors, Modality, Transcriptome
-from m3h_pipeline.contracts import SPLIT, read_features, write_features, write_table
+from m3h_pipeline.contracts import SPLIT
 from m3h_pipeline.errors import ConfigError, InputError
+from m3h_pipeline.files import read_features, write_features, write_table
 
 GENES = [f"G{i}" for i in range(12)]
 

@@ -17,8 +17,9 @@ import pytest
 from m3h_pipeline.cohort import haim
 from m3h_pipeline.cohort.ingest import ingest, render_summary
 from m3h_pipeline.config import HaimSource, SyntheticSource
-from m3h_pipeline.contracts import DIAGNOSES, read_features, read_samples, read_table
+from m3h_pipeline.contracts import DIAGNOSES
 from m3h_pipeline.errors import ConfigError, InputError, M3HError
+from m3h_pipeline.files import read_features, read_samples, read_table
 from tests.cohort.haim_files import FEATURES, HEADER, PREFIXES, line, row, rows, source, write_csv
 
 SOURCES = tuple(PREFIXES)

@@ -13,8 +13,8 @@ from scipy import sparse
 
 from m3h_pipeline.cohort.table import ingest_table
 from m3h_pipeline.config.sources import TableFile, TableSource
-from m3h_pipeline.contracts import read_features, read_samples
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.files import read_features, read_samples
 
 PATIENTS = [f"p{i}" for i in range(12)]
 GENES = ["TP53", "MYC", "ESR1", "KRT5"]

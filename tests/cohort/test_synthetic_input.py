@@ -16,7 +16,7 @@ import pytest
 from m3h_pipeline.cohort.ingest import ingest
 from m3h_pipeline.cohort.synthetic import haim_source, simulate
 from m3h_pipeline.config import SyntheticSource
-from m3h_pipeline.contracts import read_samples
+from m3h_pipeline.files import read_samples
 from m3h_pipeline.tasks.definitions import load_definitions
 from m3h_pipeline.tasks.labels import build_labels
 

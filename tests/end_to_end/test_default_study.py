@@ -10,8 +10,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from m3h_pipeline.config import load_study
-from m3h_pipeline.contracts import EVALUATION, SELECTION, SPLIT, TIM, read_json, read_samples, read_table
+from m3h_pipeline.contracts import EVALUATION, SELECTION, SPLIT, TIM
 from m3h_pipeline.figures.registry import FIGURES
+from m3h_pipeline.files import read_json, read_samples, read_table
 from tests.end_to_end.conftest import ROOT, Run, snakemake
 
 pytestmark = pytest.mark.study

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from m3h_pipeline.contracts import EVALUATION, read_features, read_json, read_samples, read_table
+from m3h_pipeline.contracts import EVALUATION
 from m3h_pipeline.figures.registry import FIGURES
+from m3h_pipeline.files import read_features, read_json, read_samples, read_table
 from tests.end_to_end.conftest import Run, snakemake
 
 CONFIG = ("--configfile", "config/mimic_demo.yaml")

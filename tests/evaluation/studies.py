@@ -14,16 +14,10 @@ import pyarrow as pa
 
 from m3h_pipeline import contracts
 from m3h_pipeline.config import Evaluation, Search
-from m3h_pipeline.contracts import (
-    METRICS,
-    combination_tasks,
-    signed_time,
-    write_json,
-    write_labels,
-    write_table,
-)
+from m3h_pipeline.contracts import METRICS, combination_tasks, signed_time
 from m3h_pipeline.evaluation.cohort import Task
 from m3h_pipeline.evaluation.evaluate import evaluate
+from m3h_pipeline.files import read_table, write_json, write_labels, write_table
 from m3h_pipeline.statistics import metric
 from m3h_pipeline.survival import cox_prediction, time_grid
 
@@ -279,7 +273,7 @@ class Study:
             "dynamic_auroc": contracts.DYNAMIC_AUROC,
         }
         return {
-            name: contracts.read_table(self.path(out) / f"{name}.parquet", schema).to_pylist()
+            name: read_table(self.path(out) / f"{name}.parquet", schema).to_pylist()
             for name, schema in schemas.items()
         }
 

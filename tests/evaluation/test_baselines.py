@@ -13,18 +13,11 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from m3h_pipeline.config import Evaluation, Modality
-from m3h_pipeline.contracts import (
-    BASELINE_PREDICTIONS,
-    METRICS,
-    SPLIT,
-    read_table,
-    write_features,
-    write_labels,
-    write_table,
-)
+from m3h_pipeline.contracts import BASELINE_PREDICTIONS, METRICS, SPLIT
 from m3h_pipeline.errors import TaskError
 from m3h_pipeline.evaluation.baselines import baseline_predictions, choose, run_baselines
 from m3h_pipeline.evaluation.references import Problem, boosting_path, linear_path, standardised
+from m3h_pipeline.files import read_table, write_features, write_labels, write_table
 from m3h_pipeline.statistics import metric
 from m3h_pipeline.training.data import StudyData
 

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import r2_score, roc_auc_score
 
-from m3h_pipeline.contracts import SCORES, SELECTION, read_json, read_table, write_json, write_table
+from m3h_pipeline.contracts import SCORES, SELECTION
 from m3h_pipeline.errors import ContractError, InputError
+from m3h_pipeline.files import read_json, read_table, write_json, write_table
 from m3h_pipeline.statistics import benjamini_hochberg
 from tests.evaluation.studies import FOLDS, Floats, Study, noisy, predictor, study
 

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pytest
 
 from m3h_pipeline.config import Evaluation
-from m3h_pipeline.contracts import SELECTION, write_json, write_table
+from m3h_pipeline.contracts import SELECTION
 from m3h_pipeline.errors import ContractError, InputError
 from m3h_pipeline.evaluation.final import plan_final
+from m3h_pipeline.files import write_json, write_table
 
 CLASSES = {"a": "binary", "b": "binary", "c": "regression", "d": "clustering"}
 

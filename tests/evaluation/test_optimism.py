@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3h_pipeline.config import Search
-from m3h_pipeline.contracts import SCORES, TRAJECTORY, read_table, write_table
+from m3h_pipeline.contracts import SCORES, TRAJECTORY
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.evaluation.optimism import Looked, SharedReplicates, corrected, winning
+from m3h_pipeline.files import read_table, write_table
 from m3h_pipeline.search.greedy import replay
 from m3h_pipeline.search.scores import read_scores
 from tests.evaluation.studies import Floats, Study, noisy, predictor, study

@@ -8,17 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from m3h_pipeline.contracts import (
-    LATENTS,
-    PHENOTYPES,
-    PREDICTIONS,
-    SCORES,
-    SELECTION,
-    read_table,
-    write_table,
-)
+from m3h_pipeline.contracts import LATENTS, PHENOTYPES, PREDICTIONS, SCORES, SELECTION
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.evaluation.phenotypes import CELLS, embed, phenotype_map
+from m3h_pipeline.files import read_table, write_table
 
 N = 120
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from m3h_pipeline import contracts
+from m3h_pipeline.files import write_json, write_table
 
 # The paper's Supplemental Table 1: department, titles.
 DIAGNOSES = {
@@ -516,6 +517,6 @@ def write_study(
     for name, table in (tables(tasks, only) | (replaced or {})).items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        contracts.write_table(table, path, SCHEMAS[name])
-    contracts.write_json({"tasks": tasks}, root / "labels/tasks.json")
+        write_table(table, path, SCHEMAS[name])
+    write_json({"tasks": tasks}, root / "labels/tasks.json")
     return root

@@ -12,20 +12,10 @@ import pyarrow as pa
 import pytest
 
 from m3h_pipeline.config import Figures, Interactions
-from m3h_pipeline.contracts import (
-    GENE_HEADS,
-    GENE_IMPORTANCE,
-    GENE_PAIRS,
-    GENE_SETS,
-    SELECTION,
-    read_table,
-    signed_time,
-    write_json,
-    write_labels,
-    write_table,
-)
+from m3h_pipeline.contracts import GENE_HEADS, GENE_IMPORTANCE, GENE_PAIRS, GENE_SETS, SELECTION, signed_time
 from m3h_pipeline.errors import ConfigError, InputError
 from m3h_pipeline.figures.interactions import draw_interactions
+from m3h_pipeline.files import read_table, write_json, write_labels, write_table
 from m3h_pipeline.interactions.attention import read_attention
 from m3h_pipeline.interactions.stage import Sources, find_interactions
 from m3h_pipeline.training.fitted import load_model

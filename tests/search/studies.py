@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from m3h_pipeline.config import Search, Tim, Training
-from m3h_pipeline.contracts import METRICS, SCORES, combination_key, write_json, write_table
+from m3h_pipeline.contracts import METRICS, SCORES, combination_key
+from m3h_pipeline.files import write_json, write_table
 from m3h_pipeline.search.plan import plan_round
 
 #: combination (sorted), task, replicate, fold, setting -> score; NaN = undefined; None = the fit diverged.

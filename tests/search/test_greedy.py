@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from m3h_pipeline.config import Search, Tim, Training
-from m3h_pipeline.contracts import SELECTION, TRAJECTORY, combination_key, read_table
+from m3h_pipeline.contracts import SELECTION, TRAJECTORY, combination_key
 from m3h_pipeline.errors import ContractError, TaskError
+from m3h_pipeline.files import read_table
 from m3h_pipeline.search.selection import select
 from tests.search.studies import fits_of, run_search, write_scores, write_tasks
 

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3h_pipeline.config import Search, Tim, Training
-from m3h_pipeline.contracts import SCORES, combination_key, read_table, write_table
+from m3h_pipeline.contracts import SCORES, combination_key
 from m3h_pipeline.errors import ContractError, InputError, TaskError
+from m3h_pipeline.files import read_table, write_table
 from m3h_pipeline.search.combinations import Entry, Task, pack, read_tasks, signature
 from m3h_pipeline.search.plan import plan_round
 from m3h_pipeline.search.scores import merge_scores, read_scores

@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from m3h_pipeline.contracts import DIAGNOSES, samples_schema, write_table
+from m3h_pipeline.contracts import DIAGNOSES, samples_schema
+from m3h_pipeline.files import write_table
 
 Diagnosis = tuple[str, str, int, str]
 

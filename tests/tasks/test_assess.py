@@ -12,8 +12,9 @@ import pyarrow as pa
 import pytest
 
 from m3h_pipeline.config import TaskSelection
-from m3h_pipeline.contracts import SPLIT, signed_time, write_labels, write_table
+from m3h_pipeline.contracts import SPLIT, signed_time
 from m3h_pipeline.errors import ContractError, InputError, TaskError
+from m3h_pipeline.files import write_labels, write_table
 from m3h_pipeline.tasks.assess import PREVALENCE_COLUMNS, assess
 from m3h_pipeline.tasks.labels import AUDIT_COLUMNS
 from tests.tasks.cohorts import audit_rows, write_cohort

@@ -12,7 +12,8 @@ import pyarrow.csv as pacsv
 import pytest
 
 from m3h_pipeline.cohort.diagnoses import read_hosp_diagnoses
-from m3h_pipeline.contracts import DIAGNOSES, read_labels, samples_schema, write_table
+from m3h_pipeline.contracts import DIAGNOSES, samples_schema
+from m3h_pipeline.files import read_labels, write_table
 from m3h_pipeline.tasks.criteria import Diagnosis
 from m3h_pipeline.tasks.definitions import TaskDefinition, load_definitions
 from m3h_pipeline.tasks.diagnoses import judge_codes

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3h_pipeline.config import Search, Tim
-from m3h_pipeline.contracts import combination_key, read_json
+from m3h_pipeline.contracts import combination_key
 from m3h_pipeline.errors import ConfigError
+from m3h_pipeline.files import read_json
 from m3h_pipeline.tim.contexts import Contexts, contexts, needed, weights
 from m3h_pipeline.tim.plan import plan_tim
 from tests.search.studies import ONE_SETTING, fits_of, run_search, write_tasks

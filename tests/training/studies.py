@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from m3h_pipeline.config import sections as config
-from m3h_pipeline.contracts import SPLIT, write_features, write_json, write_labels, write_table
+from m3h_pipeline.contracts import SPLIT
+from m3h_pipeline.files import write_features, write_json, write_labels, write_table
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.spec import FitSpec, TrainingSettings
 

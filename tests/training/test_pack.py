@@ -12,15 +12,9 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from m3h_pipeline.contracts import (
-    FIT_ATTENTION,
-    LATENTS,
-    PREDICTIONS,
-    SCORES,
-    read_table,
-    write_json,
-)
+from m3h_pipeline.contracts import FIT_ATTENTION, LATENTS, PREDICTIONS, SCORES
 from m3h_pipeline.errors import ConfigError, ContractError, InputError
+from m3h_pipeline.files import read_table, write_json
 from m3h_pipeline.training.fits import run_fits
 from m3h_pipeline.training.fitted import load_model, save_model
 from m3h_pipeline.training.pack import read_pack, train_pack

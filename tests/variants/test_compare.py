@@ -12,8 +12,9 @@ import pytest
 from sklearn.metrics import r2_score, roc_auc_score
 
 from m3h_pipeline import contracts
-from m3h_pipeline.contracts import VARIANTS, read_table, time_and_event, write_table
+from m3h_pipeline.contracts import VARIANTS, time_and_event
 from m3h_pipeline.evaluation.cohort import TEST, load_cohort, read_descriptions
+from m3h_pipeline.files import read_table, write_table
 from m3h_pipeline.variants.arms import arm, difference, score
 from m3h_pipeline.variants.compare import compare_variants
 from tests.evaluation.studies import FOLDS, Floats, Predict, Study, generator, predictor, study

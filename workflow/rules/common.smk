@@ -14,10 +14,10 @@ from m3h_pipeline.config.load import (
     source_paths,
 )
 from m3h_pipeline.config.variants import networks
-from m3h_pipeline.contracts import read_json
 from m3h_pipeline.digest import code_digest
 from m3h_pipeline.errors import M3HError
 from m3h_pipeline.figures.registry import FIGURES
+from m3h_pipeline.files import read_json
 from m3h_pipeline.hashes import digest_of, hashed, input_files
 from m3h_pipeline.record import code_of_stages
 from m3h_pipeline.search import sizing

@@ -18,8 +18,9 @@ from m3h_pipeline.cohort.mimic.database import database, load, load_file
 from m3h_pipeline.cohort.mimic.samples import image_table, table_file
 from m3h_pipeline.cohort.textfile import stream_text
 from m3h_pipeline.config.mimic import MimicEmbedding, MimicSource
-from m3h_pipeline.contracts import Float32Array, check_schema, read_table, write_table
+from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.files import check_schema, read_table, write_table
 
 #: Numbers of an image's vector that are features; the rest are predictions.
 DENSE = 1024

@@ -9,8 +9,8 @@ import urllib.request
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
-from m3h_pipeline.contracts import replacing
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.files import replacing
 from m3h_pipeline.hashes import sha256
 from m3h_pipeline.progress import Progress
 

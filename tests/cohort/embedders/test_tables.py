@@ -18,8 +18,9 @@ from m3h_pipeline.cohort.embedders.tables import embed_source
 from m3h_pipeline.cohort.mimic.ingest import ingest_mimic
 from m3h_pipeline.cohort.mimic.samples import FINDINGS
 from m3h_pipeline.config import MimicEmbedding, MimicSource
-from m3h_pipeline.contracts import Float32Array, read_features, read_samples
+from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.files import read_features, read_samples
 from tests.cohort.mimic.conftest import demo, own, tenth, text, write
 from tests.conftest import ROOT
 

@@ -14,7 +14,7 @@ import pytest
 from m3h_pipeline.cohort.mimic.ingest import ingest_mimic
 from m3h_pipeline.cohort.mimic.series import EVENT_TABLES
 from m3h_pipeline.config import MimicSource
-from m3h_pipeline.contracts import read_features, read_samples, read_table
+from m3h_pipeline.files import read_features, read_samples, read_table
 from tests.cohort.mimic.conftest import text
 from tests.conftest import ROOT
 

@@ -18,8 +18,8 @@ from m3h_pipeline.cohort.ingest import render_summary
 from m3h_pipeline.cohort.mimic import ingest as ingest_module
 from m3h_pipeline.cohort.mimic.ingest import ingest_mimic
 from m3h_pipeline.config import HaimSource, MimicSource
-from m3h_pipeline.contracts import read_labels, read_samples
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.files import read_labels, read_samples
 from m3h_pipeline.tasks.definitions import load_definitions
 from m3h_pipeline.tasks.labels import label_task
 from tests.cohort.mimic.conftest import text, write
