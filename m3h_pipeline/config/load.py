@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from m3h_pipeline.config.base import Section
 from m3h_pipeline.config.mimic import CXR_TABLES, MIMIC_TABLES, MimicSource
 from m3h_pipeline.config.sections import Interactions, Modality, Study
 from m3h_pipeline.config.sources import HaimSource, Source, TableSource
@@ -229,6 +230,13 @@ def _problem(model: type[BaseModel], item: Any) -> str:
         return f"unknown key `{place[-1]}`{inside}; {nearest(str(place[-1]), valid)}"
     if item["type"] == "missing":
         return f"`{dotted}` is missing"
+    if item["type"].startswith("union_tag_"):
+        context = item["ctx"]
+        key = ".".join([*map(str, place), context["discriminator"].strip("'")])
+        valid = [tag.strip("' ") for tag in context.get("expected_tags", "").split(",")]
+        if item["type"] == "union_tag_invalid":
+            return f"`{key}` is `{context['tag']}`; {nearest(context['tag'], valid)}"
+        return f"`{key}` is missing"
     message = item["msg"].removeprefix("Value error, ")
     given = item.get("input")
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) or given is None else ""
@@ -287,13 +295,38 @@ def seed_of(text: str) -> int:
     return seed
 
 
+def source_of(text: str) -> Source:
+    """The source in the JSON of ``--settings``, of whichever kind.
+
+    Raises:
+        ConfigError: it is absent, of no known kind, or wrong.
+    """
+    return validate(_Sourced, {"source": part_of(text, "source")}, "--settings").source
+
+
+class _Sourced(Section):
+    source: Source
+
+
 def modalities_of(text: str) -> dict[str, Modality]:
     """The modalities in the JSON of ``--settings``.
 
     Raises:
         ConfigError: they are absent or wrong.
     """
-    modalities = _mapping(text).get("modalities")
-    if not isinstance(modalities, dict) or not modalities:
-        raise ConfigError("`modalities` is missing or empty", where="--settings")
+    modalities = part_of(text, "modalities")
+    if not modalities:
+        raise ConfigError("`modalities` is empty", where="--settings")
     return {name: validate(Modality, value, f"--settings, {name}") for name, value in modalities.items()}
+
+
+def part_of(text: str, name: str) -> dict[str, Any]:
+    """One mapping in the JSON of ``--settings``, as it is.
+
+    Raises:
+        ConfigError: it is absent or no mapping.
+    """
+    part = _mapping(text).get(name)
+    if not isinstance(part, dict):
+        raise ConfigError(f"`{name}` is missing or no mapping", where="--settings")
+    return part

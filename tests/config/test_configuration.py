@@ -79,7 +79,7 @@ def _default(**changes: object) -> dict[str, object]:
             "`training.update`: Input should be 'sum', 'sequential' or",
         ),
         ({"source": {"samples": 300}}, "source.kind is missing; valid: haim, mimic, table, synthetic"),
-        ({"source": {"kind": "hiam"}}, "`source`:"),
+        ({"source": {"kind": "hiam"}}, "`source.kind` is `hiam`; did you mean `haim`?"),
         ({"study": "a b"}, "`study`:"),
     ],
 )

@@ -1,0 +1,77 @@
+"""What verbs share: a parser each, paths, and the configuration sections they use as JSON."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Verb = Callable[[argparse.Namespace], None]
+
+
+def add_verb(verbs: Any, name: str, run: Verb, text: str, *paths: str, settings: bool = True) -> Any:
+    """Add a verb and return its parser.
+
+    Args:
+        verbs: what ``add_subparsers`` returned.
+        name: of the verb.
+        run: what the verb does with its parsed options.
+        text: what it does, in words; begins with a small letter.
+        paths: names of required options that are one path each.
+        settings: whether the verb takes ``--settings``.
+    """
+    parser = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    for path in paths:
+        parser.add_argument(f"--{path}", type=Path, required=True, metavar="PATH")
+    if settings:
+        parser.add_argument(
+            "--settings",
+            type=_json,
+            required=True,
+            metavar="JSON",
+            help="the configuration sections this verb uses, as JSON, or @FILE",
+        )
+    parser.set_defaults(verb=run)
+    return parser
+
+
+def _json(text: str) -> str:
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text(encoding="utf-8")
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot read {text[1:]}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise argparse.ArgumentTypeError(f"{text[1:]} is not UTF-8") from error
+
+
+def add_paths(parser: Any, *names: str, required: bool = True) -> None:
+    """Add options that are several paths each."""
+    for name in names:
+        parser.add_argument(
+            f"--{name}", type=Path, nargs="+" if required else "*", default=[], metavar="PATH"
+        )
+
+
+def sections_of(options: argparse.Namespace, **kinds: Any) -> dict[str, Any]:
+    """The named sections of ``--settings``, validated.
+
+    Raises:
+        ConfigError: no JSON, or a section is wrong.
+    """
+    from m3h_pipeline.config import settings
+
+    return settings(options.settings, **kinds)
+
+
+def seed_of(options: argparse.Namespace) -> int:
+    """The study's seed in ``--settings``.
+
+    Raises:
+        ConfigError: it is absent or no whole number.
+    """
+    from m3h_pipeline.config import load
+
+    return load.seed_of(options.settings)

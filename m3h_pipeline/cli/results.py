@@ -1,0 +1,260 @@
+"""Verbs that say what was found: TIM, evaluation, interactions, figures, the record."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from m3h_pipeline.cli.arguments import add_paths, add_verb, sections_of, seed_of
+
+
+def _tim(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.config import Tim
+        from m3h_pipeline.tim.estimate import compute_tim
+
+        compute_tim(
+            options.tasks,
+            options.scores,
+            options.predictions,
+            options.labels,
+            options.split,
+            options.samples,
+            options.output,
+            sections_of(options, tim=Tim)["tim"],
+            seed_of(options),
+        )
+
+    parser = add_verb(
+        verbs, "tim", run, "measure task interaction", "tasks", "labels", "split", "samples", "output"
+    )
+    add_paths(parser, "scores", "predictions")
+
+
+def _baselines(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.config import Evaluation
+        from m3h_pipeline.config.load import modalities_of
+        from m3h_pipeline.evaluation.baselines import run_baselines
+
+        run_baselines(
+            options.task,
+            options.cohort,
+            options.labels,
+            options.split,
+            options.output,
+            modalities_of(options.settings),
+            sections_of(options, evaluation=Evaluation)["evaluation"],
+            seed_of(options),
+        )
+
+    parser = add_verb(
+        verbs, "baselines", run, "fit the reference models", "cohort", "labels", "split", "output"
+    )
+    parser.add_argument("--task", required=True)
+
+
+def _evaluate(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.config import Evaluation, Figures, Search
+        from m3h_pipeline.evaluation.evaluate import evaluate
+
+        s = sections_of(options, evaluation=Evaluation, search=Search, figures=Figures)
+        evaluate(
+            selection=options.selection,
+            trajectory=options.trajectory,
+            scores=options.scores,
+            predictions=options.predictions,
+            attention=options.attention,
+            baselines=options.baselines,
+            search_scores=options.search_scores,
+            search_predictions=options.search_predictions,
+            tasks=options.tasks,
+            labels=options.labels,
+            split=options.split,
+            samples=options.samples,
+            out=options.output,
+            evaluation=s["evaluation"],
+            search=s["search"],
+            quantiles=s["figures"].quantiles,
+            seed=seed_of(options),
+        )
+
+    parser = add_verb(
+        verbs,
+        "evaluate",
+        run,
+        "compare the models on the test part",
+        *("selection", "trajectory", "tasks", "labels", "split", "samples", "output"),
+    )
+    add_paths(parser, "scores", "predictions", "attention", "search-scores", "search-predictions")
+    add_paths(parser, "baselines", required=False)
+
+
+def _phenotypes(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.config import Figures
+        from m3h_pipeline.evaluation.phenotypes import phenotype_map
+
+        figures = sections_of(options, figures=Figures)["figures"]
+        phenotype_map(
+            options.selection,
+            options.scores,
+            options.predictions,
+            options.latents,
+            options.output,
+            figures.umap_samples,
+            seed_of(options),
+        )
+
+    parser = add_verb(verbs, "phenotypes", run, "map the phenotypes", "selection", "output")
+    add_paths(parser, "scores", "predictions", "latents")
+
+
+def _interactions(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.config import Interactions
+        from m3h_pipeline.config.load import modalities_of
+        from m3h_pipeline.interactions.stage import Sources, find_interactions
+
+        settings = sections_of(options, interactions=Interactions)["interactions"]
+        sources = Sources(
+            options.cohort,
+            options.labels,
+            options.split,
+            options.selection,
+            options.scores,
+            options.models,
+        )
+        modalities = modalities_of(options.settings)
+        seed = seed_of(options)
+        find_interactions(options.task, sources, modalities, settings, seed, options.output, sys.stderr)
+
+    text = "what a task's final models say about pairs of genes"
+    parser = add_verb(verbs, "interactions", run, text, "cohort", "labels", "split", "selection", "output")
+    parser.add_argument("--task", required=True)
+    add_paths(parser, "scores", "models")
+
+
+def _compare_variants(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.config import Evaluation
+        from m3h_pipeline.variants.compare import compare_variants
+
+        compare_variants(
+            {folder.name: folder for folder in options.networks},
+            options.baselines,
+            options.tasks,
+            options.labels,
+            options.split,
+            options.samples,
+            options.output,
+            sections_of(options, evaluation=Evaluation)["evaluation"].draws,
+            seed_of(options),
+        )
+
+    parser = add_verb(
+        verbs,
+        "compare-variants",
+        run,
+        "compare networks with each other and with the references",
+        *("tasks", "labels", "split", "samples", "output"),
+    )
+    parser.add_argument(
+        "--networks",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FOLDER",
+        help="one folder with packs/ each, named like the network; the study's own first",
+    )
+    add_paths(parser, "baselines", required=False)
+
+
+def _draw_interactions(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.config import Figures, Interactions
+        from m3h_pipeline.figures.interactions import draw_interactions
+
+        s = sections_of(options, figures=Figures, interactions=Interactions)
+        draw_interactions(options.task, options.tasks, options.folder, s["interactions"], s["figures"])
+
+    text = "draw a task's pairs of genes"
+    parser = add_verb(verbs, "draw-interactions", run, text, "tasks", "folder")
+    parser.add_argument("--task", required=True)
+
+
+def _draw_variants(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.config import Figures
+        from m3h_pipeline.figures.variants import draw_variants
+
+        figures = sections_of(options, figures=Figures)["figures"]
+        draw_variants(options.comparison, options.tasks, options.output, figures)
+
+    text = "draw the comparison of networks"
+    add_verb(verbs, "draw-variants", run, text, "comparison", "tasks", "output")
+
+
+def _figure(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.config import Figures
+        from m3h_pipeline.figures.registry import render
+
+        figures = sections_of(options, figures=Figures)["figures"]
+        render(options.figure, options.study, figures, options.output)
+
+    parser = add_verb(verbs, "figure", run, "render one figure", "study", "output")
+    parser.add_argument("--figure", required=True, metavar="NAME")
+
+
+def _record(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.config import Study
+        from m3h_pipeline.config.load import part_of
+        from m3h_pipeline.record import record
+
+        study = sections_of(options, study=Study)["study"]
+        inputs, definitions = (part_of(options.settings, name) for name in ("inputs", "definitions"))
+        record(options.study, study, inputs, definitions, options.output)
+
+    add_verb(verbs, "record", run, "write the record of a finished study", "study", "output")
+
+
+def _verify(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.verify import verify
+
+        verify(options.results, options.fits, options.seed, options.data, options.tolerance)
+
+    parser = add_verb(verbs, "verify", run, "compare a study with its record", settings=False)
+    parser.add_argument("results", type=Path, metavar="FOLDER", help="results/<study>")
+    parser.add_argument("--fits", type=int, default=3, metavar="N", help="fits to train again (default: 3)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed draws other fits")
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="where the inputs lie, if not as configured"
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.02,
+        help="largest difference of a score on another device or with other versions (default: 0.02)",
+    )
+
+
+#: In the order of the stages.
+VERBS = (
+    _tim,
+    _baselines,
+    _evaluate,
+    _phenotypes,
+    _interactions,
+    _compare_variants,
+    _draw_interactions,
+    _draw_variants,
+    _figure,
+    _record,
+    _verify,
+)
