@@ -26,6 +26,7 @@ if STUDY.interactions:
             LOGS / "interactions.{task}.log",
         benchmark:
             BENCHMARKS / "interactions.{task}.tsv"
+        priority: 1
         conda:
             "../envs/m3h.yaml"
         resources:

@@ -56,6 +56,8 @@ rule train_pack:
         LOGS / "{stage}/pack_{pack}.log",
     benchmark:
         BENCHMARKS / "{stage}/pack_{pack}.tsv"
+    # Rounds wait for each other. What nothing waits for goes where they leave cores idle.
+    priority: 1
     conda:
         "../envs/m3h.yaml"
     threads: STUDY.compute.threads

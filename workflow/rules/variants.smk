@@ -52,6 +52,7 @@ if NETWORKS:
             LOGS / "variants/{network}/pack_{pack}.log",
         benchmark:
             BENCHMARKS / "variants/{network}/pack_{pack}.tsv"
+        priority: 0
         conda:
             "../envs/m3h.yaml"
         params:
