@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from m3h_pipeline.hashes import sha256
-from tests.end_to_end.small_study import RESULTS, TASKS, Project
+from tests.end_to_end.small_study import RESULTS, TASKS, Project, ran
 from tests.end_to_end.test_invalidation import finished
 
 __all__ = ["finished"]
@@ -188,6 +188,17 @@ def test_networks_can_be_compared_without_a_search(project: Project) -> None:
     compared = {"plan_variant(plain)", "train_variant(plain 0000)", "compare_variants", "draw_variants"}
     assert done.jobs == compared | {"plan_round(1)"}
     assert {fit.combination for fit in done.fits} == {"+".join(TASKS)}
+
+
+def test_the_search_does_not_wait_for_compared_networks(project: Project) -> None:
+    others = {name: {"model": {"dropout": rate}} for name, rate in (("one", 0.1), ("two", 0.3))}
+    project.configure("variants", {"own": "plain", "replicates": 1, "others": others})
+    shutil.rmtree(project.folder / RESULTS)
+    done = project.snakemake("select", "compare_variants", "--cores", "1")
+    assert done.status == 0, done.output[-6000:]
+    order = [job.partition("(")[0] for job in ran(done.output)]
+    assert order.count("train_variant") >= 3
+    assert order.index("select") < order.index("train_variant")
 
 
 def test_a_study_without_a_record_is_explained(project: Project) -> None:

@@ -12,6 +12,7 @@ checkpoint plan_final:
         LOGS / "final/plan.log",
     benchmark:
         BENCHMARKS / "final/plan.tsv"
+    priority: 1
     conda:
         "../envs/m3h.yaml"
     params:

@@ -14,6 +14,8 @@ checkpoint plan_round:
         LOGS / "search/plan_round_{round}.log",
     benchmark:
         BENCHMARKS / "search/plan_round_{round}.tsv"
+    # Rounds wait for each other. What nothing waits for goes where they leave cores idle.
+    priority: 1
     conda:
         "../envs/m3h.yaml"
     params:
@@ -56,7 +58,6 @@ rule train_pack:
         LOGS / "{stage}/pack_{pack}.log",
     benchmark:
         BENCHMARKS / "{stage}/pack_{pack}.tsv"
-    # Rounds wait for each other. What nothing waits for goes where they leave cores idle.
     priority: 1
     conda:
         "../envs/m3h.yaml"
@@ -85,6 +86,7 @@ rule merge_scores:
         LOGS / "search/merge_round_{round}.log",
     benchmark:
         BENCHMARKS / "search/merge_round_{round}.tsv"
+    priority: 1
     conda:
         "../envs/m3h.yaml"
     params:
@@ -110,6 +112,7 @@ rule select:
         LOGS / "select.log",
     benchmark:
         BENCHMARKS / "select.tsv"
+    priority: 1
     conda:
         "../envs/m3h.yaml"
     params:
