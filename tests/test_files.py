@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +142,17 @@ def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path
         fail()
     assert [path.name for path in tmp_path.iterdir()] == ["value.json"]
     assert read_json(tmp_path / "value.json") == {"a": 1}
+
+
+def test_json_is_utf8_whatever_the_locale(tmp_path: Path) -> None:
+    file = tmp_path / "value.json"
+    code = (
+        "import sys; from m3h_pipeline.files import read_json, write_json;"
+        "write_json({'task': chr(228)}, sys.argv[1]); assert read_json(sys.argv[1]) == {'task': chr(228)}"
+    )
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", code, str(file)], env={**os.environ, **plain}, check=True)
+    assert "ä" in file.read_text(encoding="utf-8")
 
 
 def test_files_are_shared_as_the_umask_says(tmp_path: Path) -> None:
