@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from m3h_pipeline.config import MimicSource, Study, SyntheticSource, load_study, located_source
-from m3h_pipeline.config.variants import networks
+from m3h_pipeline.config.networks import networks
 from m3h_pipeline.errors import ConfigError, InputError, nearest
 from m3h_pipeline.tasks.definitions import TaskDefinition, load_definitions, select
 
@@ -71,7 +71,7 @@ def _stages(
     study: Study, tasks: Mapping[str, TaskDefinition], folder: Path, screen: TextIO
 ) -> dict[str, dict[str, Any]]:
     from m3h_pipeline.cohort.ingest import ingest, render_summary
-    from m3h_pipeline.cohort.synthetic import haim_source, simulate
+    from m3h_pipeline.cohort.synthetic.simulate import haim_source, simulate
     from m3h_pipeline.files import read_json, write_json
     from m3h_pipeline.split import split_cohort
     from m3h_pipeline.tasks.assess import assess
@@ -85,7 +85,7 @@ def _stages(
     names = [name for modality in study.modalities.values() for name in modality.sources]
     embedded: dict[str, int] = {}
     if isinstance(source, MimicSource) and source.embeddings:
-        from m3h_pipeline.cohort.embedders.tables import width_of
+        from m3h_pipeline.cohort.mimic.embeddings import width_of
 
         # Embedding takes hours: here the models are only loaded.
         embedded = {name: width_of(how) for name, how in source.embeddings.items() if name in names}

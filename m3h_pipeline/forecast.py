@@ -15,6 +15,7 @@ from typing import Any
 from m3h_pipeline.config import Search, Tim, Training, Variants
 from m3h_pipeline.contracts import combination_tasks
 from m3h_pipeline.evaluation.final import WHOLE
+from m3h_pipeline.networks.plan import variant_plan
 from m3h_pipeline.search.combinations import (
     Entry,
     Task,
@@ -27,7 +28,6 @@ from m3h_pipeline.search.combinations import (
 from m3h_pipeline.search.plan import replicates_of
 from m3h_pipeline.search.sizing import Study, combinations_per_job, memory_mb, pack_seconds, runtime_minutes
 from m3h_pipeline.tim.contexts import contexts, needed
-from m3h_pipeline.variants.plan import variant_plan
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,10 @@ FORMAT = 1
 
 #: Stage -> the modules whose code makes its results.
 STAGES: dict[str, tuple[str, ...]] = {
-    "cohort": ("m3h_pipeline.cohort.ingest", "m3h_pipeline.cohort.synthetic"),
+    "cohort": ("m3h_pipeline.cohort.ingest", "m3h_pipeline.cohort.synthetic.simulate"),
     "labels": ("m3h_pipeline.tasks.labels", "m3h_pipeline.tasks.assess"),
     "split": ("m3h_pipeline.split",),
-    "genes": ("m3h_pipeline.cohort.gene_embeddings",),
+    "genes": ("m3h_pipeline.genes.vectors",),
     # As in the fits' keys.
     "training": ("m3h_pipeline.training.trainer",),
     "search": ("m3h_pipeline.search.plan", "m3h_pipeline.search.scores", "m3h_pipeline.search.selection"),
@@ -41,10 +41,10 @@ STAGES: dict[str, tuple[str, ...]] = {
         *("m3h_pipeline.evaluation.final", "m3h_pipeline.evaluation.baselines"),
         *("m3h_pipeline.evaluation.evaluate", "m3h_pipeline.evaluation.phenotypes"),
     ),
-    "interactions": ("m3h_pipeline.interactions.stage", "m3h_pipeline.figures.interactions"),
+    "interactions": ("m3h_pipeline.gene_pairs.stage", "m3h_pipeline.figures.gene_pairs"),
     "variants": (
-        *("m3h_pipeline.variants.plan", "m3h_pipeline.variants.compare"),
-        "m3h_pipeline.figures.variants",
+        *("m3h_pipeline.networks.plan", "m3h_pipeline.networks.compare"),
+        "m3h_pipeline.figures.networks",
     ),
     "figures": tuple(spec.module for spec in FIGURES.values()),
 }

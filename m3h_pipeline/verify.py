@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from m3h_pipeline.config import Study, validate
 from m3h_pipeline.config.load import gene_files, interaction_files, source_paths
-from m3h_pipeline.config.variants import networks
+from m3h_pipeline.config.networks import networks
 from m3h_pipeline.contracts import SCORES
 from m3h_pipeline.errors import ContractError, InputError, M3HError
 from m3h_pipeline.files import read_table

@@ -18,12 +18,14 @@ PACKAGE = Path(m3h_pipeline.__file__).parent
 ROOMS = [
     {"errors", "progress", "digest"},
     {"contracts", "config", "files", "hashes"},
+    {"tables", "embedders"},
     {"cohort", "tasks", "split", "statistics", "survival"},
-    {"model"},
+    {"genes", "model"},
     {"training"},
+    {"inference"},
     {"search"},
     {"tim", "evaluation"},
-    {"interactions", "variants"},
+    {"gene_pairs", "networks"},
     {"figures"},
     {"check", "cli", "forecast", "record", "verify"},
 ]

@@ -38,7 +38,7 @@ def _fetch_demo(verbs: Any) -> None:
 
 def _simulate(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
-        from m3h_pipeline.cohort.synthetic import simulate
+        from m3h_pipeline.cohort.synthetic.simulate import simulate
         from m3h_pipeline.config import SyntheticSource
 
         simulate(sections_of(options, source=SyntheticSource)["source"], seed_of(options), options.output)
@@ -48,7 +48,7 @@ def _simulate(verbs: Any) -> None:
 
 def _embed(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
-        from m3h_pipeline.cohort.embedders.tables import embed_source
+        from m3h_pipeline.cohort.mimic.embeddings import embed_source
         from m3h_pipeline.config import Compute, MimicSource
 
         sections = sections_of(options, source=MimicSource, compute=Compute)
@@ -86,7 +86,7 @@ def _ingest(verbs: Any) -> None:
 
 
 def _source(options: argparse.Namespace) -> Any:
-    from m3h_pipeline.cohort.synthetic import haim_source
+    from m3h_pipeline.cohort.synthetic.simulate import haim_source
     from m3h_pipeline.config import SyntheticSource
     from m3h_pipeline.config.load import source_of
 

@@ -117,7 +117,7 @@ def _interactions(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.config import Interactions
         from m3h_pipeline.config.load import modalities_of
-        from m3h_pipeline.interactions.stage import Sources, find_interactions
+        from m3h_pipeline.gene_pairs.stage import Sources, find_interactions
 
         settings = sections_of(options, interactions=Interactions)["interactions"]
         sources = Sources(
@@ -141,7 +141,7 @@ def _interactions(verbs: Any) -> None:
 def _compare_variants(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.config import Evaluation
-        from m3h_pipeline.variants.compare import compare_variants
+        from m3h_pipeline.networks.compare import compare_variants
 
         compare_variants(
             {folder.name: folder for folder in options.networks},
@@ -176,7 +176,7 @@ def _compare_variants(verbs: Any) -> None:
 def _draw_interactions(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.config import Figures, Interactions
-        from m3h_pipeline.figures.interactions import draw_interactions
+        from m3h_pipeline.figures.gene_pairs import draw_interactions
 
         s = sections_of(options, figures=Figures, interactions=Interactions)
         draw_interactions(options.task, options.tasks, options.folder, s["interactions"], s["figures"])
@@ -189,7 +189,7 @@ def _draw_interactions(verbs: Any) -> None:
 def _draw_variants(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.config import Figures
-        from m3h_pipeline.figures.variants import draw_variants
+        from m3h_pipeline.figures.networks import draw_variants
 
         figures = sections_of(options, figures=Figures)["figures"]
         draw_variants(options.comparison, options.tasks, options.output, figures)

@@ -36,8 +36,8 @@ def _plan_round(verbs: Any) -> None:
 
 def _embed_genes(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
-        from m3h_pipeline.cohort.gene_embeddings import embed_genes
         from m3h_pipeline.config import Modality
+        from m3h_pipeline.genes.vectors import embed_genes
 
         modality = sections_of(options, modality=Modality)["modality"]
         embed_genes(modality, options.cohort, options.split, seed_of(options), options.output, sys.stderr)
@@ -151,8 +151,8 @@ def _plan_final(verbs: Any) -> None:
 def _plan_variant(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.config import Search, Split, Training, Variants
+        from m3h_pipeline.networks.plan import plan_variant
         from m3h_pipeline.search.combinations import per_job_of
-        from m3h_pipeline.variants.plan import plan_variant
 
         s = sections_of(options, variants=Variants, search=Search, training=Training, split=Split)
         plan_variant(

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from m3h_pipeline.cohort.textfile import stream_text
 from m3h_pipeline.contracts import DIAGNOSES
 from m3h_pipeline.errors import InputError, small_count
 from m3h_pipeline.files import check_schema
+from m3h_pipeline.tables.textfile import stream_text
 
 #: The stays whose diagnoses are wanted, and the hospital admission of each.
 STAYS = pa.schema(

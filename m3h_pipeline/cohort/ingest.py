@@ -44,14 +44,14 @@ def ingest(
                 f"there is no source `{name}`", where="source.blocks", hint=nearest(name, source.blocks)
             )
     if isinstance(source, HaimSource):
-        from m3h_pipeline.cohort.haim import ingest_haim
+        from m3h_pipeline.cohort.haim.ingest import ingest_haim
 
         return ingest_haim(source, sources, out, stream=stream)
     if isinstance(source, MimicSource):
         from m3h_pipeline.cohort.mimic.ingest import ingest_mimic
 
         return ingest_mimic(source, sources, out, embeddings=embeddings, stream=stream)
-    from m3h_pipeline.cohort.table import ingest_table
+    from m3h_pipeline.cohort.table.ingest import ingest_table
 
     return ingest_table(source, sources, out, stream=stream)
 

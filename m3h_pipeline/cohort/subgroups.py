@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from m3h_pipeline.cohort.parsing import MISSING, parse_number
 from m3h_pipeline.config.base import Subgroup
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.tables.parsing import MISSING, parse_number
 
 
 @functools.lru_cache(maxsize=4096)

@@ -14,7 +14,7 @@ from m3h_pipeline.contracts import FIT_ATTENTION, SCORES, SELECTION, combination
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.evaluation.cohort import TEST, Cohort, Task
 from m3h_pipeline.files import read_table
-from m3h_pipeline.search.predictions import Key, wanted_predictions
+from m3h_pipeline.inference.predictions import Key, wanted_predictions
 
 Float32 = npt.NDArray[np.float32]
 Setting = tuple[int, float]

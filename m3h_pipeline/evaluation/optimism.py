@@ -24,8 +24,8 @@ from m3h_pipeline.evaluation.arms import Chosen
 from m3h_pipeline.evaluation.cohort import Cohort
 from m3h_pipeline.evaluation.validation import MeanDraws, out_of_fold
 from m3h_pipeline.files import read_table
+from m3h_pipeline.inference.predictions import Key, wanted_predictions
 from m3h_pipeline.progress import Progress
-from m3h_pipeline.search.predictions import Key, wanted_predictions
 from m3h_pipeline.search.scores import Scores
 from m3h_pipeline.statistics import metric_draws_by_unit, percentile_interval
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from m3h_pipeline.contracts import LATENTS, PHENOTYPES, SCORES, SELECTION
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.files import read_table, write_table
-from m3h_pipeline.search.predictions import wanted_predictions
+from m3h_pipeline.inference.predictions import wanted_predictions
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]

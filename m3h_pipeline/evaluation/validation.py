@@ -15,7 +15,7 @@ from m3h_pipeline.evaluation.arms import Chosen, Setting
 from m3h_pipeline.evaluation.cohort import TEST, Cohort
 from m3h_pipeline.evaluation.contrast import score_draws
 from m3h_pipeline.files import read_table
-from m3h_pipeline.search.predictions import Key, wanted_predictions
+from m3h_pipeline.inference.predictions import Key, wanted_predictions
 from m3h_pipeline.search.scores import Scores
 from m3h_pipeline.statistics import Floats, Interval, bootstrap_variance, metric, paired_interval
 

@@ -118,9 +118,9 @@ def _distinct(clinical: Path, lines: Iterable[_Line]) -> dict[str, list[str]]:
     from contextlib import ExitStack
 
     from m3h_pipeline.cohort.diagnoses import normal_id
-    from m3h_pipeline.cohort.table_files import open_table
-    from m3h_pipeline.cohort.table_reader import once, read_columns
     from m3h_pipeline.config.sources import TableSource
+    from m3h_pipeline.tables.files import open_table
+    from m3h_pipeline.tables.reader import once, read_columns
 
     missing = TableSource.model_fields["missing_values"].get_default(call_default_factory=True)
     columns = {line.label: line for line in lines}

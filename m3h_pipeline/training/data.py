@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.cohort.gene_embeddings import read_vectors
 from m3h_pipeline.config.sections import Modality
 from m3h_pipeline.contracts import SPLIT
 from m3h_pipeline.errors import ContractError, InputError, TaskError
 from m3h_pipeline.files import read_features, read_labels, read_samples, read_table
+from m3h_pipeline.genes.vectors import read_vectors
 from m3h_pipeline.statistics import patient_index
 
 Float32Array = npt.NDArray[np.float32]

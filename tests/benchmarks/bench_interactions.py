@@ -19,8 +19,8 @@ from sklearn.metrics import roc_auc_score
 
 from m3h_pipeline.config import Compute, Modality, Model, Training
 from m3h_pipeline.config.sections import Transcriptome
-from m3h_pipeline.interactions.attention import compare, read_attention
-from m3h_pipeline.interactions.function import effects, output_of
+from m3h_pipeline.gene_pairs.attention import compare, read_attention
+from m3h_pipeline.gene_pairs.function import effects, output_of
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.fits import run_fits
 from m3h_pipeline.training.fitted import FittedModel

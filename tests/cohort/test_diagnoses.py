@@ -12,7 +12,7 @@ import pytest
 from m3h_pipeline.cohort.diagnoses import STAYS, hosp_admissions, read_hosp_diagnoses
 from m3h_pipeline.contracts import DIAGNOSES
 from m3h_pipeline.errors import InputError
-from tests.cohort.haim_files import write_csv, write_hosp
+from tests.cohort.haim.files import write_csv, write_hosp
 
 CODES = ("subject_id", "hadm_id", "seq_num", "icd_code", "icd_version")
 

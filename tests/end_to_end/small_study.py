@@ -48,7 +48,7 @@ def copy_project(folder: Path) -> None:
 
 def write_inputs(folder: Path, samples: int = 300) -> None:
     """HAIM-format files of a synthetic cohort under ``data/``."""
-    from m3h_pipeline.cohort.synthetic import haim_source, simulate
+    from m3h_pipeline.cohort.synthetic.simulate import haim_source, simulate
     from m3h_pipeline.config import SyntheticSource
 
     made = folder / "data"

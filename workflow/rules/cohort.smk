@@ -15,7 +15,7 @@ if KIND == "synthetic":
             "../envs/m3h.yaml"
         params:
             settings=settings("source", "seed"),
-            code=code_digest("m3h_pipeline.cohort.synthetic"),
+            code=code_digest("m3h_pipeline.cohort.synthetic.simulate"),
         shell:
             "m3h --log {log} simulate --settings {params.settings:q} --output {output}"
 
@@ -41,7 +41,7 @@ if EMBEDDED:
             settings=settings("source", "compute.device"),
             store=RESULTS / "embeddings/store",
             inputs=inputs_digest,
-            code=code_digest("m3h_pipeline.cohort.embedders.tables"),
+            code=code_digest("m3h_pipeline.cohort.mimic.embeddings"),
         shell:
             "m3h --log {log} embed --settings {params.settings:q} --source {wildcards.source}"
             " --store {params.store} --output {output}"
@@ -90,7 +90,7 @@ rule ingest:
         inputs=inputs_digest,
         code=code_digest(
             "m3h_pipeline.cohort.ingest",
-            *(["m3h_pipeline.cohort.synthetic"] if KIND == "synthetic" else []),
+            *(["m3h_pipeline.cohort.synthetic.simulate"] if KIND == "synthetic" else []),
         ),
     shell:
         "m3h --log {log} ingest --settings {params.settings:q} --sources {params.sources}"

@@ -13,7 +13,7 @@ from m3h_pipeline.config.load import (
     located_modality,
     source_paths,
 )
-from m3h_pipeline.config.variants import networks
+from m3h_pipeline.config.networks import networks
 from m3h_pipeline.digest import code_digest
 from m3h_pipeline.errors import M3HError
 from m3h_pipeline.figures.registry import FIGURES

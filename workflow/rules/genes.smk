@@ -31,7 +31,7 @@ if GENES:
             ),
             cohort=RESULTS / "cohort",
             inputs=lambda wildcards: content_of(gene_files(STUDY, [wildcards.modality])),
-            code=code_digest("m3h_pipeline.cohort.gene_embeddings"),
+            code=code_digest("m3h_pipeline.genes.vectors"),
         shell:
             "m3h --log {log} embed-genes --settings {params.settings:q} --cohort {params.cohort}"
             " --split {input.split} --output {output}"

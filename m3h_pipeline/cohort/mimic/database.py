@@ -16,8 +16,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from m3h_pipeline.cohort.textfile import stream_text
 from m3h_pipeline.errors import InputError, small_count
+from m3h_pipeline.tables.textfile import stream_text
 
 #: SQL type -> what a person calls a value of it.
 TYPES = {"BIGINT": "a whole number", "DOUBLE": "a number", "TIMESTAMP": "a date and time", "VARCHAR": "text"}

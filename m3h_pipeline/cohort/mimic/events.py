@@ -15,9 +15,9 @@ from m3h_pipeline.cohort.mimic.database import load, load_file, run
 from m3h_pipeline.cohort.mimic.samples import Samples, table_file
 from m3h_pipeline.cohort.mimic.series import STATISTICS, EventTable
 from m3h_pipeline.cohort.mimic.statistics import series_statistics
-from m3h_pipeline.cohort.textfile import stream_text
 from m3h_pipeline.config.mimic import MimicSource
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.tables.textfile import stream_text
 
 #: Events (counted once for every sample that sees them) whose statistics are computed at a time.
 AT_A_TIME = 2_000_000

@@ -123,7 +123,7 @@ class _Embedded:
                 f"the embeddings of `{next(iter(self._how))}` are not given",
                 hint="make them with `m3h embed`",
             )
-        from m3h_pipeline.cohort.embedders.tables import read_embeddings
+        from m3h_pipeline.cohort.mimic.embeddings import read_embeddings
 
         for name in self._how:
             self._tables[name] = read_embeddings(Path(folder) / f"{name}.parquet")
@@ -133,7 +133,7 @@ class _Embedded:
         """The features of a run of samples."""
         if not self._how:
             return {}
-        from m3h_pipeline.cohort.embedders.tables import aggregate
+        from m3h_pipeline.cohort.mimic.embeddings import aggregate
 
         table = samples.table.slice(block.start, block.stop - block.start)
         hadm = table["hadm_id"].cast(pa.int64()).to_numpy()

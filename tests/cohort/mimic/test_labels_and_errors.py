@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from m3h_pipeline.cohort.haim import ingest_haim
+from m3h_pipeline.cohort.haim.ingest import ingest_haim
 from m3h_pipeline.cohort.ingest import render_summary
 from m3h_pipeline.cohort.mimic import ingest as ingest_module
 from m3h_pipeline.cohort.mimic.ingest import ingest_mimic

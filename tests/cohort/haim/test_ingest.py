@@ -1,0 +1,487 @@
+"""HAIM-MIMIC-MM with every trap of the published file, one at a time, and all at once."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import json
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from m3h_pipeline.cohort.haim import ingest as haim
+from m3h_pipeline.cohort.ingest import ingest, render_summary
+from m3h_pipeline.config import HaimSource, SyntheticSource
+from m3h_pipeline.contracts import DIAGNOSES
+from m3h_pipeline.errors import ConfigError, InputError, M3HError
+from m3h_pipeline.files import read_features, read_samples, read_table
+from tests.cohort.haim.files import FEATURES, HEADER, PREFIXES, line, row, rows, source, write_csv
+
+SOURCES = tuple(PREFIXES)
+
+
+def run(settings: HaimSource, out: Path, sources: Sequence[str] = SOURCES) -> dict[str, Any]:
+    return ingest(settings, sources, out)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its bytes."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def failing(settings: HaimSource, out: Path, sources: Sequence[str] = SOURCES) -> M3HError:
+    """The error of an ingestion that must leave nothing behind."""
+    before = set(out.parent.iterdir()) if out.parent.exists() else set()
+    with pytest.raises((InputError, ConfigError)) as error:
+        run(settings, out, sources)
+    assert (set(out.parent.iterdir()) if out.parent.exists() else set()) == before
+    return error.value
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    (tmp_path / "results").mkdir()
+    return tmp_path / "results" / "cohort"
+
+
+# ---- what comes out
+
+
+def test_the_cohort_holds_what_the_file_holds(tmp_path: Path, out: Path) -> None:
+    run(source(tmp_path), out)
+    samples = read_samples(out / "samples.parquet").to_pylist()
+    assert samples[0] == {
+        "sample_id": "00000001-0000",
+        "patient_id": "100",
+        "stay_id": "301",
+        "sex": "male",
+    }
+    assert [s["sample_id"] for s in samples] == [f"{h:08d}-{i:04d}" for h in range(1, 7) for i in range(3)]
+    for name, prefix in PREFIXES.items():
+        x, names = read_features(out / "features" / f"{name}.parquet")
+        assert names == [f for f in FEATURES if f.startswith(prefix)]
+        expected = np.array([[float(r[f]) for f in names] for r in rows()], dtype=np.float32)
+        assert np.array_equal(x, expected)
+    columns = read_table(out / "columns.parquet")
+    assert columns.column_names == [
+        "img_deltacharttime",
+        "discharge_location",
+        "img_length_of_stay",
+        "death_status",
+        "split",
+        "Atelectasis",
+        "Pneumonia",
+        "Lung Opacity",
+        "PerformedProcedureStepDescription",
+        "ViewPosition",
+    ]
+    assert columns.slice(1, 1).to_pylist() == [
+        {
+            "img_deltacharttime": 12.5,
+            "discharge_location": "HOME",
+            "img_length_of_stay": 48.0,
+            "death_status": 0.0,
+            "split": "train",
+            "Atelectasis": 1.0,
+            "Pneumonia": -1.0,
+            "Lung Opacity": None,
+            "PerformedProcedureStepDescription": "CHEST (PORTABLE AP)",
+            "ViewPosition": "AP",
+        }
+    ]
+    diagnoses = read_table(out / "diagnoses.parquet", DIAGNOSES)
+    assert set(diagnoses["stay_id"].to_pylist()) == {str(300 + h) for h in range(1, 7)}
+
+
+def test_the_summary_counts(tmp_path: Path, out: Path) -> None:
+    changed = rows()
+    changed[0]["vd_0"] = ""
+    changed[1] |= dict.fromkeys(["ts_le_0", "ts_le_1", "ts_le_2"], "")
+    changed[2]["vd_1"] = "inf"
+    changed[3]["vd_1"] = "1e39"
+    summary = run(source(tmp_path, [line(r) for r in changed] + [line(changed[4])]), out)
+    assert json.loads((out / "summary.json").read_text()) == json.loads(json.dumps(summary))
+    assert (summary["rows"], summary["patients"], summary["stays"]) == (18, 3, 6)
+    assert summary["sources"]["vision_dense"] == {
+        "features": 4,
+        "missing": pytest.approx(3 / 72),
+        "samples_without": 0,
+        "infinite": 2,
+    }
+    assert summary["sources"]["ts_lab"]["samples_without"] == 1
+    assert summary["subgroups"] == {"sex": {"female": 9, "male": 9}}
+    assert summary["ignored"]["blocks"] == {"n_new_": 6}
+    assert summary["ignored"]["duplicates"] == 1
+    assert summary["diagnoses"] == {"rows": 12, "codes": 2, "stays_without": 0}
+    x, _ = read_features(out / "features" / "vision_dense.parquet")
+    assert np.isnan([x[0, 0], x[2, 1], x[3, 1]]).all()
+    shown = render_summary(summary)
+    assert "18 samples of <10 patients, <10 stays" in shown
+    assert "n_new_* (6)" in shown
+    assert "sex: female <10, male <10" in shown
+    assert not any(str(identifier) in shown for identifier in (100, 201, 301))
+
+
+def test_only_the_named_sources_are_written_in_any_order(tmp_path: Path, out: Path) -> None:
+    summary = run(source(tmp_path), out, ["ts_lab", "vision_dense"])
+    assert sorted(p.name for p in (out / "features").iterdir()) == ["ts_lab.parquet", "vision_dense.parquet"]
+    assert summary["ignored"]["unused_sources"] == ["demographics"]
+    # The sex code is a column of the block that is not read.
+    assert summary["subgroups"] == {"sex": {"female": 9, "male": 9}}
+    assert list(summary["sources"]) == ["ts_lab", "vision_dense"]
+
+
+def test_columns_are_found_by_name_and_number(tmp_path: Path, out: Path) -> None:
+    run(source(tmp_path), out)
+    header = list(HEADER)
+    random.Random(3).shuffle(header)
+    settings = source(tmp_path)
+    write_csv(Path(settings.table), [line(r, header) for r in rows()], header)
+    other = out.parent / "other"
+    run(settings, other)
+    for name in ("samples.parquet", *(f"features/{s}.parquet" for s in SOURCES)):
+        assert pq.read_table(other / name).equals(pq.read_table(out / name))
+    assert read_features(other / "features" / "vision_dense.parquet")[1] == ["vd_0", "vd_1", "vd_2", "vd_3"]
+
+
+@pytest.mark.parametrize("kernel_from", [0, 1 << 40])
+def test_the_order_of_the_rows_does_not_matter(tmp_path: Path, out: Path, kernel_from: int) -> None:
+    lines = [line(r) for r in rows(stays=6, images=12)]
+    haim.ingest_haim(source(tmp_path, lines), SOURCES, out, kernel_from=kernel_from)
+    for seed in range(3):
+        shuffled = random.Random(seed).sample([*lines, lines[5], lines[30]], len(lines) + 2)
+        again = out.parent / f"again{seed}"
+        haim.ingest_haim(source(tmp_path, shuffled), SOURCES, again, kernel_from=kernel_from)
+        same = files(out)
+        assert {n: b for n, b in files(again).items() if n != "summary.json"} == {
+            n: b for n, b in same.items() if n != "summary.json"
+        }
+
+
+def test_chunks_and_threads_and_the_kernel_change_nothing(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [line(r) for r in rows(stays=6, images=20)]
+    lines[7], lines[9] = lines[9] + ",1", lines[9].replace("HOME", '"HOME, SWEET\nHOME"')
+    settings = source(tmp_path, random.Random(0).sample(lines, len(lines)))
+    run(settings, out)
+    for chunk, threads, kernel_from in ((1, 1, 1 << 40), (700, 3, 0), (8 << 20, 2, 0)):
+        monkeypatch.setattr(haim, "_CHUNK", chunk)
+        other = out.parent / f"other{chunk}"
+        haim.ingest_haim(settings, SOURCES, other, threads=threads, kernel_from=kernel_from)
+        assert files(other) == files(out)
+
+
+def test_features_are_written_in_parts(tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = source(tmp_path)
+    run(settings, out)
+    monkeypatch.setattr("m3h_pipeline.cohort.writer.BUFFERED", 100)
+    monkeypatch.setattr(haim, "_CHUNK", 500)
+    run(settings, out.parent / "parts")
+    path = "features/vision_dense.parquet"
+    assert pq.ParquetFile(out.parent / "parts" / path).num_row_groups > 1
+    assert np.array_equal(read_features(out / path)[0], read_features(out.parent / "parts" / path)[0])
+
+
+def test_gzip_is_recognised_by_its_bytes(tmp_path: Path, out: Path) -> None:
+    settings = source(tmp_path)
+    run(settings, out)
+    table = Path(settings.table)
+    table.write_bytes(gzip.compress(table.read_bytes()))
+    run(settings, out.parent / "packed")
+    assert files(out.parent / "packed") == files(out)
+
+
+def test_an_ingestion_replaces_all_of_an_earlier_one(tmp_path: Path, out: Path) -> None:
+    run(source(tmp_path), out)
+    (out / "notes.txt").write_text("the user's own")
+    run(source(tmp_path, hosp=None), out, ["ts_lab"])
+    assert sorted(files(out)) == [
+        "columns.parquet",
+        "features/ts_lab.parquet",
+        "notes.txt",
+        "quarantine.tsv",
+        "samples.parquet",
+        "summary.json",
+    ]
+
+
+# ---- identities
+
+
+def test_repeated_images_are_dropped_and_counted(tmp_path: Path, out: Path) -> None:
+    lines = [line(r) for r in rows()]
+    other = row(2, 1, seed=9)
+    broken = line(row(3, 0)) + ",surplus"
+    summary = run(source(tmp_path, [broken, *lines, lines[4], line(other)]), out)
+    assert summary["rows"] == 18
+    assert summary["ignored"]["duplicates"] == 2
+    assert summary["ignored"]["duplicates_that_differ"] == 1
+    x, names = read_features(out / "features" / "vision_dense.parquet")
+    assert x[4].tolist() == [np.float32(rows()[4][n]) for n in names]  # the first one is kept
+    assert x[6].tolist() == [np.float32(row(3, 0)[n]) for n in names]  # a broken one does not count as first
+
+
+def test_one_image_in_two_stays_is_two_samples(tmp_path: Path, out: Path) -> None:
+    # Stays 1 and 2 are of one patient, stay 3 is of another.
+    lines = [line(row(h, 0)) for h in (1, 2, 3)] + [line(row(1, 1))]
+    summary = run(source(tmp_path, lines), out)
+    assert summary["rows"] == 4
+    assert summary["images_in_several_stays"] == 2
+
+
+def test_identifiers_may_be_floats_or_texts(tmp_path: Path, out: Path) -> None:
+    lines = [line(row(1, 0) | {"haim_id": "1.0", "img_id": "3.0"}), line(row(2, 0) | {"img_id": "ab-c"})]
+    run(source(tmp_path, lines), out)
+    assert read_samples(out / "samples.parquet")["sample_id"].to_pylist() == [
+        "00000001-0003",
+        "00000002-ab-c",
+    ]
+
+
+@pytest.mark.parametrize(("male", "female"), [("1", "0"), ("1.0", "0.0"), (" 1 ", "0")])
+def test_the_sex_code_is_a_float_or_an_int(tmp_path: Path, out: Path, male: str, female: str) -> None:
+    lines = [line(row(1, 0, de_1=male)), line(row(2, 0, de_1=female)), line(row(3, 0, de_1=""))]
+    run(source(tmp_path, lines), out)
+    assert read_samples(out / "samples.parquet")["sex"].to_pylist() == ["male", "female", None]
+
+
+def test_a_subgroup_without_any_named_code_is_an_error(tmp_path: Path, out: Path) -> None:
+    error = failing(source(tmp_path, [line(row(1, 0, de_1="7"))]), out)
+    assert "no value of column `de_1` is among 0, 1" in str(error)
+    assert "subgroup `sex`" in str(error)
+
+
+def test_subgroups_come_from_text_and_number_columns(tmp_path: Path, out: Path) -> None:
+    groups = {"view": {"column": "ViewPosition"}, "dead": {"column": "death_status", "values": {"0": "no"}}}
+    summary = run(source(tmp_path, subgroups=groups), out)
+    assert summary["subgroups"] == {"view": {"AP": 18}, "dead": {"no": 18}}
+
+
+# ---- keys
+
+
+def test_a_repeated_key_is_one_key(tmp_path: Path, out: Path) -> None:
+    settings = source(tmp_path)
+    path = Path(settings.key_ids)
+    path.write_text(path.read_text() + "100,201,301,1\n100.0,201.0,301.0,1.0\n")
+    assert run(settings, out)["rows"] == 18
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ("101,201,301,1\n", "1 and 9 `haim_id` have several rows that contradict"),
+        ("100,201,999,1\n", "contradict each other"),
+        (",201,301,9\n", "no `haim_id` or no `subject_id`"),
+        ("5,6\n", "2 fields instead of 4"),
+    ],
+)
+def test_wrong_keys(tmp_path: Path, out: Path, extra: str, message: str) -> None:
+    settings = source(tmp_path)
+    path = Path(settings.key_ids)
+    path.write_text(path.read_text() + extra)
+    assert message.replace("1 and 9", "<10") in str(failing(settings, out))
+
+
+def test_samples_without_a_key_are_counted_with_their_first_lines(tmp_path: Path, out: Path) -> None:
+    lines = [line(r) for r in rows()] + [line(row(70 + h, 0)) for h in range(12)]
+    error = str(failing(source(tmp_path, lines), out))
+    assert "12 `haim_id` of the table have no key, first on line(s) 20, 21, 22" in error
+    assert "to do:" in error
+
+
+def test_a_malformed_line_does_not_speak_against_the_keys(tmp_path: Path, out: Path) -> None:
+    junk = [
+        "0" + ",0.0" * (len(HEADER) + 5),
+        ",0.0" * (len(HEADER) + 5),
+        "99,0",
+        '99,0,"a',
+        line(row(1, 0, haim_id="")),
+    ]
+    lines = [line(r) for r in rows()]
+    summary = run(source(tmp_path, [*lines, *junk[:3], junk[4]]), out)
+    assert summary["rows"] == 18
+    assert (out / "quarantine.tsv").read_text().splitlines()[1:] == [
+        f"table.csv\t20\t{len(HEADER) + 6} fields instead of {len(HEADER)}",
+        f"table.csv\t21\t{len(HEADER) + 6} fields instead of {len(HEADER)}",
+        f"table.csv\t22\t2 fields instead of {len(HEADER)}",
+        "table.csv\t23\tno `haim_id` or no `img_id`",
+    ]
+
+
+def test_a_stay_without_number_is_its_own(tmp_path: Path, out: Path) -> None:
+    settings = source(tmp_path)
+    path = Path(settings.key_ids)
+    path.write_text(path.read_text().replace("100,201,301,1\n", "100,,,1\n"))
+    summary = run(settings, out)
+    assert read_samples(out / "samples.parquet")["stay_id"].to_pylist()[0] == "haim-1"
+    assert summary["diagnoses"]["stays_without"] == 1
+
+
+# ---- malformed lines
+
+
+@pytest.mark.parametrize("kernel_from", [0, 1 << 40])
+def test_malformed_lines_are_set_aside_by_their_line(tmp_path: Path, out: Path, kernel_from: int) -> None:
+    """Before the bad lines lie quoted line ends and blank lines; the file is not in the order of samples."""
+    lines = [line(r) for r in reversed(rows())]
+    lines[0] = lines[0].replace("HOME", '"HOME\n\nAGAIN"')
+    lines[2] = lines[2].replace(",AP,", ',"A\nP",')
+    lines[4] = ""
+    bad = {
+        6: (lines[6] + ",1,2", f"{len(HEADER) + 2} fields instead of {len(HEADER)}"),
+        8: (lines[8].rsplit(",", 3)[0], f"{len(HEADER) - 3} fields instead of {len(HEADER)}"),
+        10: (line(row(3, 1, vd_2="secret")), "text in the numeric column `vd_2`"),
+        12: (line(row(2, 2, img_length_of_stay="secret")), "text in the numeric column `img_length_of_stay`"),
+    }
+    for i, (text, _) in bad.items():
+        lines[i] = text
+    settings = source(tmp_path, lines)
+    summary = haim.ingest_haim(settings, SOURCES, out, kernel_from=kernel_from)
+    text = Path(settings.table).read_text()
+    expected = [f"{text[: text.index(bad_line)].count(chr(10)) + 1}\t{why}" for bad_line, why in bad.values()]
+    found = (out / "quarantine.tsv").read_text()
+    assert [row.split("\t", 1)[1] for row in found.splitlines()[1:]] == expected
+    assert "secret" not in found
+    assert summary["rows"] == 18 - 1 - len(bad)
+    assert summary["ignored"]["malformed"] == 4
+    assert summary["ignored"]["blank_lines"] == 1
+
+
+@pytest.mark.parametrize(("count", "limit"), [(3, 3), (4, 3), (1, 0)])
+def test_too_many_malformed_lines(tmp_path: Path, out: Path, count: int, limit: int) -> None:
+    lines = [line(r) for r in rows()]
+    for i in range(count):
+        lines[2 + i] += ",7"
+    settings = source(tmp_path, lines, max_malformed=limit)
+    if count <= limit:
+        assert run(settings, out)["ignored"]["malformed"] == count
+        return
+    error = failing(settings, out)
+    assert f"more than {limit} lines are malformed" in str(error)
+    assert f"line 4: {len(HEADER) + 1} fields instead of {len(HEADER)}" in str(error)
+    assert "max_malformed" in (error.hint or "")
+
+
+def test_text_in_a_column_that_is_not_read_is_harmless(tmp_path: Path, out: Path) -> None:
+    lines = [line(row(1, 0, n_new_0="text")), line(row(1, 1, ts_le_0="text"))]
+    assert run(source(tmp_path, lines), out, ["vision_dense"])["ignored"]["malformed"] == 0
+
+
+def test_windows_line_ends_and_byte_order_mark(tmp_path: Path, out: Path) -> None:
+    run(source(tmp_path), out)
+    settings = source(tmp_path)
+    table = Path(settings.table)
+    table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes().replace(b"\n", b"\r\n"))
+    run(settings, out.parent / "windows")
+    assert files(out.parent / "windows") == files(out)
+
+
+# ---- files that cannot be used
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(gzip.compress(path.read_bytes())[:-20])
+
+
+def _replace(old: str, new: str) -> Callable[[Path], object]:
+    return lambda path: path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("which", "spoil", "message"),
+    [
+        ("table", lambda p: p.unlink(), "the file does not exist"),
+        ("table", lambda p: p.write_bytes(b""), "the file is empty"),
+        ("table", _truncate, "truncated or damaged"),
+        ("table", lambda p: p.write_text(",".join(HEADER) + "\n"), "no row after the header"),
+        ("table", lambda p: p.write_text(",".join(HEADER)), "no row after the header"),
+        ("table", _replace(",", ";"), "separated by semicolons"),
+        ("table", _replace(",", "\t"), "separated by tabs"),
+        ("table", _replace("vd_", "xd_"), "no column is named `vd_` and a number, as source `vision_dense`"),
+        ("table", _replace("haim_id", "haimid"), "did you mean `haimid`?"),
+        ("table", _replace("de_1,", "dx_1,"), "column `de_1` of subgroup `sex` is absent"),
+        ("table", _replace("vd_1,", "vd_0,"), "column `vd_0` stands twice"),
+        ("table", lambda p: p.write_bytes(b"\xff\xfe" + p.read_text().encode("utf-16-le")), "not UTF-8"),
+        ("key_ids", lambda p: p.unlink(), "the file does not exist"),
+        ("key_ids", _replace(",", ";"), "separated by semicolons"),
+        ("key_ids", _replace("subject_id", "subject"), "column(s) missing: subject_id"),
+        ("hosp", lambda p: (p / "diagnoses_icd.csv").unlink(), "is absent"),
+        ("hosp", lambda p: (p / "d_icd_diagnoses.csv").write_bytes(b""), "the file is empty"),
+    ],
+)
+def test_unusable_files(
+    tmp_path: Path, out: Path, which: str, spoil: Callable[[Path], object], message: str
+) -> None:
+    settings = source(tmp_path)
+    spoil(Path(getattr(settings, which)))
+    assert message in str(failing(settings, out))
+
+
+def test_an_absent_block_names_the_nearest(tmp_path: Path, out: Path) -> None:
+    error = failing(source(tmp_path, blocks=PREFIXES | {"ts_lab": "ts_lee_"}), out)
+    assert error.hint == "did you mean `ts_le_`?"
+
+
+def test_an_unknown_source_and_a_shared_prefix(tmp_path: Path, out: Path) -> None:
+    assert "there is no source `ts_labs`" in str(failing(source(tmp_path), out, ["ts_labs"]))
+    shared = source(tmp_path, blocks={"one": "vd_", "two": "vd_"})
+    assert "the prefix `vd_` belongs to two sources" in str(failing(shared, out, ["one", "two"]))
+
+
+def test_hosp_of_another_release(tmp_path: Path, out: Path) -> None:
+    settings = source(tmp_path)
+    path = Path(settings.key_ids)
+    path.write_text(path.read_text().replace(",20", ",90"))
+    assert "no admission of the cohort has a diagnosis" in str(failing(settings, out))
+
+
+def test_a_full_disk_leaves_the_earlier_cohort(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = source(tmp_path)
+    run(settings, out)
+    before = files(out)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for target in ("write_table", "close"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"m3h_pipeline.cohort.writer.pq.ParquetWriter.{target}", full)
+            assert "No space left" in str(failing(settings, out))
+        assert files(out) == before
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write"):
+        run(source(tmp_path / "in"), tmp_path / "file" / "cohort")
+
+
+# ---- the synthetic file, which has all the traps
+
+
+def test_the_synthetic_file_is_read_like_the_published_one(tmp_path: Path, out: Path) -> None:
+    from m3h_pipeline.cohort.synthetic.simulate import haim_source, simulate
+
+    settings = SyntheticSource(samples=400)
+    simulate(settings, 7, tmp_path / "input")
+    published = haim_source(settings, tmp_path / "input")
+    summary = run(published, out, list(published.blocks))
+    assert summary["rows"] == 400
+    assert summary["ignored"]["malformed"] == 2
+    assert summary["ignored"]["duplicates"] > 0
+    assert len(summary["ignored"]["blocks"]) == 2
+    assert {n: s["features"] for n, s in summary["sources"].items()} == settings.widths
+    lines = (out / "quarantine.tsv").read_text().splitlines()[1:]
+    count = Path(published.table).read_bytes().count(b"\n")
+    assert [text.split("\t")[1] for text in lines] == [str(count - 1), str(count)]
+    findings = read_table(out / "columns.parquet")["Pneumonia"].to_pylist()
+    assert {None, -1.0, 0.0, 1.0} == set(findings)
