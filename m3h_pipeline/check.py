@@ -52,10 +52,10 @@ def checked_tasks(study: Study, where: str) -> dict[str, TaskDefinition]:
         "training.task_weights": list(study.training.task_weights),
         "figures.calibration_tasks": study.figures.calibration_tasks,
     }
-    if (chosen := study.interactions) is not None:
-        named["interactions.tasks"] = chosen.tasks
-        named["interactions.groups"] = [chosen.groups] if chosen.groups else []
-        named["interactions.within"] = [chosen.within.task] if chosen.within else []
+    if (chosen := study.gene_pairs) is not None:
+        named["gene_pairs.tasks"] = chosen.tasks
+        named["gene_pairs.groups"] = [chosen.groups] if chosen.groups else []
+        named["gene_pairs.within"] = [chosen.within.task] if chosen.within else []
     for key, names in named.items():
         for name in names:
             if name not in tasks:
@@ -134,5 +134,5 @@ def _forecast(study: Study, folder: Path) -> str:
     sections = (study.search, study.tim, study.training, study.evaluation.replicates, study.seed)
     devices = {"cpu": [False], "cuda": [True], "auto": [True, False]}[study.compute.device]
     return "\n".join(
-        render(forecast(shape, known, *sections, gpu, compared, study.variants), gpu) for gpu in devices
+        render(forecast(shape, known, *sections, gpu, compared, study.networks), gpu) for gpu in devices
     )

@@ -165,13 +165,13 @@ COMPARISON = pa.schema(
     ]
 )
 
-#: Networks compared (section ``variants``), beside the references: ``network`` is a network's name, linear or
+#: Networks compared (section ``networks``), beside the references: ``network`` is a network's name, linear or
 #: gradient_boosting; ``learned`` is alone (each task by itself), together (all tasks) or reference; ``part``
 #: as in ``COMPARISON``. ``value``: metric of the mean prediction of all ``replicates`` (0: a model without
 #: seeds), out of fold the mean over folds. ``one_seed`` and ``deviation``: mean and deviation of the scores
 #: of single replicates. ``difference``: less the linear reference, or less the study's own network of the
 #: task alone where the task has none; null of that model itself.
-VARIANTS = pa.schema(
+NETWORK_COMPARISON = pa.schema(
     [
         pa.field("task", pa.string(), nullable=False),
         pa.field("network", pa.string(), nullable=False),
@@ -322,7 +322,7 @@ GENE_EMBEDDINGS = pa.schema(
     ]
 )
 
-#: ``interactions/<task>/pairs.parquet``: every pair of genes. ``effect`` and ``magnitude`` are mixed
+#: ``gene_pairs/<task>/pairs.parquet``: every pair of genes. ``effect`` and ``magnitude`` are mixed
 #: differences of the task's output (mean, and mean magnitude, over samples; of the class with the largest
 #: ``magnitude``); ``attention`` is the mean over layers, heads and directions; the rest compares two groups
 #: of patients and is null where there are none.
@@ -341,7 +341,7 @@ GENE_PAIRS = pa.schema(
     ]
 )
 
-#: ``interactions/<task>/genes.parquet``: mean magnitude of the effect of one deviation of each gene.
+#: ``gene_pairs/<task>/genes.parquet``: mean magnitude of the effect of one deviation of each gene.
 GENE_IMPORTANCE = pa.schema(
     [
         pa.field("gene", pa.string(), nullable=False),
@@ -349,7 +349,7 @@ GENE_IMPORTANCE = pa.schema(
     ]
 )
 
-#: ``interactions/<task>/heads.parquet``: attention of the top pairs, both directions together, in every head,
+#: ``gene_pairs/<task>/heads.parquet``: attention of the top pairs, both directions together, in every head,
 #: as a multiple of what even attention would give.
 GENE_HEADS = pa.schema(
     [
@@ -361,7 +361,7 @@ GENE_HEADS = pa.schema(
     ]
 )
 
-#: ``interactions/<task>/gene_sets.parquet``: over-representation of gene sets among the top pairs' genes.
+#: ``gene_pairs/<task>/gene_sets.parquet``: over-representation of gene sets among the top pairs' genes.
 GENE_SETS = pa.schema(
     [
         pa.field("gene_set", pa.string(), nullable=False),

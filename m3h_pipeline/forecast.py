@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from m3h_pipeline.config import Search, Tim, Training, Variants
+from m3h_pipeline.config import Networks, Search, Tim, Training
 from m3h_pipeline.contracts import combination_tasks
 from m3h_pipeline.evaluation.final import WHOLE
-from m3h_pipeline.networks.plan import variant_plan
+from m3h_pipeline.networks.plan import network_plan
 from m3h_pipeline.search.combinations import (
     Entry,
     Task,
@@ -62,8 +62,8 @@ def forecast(
     final_replicates: int,
     seed: int,
     gpu: bool,
-    networks: Mapping[str, tuple[Study, Training]] | None = None,
-    variants: Variants | None = None,
+    compared: Mapping[str, tuple[Study, Training]] | None = None,
+    networks: Networks | None = None,
 ) -> list[Stage]:
     """The stages of a study's training up to the third round of the search, TIM's own fits, the final fits.
 
@@ -77,8 +77,8 @@ def forecast(
         final_replicates: ``evaluation.replicates``.
         seed: of the study; TIM draws its chains with it.
         gpu: whether fits are trained on a GPU.
-        networks: that are compared: name -> shape of the study and section ``training`` with it.
-        variants: section of the configuration.
+        compared: networks that are compared: name -> shape of the study and section ``training`` with it.
+        networks: section of the configuration.
 
     Raises:
         ConfigError: the exact mode of TIM is asked for too many tasks.
@@ -120,10 +120,10 @@ def forecast(
 
     packs = share("final", [Entry(c, replicates) for c in selected], tasks, described, per_job)["packs"]
     stages.append(_stage(study, "final fits of pairs", list(packs.values()), gpu, kept=True))
-    for name, (shape, own_training) in (networks or {}).items():
+    for name, (shape, own_training) in (compared or {}).items():
         own_per_job = per_job_of(search, partial(combinations_per_job, shape))
-        plan = variant_plan(tasks, variants or Variants(), own_training, folds, own_per_job)
-        stages.append(_stage(shape, f"variant {name}", list(plan["packs"].values()), gpu))
+        plan = network_plan(tasks, networks or Networks(), own_training, folds, own_per_job)
+        stages.append(_stage(shape, f"network {name}", list(plan["packs"].values()), gpu))
     return stages
 
 

@@ -41,8 +41,8 @@ STAGES: dict[str, tuple[str, ...]] = {
         *("m3h_pipeline.evaluation.final", "m3h_pipeline.evaluation.baselines"),
         *("m3h_pipeline.evaluation.evaluate", "m3h_pipeline.evaluation.phenotypes"),
     ),
-    "interactions": ("m3h_pipeline.gene_pairs.stage", "m3h_pipeline.figures.gene_pairs"),
-    "variants": (
+    "gene_pairs": ("m3h_pipeline.gene_pairs.stage", "m3h_pipeline.figures.gene_pairs"),
+    "networks": (
         *("m3h_pipeline.networks.plan", "m3h_pipeline.networks.compare"),
         "m3h_pipeline.figures.networks",
     ),
@@ -83,12 +83,12 @@ def plans(root: Path, networks: Iterable[str] = ()) -> Iterator[Path]:
     yield root / "tim/plan.json"
     yield root / "final/plan.json"
     for name in networks:
-        yield root / f"variants/{name}/plan.json"
+        yield root / f"networks/{name}/plan.json"
 
 
 def compared(study: Study) -> list[str]:
     """Names of the networks that a study compares."""
-    return study.variants.names if study.variants else []
+    return study.networks.names if study.networks else []
 
 
 def score_files(root: Path, study: Study) -> list[Path]:
@@ -149,10 +149,10 @@ def study_files(root: Path, study: Study) -> list[Path]:
             files += [plan.parent / f"packs/{pack}.{kind}.parquet" for kind in kinds]
             files += sorted((plan.parent / f"models/{pack}").glob("*.safetensors")) if final else []
     suffixes = [*study.figures.formats, "csv"]
-    for task in study.interactions.tasks if study.interactions else []:
-        files += sorted(p for p in (root / f"interactions/{task}").iterdir() if not p.name.startswith("."))
-    if study.variants:
-        files += [root / f"variants/comparison.{suffix}" for suffix in ["parquet", "tsv", *suffixes]]
+    for task in study.gene_pairs.tasks if study.gene_pairs else []:
+        files += sorted(p for p in (root / f"gene_pairs/{task}").iterdir() if not p.name.startswith("."))
+    if study.networks:
+        files += [root / f"networks/comparison.{suffix}" for suffix in ["parquet", "tsv", *suffixes]]
     files += [root / f"figures/{name}.{suffix}" for name in FIGURES for suffix in suffixes]
     return [*files, *segments(root, study)]
 
@@ -204,7 +204,7 @@ def record(
                 "search": study.search.replicates,
                 "tim": study.tim.replicates,
                 "final": study.evaluation.replicates,
-                **({"variants": study.variants.replicates} if study.variants else {}),
+                **({"networks": study.networks.replicates} if study.networks else {}),
             },
         },
         "code": code_of_stages(),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from m3h_pipeline.config import Study, validate
-from m3h_pipeline.config.load import gene_files, interaction_files, source_paths
+from m3h_pipeline.config.load import gene_files, gene_pair_files, source_paths
 from m3h_pipeline.config.networks import networks
 from m3h_pipeline.contracts import SCORES
 from m3h_pipeline.errors import ContractError, InputError, M3HError
@@ -121,7 +121,7 @@ def _compare_inputs(
 ) -> None:
     base = data if data is not None else Path(study.data)
     here = study if data is None else study.model_copy(update={"data": str(data)})
-    found = input_files([*source_paths(here), *gene_files(here), *interaction_files(here)], str(base))
+    found = input_files([*source_paths(here), *gene_files(here), *gene_pair_files(here)], str(base))
     if data is not None:
         # What was configured outside the folder is looked up in it by name.
         found = {name: found.get(name, data / Path(name).name) for name in inputs}
@@ -208,7 +208,7 @@ def _fits_of_others(root: Path, study: Study) -> dict[str, Study]:
     """Keys of the fits of networks that the study's own is compared with -> the study with their sections."""
     found: dict[str, Study] = {}
     for name, network in list(networks(study).items())[1:]:
-        for path in (root / f"variants/{name}/packs").glob("*.scores.parquet"):
+        for path in (root / f"networks/{name}/packs").glob("*.scores.parquet"):
             keys = read_table(path, SCORES, ["fit_key"]).column(0).to_pylist()
             found |= dict.fromkeys(keys, network)
     return found

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from m3h_pipeline.config import Search, Tim, Variants, load_study
+from m3h_pipeline.config import Networks, Search, Tim, load_study
 from m3h_pipeline.errors import ConfigError
 from m3h_pipeline.forecast import Stage, forecast, render
 from m3h_pipeline.search.combinations import read_tasks
@@ -83,8 +83,8 @@ def test_networks_that_are_compared_are_forecast(tmp_path: Path) -> None:
     training = STUDY.training.model_copy(update={"batch_sizes": [256], "learning_rates": [1e-3]})
     sections = (Search(max_size=1), Tim(), STUDY.training, 5, 0, True)
     for alone, combinations in ((True, 42), (False, 1)):
-        variants = Variants(replicates=3, alone=alone)
-        found = forecast(shape, tasks, *sections, {"other": (shape, training)}, variants)
-        (stage,) = [stage for stage in found if stage.name == "variant other"]
+        section = Networks(replicates=3, alone=alone)
+        found = forecast(shape, tasks, *sections, {"other": (shape, training)}, section)
+        (stage,) = [stage for stage in found if stage.name == "network other"]
         assert stage.combinations == combinations
         assert stage.fits == combinations * 3 * (shape.folds + 1)

@@ -1,4 +1,4 @@
-"""Verbs that say what was found: TIM, evaluation, interactions, figures, the record."""
+"""Verbs that say what was found: TIM, evaluation, pairs of genes, figures, the record."""
 
 from __future__ import annotations
 
@@ -113,13 +113,13 @@ def _phenotypes(verbs: Any) -> None:
     add_paths(parser, "scores", "predictions", "latents")
 
 
-def _interactions(verbs: Any) -> None:
+def _gene_pairs(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
-        from m3h_pipeline.config import Interactions
+        from m3h_pipeline.config import GenePairs
         from m3h_pipeline.config.load import modalities_of
-        from m3h_pipeline.gene_pairs.stage import Sources, find_interactions
+        from m3h_pipeline.gene_pairs.stage import Sources, find_gene_pairs
 
-        settings = sections_of(options, interactions=Interactions)["interactions"]
+        settings = sections_of(options, gene_pairs=GenePairs)["gene_pairs"]
         sources = Sources(
             options.cohort,
             options.labels,
@@ -130,20 +130,20 @@ def _interactions(verbs: Any) -> None:
         )
         modalities = modalities_of(options.settings)
         seed = seed_of(options)
-        find_interactions(options.task, sources, modalities, settings, seed, options.output, sys.stderr)
+        find_gene_pairs(options.task, sources, modalities, settings, seed, options.output, sys.stderr)
 
     text = "what a task's final models say about pairs of genes"
-    parser = add_verb(verbs, "interactions", run, text, "cohort", "labels", "split", "selection", "output")
+    parser = add_verb(verbs, "gene-pairs", run, text, "cohort", "labels", "split", "selection", "output")
     parser.add_argument("--task", required=True)
     add_paths(parser, "scores", "models")
 
 
-def _compare_variants(verbs: Any) -> None:
+def _compare_networks(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.config import Evaluation
-        from m3h_pipeline.networks.compare import compare_variants
+        from m3h_pipeline.networks.compare import compare_networks
 
-        compare_variants(
+        compare_networks(
             {folder.name: folder for folder in options.networks},
             options.baselines,
             options.tasks,
@@ -157,7 +157,7 @@ def _compare_variants(verbs: Any) -> None:
 
     parser = add_verb(
         verbs,
-        "compare-variants",
+        "compare-networks",
         run,
         "compare networks with each other and with the references",
         *("tasks", "labels", "split", "samples", "output"),
@@ -173,29 +173,29 @@ def _compare_variants(verbs: Any) -> None:
     add_paths(parser, "baselines", required=False)
 
 
-def _draw_interactions(verbs: Any) -> None:
+def _draw_gene_pairs(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
-        from m3h_pipeline.config import Figures, Interactions
-        from m3h_pipeline.figures.gene_pairs import draw_interactions
+        from m3h_pipeline.config import Figures, GenePairs
+        from m3h_pipeline.figures.gene_pairs import draw_gene_pairs
 
-        s = sections_of(options, figures=Figures, interactions=Interactions)
-        draw_interactions(options.task, options.tasks, options.folder, s["interactions"], s["figures"])
+        s = sections_of(options, figures=Figures, gene_pairs=GenePairs)
+        draw_gene_pairs(options.task, options.tasks, options.folder, s["gene_pairs"], s["figures"])
 
     text = "draw a task's pairs of genes"
-    parser = add_verb(verbs, "draw-interactions", run, text, "tasks", "folder")
+    parser = add_verb(verbs, "draw-gene-pairs", run, text, "tasks", "folder")
     parser.add_argument("--task", required=True)
 
 
-def _draw_variants(verbs: Any) -> None:
+def _draw_networks(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.config import Figures
-        from m3h_pipeline.figures.networks import draw_variants
+        from m3h_pipeline.figures.networks import draw_networks
 
         figures = sections_of(options, figures=Figures)["figures"]
-        draw_variants(options.comparison, options.tasks, options.output, figures)
+        draw_networks(options.comparison, options.tasks, options.output, figures)
 
     text = "draw the comparison of networks"
-    add_verb(verbs, "draw-variants", run, text, "comparison", "tasks", "output")
+    add_verb(verbs, "draw-networks", run, text, "comparison", "tasks", "output")
 
 
 def _figure(verbs: Any) -> None:
@@ -250,10 +250,10 @@ VERBS = (
     _baselines,
     _evaluate,
     _phenotypes,
-    _interactions,
-    _compare_variants,
-    _draw_interactions,
-    _draw_variants,
+    _gene_pairs,
+    _compare_networks,
+    _draw_gene_pairs,
+    _draw_networks,
     _figure,
     _record,
     _verify,

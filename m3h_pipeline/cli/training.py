@@ -148,23 +148,23 @@ def _plan_final(verbs: Any) -> None:
     _summary(add_verb(verbs, "plan-final", run, "plan the final fits", "selection", "tasks", "output"))
 
 
-def _plan_variant(verbs: Any) -> None:
+def _plan_network(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
-        from m3h_pipeline.config import Search, Split, Training, Variants
-        from m3h_pipeline.networks.plan import plan_variant
+        from m3h_pipeline.config import Networks, Search, Split, Training
+        from m3h_pipeline.networks.plan import plan_network
         from m3h_pipeline.search.combinations import per_job_of
 
-        s = sections_of(options, variants=Variants, search=Search, training=Training, split=Split)
-        plan_variant(
+        s = sections_of(options, networks=Networks, search=Search, training=Training, split=Split)
+        plan_network(
             options.tasks,
             options.output,
-            s["variants"],
+            s["networks"],
             s["training"],
             s["split"].folds,
             per_job_of(s["search"], _sized(options, s["search"], s["training"], s["split"])),
         )
 
-    _summary(add_verb(verbs, "plan-variant", run, "plan the fits of one compared network", "tasks", "output"))
+    _summary(add_verb(verbs, "plan-network", run, "plan the fits of one compared network", "tasks", "output"))
 
 
 def _sized(options: argparse.Namespace, search: Any, training: Any, split: Any) -> Any:
@@ -206,5 +206,5 @@ VERBS = (
     _select,
     _plan_tim,
     _plan_final,
-    _plan_variant,
+    _plan_network,
 )

@@ -20,13 +20,13 @@ from pydantic_core import PydanticUndefined
 from m3h_pipeline.config.mimic import MimicEmbedding, MimicSource
 from m3h_pipeline.config.sections import (
     EarlyStopping,
+    GenePairs,
     GeneVectors,
-    Interactions,
+    Network,
+    Networks,
     Stratum,
     Study,
     Transcriptome,
-    Variant,
-    Variants,
 )
 from m3h_pipeline.config.sources import (
     GeneOptions,
@@ -149,10 +149,10 @@ def readme() -> str:
         "modalities.<name>.transcriptome": Transcriptome,
         "modalities.<name>.transcriptome.genes": GeneVectors,
         "training.early_stopping": EarlyStopping,
-        "interactions": Interactions,
-        "interactions.within": Stratum,
-        "variants": Variants,
-        "variants.others.<name>": Variant,
+        "gene_pairs": GenePairs,
+        "gene_pairs.within": Stratum,
+        "networks": Networks,
+        "networks.others.<name>": Network,
     }
     for key, section in optional.items():
         parts.append(f"## `{key}`\n\n{section.__doc__}\n\n" + _table(section, ""))

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from m3h_pipeline.config.base import Section
 from m3h_pipeline.config.mimic import CXR_TABLES, MIMIC_TABLES, MimicSource
-from m3h_pipeline.config.sections import Interactions, Modality, Study
+from m3h_pipeline.config.sections import GenePairs, Modality, Study
 from m3h_pipeline.config.sources import HaimSource, Source, TableSource
 from m3h_pipeline.errors import ConfigError, InputError, nearest
 
@@ -126,17 +126,17 @@ def gene_files(study: Study, names: Iterable[str] | None = None) -> list[str]:
     return found
 
 
-def located_interactions(study: Study) -> Interactions | None:
-    """The section ``interactions`` with the relative path of gene sets joined to ``data``."""
-    chosen = study.interactions
+def located_gene_pairs(study: Study) -> GenePairs | None:
+    """The section ``gene_pairs`` with the relative path of gene sets joined to ``data``."""
+    chosen = study.gene_pairs
     if chosen is None or chosen.gene_sets is None:
         return chosen
     return chosen.model_copy(update={"gene_sets": str(Path(study.data) / chosen.gene_sets)})
 
 
-def interaction_files(study: Study) -> list[str]:
-    """Files that the stage of interactions reads beside the study's results."""
-    chosen = located_interactions(study)
+def gene_pair_files(study: Study) -> list[str]:
+    """Files that the stage of gene pairs reads beside the study's results."""
+    chosen = located_gene_pairs(study)
     return [chosen.gene_sets] if chosen is not None and chosen.gene_sets is not None else []
 
 
@@ -219,6 +219,10 @@ def _mapping(text: str) -> dict[str, Any]:
     return data
 
 
+#: Sections of a study that had another name.
+RENAMED = {"interactions": "gene_pairs", "variants": "networks"}
+
+
 def _problem(model: type[BaseModel], item: Any) -> str:
     # A discriminated union puts its tag into the location; the user's file has no such level.
     place = [part for part in item["loc"] if part not in {"haim", "mimic", "table", "synthetic"}]
@@ -227,6 +231,8 @@ def _problem(model: type[BaseModel], item: Any) -> str:
         parent = ".".join(str(part) for part in place[:-1])
         valid = _keys_at(model, item["loc"][:-1])
         inside = f" in `{parent}`" if parent else ""
+        if model is Study and (name := RENAMED.get(dotted)):
+            return f"unknown key `{dotted}`; this section is called `{name}` now"
         return f"unknown key `{place[-1]}`{inside}; {nearest(str(place[-1]), valid)}"
     if item["type"] == "missing":
         return f"`{dotted}` is missing"

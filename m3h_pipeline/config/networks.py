@@ -1,26 +1,26 @@
-"""The networks of a study: its own, and those that its section ``variants`` compares it with."""
+"""The networks of a study: its own, and those that its section ``networks`` compares it with."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from m3h_pipeline.config.load import validate
-from m3h_pipeline.config.sections import Study, Variant
+from m3h_pipeline.config.sections import Network, Study
 from m3h_pipeline.errors import ConfigError, nearest
 
 
 def networks(study: Study) -> dict[str, Study]:
-    """The networks of the section ``variants``: name -> the study with its sections in their place.
+    """The networks of the section ``networks``: name -> the study with its sections in their place.
 
     Raises:
         ConfigError: a network's sections are wrong, or its genes start from vectors the study does not make.
     """
-    if study.variants is None:
+    if study.networks is None:
         return {}
-    found = {study.variants.own: study}
-    for name, variant in study.variants.others.items():
-        where = f"variants.others.{name}"
-        found[name] = validate(Study, _with_variant(study, variant), where)
+    found = {study.networks.own: study}
+    for name, network in study.networks.others.items():
+        where = f"networks.others.{name}"
+        found[name] = validate(Study, _with_network(study, network), where)
         for modality, spec in found[name].modalities.items():
             ours, theirs = study.modalities[modality].options, spec.options
             if theirs is None or theirs.genes is None:
@@ -34,14 +34,14 @@ def networks(study: Study) -> dict[str, Study]:
     return found
 
 
-def _with_variant(study: Study, variant: Variant) -> dict[str, Any]:
-    content = study.model_dump(mode="json") | {"variants": None}
-    changes = variant.model_dump(mode="json")
+def _with_network(study: Study, network: Network) -> dict[str, Any]:
+    content = study.model_dump(mode="json") | {"networks": None}
+    changes = network.model_dump(mode="json")
     if unknown := set(changes["modalities"]) - set(content["modalities"]):
         name = min(unknown)
         raise ConfigError(
             f"there is no modality `{name}`",
-            where="variants",
+            where="networks",
             hint=nearest(name, content["modalities"]),
         )
     return content | {key: _merged(content[key], change) for key, change in changes.items()}

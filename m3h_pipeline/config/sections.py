@@ -327,7 +327,7 @@ class Stratum(Section):
     value: str = Field(description="the class; of a binary task `0` or `1`")
 
 
-class Interactions(Section):
+class GenePairs(Section):
     """Gene-gene interactions in the final models; needs a modality with a `transcriptome` encoder."""
 
     tasks: list[Name] = Field(min_length=1, description="tasks whose final models are read")
@@ -353,7 +353,7 @@ class Interactions(Section):
     )
 
 
-class Variant(Section):
+class Network(Section):
     """Another network: what differs from the study's own, key by key; a value replaces, null too."""
 
     modalities: dict[Name, dict[str, Any]] = Field(
@@ -363,11 +363,11 @@ class Variant(Section):
     training: dict[str, Any] = Field(default_factory=dict, description="keys of `training`")
 
 
-class Variants(Section):
+class Networks(Section):
     """Networks compared on the same rows and folds: all tasks together, and each of them alone."""
 
     own: Name = Field(default="own", description="what the study's own network is called")
-    others: dict[Name, Variant] = Field(
+    others: dict[Name, Network] = Field(
         default_factory=dict, description="further networks: name -> what differs"
     )
     replicates: PositiveInt = Field(
@@ -376,7 +376,7 @@ class Variants(Section):
     alone: bool = Field(default=True, description="learn each task alone, too")
 
     @model_validator(mode="after")
-    def _names_differ(self) -> Variants:
+    def _names_differ(self) -> Networks:
         if self.own in self.others:
             raise ValueError(f"`{self.own}` is the name of the study's own network and of another one")
         return self
@@ -421,10 +421,10 @@ class Study(Section):
     search: Search = Field(default=Search(), description="search for companions")
     tim: Tim = Field(default=Tim(), description="task interaction")
     evaluation: Evaluation = Field(default=Evaluation(), description="final fits and comparison")
-    interactions: Interactions | None = Field(
+    gene_pairs: GenePairs | None = Field(
         default=None, description="gene-gene interactions in the final models; null: not looked for"
     )
-    variants: Variants | None = Field(
+    networks: Networks | None = Field(
         default=None, description="networks compared with the study's own; null: none"
     )
     figures: Figures = Field(default=Figures(), description="figures")

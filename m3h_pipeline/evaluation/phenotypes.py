@@ -152,7 +152,7 @@ def embed(latent: Float32, seed: int) -> Float64:
         plane[:, : len(axes)] = centred @ axes.T
         return plane
     with warnings.catch_warnings():
-        # A variant of UMAP that is not used here wants Tensorflow.
+        # A form of UMAP that is not used here wants Tensorflow.
         warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
         from umap import UMAP
 

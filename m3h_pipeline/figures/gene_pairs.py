@@ -16,29 +16,27 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from m3h_pipeline.config import Figures, Interactions
+from m3h_pipeline.config import Figures, GenePairs
 from m3h_pipeline.contracts import GENE_HEADS, GENE_IMPORTANCE, GENE_PAIRS
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import read_catalogue
 from m3h_pipeline.files import read_table
 
-#: What the network and the order of pairs show; docs/interactions.md says why.
+#: What the network and the order of pairs show; docs/gene_pairs.md says why.
 MEASURE = "mixed difference of the task's output"
 _SIDE = 4.6
 _LABELLED = 12
 _SHOWN_PAIRS = 30
 
 
-def draw_interactions(
-    task: str, tasks: Path, folder: Path, interactions: Interactions, settings: Figures
-) -> None:
+def draw_gene_pairs(task: str, tasks: Path, folder: Path, gene_pairs: GenePairs, settings: Figures) -> None:
     """Write ``network``, ``heads`` and ``volcano`` (images as configured, and CSV) into a folder.
 
     Args:
         task: whose interactions.
         tasks: ``labels/tasks.json``.
         folder: with ``pairs.parquet``, ``genes.parquet`` and ``heads.parquet``.
-        interactions: how many pairs are shown, and the false discovery rate.
+        gene_pairs: how many pairs are shown, and the false discovery rate.
         settings: file formats.
 
     Raises:
@@ -50,13 +48,13 @@ def draw_interactions(
     pairs = read_table(folder / "pairs.parquet", GENE_PAIRS).to_pandas()
     genes = read_table(folder / "genes.parquet", GENE_IMPORTANCE).to_pandas()
     heads = read_table(folder / "heads.parquet", GENE_HEADS).to_pandas()
-    top = strongest(pairs, interactions.top)
+    top = strongest(pairs, gene_pairs.top)
     with style.applied():
         figure = network(top, dict(zip(genes["gene"], genes["importance"], strict=True)), title)
         style.save(figure, top, folder / "network", settings, f"Top interactions: {title}")
         style.save(head_map(heads, title), heads, folder / "heads", settings, f"Attention by head: {title}")
-        volcano_of = pairs.loc[_notable(pairs, interactions.fdr)]
-        figure = volcano(pairs, interactions.fdr, title)
+        volcano_of = pairs.loc[_notable(pairs, gene_pairs.fdr)]
+        figure = volcano(pairs, gene_pairs.fdr, title)
         style.save(figure, volcano_of, folder / "volcano", settings, f"Differential attention: {title}")
 
 

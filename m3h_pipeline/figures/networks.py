@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
-from m3h_pipeline.contracts import VARIANTS
+from m3h_pipeline.contracts import NETWORK_COMPARISON
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.figures.comparison import CHANCE
@@ -29,11 +29,11 @@ _PITCH = 0.125
 _TITLE, _AXIS, _GAP = 0.2, 0.2, 0.08
 
 
-def draw_variants(comparison: Path, tasks: Path, out: Path, settings: Figures) -> None:
+def draw_networks(comparison: Path, tasks: Path, out: Path, settings: Figures) -> None:
     """Write the figure ``comparison`` (images as configured, and CSV) into a folder.
 
     Args:
-        comparison: table of contracts.VARIANTS.
+        comparison: table of contracts.NETWORK_COMPARISON.
         tasks: ``labels/tasks.json``.
         out: the folder.
         settings: file formats.
@@ -43,7 +43,7 @@ def draw_variants(comparison: Path, tasks: Path, out: Path, settings: Figures) -
         ContractError: a table does not follow its schema.
     """
     catalogue = read_catalogue(tasks)
-    frame = table(read_table(comparison, VARIANTS).to_pandas(), catalogue)
+    frame = table(read_table(comparison, NETWORK_COMPARISON).to_pandas(), catalogue)
     with style.applied():
         style.save(draw(frame, catalogue), frame, Path(out) / "comparison", settings, "Networks compared")
 

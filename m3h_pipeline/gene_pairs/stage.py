@@ -1,4 +1,4 @@
-"""The verb ``interactions``: what the final models of a task say about pairs of genes."""
+"""The verb ``gene-pairs``: what the final models of a task say about pairs of genes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from m3h_pipeline.config import Interactions, Modality
+from m3h_pipeline.config import GenePairs, Modality
 from m3h_pipeline.contracts import (
     GENE_HEADS,
     GENE_IMPORTANCE,
@@ -59,11 +59,11 @@ class Sources:
     models: Sequence[Path]
 
 
-def find_interactions(
+def find_gene_pairs(
     task: str,
     sources: Sources,
     modalities: Mapping[str, Modality],
-    settings: Interactions,
+    settings: GenePairs,
     seed: int,
     out: Path,
     screen: TextIO,
@@ -76,7 +76,7 @@ def find_interactions(
         task: whose models.
         sources: where the study's results lie.
         modalities: modality -> its sources and encoder.
-        settings: section ``interactions``.
+        settings: section ``gene_pairs``.
         seed: of permutations and of the drawn samples.
         out: folder for ``pairs.parquet``, ``genes.parquet``, ``heads.parquet``, ``network.graphml`` and,
             where gene sets are given, ``gene_sets.parquet``.
@@ -145,7 +145,7 @@ def _modality(modalities: Mapping[str, Modality]) -> str:
     if len(names) != 1:
         raise ConfigError(
             f"{len(names) or 'no'} modalities have a transcriptome encoder; interactions are those of one",
-            where="interactions",
+            where="gene_pairs",
         )
     return names[0]
 
@@ -190,7 +190,7 @@ def _columns(model: FittedModel, name: str) -> slice:
     raise ConfigError("the model does not take it", where=f"modality {name}")
 
 
-def _stratum(data: StudyData, settings: Interactions) -> IntArray:
+def _stratum(data: StudyData, settings: GenePairs) -> IntArray:
     """Test samples that are looked at."""
     rows = data.scored_rows(-1)
     if settings.within is None:
@@ -200,19 +200,17 @@ def _stratum(data: StudyData, settings: Interactions) -> IntArray:
     if data.tasks[task]["problem_class"] not in ("binary", "multiclass") or value not in classes:
         raise ConfigError(
             f"`{value}` is no class of `{task}`",
-            where="interactions.within",
+            where="gene_pairs.within",
             hint=nearest(value, classes),
         )
     rows = np.flatnonzero(~data.train & (data.labels[task] == classes.index(value)))
     if len(rows) < LEAST:
-        raise InputError(
-            f"fewer than {LEAST} test samples are of class `{value}`", where="interactions.within"
-        )
+        raise InputError(f"fewer than {LEAST} test samples are of class `{value}`", where="gene_pairs.within")
     return rows
 
 
 def _groups(
-    task: str, data: StudyData, rows: IntArray, settings: Interactions
+    task: str, data: StudyData, rows: IntArray, settings: GenePairs
 ) -> tuple[BoolArray, IntArray | None]:
     """Membership of the group, and the samples that are compared (places in ``rows``) if there are any."""
     by = settings.groups or task
@@ -226,14 +224,14 @@ def _groups(
     else:
         if settings.groups is not None:
             needed = "needs a `horizon`" if kind == "survival" else "is no binary or survival task"
-            raise ConfigError(f"`{by}` {needed}", where="interactions.groups")
+            raise ConfigError(f"`{by}` {needed}", where="gene_pairs.groups")
         return np.zeros(len(rows), dtype=bool), None
     compared = np.flatnonzero(known)
     if min(int(group[compared].sum()), int((~group[compared]).sum())) < LEAST:
         if settings.groups is not None:
             raise InputError(
                 f"fewer than {LEAST} test samples are in one of the groups of `{by}`",
-                where="interactions.groups",
+                where="gene_pairs.groups",
             )
         return group, None
     return group, compared
@@ -299,7 +297,7 @@ def top_pairs(table: pa.Table, count: int) -> pa.Table:
     return table.take(pa.array(order))
 
 
-#: The measure that finds planted pairs best (docs/interactions.md) and that networks and figures show.
+#: The measure that finds planted pairs best (docs/gene_pairs.md) and that networks and figures show.
 MEASURE = "effect"
 
 

@@ -1,4 +1,4 @@
-"""The verb ``compare-variants``: networks and references in one table, out of fold and on the test part."""
+"""The verb ``compare-networks``: networks and references in one table, out of fold and on the test part."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from m3h_pipeline.contracts import SCORES, VARIANTS
+from m3h_pipeline.contracts import NETWORK_COMPARISON, SCORES
 from m3h_pipeline.evaluation.cohort import TEST, Cohort, load_cohort, read_descriptions
 from m3h_pipeline.evaluation.contrast import bounded
 from m3h_pipeline.evaluation.validation import read_references
@@ -31,7 +31,7 @@ Name = tuple[str, str]
 Predictions = dict[int, Floats]
 
 
-def compare_variants(
+def compare_networks(
     networks: Mapping[str, Path],
     baselines: Sequence[Path],
     tasks: Path,
@@ -42,7 +42,7 @@ def compare_variants(
     draws: int,
     seed: int,
 ) -> None:
-    """Write ``comparison.parquet`` (VARIANTS) and ``comparison.tsv``, the same for people.
+    """Write ``comparison.parquet`` (NETWORK_COMPARISON) and ``comparison.tsv``, the same for people.
 
     The hyper-parameters of a network and combination are those of its best mean score out of fold.
 
@@ -71,7 +71,9 @@ def compare_variants(
         found[task][model, REFERENCE] = {number: p[None] for number, p in predictions.items()}
     own = next(iter(networks))
     rows = [row for task in found for row in task_rows(cohort, task, found[task], own)]
-    write_table(pa.Table.from_pylist(rows, schema=VARIANTS), out / "comparison.parquet", VARIANTS)
+    write_table(
+        pa.Table.from_pylist(rows, NETWORK_COMPARISON), out / "comparison.parquet", NETWORK_COMPARISON
+    )
     with replacing(out / "comparison.tsv") as path:
         path.write_text("\n".join(lines(rows, cohort)) + "\n", encoding="utf-8")
 
@@ -127,7 +129,7 @@ def network_predictions(folder: Path, cohort: Cohort) -> Iterator[tuple[str, str
 def task_rows(
     cohort: Cohort, task: str, models: Mapping[Name, Predictions], own: str
 ) -> Iterator[dict[str, Any]]:
-    """Rows of contracts.VARIANTS of one task: by part, then model by model in the order given."""
+    """Rows of contracts.NETWORK_COMPARISON of one task: by part, then model by model in the order given."""
     for part, numbers in (("validation", cohort.folds), ("test", [TEST])):
         units = cohort.informative(task, numbers)
         arms = {

@@ -34,8 +34,8 @@ class Looked:
 
 
 @dataclass
-class Path:
-    """The search of one source task.
+class TaskSearch:
+    """Where the search of one source task stands.
 
     Attributes:
         task: the source task.
@@ -50,58 +50,60 @@ class Path:
     looked: list[Looked] = field(default_factory=list)
 
 
-def candidates(path: Path, tasks: Sequence[str]) -> list[str]:
+def candidates(state: TaskSearch, tasks: Sequence[str]) -> list[str]:
     """The next combinations of a source task: each of its beam, expanded by every task not in it."""
     return sorted(
         {
             combination_key((*members, task))
-            for members in map(combination_tasks, path.beam)
+            for members in map(combination_tasks, state.beam)
             for task in tasks
             if task not in members
         }
     )
 
 
-def start(tasks: Iterable[str], scores: Scores) -> list[Path]:
+def start(tasks: Iterable[str], scores: Scores) -> list[TaskSearch]:
     """Round 1: every source task alone.
 
     Raises:
         TaskError: a task alone has no score at any setting.
         ContractError: a task was not trained alone.
     """
-    paths, hopeless = [], []
+    states, hopeless = [], []
     for task in tasks:
         score = scores.score(task, task)
         if math.isnan(score):
             hopeless.append(task)
-        paths.append(Path(task, task, [task], [Looked(1, task, score, True)]))
+        states.append(TaskSearch(task, task, [task], [Looked(1, task, score, True)]))
     if hopeless:
         raise TaskError(
             "at every hyper-parameter setting a fit of the task alone diverged or could not be scored: "
             + ", ".join(hopeless),
             hint="lower `training.learning_rates`, set `training.gradient_clip`, or exclude the task",
         )
-    return paths
+    return states
 
 
-def advance(path: Path, round_number: int, tasks: Sequence[str], scores: Scores, search: Search) -> None:
+def advance(
+    state: TaskSearch, round_number: int, tasks: Sequence[str], scores: Scores, search: Search
+) -> None:
     """Let a source task look at the trained combinations of a round, in place.
 
     Raises:
         ContractError: a combination of the round was not trained.
     """
-    if not path.beam:
+    if not state.beam:
         return
-    task = path.task
-    found = [Looked(round_number, key, scores.score(key, task), False) for key in candidates(path, tasks)]
+    task = state.task
+    found = [Looked(round_number, key, scores.score(key, task), False) for key in candidates(state, tasks)]
     ranked = sorted((one for one in found if not math.isnan(one.score)), key=_rank)
     for one in ranked[: search.beam]:
         one.kept = True
-    path.looked += ranked + [one for one in found if math.isnan(one.score)]
-    path.beam = []
-    if ranked and improvement(scores, task, ranked[0].combination, path.best) > search.min_improvement:
-        path.best = ranked[0].combination
-        path.beam = [one.combination for one in ranked if one.kept]
+    state.looked += ranked + [one for one in found if math.isnan(one.score)]
+    state.beam = []
+    if ranked and improvement(scores, task, ranked[0].combination, state.best) > search.min_improvement:
+        state.best = ranked[0].combination
+        state.beam = [one.combination for one in ranked if one.kept]
 
 
 def _rank(one: Looked) -> tuple[float, str]:
@@ -115,7 +117,9 @@ def improvement(scores: Scores, task: str, new: str, old: str) -> float:
     return scores.score(new, task, shared) - scores.score(old, task, shared)
 
 
-def replay(tasks: Sequence[str], scores: Scores, search: Search, rounds: int | None = None) -> list[Path]:
+def replay(
+    tasks: Sequence[str], scores: Scores, search: Search, rounds: int | None = None
+) -> list[TaskSearch]:
     """The searches of all source tasks after ``rounds`` rounds, or at their end.
 
     Args:
@@ -129,11 +133,11 @@ def replay(tasks: Sequence[str], scores: Scores, search: Search, rounds: int | N
         ContractError: a combination that the search asks for was not trained.
     """
     names = sorted(tasks)
-    paths = start(names, scores)
+    states = start(names, scores)
     last = min(len(names), search.max_size or len(names), rounds or len(names))
     for number in range(2, last + 1):
-        if not any(path.beam for path in paths):
+        if not any(state.beam for state in states):
             break
-        for path in paths:
-            advance(path, number, names, scores, search)
-    return paths
+        for state in states:
+            advance(state, number, names, scores, search)
+    return states

@@ -78,5 +78,5 @@ def round_combinations(
         return names
     if round_number > min(len(names), search.max_size or len(names)):
         return []
-    paths = replay(names, read_scores(scores), search, rounds=round_number - 1)
-    return sorted({key for path in paths for key in candidates(path, names)})
+    states = replay(names, read_scores(scores), search, rounds=round_number - 1)
+    return sorted({key for state in states for key in candidates(state, names)})

@@ -52,19 +52,19 @@ def select(
     """
     known = read_tasks(tasks)
     table = read_scores(scores)
-    paths = replay(list(known), table, search)
+    states = replay(list(known), table, search)
     looked = [
         {
-            "task": path.task,
+            "task": state.task,
             "round": one.round,
             "combination": one.combination,
             "score": None if math.isnan(one.score) else one.score,
             "kept": one.kept,
         }
-        for path in paths
-        for one in path.looked
+        for state in states
+        for one in state.looked
     ]
-    rows = [_row(known[path.task], path.best, table) for path in paths]
+    rows = [_row(known[state.task], state.best, table) for state in states]
     write_table(pa.Table.from_pylist(looked, schema=TRAJECTORY), trajectory, TRAJECTORY)
     write_table(pa.Table.from_pylist(rows, schema=SELECTION), out, SELECTION)
     with replacing(summary) as path:

@@ -53,6 +53,8 @@ def _default(**changes: object) -> dict[str, object]:
     [
         ({"serach": {}}, "unknown key `serach`; did you mean `search`?"),
         ({"search": {"beem": 2}}, "unknown key `beem` in `search`; did you mean `beam`?"),
+        ({"variants": {}}, "unknown key `variants`; this section is called `networks` now"),
+        ({"interactions": None}, "unknown key `interactions`; this section is called `gene_pairs` now"),
         (
             {"model": {"attention": {"alhpa": 1}}},
             "unknown key `alhpa` in `model.attention`; did you mean `alpha`?",

@@ -155,14 +155,14 @@ def test_inputs_elsewhere_are_found_where_the_user_says(project: Project, tmp_pa
 def test_networks_are_compared_and_verified_with_their_own_settings(project: Project) -> None:
     """The study's own network finds what the search has trained; another one is trained, and known apart."""
     leaky = {"model": {"negative_slope": 0.2}, "training": {"learning_rates": [3e-3]}}
-    project.configure("variants", {"own": "plain", "replicates": 1, "others": {"leaky": leaky}})
+    project.configure("networks", {"own": "plain", "replicates": 1, "others": {"leaky": leaky}})
     done = project.snakemake()
     assert done.status == 0, done.output[-6000:]
     names = ("plain", "leaky")
     assert done.jobs == {
-        *(f"plan_variant({name})" for name in names),
-        *(f"train_variant({name} {pack})" for name in names for pack in ("0000", "0001")),
-        *("compare_variants", "draw_variants", "record"),
+        *(f"plan_network({name})" for name in names),
+        *(f"train_network({name} {pack})" for name in names for pack in ("0000", "0001")),
+        *("compare_networks", "draw_networks", "record"),
     }
     every = "+".join(TASKS)
     own = [fit for fit in done.fits if fit.fold >= 0 and fit.learning_rate == 1e-3]
@@ -170,9 +170,9 @@ def test_networks_are_compared_and_verified_with_their_own_settings(project: Pro
     cross_validated = [fit for fit in done.fits if fit.fold >= 0]
     # Together at two rates, and of the other network five combinations at one rate, on two folds.
     assert len(cross_validated) == 2 * 2 + 5 * 2
-    table = (project.folder / RESULTS / "variants/comparison.tsv").read_text().splitlines()
+    table = (project.folder / RESULTS / "networks/comparison.tsv").read_text().splitlines()
     assert len(table) == 1 + len(TASKS) * 2 * (2 * 2 + 1)
-    assert {"variants/comparison.svg", "variants/leaky/plan.json"} <= set(_record(project)["files"])
+    assert {"networks/comparison.svg", "networks/leaky/plan.json"} <= set(_record(project)["files"])
     status, text = _verify(project, "--fits", "12", "--tolerance", "0")
     assert status == 0, text
     assert "may differ" not in text
@@ -181,24 +181,24 @@ def test_networks_are_compared_and_verified_with_their_own_settings(project: Pro
 
 
 def test_networks_can_be_compared_without_a_search(project: Project) -> None:
-    project.configure("variants", {"own": "plain", "replicates": 1, "alone": False})
+    project.configure("networks", {"own": "plain", "replicates": 1, "alone": False})
     shutil.rmtree(project.folder / RESULTS / "search")
-    done = project.snakemake("draw_variants")
+    done = project.snakemake("draw_networks")
     assert done.status == 0, done.output[-6000:]
-    compared = {"plan_variant(plain)", "train_variant(plain 0000)", "compare_variants", "draw_variants"}
+    compared = {"plan_network(plain)", "train_network(plain 0000)", "compare_networks", "draw_networks"}
     assert done.jobs == compared | {"plan_round(1)"}
     assert {fit.combination for fit in done.fits} == {"+".join(TASKS)}
 
 
 def test_the_search_does_not_wait_for_compared_networks(project: Project) -> None:
     others = {name: {"model": {"dropout": rate}} for name, rate in (("one", 0.1), ("two", 0.3))}
-    project.configure("variants", {"own": "plain", "replicates": 1, "others": others})
+    project.configure("networks", {"own": "plain", "replicates": 1, "others": others})
     shutil.rmtree(project.folder / RESULTS)
-    done = project.snakemake("select", "compare_variants", "--cores", "1")
+    done = project.snakemake("select", "compare_networks", "--cores", "1")
     assert done.status == 0, done.output[-6000:]
     order = [job.partition("(")[0] for job in ran(done.output)]
-    assert order.count("train_variant") >= 3
-    assert order.index("select") < order.index("train_variant")
+    assert order.count("train_network") >= 3
+    assert order.index("select") < order.index("train_network")
 
 
 def test_a_study_without_a_record_is_explained(project: Project) -> None:

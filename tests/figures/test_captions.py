@@ -53,8 +53,8 @@ def test_every_caption_that_the_workflow_names_exists() -> None:
 def test_docutils_accepts_it_for_every_shipped_study(name: str) -> None:
     for path in STUDIES:
         config = read_yaml(path)
-        for variant in (config, {"study": config["study"]}):
-            text = _text(name, variant)
+        for given in (config, {"study": config["study"]}):
+            text = _text(name, given)
             html = _html(text)
             assert config["study"] in html
             assert "{{" not in text

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from m3h_pipeline.contracts import VARIANTS
+from m3h_pipeline.contracts import NETWORK_COMPARISON
 from m3h_pipeline.figures import networks, style
 from m3h_pipeline.figures.catalogue import Catalogue, Task
 from tests.figures.legibility import problems, texts
@@ -46,7 +46,7 @@ def made(tasks: int, networks: int) -> tuple[pd.DataFrame, Catalogue]:
         for network, learned in models
         for part in ("validation", "test")
     ]
-    return pd.DataFrame(rows, columns=VARIANTS.names), catalogue
+    return pd.DataFrame(rows, columns=NETWORK_COMPARISON.names), catalogue
 
 
 @pytest.mark.parametrize(("tasks", "count"), [(1, 1), (8, 2), (8, 6), (3, 12)])

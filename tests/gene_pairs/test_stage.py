@@ -1,4 +1,4 @@
-"""The verb `interactions` on a small study: tables, groups, strata, and what can be wrong."""
+"""The verb `gene-pairs` on a small study: tables, groups, strata, and what can be wrong."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from m3h_pipeline.config import Figures, Interactions
+from m3h_pipeline.config import Figures, GenePairs
 from m3h_pipeline.contracts import GENE_HEADS, GENE_IMPORTANCE, GENE_PAIRS, GENE_SETS, SELECTION, signed_time
 from m3h_pipeline.errors import ConfigError, InputError
-from m3h_pipeline.figures.gene_pairs import draw_interactions
+from m3h_pipeline.figures.gene_pairs import draw_gene_pairs
 from m3h_pipeline.files import read_table, write_json, write_labels, write_table
 from m3h_pipeline.gene_pairs.attention import read_attention
-from m3h_pipeline.gene_pairs.stage import Sources, find_interactions
+from m3h_pipeline.gene_pairs.stage import Sources, find_gene_pairs
 from m3h_pipeline.training.fitted import load_model
 from m3h_pipeline.training.pack import train_pack
 from tests.training.studies import study, write_study
@@ -79,8 +79,8 @@ def run(folder: Path, task: str, out: Path, **options: Any) -> str:
         [folder / "scores.parquet"],
         [folder / "models"],
     )
-    settings = Interactions(tasks=[task], **{"permutations": 99, "top": 5, **options})
-    find_interactions(task, sources, configured().modalities, settings, 1, out, screen)
+    settings = GenePairs(tasks=[task], **{"permutations": 99, "top": 5, **options})
+    find_gene_pairs(task, sources, configured().modalities, settings, 1, out, screen)
     return screen.getvalue()
 
 
@@ -179,8 +179,8 @@ def test_the_same_seed_gives_the_same_bytes(trained: Path, tmp_path: Path) -> No
 
 def test_figures_are_drawn_from_the_tables(trained: Path, tmp_path: Path) -> None:
     run(trained, "anemia", tmp_path)
-    settings = Interactions(tasks=["anemia"], top=5)
-    draw_interactions("anemia", trained / "labels/tasks.json", tmp_path, settings, Figures())
+    settings = GenePairs(tasks=["anemia"], top=5)
+    draw_gene_pairs("anemia", trained / "labels/tasks.json", tmp_path, settings, Figures())
     for name in ("network", "heads", "volcano"):
         for suffix in ("svg", "png", "csv"):
             assert (tmp_path / f"{name}.{suffix}").stat().st_size > 0

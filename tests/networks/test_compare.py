@@ -12,11 +12,11 @@ import pytest
 from sklearn.metrics import r2_score, roc_auc_score
 
 from m3h_pipeline import contracts
-from m3h_pipeline.contracts import VARIANTS, time_and_event
+from m3h_pipeline.contracts import NETWORK_COMPARISON, time_and_event
 from m3h_pipeline.evaluation.cohort import TEST, load_cohort, read_descriptions
 from m3h_pipeline.files import read_table, write_table
 from m3h_pipeline.networks.arms import arm, difference, score
-from m3h_pipeline.networks.compare import compare_variants
+from m3h_pipeline.networks.compare import compare_networks
 from tests.evaluation.studies import FOLDS, Floats, Predict, Study, generator, predictor, study
 
 TOGETHER = "days+grade+ill+kind+relapse"
@@ -27,7 +27,7 @@ def write_network(
     one: Study, name: str, predict: Predict, replicates: int = SEEDS, alone: bool = True
 ) -> Path:
     """Fits of a network, of all tasks together in a pack and of each alone in another one."""
-    folder = one.path(f"variants/{name}")
+    folder = one.path(f"networks/{name}")
     for number, keys in enumerate([[TOGETHER], *([[*one.tasks]] if alone else [])]):
         counts = dict.fromkeys(keys, replicates)
         scores, said = one.fits(keys, [*range(FOLDS), TEST], counts, predict)
@@ -43,7 +43,7 @@ def write_network(
 
 
 def compared(one: Study, networks: dict[str, Path], baselines: bool = True) -> list[dict[str, Any]]:
-    compare_variants(
+    compare_networks(
         networks,
         sorted(one.folder.glob("baselines/*.parquet")) if baselines else [],
         one.path("tasks.json"),
@@ -54,7 +54,9 @@ def compared(one: Study, networks: dict[str, Path], baselines: bool = True) -> l
         draws=60,
         seed=1,
     )
-    found: list[dict[str, Any]] = read_table(one.path("out/comparison.parquet"), VARIANTS).to_pylist()
+    found: list[dict[str, Any]] = read_table(
+        one.path("out/comparison.parquet"), NETWORK_COMPARISON
+    ).to_pylist()
     return found
 
 
@@ -65,7 +67,7 @@ def row_of(rows: list[dict[str, Any]], *place: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    made = study(tmp_path_factory.mktemp("variants"), n=600)
+    made = study(tmp_path_factory.mktemp("networks"), n=600)
     made.write(predictor(made), replicates=1)
     return made
 
@@ -144,7 +146,7 @@ def test_differences_are_from_the_linear_reference_or_from_the_own_network_alone
 
 
 def test_without_references_differences_are_from_the_own_network_alone(one: Study, tmp_path: Path) -> None:
-    found = compared(one, {"ours": one.path("variants/ours")}, baselines=False)
+    found = compared(one, {"ours": one.path("networks/ours")}, baselines=False)
     assert {(r["network"], r["learned"]) for r in found} == {("ours", "alone"), ("ours", "together")}
     assert row_of(found, "ill", "ours", "alone", "test")["difference"] is None
     assert row_of(found, "ill", "ours", "together", "test")["difference"] is not None
@@ -165,7 +167,7 @@ def test_without_single_tasks_differences_are_from_the_own_network_of_all_tasks(
 
 
 def test_the_table_for_people_says_the_same(one: Study, rows: list[dict[str, Any]]) -> None:
-    compared(one, {"ours": one.path("variants/ours"), "other": one.path("variants/other")})
+    compared(one, {"ours": one.path("networks/ours"), "other": one.path("networks/other")})
     header, *lines = one.path("out/comparison.tsv").read_text().splitlines()
     assert len(lines) == len(rows)
     columns = header.split("\t")

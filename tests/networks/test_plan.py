@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from m3h_pipeline.config import Study, Training, Variants, validate
+from m3h_pipeline.config import Networks, Study, Training, validate
 from m3h_pipeline.config.generate import DEFAULT_STUDY
 from m3h_pipeline.config.networks import networks
 from m3h_pipeline.errors import ConfigError
-from m3h_pipeline.networks.plan import plan_variant
+from m3h_pipeline.networks.plan import plan_network
 from tests.search.studies import write_tasks
 from tests.search.test_sizing import TASKS
 
 GENES = {"kind": "coexpression"}
 
 
-def configured(variants: dict[str, Any], **changes: Any) -> Study:
-    return validate(Study, {**DEFAULT_STUDY, "variants": variants, **changes}, "x.yaml")
+def configured(section: dict[str, Any], **changes: Any) -> Study:
+    return validate(Study, {**DEFAULT_STUDY, "networks": section, **changes}, "x.yaml")
 
 
 @pytest.mark.parametrize(
@@ -31,9 +31,9 @@ def test_all_tasks_together_and_each_alone_on_every_fold_and_the_whole(
     tmp_path: Path, alone: bool, tasks: list[str], sizes: list[int]
 ) -> None:
     training = Training(batch_sizes=[32, 64], learning_rates=[1e-3])
-    variants = Variants(replicates=2, alone=alone)
+    section = Networks(replicates=2, alone=alone)
     described = write_tasks(tmp_path / "tasks.json", tasks)
-    plan_variant(described, tmp_path / "plan.json", variants, training, 3, 10)
+    plan_network(described, tmp_path / "plan.json", section, training, 3, 10)
     packs = json.loads((tmp_path / "plan.json").read_text())["packs"]
     entries = [entry for pack in packs.values() for entry in pack]
     assert sorted(len(entry["combination"]) for entry in entries) == sizes
@@ -46,7 +46,7 @@ def test_all_tasks_together_and_each_alone_on_every_fold_and_the_whole(
 def test_a_network_is_the_study_with_its_keys_in_place() -> None:
     transcriptome = {"sources": ["ts_lab"], "encoder": "transcriptome", "transcriptome": {"layers": 2}}
     modalities = {**DEFAULT_STUDY["modalities"], "time_series": transcriptome}
-    variants = {
+    section = {
         "own": "txt",
         "others": {
             "mlp": {"modalities": {"time_series": {"encoder": "mlp", "transcriptome": None}}},
@@ -57,7 +57,7 @@ def test_a_network_is_the_study_with_its_keys_in_place() -> None:
             },
         },
     }
-    study = configured(variants, modalities=modalities)
+    study = configured(section, modalities=modalities)
     found = networks(study)
     assert list(found) == ["txt", "mlp", "rank"]
     assert found["txt"] is study
@@ -73,7 +73,7 @@ def test_a_network_is_the_study_with_its_keys_in_place() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variant", "expected"),
+    ("network", "expected"),
     [
         ({"model": {"droput": 0.1}}, "unknown key `droput` in `model`; did you mean `dropout`?"),
         ({"modalities": {"visoin": {}}}, "there is no modality `visoin`"),
@@ -89,11 +89,11 @@ def test_a_network_is_the_study_with_its_keys_in_place() -> None:
         ),
     ],
 )
-def test_a_wrong_network_is_explained(variant: dict[str, Any], expected: str) -> None:
+def test_a_wrong_network_is_explained(network: dict[str, Any], expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        networks(configured({"others": {"it": variant}}))
+        networks(configured({"others": {"it": network}}))
     assert expected in str(caught.value)
-    assert "variants" in str(caught.value)
+    assert "networks" in str(caught.value)
 
 
 def test_names_of_networks_differ() -> None:

@@ -8,8 +8,8 @@ from m3h_pipeline.config import Study, located_source, validate
 from m3h_pipeline.config.load import (
     embedding_files,
     gene_files,
-    interaction_files,
-    located_interactions,
+    gene_pair_files,
+    located_gene_pairs,
     located_modality,
     source_paths,
 )
@@ -68,15 +68,15 @@ GENES = [
     for name, modality in STUDY.modalities.items()
     if modality.options and modality.options.genes
 ]
-INTERACTION_FIGURES = ("network", "heads", "volcano")
-INTERACTIONS = [
-    RESULTS / f"interactions/{task}/{name}.{suffix}"
-    for task in (STUDY.interactions.tasks if STUDY.interactions else [])
-    for name in INTERACTION_FIGURES
+GENE_PAIR_FIGURES = ("network", "heads", "volcano")
+GENE_PAIRS = [
+    RESULTS / f"gene_pairs/{task}/{name}.{suffix}"
+    for task in (STUDY.gene_pairs.tasks if STUDY.gene_pairs else [])
+    for name in GENE_PAIR_FIGURES
     for suffix in [*STUDY.figures.formats, "csv"]
 ]
-VARIANTS = [
-    RESULTS / f"variants/comparison.{suffix}"
+NETWORK_COMPARISON = [
+    RESULTS / f"networks/comparison.{suffix}"
     for suffix in (
         ["parquet", "tsv", *STUDY.figures.formats, "csv"] if NETWORKS else []
     )
@@ -99,7 +99,7 @@ def settings(*names, of=STUDY, **more):
 
     Jobs name only what their verb reads, so that another value beside it does not run them again.
     """
-    own = {"variants": STUDY.model_dump(mode="json")["variants"]}
+    own = {"networks": STUDY.model_dump(mode="json")["networks"]}
     study = (
         of.model_dump(mode="json") | own | {"source": SOURCE.model_dump(mode="json")}
     )
@@ -116,7 +116,7 @@ def settings(*names, of=STUDY, **more):
 def input_hashes():
     """Size and SHA-256 of the study's files, which are read once per size and time."""
     files = input_files(
-        [*source_paths(STUDY), *gene_files(STUDY), *interaction_files(STUDY)],
+        [*source_paths(STUDY), *gene_files(STUDY), *gene_pair_files(STUDY)],
         STUDY.data,
     )
     return explained(hashed, files, RESULTS / "logs/inputs.json") if files else {}
@@ -279,9 +279,9 @@ def references(wildcards):
     ]
 
 
-def variant_files(kind):
+def network_files(kind):
     """Scores or predictions of all compared networks."""
-    plans = [checkpoints.plan_variant.get(network=name).output[0] for name in NETWORKS]
+    plans = [checkpoints.plan_network.get(network=name).output[0] for name in NETWORKS]
     return [path for plan in plans for path in pack_files(plan, kind)]
 
 

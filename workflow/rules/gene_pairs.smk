@@ -1,9 +1,9 @@
 # Final models -> gene-gene interactions of the tasks that the study asks them of.
 
 
-if STUDY.interactions:
+if STUDY.gene_pairs:
 
-    rule interactions:
+    rule gene_pairs:
         input:
             plan=lambda wildcards: checkpoints.plan_final.get().output[0],
             selection=RESULTS / "selection.parquet",
@@ -13,19 +13,19 @@ if STUDY.interactions:
             scores=final_files("scores"),
             models=final_models,
         output:
-            pairs=RESULTS / "interactions/{task}/pairs.parquet",
-            genes=RESULTS / "interactions/{task}/genes.parquet",
-            heads=RESULTS / "interactions/{task}/heads.parquet",
-            network=RESULTS / "interactions/{task}/network.graphml",
+            pairs=RESULTS / "gene_pairs/{task}/pairs.parquet",
+            genes=RESULTS / "gene_pairs/{task}/genes.parquet",
+            heads=RESULTS / "gene_pairs/{task}/heads.parquet",
+            network=RESULTS / "gene_pairs/{task}/network.graphml",
             sets=(
-                [RESULTS / "interactions/{task}/gene_sets.parquet"]
-                if STUDY.interactions.gene_sets
+                [RESULTS / "gene_pairs/{task}/gene_sets.parquet"]
+                if STUDY.gene_pairs.gene_sets
                 else []
             ),
         log:
-            LOGS / "interactions.{task}.log",
+            LOGS / "gene_pairs.{task}.log",
         benchmark:
-            BENCHMARKS / "interactions.{task}.tsv"
+            BENCHMARKS / "gene_pairs.{task}.tsv"
         priority: 1
         conda:
             "../envs/m3h.yaml"
@@ -36,55 +36,55 @@ if STUDY.interactions:
             settings=settings(
                 "modalities",
                 "seed",
-                interactions=located_interactions(STUDY).model_dump(mode="json"),
+                gene_pairs=located_gene_pairs(STUDY).model_dump(mode="json"),
             ),
             cohort=RESULTS / "cohort",
             label_folder=RESULTS / "labels",
-            output=lambda wildcards: RESULTS / f"interactions/{wildcards.task}",
+            output=lambda wildcards: RESULTS / f"gene_pairs/{wildcards.task}",
             inputs=(
-                content_of(interaction_files(STUDY))
-                if interaction_files(STUDY)
+                content_of(gene_pair_files(STUDY))
+                if gene_pair_files(STUDY)
                 else ""
             ),
             code=code_digest("m3h_pipeline.gene_pairs.stage"),
         shell:
-            "m3h --log {log} interactions --task {wildcards.task} --settings {params.settings:q}"
+            "m3h --log {log} gene-pairs --task {wildcards.task} --settings {params.settings:q}"
             " --cohort {params.cohort} --labels {params.label_folder} --split {input.split}"
             " --selection {input.selection} --scores {input.scores} --models {input.models}"
             " --output {params.output}"
 
-    rule draw_interactions:
+    rule draw_gene_pairs:
         input:
-            pairs=RESULTS / "interactions/{task}/pairs.parquet",
-            genes=RESULTS / "interactions/{task}/genes.parquet",
-            heads=RESULTS / "interactions/{task}/heads.parquet",
+            pairs=RESULTS / "gene_pairs/{task}/pairs.parquet",
+            genes=RESULTS / "gene_pairs/{task}/genes.parquet",
+            heads=RESULTS / "gene_pairs/{task}/heads.parquet",
             tasks=RESULTS / "labels/tasks.json",
         output:
             data=[
-                RESULTS / f"interactions/{{task}}/{name}.csv"
-                for name in INTERACTION_FIGURES
+                RESULTS / f"gene_pairs/{{task}}/{name}.csv"
+                for name in GENE_PAIR_FIGURES
             ],
             images=[
                 report(
-                    RESULTS / f"interactions/{{task}}/{name}.{suffix}",
-                    caption="../report/interactions.rst",
-                    category="8 Interactions",
+                    RESULTS / f"gene_pairs/{{task}}/{name}.{suffix}",
+                    caption="../report/gene_pairs.rst",
+                    category="8 Gene pairs",
                     subcategory="{task}",
                 )
-                for name in INTERACTION_FIGURES
+                for name in GENE_PAIR_FIGURES
                 for suffix in STUDY.figures.formats
             ],
         log:
-            LOGS / "interactions.{task}.draw.log",
+            LOGS / "gene_pairs.{task}.draw.log",
         benchmark:
-            BENCHMARKS / "interactions.{task}.draw.tsv"
+            BENCHMARKS / "gene_pairs.{task}.draw.tsv"
         localrule: True
         conda:
             "../envs/m3h.yaml"
         params:
-            settings=settings("figures.formats", "interactions"),
-            folder=lambda wildcards: RESULTS / f"interactions/{wildcards.task}",
+            settings=settings("figures.formats", "gene_pairs"),
+            folder=lambda wildcards: RESULTS / f"gene_pairs/{wildcards.task}",
             code=code_digest("m3h_pipeline.figures.gene_pairs"),
         shell:
-            "m3h --log {log} draw-interactions --task {wildcards.task} --settings {params.settings:q}"
+            "m3h --log {log} draw-gene-pairs --task {wildcards.task} --settings {params.settings:q}"
             " --tasks {input.tasks} --folder {params.folder}"

@@ -3,23 +3,23 @@
 
 if NETWORKS:
 
-    checkpoint plan_variant:
+    checkpoint plan_network:
         input:
             tasks=RESULTS / "labels/tasks.json",
             summary=RESULTS / "cohort/summary.json",
         output:
-            RESULTS / "variants/{network}/plan.json",
+            RESULTS / "networks/{network}/plan.json",
         log:
-            LOGS / "variants/{network}/plan.log",
+            LOGS / "networks/{network}/plan.log",
         benchmark:
-            BENCHMARKS / "variants/{network}/plan.tsv"
+            BENCHMARKS / "networks/{network}/plan.tsv"
         localrule: True
         conda:
             "../envs/m3h.yaml"
         params:
             settings=lambda wildcards: settings(
-                "variants.replicates",
-                "variants.alone",
+                "networks.replicates",
+                "networks.alone",
                 "search.combinations_per_job",
                 "training.batch_sizes",
                 "training.learning_rates",
@@ -29,29 +29,29 @@ if NETWORKS:
             ),
             code=code_digest("m3h_pipeline.networks.plan"),
         shell:
-            "m3h --log {log} plan-variant --settings {params.settings:q} --tasks {input.tasks}"
+            "m3h --log {log} plan-network --settings {params.settings:q} --tasks {input.tasks}"
             " --summary {input.summary} --output {output}"
 
-    use rule train_pack as train_variant with:
+    use rule train_pack as train_network with:
         input:
-            plan=lambda wildcards: checkpoints.plan_variant.get(
+            plan=lambda wildcards: checkpoints.plan_network.get(
                 network=wildcards.network
             ).output[0],
-            labels=lambda wildcards: checkpoints.plan_variant.get(
+            labels=lambda wildcards: checkpoints.plan_network.get(
                 network=wildcards.network
             )
-            and pack_labels(f"variants/{wildcards.network}", wildcards.pack),
+            and pack_labels(f"networks/{wildcards.network}", wildcards.pack),
             features=FEATURES,
             samples=RESULTS / "cohort/samples.parquet",
             split=RESULTS / "split.parquet",
             genes=GENES,
         output:
-            scores=RESULTS / "variants/{network}/packs/{pack}.scores.parquet",
-            predictions=RESULTS / "variants/{network}/packs/{pack}.predictions.parquet",
+            scores=RESULTS / "networks/{network}/packs/{pack}.scores.parquet",
+            predictions=RESULTS / "networks/{network}/packs/{pack}.predictions.parquet",
         log:
-            LOGS / "variants/{network}/pack_{pack}.log",
+            LOGS / "networks/{network}/pack_{pack}.log",
         benchmark:
-            BENCHMARKS / "variants/{network}/pack_{pack}.tsv"
+            BENCHMARKS / "networks/{network}/pack_{pack}.tsv"
         priority: 0
         conda:
             "../envs/m3h.yaml"
@@ -64,30 +64,30 @@ if NETWORKS:
             },
             kept="",
 
-    rule compare_variants:
+    rule compare_networks:
         input:
             plans=lambda wildcards: [
-                checkpoints.plan_variant.get(network=name).output[0]
+                checkpoints.plan_network.get(network=name).output[0]
                 for name in NETWORKS
             ],
-            scores=lambda wildcards: variant_files("scores"),
-            predictions=lambda wildcards: variant_files("predictions"),
+            scores=lambda wildcards: network_files("scores"),
+            predictions=lambda wildcards: network_files("predictions"),
             baselines=references,
             tasks=RESULTS / "labels/tasks.json",
             labels=LABELS,
             split=RESULTS / "split.parquet",
             samples=RESULTS / "cohort/samples.parquet",
         output:
-            RESULTS / "variants/comparison.parquet",
+            RESULTS / "networks/comparison.parquet",
             report(
-                RESULTS / "variants/comparison.tsv",
-                caption="../report/variants.rst",
+                RESULTS / "networks/comparison.tsv",
+                caption="../report/networks.rst",
                 category="9 Networks",
             ),
         log:
-            LOGS / "variants/compare.log",
+            LOGS / "networks/compare.log",
         benchmark:
-            BENCHMARKS / "variants/compare.tsv"
+            BENCHMARKS / "networks/compare.tsv"
         conda:
             "../envs/m3h.yaml"
         resources:
@@ -95,40 +95,40 @@ if NETWORKS:
             runtime=minutes(120),
         params:
             settings=settings("evaluation.draws", "seed"),
-            networks=[RESULTS / f"variants/{name}" for name in NETWORKS],
+            networks=[RESULTS / f"networks/{name}" for name in NETWORKS],
             label_folder=RESULTS / "labels",
-            output=RESULTS / "variants",
+            output=RESULTS / "networks",
             code=code_digest("m3h_pipeline.networks.compare"),
         shell:
-            "m3h --log {log} compare-variants --settings {params.settings:q} --networks {params.networks}"
+            "m3h --log {log} compare-networks --settings {params.settings:q} --networks {params.networks}"
             " --baselines {input.baselines} --tasks {input.tasks} --labels {params.label_folder}"
             " --split {input.split} --samples {input.samples} --output {params.output}"
 
-    rule draw_variants:
+    rule draw_networks:
         input:
-            comparison=RESULTS / "variants/comparison.parquet",
+            comparison=RESULTS / "networks/comparison.parquet",
             tasks=RESULTS / "labels/tasks.json",
         output:
-            data=RESULTS / "variants/comparison.csv",
+            data=RESULTS / "networks/comparison.csv",
             images=[
                 report(
-                    RESULTS / f"variants/comparison.{suffix}",
-                    caption="../report/variants.rst",
+                    RESULTS / f"networks/comparison.{suffix}",
+                    caption="../report/networks.rst",
                     category="9 Networks",
                 )
                 for suffix in STUDY.figures.formats
             ],
         log:
-            LOGS / "variants/draw.log",
+            LOGS / "networks/draw.log",
         benchmark:
-            BENCHMARKS / "variants/draw.tsv"
+            BENCHMARKS / "networks/draw.tsv"
         localrule: True
         conda:
             "../envs/m3h.yaml"
         params:
             settings=settings("figures.formats"),
-            output=RESULTS / "variants",
+            output=RESULTS / "networks",
             code=code_digest("m3h_pipeline.figures.networks"),
         shell:
-            "m3h --log {log} draw-variants --settings {params.settings:q} --comparison {input.comparison}"
+            "m3h --log {log} draw-networks --settings {params.settings:q} --comparison {input.comparison}"
             " --tasks {input.tasks} --output {params.output}"

@@ -4,8 +4,8 @@
 rule record:
     input:
         rules.figures.input,
-        INTERACTIONS,
-        VARIANTS,
+        GENE_PAIRS,
+        NETWORK_COMPARISON,
         RESULTS / "selection.parquet",
         RESULTS / "selection.tsv",
         RESULTS / "evaluation/summary.tsv",

@@ -1,6 +1,6 @@
 """Which measure finds the pairs of genes that an outcome depends on.
 
-    python -m tests.benchmarks.bench_interactions
+    python -m tests.benchmarks.bench_gene_pairs
 
 Expression of 40 independent genes; the log odds of the outcome are a sum of products of six known pairs (and
 of three single genes, which interact with nothing). Five seeds of cohort and model. Prints the AUROC of the
