@@ -90,7 +90,11 @@ rule ingest:
         inputs=inputs_digest,
         code=code_digest(
             "m3h_pipeline.cohort.ingest",
-            *(["m3h_pipeline.cohort.synthetic.simulate"] if KIND == "synthetic" else []),
+            *(
+                ["m3h_pipeline.cohort.synthetic.simulate"]
+                if KIND == "synthetic"
+                else []
+            ),
         ),
     shell:
         "m3h --log {log} ingest --settings {params.settings:q} --sources {params.sources}"

@@ -42,9 +42,7 @@ if STUDY.gene_pairs:
             label_folder=RESULTS / "labels",
             output=lambda wildcards: RESULTS / f"gene_pairs/{wildcards.task}",
             inputs=(
-                content_of(gene_pair_files(STUDY))
-                if gene_pair_files(STUDY)
-                else ""
+                content_of(gene_pair_files(STUDY)) if gene_pair_files(STUDY) else ""
             ),
             code=code_digest("m3h_pipeline.gene_pairs.stage"),
         shell:
