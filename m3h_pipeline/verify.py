@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from m3h_pipeline.config import Study, validate
-from m3h_pipeline.config.load import gene_files, gene_pair_files, source_paths
 from m3h_pipeline.config.networks import networks
+from m3h_pipeline.config.paths import gene_files, gene_pair_files, source_paths
 from m3h_pipeline.contracts import SCORES
 from m3h_pipeline.errors import ContractError, InputError, M3HError
 from m3h_pipeline.files import read_table

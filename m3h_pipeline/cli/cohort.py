@@ -88,7 +88,7 @@ def _ingest(verbs: Any) -> None:
 def _source(options: argparse.Namespace) -> Any:
     from m3h_pipeline.cohort.synthetic.simulate import haim_source
     from m3h_pipeline.config import SyntheticSource
-    from m3h_pipeline.config.load import source_of
+    from m3h_pipeline.config.arguments import source_of
 
     source = source_of(options.settings)
     return haim_source(source, options.simulated) if isinstance(source, SyntheticSource) else source

@@ -36,7 +36,7 @@ def _tim(verbs: Any) -> None:
 def _baselines(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.config import Evaluation
-        from m3h_pipeline.config.load import modalities_of
+        from m3h_pipeline.config.arguments import modalities_of
         from m3h_pipeline.evaluation.baselines import run_baselines
 
         run_baselines(
@@ -116,7 +116,7 @@ def _phenotypes(verbs: Any) -> None:
 def _gene_pairs(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.config import GenePairs
-        from m3h_pipeline.config.load import modalities_of
+        from m3h_pipeline.config.arguments import modalities_of
         from m3h_pipeline.gene_pairs.stage import Sources, find_gene_pairs
 
         settings = sections_of(options, gene_pairs=GenePairs)["gene_pairs"]
@@ -213,7 +213,7 @@ def _figure(verbs: Any) -> None:
 def _record(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.config import Study
-        from m3h_pipeline.config.load import part_of
+        from m3h_pipeline.config.arguments import part_of
         from m3h_pipeline.record import record
 
         study = sections_of(options, study=Study)["study"]

@@ -49,7 +49,7 @@ def _embed_genes(verbs: Any) -> None:
 def _train_pack(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.config import Compute, Modality, Model, Training
-        from m3h_pipeline.config.load import modalities_of
+        from m3h_pipeline.config.arguments import modalities_of
         from m3h_pipeline.training.fits import TrainingSettings
         from m3h_pipeline.training.pack import train_pack
 
@@ -174,7 +174,7 @@ def _sized(options: argparse.Namespace, search: Any, training: Any, split: Any) 
     from functools import partial
 
     from m3h_pipeline.config import Compute, Model
-    from m3h_pipeline.config.load import modalities_of
+    from m3h_pipeline.config.arguments import modalities_of
     from m3h_pipeline.files import read_json
     from m3h_pipeline.search.sizing import combinations_per_job, study_of
 

@@ -1,26 +1,16 @@
 """A study's configuration: sections, loading, and the files generated from them."""
 
+from m3h_pipeline.config.arguments import settings
 from m3h_pipeline.config.base import Subgroup
-from m3h_pipeline.config.load import load_study, located_source, read_yaml, settings, validate
+from m3h_pipeline.config.load import load_study, read_yaml
 from m3h_pipeline.config.mimic import MimicEmbedding, MimicSource
-from m3h_pipeline.config.sections import (
-    Attention,
-    Compute,
-    Evaluation,
-    Figures,
-    GenePairs,
-    Modality,
-    Model,
-    Networks,
-    Search,
-    Split,
-    Study,
-    SurvivalHead,
-    TaskSelection,
-    Tim,
-    Training,
-)
+from m3h_pipeline.config.model import Attention, Modality, Model, SurvivalHead
+from m3h_pipeline.config.paths import located_source
+from m3h_pipeline.config.results import Evaluation, Figures, GenePairs, Networks
 from m3h_pipeline.config.sources import HaimSource, SyntheticSource, TableBlock, TableFile, TableSource
+from m3h_pipeline.config.study import Split, Study, TaskSelection
+from m3h_pipeline.config.training import Compute, Search, Tim, Training
+from m3h_pipeline.config.validation import validate
 
 __all__ = [
     "Attention",

@@ -18,16 +18,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from m3h_pipeline.config.mimic import MimicEmbedding, MimicSource
-from m3h_pipeline.config.sections import (
-    EarlyStopping,
-    GenePairs,
-    GeneVectors,
-    Network,
-    Networks,
-    Stratum,
-    Study,
-    Transcriptome,
-)
+from m3h_pipeline.config.model import GeneVectors, Transcriptome
+from m3h_pipeline.config.results import GenePairs, Network, Networks, Stratum
 from m3h_pipeline.config.sources import (
     GeneOptions,
     HaimSource,
@@ -36,6 +28,8 @@ from m3h_pipeline.config.sources import (
     TableFile,
     TableSource,
 )
+from m3h_pipeline.config.study import Study
+from m3h_pipeline.config.training import EarlyStopping
 
 _CONFIG = Path(__file__).resolve().parents[2] / "config"
 

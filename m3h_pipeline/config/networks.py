@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from m3h_pipeline.config.load import validate
-from m3h_pipeline.config.sections import Network, Study
+from m3h_pipeline.config.results import Network
+from m3h_pipeline.config.study import Study
+from m3h_pipeline.config.validation import validate
 from m3h_pipeline.errors import ConfigError, nearest
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from m3h_pipeline.config.sections import GeneVectors
+from m3h_pipeline.config.model import GeneVectors
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.tables.files import open_table
 from m3h_pipeline.tables.reader import TableFileReader, once

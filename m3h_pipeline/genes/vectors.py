@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from m3h_pipeline.config.sections import GeneVectors, Modality
+from m3h_pipeline.config.model import GeneVectors, Modality
 from m3h_pipeline.contracts import GENE_EMBEDDINGS, SPLIT
 from m3h_pipeline.errors import ConfigError, ContractError, InputError
 from m3h_pipeline.files import read_features, read_table, write_table

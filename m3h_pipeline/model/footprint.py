@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from m3h_pipeline.config.sections import Transcriptome
+from m3h_pipeline.config.model import Transcriptome
 
 
 @dataclass(frozen=True)

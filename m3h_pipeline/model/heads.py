@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from m3h_pipeline.config.sections import Model
+from m3h_pipeline.config.model import Model
 from m3h_pipeline.contracts import METRICS
 from m3h_pipeline.errors import ConfigError, TaskError, nearest
 from m3h_pipeline.model.dropout import Dropout

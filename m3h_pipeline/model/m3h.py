@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from m3h_pipeline.config.sections import Model, Transcriptome
+from m3h_pipeline.config.model import Model, Transcriptome
 from m3h_pipeline.model.attention import CrossTaskAttention
 from m3h_pipeline.model.contrastive import info_nce
 from m3h_pipeline.model.dropout import Dropout, mix

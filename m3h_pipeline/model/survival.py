@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from m3h_pipeline.config.sections import Model
+from m3h_pipeline.config.model import Model
 
 
 def discrete_loss(raw: Tensor, target: Tensor, valid: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from m3h_pipeline.config.sections import Transcriptome as Options
+from m3h_pipeline.config.model import Transcriptome as Options
 from m3h_pipeline.model.dropout import Dropout
 from m3h_pipeline.model.keys import Draws, seed_of
 from m3h_pipeline.model.layers import StackedLinear, StackedModule, activate

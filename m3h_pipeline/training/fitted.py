@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-from m3h_pipeline.config.sections import Model, Transcriptome
+from m3h_pipeline.config.model import Model, Transcriptome
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.files import replacing
 from m3h_pipeline.model.m3h import M3H, Architecture, Input

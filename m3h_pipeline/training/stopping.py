@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from m3h_pipeline.config.sections import EarlyStopping
+from m3h_pipeline.config.training import EarlyStopping
 from m3h_pipeline.model.keys import generator
 from m3h_pipeline.training.data import StudyData
 

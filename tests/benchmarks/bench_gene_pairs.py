@@ -18,7 +18,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from m3h_pipeline.config import Compute, Modality, Model, Training
-from m3h_pipeline.config.sections import Transcriptome
+from m3h_pipeline.config.model import Transcriptome
 from m3h_pipeline.gene_pairs.attention import compare, read_attention
 from m3h_pipeline.gene_pairs.function import effects, output_of
 from m3h_pipeline.training.data import StudyData

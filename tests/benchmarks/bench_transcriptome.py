@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from m3h_pipeline.config.sections import Transcriptome
+from m3h_pipeline.config.model import Transcriptome
 from m3h_pipeline.model.keys import Draws
 from m3h_pipeline.model.transcriptome import Transcriptome as Encoder
 from tests.model.plain_transcriptome import PlainTranscriptome

@@ -11,8 +11,8 @@ import yaml
 
 from m3h_pipeline.config import HaimSource, Search, Study, TableSource, load_study, located_source, settings
 from m3h_pipeline.config import validate as validate_section
+from m3h_pipeline.config.arguments import modalities_of, seed_of
 from m3h_pipeline.config.generate import DEFAULT_STUDY, generated
-from m3h_pipeline.config.load import modalities_of, seed_of
 from m3h_pipeline.errors import ConfigError, InputError
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from m3h_pipeline.config.sections import GeneVectors, Modality, Transcriptome
+from m3h_pipeline.config.model import GeneVectors, Modality, Transcriptome
 from m3h_pipeline.contracts import SPLIT
 from m3h_pipeline.errors import ConfigError, InputError
 from m3h_pipeline.files import read_features, write_features, write_table

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from m3h_pipeline.config.sections import Model
+from m3h_pipeline.config.model import Model
 
 
 def mlp(inputs: int, hidden: Sequence[int], slope: float = 0.0) -> nn.Sequential:

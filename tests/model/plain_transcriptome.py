@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from m3h_pipeline.config.sections import Transcriptome
+from m3h_pipeline.config.model import Transcriptome
 
 
 class PlainLayer(nn.Module):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from m3h_pipeline.config.sections import Model
+from m3h_pipeline.config.model import Model
 from m3h_pipeline.model.m3h import M3H, Architecture, Input, Noise, spans
 from tests.model.plain import PlainM3H, plain_state
 

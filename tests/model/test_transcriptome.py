@@ -11,7 +11,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-from m3h_pipeline.config.sections import Modality, Transcriptome
+from m3h_pipeline.config.model import Modality, Transcriptome
 from m3h_pipeline.model.dropout import Dropout
 from m3h_pipeline.model.footprint import footprint
 from m3h_pipeline.model.keys import Draws

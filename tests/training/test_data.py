@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from m3h_pipeline.config.sections import Modality
+from m3h_pipeline.config.model import Modality
 from m3h_pipeline.errors import ContractError, InputError, TaskError
 from m3h_pipeline.training.data import StudyData, load_study_data
 from m3h_pipeline.training.device import DeviceData

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from m3h_pipeline.config.sections import EarlyStopping
+from m3h_pipeline.config.training import EarlyStopping
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.fits import fit_keys, run_fits
 from m3h_pipeline.training.spec import TrainingSettings

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from m3h_pipeline.config.sections import Modality, Transcriptome
+from m3h_pipeline.config.model import Modality, Transcriptome
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.device import DeviceData

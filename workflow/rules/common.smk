@@ -5,7 +5,7 @@ from functools import cache, partial
 from snakemake.exceptions import WorkflowError
 
 from m3h_pipeline.config import Study, located_source, validate
-from m3h_pipeline.config.load import (
+from m3h_pipeline.config.paths import (
     embedding_files,
     gene_files,
     gene_pair_files,

@@ -1,0 +1,164 @@
+"""What the network is made of: modalities with their encoders, and the sections below ``model``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from m3h_pipeline.config.base import Name, Section, Width
+
+
+class GeneVectors(Section):
+    """The vectors that genes start from; they are learned further."""
+
+    kind: Literal["network", "coexpression", "file"] = Field(
+        description="node2vec on a gene network, or on that of the genes' correlations in the training rows "
+        "(of each fold by itself), or vectors of a file"
+    )
+    path: str | None = Field(
+        default=None,
+        description="`network`: edge list with columns `protein1`, `protein2`; `file`: gene, numbers",
+    )
+    neighbours: PositiveInt = Field(default=10, description="`coexpression`: partners that a gene chooses")
+    min_correlation: float = Field(
+        default=0.5, gt=0, le=1, description="`coexpression`: least magnitude of a correlation"
+    )
+    walks: PositiveInt = Field(default=10, description="node2vec: walks from each gene")
+    walk_length: int = Field(default=80, ge=2, description="node2vec: genes in a walk")
+    window: PositiveInt = Field(default=10, description="node2vec: context on either side")
+    p: PositiveFloat = Field(default=1.0, description="node2vec: return parameter")
+    q: PositiveFloat = Field(default=1.0, description="node2vec: in-out parameter")
+    epochs: PositiveInt = Field(default=5, description="node2vec: passes of skip-gram over the walks")
+
+    @model_validator(mode="after")
+    def _path_fits_the_kind(self) -> GeneVectors:
+        if (self.path is None) != (self.kind == "coexpression"):
+            need = "takes no `path`" if self.kind == "coexpression" else "needs a `path`"
+            raise ValueError(f"`{self.kind}` {need}")
+        return self
+
+
+class Transcriptome(Section):
+    """The transformer over genes (TxT); its defaults are the published ones."""
+
+    layers: PositiveInt = Field(default=8, description="layers of the transformer")
+    heads: PositiveInt = Field(default=4, description="attention heads; they divide `width`")
+    width: Width = Field(default=64, description="width of a gene's token")
+    feed_forward: Width = Field(default=256, description="hidden width of the network of each token")
+    dropout: float = Field(
+        default=0.1, ge=0, lt=1, description="dropout of what each layer adds to the tokens"
+    )
+    pre_norm: bool = Field(default=False, description="normalise before attention and network, not after")
+    xavier: bool = Field(default=True, description="Xavier initialisation of the transformer")
+    pooling: Literal["flatten", "mean"] = Field(
+        default="flatten", description="tokens side by side, or their mean"
+    )
+    normalise: Literal["layer", "batch", "none"] = Field(
+        default="layer",
+        description="of the hidden layers behind the pooled tokens: each sample by itself, by the minibatch "
+        "(published; couples patients in training), or not at all",
+    )
+    value: Literal["untied", "projection", "bins", "rank", "periodic", "piecewise_linear"] = Field(
+        default="untied",
+        description="how expression enters: untied positional encoding (published), or added to the token",
+    )
+    strength: PositiveFloat | None = Field(
+        default=None,
+        description="`untied`: magnitude at which the weight of two genes' product in the logits starts; "
+        "null: as drawn (published), about 0.2",
+    )
+    genes: GeneVectors | None = Field(
+        default=None, description="where genes' vectors start from; null: random ones"
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Transcriptome:
+        if self.width % self.heads:
+            raise ValueError(f"`heads` ({self.heads}) does not divide `width` ({self.width})")
+        return self
+
+
+class Modality(Section):
+    """A set of sources that share one encoder."""
+
+    sources: list[Name] = Field(min_length=1, description="the sources, in the order they are concatenated")
+    encoder: str = Field(
+        default="mlp", description="`mlp`, `transcriptome`, or a dotted path to a class of your own"
+    )
+    hidden: list[Width] | None = Field(
+        default=None, description="widths of this encoder's layers; null: `model.encoder`"
+    )
+    scaling: Literal["standard", "minmax"] = Field(
+        default="standard",
+        description="by mean and deviation, or to the range 0 to 1, of the training rows of the fold",
+    )
+    transcriptome: Transcriptome | None = Field(
+        default=None, description="options of that encoder; null: the published ones"
+    )
+
+    @model_validator(mode="after")
+    def _options_fit_the_encoder(self) -> Modality:
+        if self.transcriptome is not None and self.encoder != "transcriptome":
+            raise ValueError(f"options of `transcriptome`, but the encoder is `{self.encoder}`")
+        return self
+
+    @property
+    def options(self) -> Transcriptome | None:
+        """Options of a transcriptome encoder; None: it is another one."""
+        return (self.transcriptome or Transcriptome()) if self.encoder == "transcriptome" else None
+
+
+class Attention(Section):
+    """Cross-task attention (the paper's Algorithm 1)."""
+
+    alpha: NonNegativeFloat = Field(default=0.1, description="strength of exploration of the other tasks")
+    normalise: Literal["max_abs", "published"] = Field(
+        default="max_abs",
+        description="divide by the largest magnitude per sample, or (`published`) by the batch's maximum",
+    )
+
+
+class SurvivalHead(Section):
+    """What survival tasks learn; fits without one do not depend on it."""
+
+    loss: Literal["discrete", "cox"] = Field(
+        default="discrete",
+        description="hazard in bins of time, or (`cox`) the partial likelihood within the minibatch (Efron)",
+    )
+    bins: int = Field(
+        default=64, ge=2, description="bins of `discrete`, at quantiles of the training events' times"
+    )
+
+    @property
+    def outputs(self) -> int:
+        """Raw outputs of a survival task."""
+        return self.bins if self.loss == "discrete" else 1
+
+
+class Model(Section):
+    """The network."""
+
+    encoder: list[Width] = Field(default=[256, 128], min_length=1, description="widths of a modality encoder")
+    projection: Width = Field(default=64, description="width of the contrastive projection")
+    temperature: PositiveFloat = Field(default=0.1, description="temperature of the contrastive loss")
+    shared: list[Width] = Field(default=[256, 128], min_length=1, description="widths of the shared module")
+    task: list[Width] = Field(default=[64], min_length=1, description="widths of a task network")
+    task_network: str = Field(default="mlp", description="`mlp`, or a dotted path to a class of your own")
+    decoder: list[Width] = Field(default=[256], description="hidden widths of the clustering decoder")
+    attention: Attention = Field(default=Attention(), description="cross-task attention")
+    survival: SurvivalHead = Field(default=SurvivalHead(), description="what survival tasks learn")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout after every hidden layer")
+    input_dropout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="dropout of the scaled features, which become their mean on the training rows",
+    )
+    negative_slope: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="slope below 0 of the activations of encoders, shared module and task networks: 0 is "
+        "ReLU; TxT's task networks have 0.2",
+    )

@@ -1,0 +1,103 @@
+"""What is made of trained models: sections ``evaluation``, ``gene_pairs``, ``networks`` and ``figures``."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from m3h_pipeline.config.base import Fraction, Name, Section
+
+
+class Evaluation(Section):
+    """Final fits and the comparison on the test part."""
+
+    replicates: PositiveInt = Field(
+        default=5, description="seeds per final model; their predictions are averaged"
+    )
+    draws: PositiveInt = Field(default=1000, description="bootstrap draws of patients")
+    baselines: list[Literal["linear", "gradient_boosting"]] = Field(
+        default=["linear", "gradient_boosting"], description="references trained on the same rows"
+    )
+
+
+class Stratum(Section):
+    """Patients of one class of a task."""
+
+    task: Name = Field(description="a binary or multiclass task")
+    value: str = Field(description="the class; of a binary task `0` or `1`")
+
+
+class GenePairs(Section):
+    """Gene-gene interactions in the final models; needs a modality with a `transcriptome` encoder."""
+
+    tasks: list[Name] = Field(min_length=1, description="tasks whose final models are read")
+    groups: Name | None = Field(
+        default=None,
+        description="binary or survival task that divides patients for differential attention; null: the "
+        "task itself",
+    )
+    horizon: PositiveFloat | None = Field(
+        default=None,
+        description="time, in the unit of a survival task, that divides patients: those with an event until "
+        "then from those known to be without one beyond it; null: a survival task divides nobody",
+    )
+    within: Stratum | None = Field(default=None, description="only patients of this class; null: all")
+    permutations: PositiveInt = Field(default=1000, description="permutations of patients between the groups")
+    samples: PositiveInt = Field(
+        default=200, description="most test samples over which interactions are averaged"
+    )
+    fdr: Fraction = Field(default=0.05, description="false discovery rate of differential attention")
+    top: PositiveInt = Field(default=40, description="pairs in networks, heatmaps and gene sets")
+    gene_sets: str | None = Field(
+        default=None, description="GMT file; genes of the top pairs are tested for over-representation"
+    )
+
+
+class Network(Section):
+    """Another network: what differs from the study's own, key by key; a value replaces, null too."""
+
+    modalities: dict[Name, dict[str, Any]] = Field(
+        default_factory=dict, description="modality -> keys of `modalities.<name>`"
+    )
+    model: dict[str, Any] = Field(default_factory=dict, description="keys of `model`")
+    training: dict[str, Any] = Field(default_factory=dict, description="keys of `training`")
+
+
+class Networks(Section):
+    """Networks compared on the same rows and folds: all tasks together, and each of them alone."""
+
+    own: Name = Field(default="own", description="what the study's own network is called")
+    others: dict[Name, Network] = Field(
+        default_factory=dict, description="further networks: name -> what differs"
+    )
+    replicates: PositiveInt = Field(
+        default=5, description="seeds of each; their predictions are averaged, as in the evaluation"
+    )
+    alone: bool = Field(default=True, description="learn each task alone, too")
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Networks:
+        if self.own in self.others:
+            raise ValueError(f"`{self.own}` is the name of the study's own network and of another one")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """The networks, the study's own one first."""
+        return [self.own, *self.others]
+
+
+class Figures(Section):
+    """What the figures show."""
+
+    formats: list[Literal["svg", "png"]] = Field(
+        default=["svg", "png"], min_length=1, description="file formats"
+    )
+    calibration_tasks: list[Name] = Field(
+        default_factory=list,
+        description="binary tasks of the calibration figure; empty: the most frequent ones",
+    )
+    calibration_subgroup: str = Field(default="sex", description="subgroup of the calibration figure")
+    quantiles: PositiveInt = Field(default=10, description="risk quantiles of the calibration figure")
+    umap_samples: PositiveInt = Field(default=3000, description="samples drawn in the phenotype map")

@@ -1,0 +1,105 @@
+"""What is trained, and how: the sections ``training``, ``compute``, ``search`` and ``tim``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from m3h_pipeline.config.base import Fraction, Name, Section
+
+
+class EarlyStopping(Section):
+    """When a fit stops before `training.epochs`."""
+
+    patience: PositiveInt = Field(
+        default=30, description="epochs without a smaller loss on the patients set aside"
+    )
+    fraction: float = Field(
+        default=0.15, gt=0, le=0.5, description="training patients that are set aside, with all of their rows"
+    )
+
+
+class Training(Section):
+    """How a fit is trained."""
+
+    epochs: PositiveInt = Field(default=15, description="passes over the training rows")
+    batch_sizes: list[PositiveInt] = Field(
+        default=[256, 512], min_length=1, description="batch sizes to choose from"
+    )
+    learning_rates: list[PositiveFloat] = Field(
+        default=[5e-4, 1e-3], min_length=1, description="learning rates to choose from (Adam)"
+    )
+    weight_decay: NonNegativeFloat = Field(
+        default=0.0, description="decoupled weight decay of the weight matrices"
+    )
+    update: Literal["sum", "sequential", "pcgrad"] = Field(
+        default="sum",
+        description="one step on the total loss, (`sequential`, published for M3H) one step per loss, or "
+        "(`pcgrad`, TxT's option) gradient surgery between the losses",
+    )
+    early_stopping: EarlyStopping | None = Field(
+        default=None,
+        description="`{patience: 30, fraction: 0.15}`: each fit stops after so many epochs without a smaller "
+        "loss on that share of its training patients, set aside, and keeps its best weights; null: those of "
+        "the last epoch",
+    )
+    contrastive_weight: NonNegativeFloat = Field(default=1.0, description="weight of the contrastive loss")
+    task_weights: dict[Name, NonNegativeFloat] = Field(
+        default_factory=dict, description="task -> weight of its loss; 1 if not given"
+    )
+    rare_below: float = Field(
+        default=0.1,
+        ge=0,
+        le=0.5,
+        description="binary tasks rarer than this start from the log odds as output bias",
+    )
+    gradient_clip: PositiveFloat | None = Field(
+        default=None, description="largest gradient norm of a model; null: none"
+    )
+
+
+class Compute(Section):
+    """Where and how fits are computed."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="`auto`: the GPU where there is one"
+    )
+    precision: Literal["float32", "tf32", "bfloat16", "float64"] = Field(
+        default="float32", description="arithmetic of training; results carry it"
+    )
+    threads: PositiveInt = Field(default=1, description="CPU threads of one training job")
+    stack: PositiveInt | None = Field(
+        default=None, description="most fits trained together; null: as many as fit the memory"
+    )
+    memory_gb: PositiveFloat = Field(default=4.0, description="memory a stack may take on the CPU")
+
+
+class Search(Section):
+    """Greedy search for each task's companions."""
+
+    beam: PositiveInt = Field(default=3, description="combinations kept per source task and round")
+    max_size: PositiveInt | None = Field(
+        default=None, description="largest combination; null: until no improvement"
+    )
+    replicates: PositiveInt = Field(default=1, description="seeds per combination")
+    min_improvement: NonNegativeFloat = Field(
+        default=0.0, description="least gain over the best so far that counts as an improvement"
+    )
+    combinations_per_job: PositiveInt | None = Field(
+        default=None,
+        description="combinations that one job trains; null: as many as make jobs of 5 to 30 minutes",
+    )
+
+
+class Tim(Section):
+    """Task interaction measurement."""
+
+    mode: Literal["pairs", "sampled", "exact"] = Field(
+        default="pairs", description="pairs against single tasks (Figure 3), random chains, or all sets"
+    )
+    replicates: PositiveInt = Field(default=3, description="seeds per combination")
+    chains: PositiveInt = Field(default=20, description="random chains of the `sampled` mode")
+    max_size: PositiveInt = Field(default=4, description="largest combination of the `sampled` mode")
+    draws: PositiveInt = Field(default=500, description="bootstrap draws of patients")
+    fdr: Fraction = Field(default=0.05, description="false discovery rate of the significance flag")

@@ -1,0 +1,100 @@
+"""Validate sections of the configuration; messages name the key, its place and the nearest valid one."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from m3h_pipeline.config.study import Study
+from m3h_pipeline.errors import ConfigError, nearest
+
+M = TypeVar("M", bound=BaseModel)
+
+
+#: Sections of a study that had another name.
+RENAMED = {"interactions": "gene_pairs", "variants": "networks"}
+
+
+def validate(model: type[M], data: Any, where: str) -> M:
+    """Validate ``data`` as ``model``.
+
+    Raises:
+        ConfigError: one message with every wrong key or value, its place and the nearest valid key.
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigError("the configuration must be a mapping of keys to values", where=where)
+    try:
+        return model.model_validate(dict(data))
+    except ValidationError as error:
+        problems = [_problem(model, item) for item in error.errors(include_url=False)]
+        raise ConfigError("\n".join(problems), where=where) from error
+
+
+def _problem(model: type[BaseModel], item: Any) -> str:
+    # A discriminated union puts its tag into the location; the user's file has no such level.
+    place = [part for part in item["loc"] if part not in {"haim", "mimic", "table", "synthetic"}]
+    dotted = ".".join(str(part) for part in place) or "the file"
+    if item["type"] == "extra_forbidden":
+        parent = ".".join(str(part) for part in place[:-1])
+        valid = _keys_at(model, item["loc"][:-1])
+        inside = f" in `{parent}`" if parent else ""
+        if model is Study and (name := RENAMED.get(dotted)):
+            return f"unknown key `{dotted}`; this section is called `{name}` now"
+        return f"unknown key `{place[-1]}`{inside}; {nearest(str(place[-1]), valid)}"
+    if item["type"] == "missing":
+        return f"`{dotted}` is missing"
+    if item["type"].startswith("union_tag_"):
+        context = item["ctx"]
+        key = ".".join([*map(str, place), context["discriminator"].strip("'")])
+        valid = [tag.strip("' ") for tag in context.get("expected_tags", "").split(",")]
+        if item["type"] == "union_tag_invalid":
+            return f"`{key}` is `{context['tag']}`; {nearest(context['tag'], valid)}"
+        return f"`{key}` is missing"
+    message = item["msg"].removeprefix("Value error, ")
+    given = item.get("input")
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) or given is None else ""
+    return f"`{dotted}`: {message}{shown}" if place else message
+
+
+def _keys_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    kind: Any = model
+    for part in place:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            field = kind.model_fields.get(str(part))
+            kind = field.annotation if field else None
+        else:
+            kind = _step(kind, part)
+        kind = _model_of(kind, part)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return list(kind.model_fields)
+    return []
+
+
+def _step(kind: Any, part: int | str) -> Any:
+    """The type inside a container or union when the location moves one step into it."""
+    arguments = get_args(kind)
+    if get_origin(kind) in {typing.Union, types.UnionType}:
+        return next(
+            (
+                a
+                for a in arguments
+                if getattr(a, "model_fields", {}).get("kind") is not None
+                and a.model_fields["kind"].default == part
+            ),
+            None,
+        )
+    return arguments[-1] if arguments else None
+
+
+def _model_of(kind: Any, part: int | str) -> Any:
+    if get_origin(kind) is typing.Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) in {typing.Union, types.UnionType}:
+        rest = [a for a in get_args(kind) if a is not type(None)]
+        if len(rest) == 1:
+            return rest[0]
+    return kind
