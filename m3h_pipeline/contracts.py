@@ -14,26 +14,33 @@ import pyarrow as pa
 
 Float32Array = npt.NDArray[np.float32]
 
+
+def _required(kind: pa.DataType, *names: str) -> list[pa.Field]:
+    return [pa.field(name, kind, nullable=False) for name in names]
+
+
+def _optional(kind: pa.DataType, *names: str) -> list[pa.Field]:
+    return [pa.field(name, kind) for name in names]
+
+
+def _schema(*groups: list[pa.Field]) -> pa.Schema:
+    return pa.schema([field for group in groups for field in group])
+
+
 #: Times at which survival curves are recorded.
 SURVIVAL_TIMES = 32
 
 #: One row per fit and member task.
-SCORES = pa.schema(
-    [
-        pa.field("fit_key", pa.string(), nullable=False),
-        pa.field("combination", pa.string(), nullable=False),
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("replicate", pa.int16(), nullable=False),
-        pa.field("fold", pa.int16(), nullable=False),
-        pa.field("batch_size", pa.int32(), nullable=False),
-        pa.field("learning_rate", pa.float64(), nullable=False),
-        pa.field("metric", pa.string(), nullable=False),
-        pa.field("value", pa.float64()),
-        pa.field("n_scored", pa.int32(), nullable=False),
-        pa.field("epochs", pa.int32(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("seconds", pa.float64(), nullable=False),
-    ]
+SCORES = _schema(
+    _required(pa.string(), "fit_key", "combination", "task"),
+    _required(pa.int16(), "replicate", "fold"),
+    _required(pa.int32(), "batch_size"),
+    _required(pa.float64(), "learning_rate"),
+    _required(pa.string(), "metric"),
+    _optional(pa.float64(), "value"),
+    _required(pa.int32(), "n_scored", "epochs"),
+    _required(pa.string(), "status"),
+    _required(pa.float64(), "seconds"),
 )
 
 #: Predictions for the scored rows of a fit, in the row order of the cohort restricted to the scored part.
@@ -41,128 +48,75 @@ SCORES = pa.schema(
 #: unit of the label), clustering 2 (cluster, silhouette of the sample), survival 1 + ``SURVIVAL_TIMES``
 #: (risk: the larger, the sooner the event; then the probability of no event until each time of the task's
 #: grid, see ``m3h_pipeline.survival.time_grid``). ``prediction`` is row-major.
-PREDICTIONS = pa.schema(
-    [
-        pa.field("fit_key", pa.string(), nullable=False),
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("width", pa.int16(), nullable=False),
-        pa.field("prediction", pa.list_(pa.float32()), nullable=False),
-    ]
+PREDICTIONS = _schema(
+    _required(pa.string(), "fit_key", "task"),
+    _required(pa.int16(), "width"),
+    _required(pa.list_(pa.float32()), "prediction"),
 )
 
 #: Row-aligned with ``samples``: the part (train/test) and the fold (0..k-1 in train, -1 in test).
-SPLIT = pa.schema(
-    [
-        pa.field("sample_id", pa.string(), nullable=False),
-        pa.field("part", pa.string(), nullable=False),
-        pa.field("fold", pa.int16(), nullable=False),
-    ]
+SPLIT = _schema(
+    _required(pa.string(), "sample_id", "part"),
+    _required(pa.int16(), "fold"),
 )
 
 #: The diagnosis codes of a stay's hospital admission, without dots; the title is empty if unknown.
-DIAGNOSES = pa.schema(
-    [
-        pa.field("patient_id", pa.string(), nullable=False),
-        pa.field("stay_id", pa.string(), nullable=False),
-        pa.field("icd_code", pa.string(), nullable=False),
-        pa.field("icd_version", pa.int8(), nullable=False),
-        pa.field("long_title", pa.string(), nullable=False),
-    ]
+DIAGNOSES = _schema(
+    _required(pa.string(), "patient_id", "stay_id", "icd_code"),
+    _required(pa.int8(), "icd_version"),
+    _required(pa.string(), "long_title"),
 )
 
 #: One task's labels, row-aligned with ``samples``; NaN = not observed. A multiclass label is the class index.
-LABELS = pa.schema([pa.field("y", pa.float32(), nullable=False)])
+LABELS = _schema(_required(pa.float32(), "y"))
 
 #: Labels of a survival task: ``y`` is 1 for an observed event and 0 for a censored time, ``time`` when that
 #: was, in the unit of the description; both are NaN where either is not observed.
-SURVIVAL_LABELS = pa.schema(
-    [pa.field("y", pa.float32(), nullable=False), pa.field("time", pa.float32(), nullable=False)]
-)
+SURVIVAL_LABELS = _schema(_required(pa.float32(), "y", "time"))
 
 #: The best combination of each task, and its single-task control (``score``: mean over folds and replicates).
-SELECTION = pa.schema(
-    [
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("problem_class", pa.string(), nullable=False),
-        pa.field("metric", pa.string(), nullable=False),
-        pa.field("combination", pa.string(), nullable=False),
-        pa.field("size", pa.int16(), nullable=False),
-        pa.field("batch_size", pa.int32(), nullable=False),
-        pa.field("learning_rate", pa.float64(), nullable=False),
-        pa.field("score", pa.float64(), nullable=False),
-        pa.field("single_batch_size", pa.int32(), nullable=False),
-        pa.field("single_learning_rate", pa.float64(), nullable=False),
-        pa.field("single_score", pa.float64(), nullable=False),
-    ]
+SELECTION = _schema(
+    _required(pa.string(), "task", "problem_class", "metric", "combination"),
+    _required(pa.int16(), "size"),
+    _required(pa.int32(), "batch_size"),
+    _required(pa.float64(), "learning_rate", "score"),
+    _required(pa.int32(), "single_batch_size"),
+    _required(pa.float64(), "single_learning_rate", "single_score"),
 )
 
 #: Every combination a source task looked at: its round, score, and whether the beam kept it.
-TRAJECTORY = pa.schema(
-    [
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("round", pa.int16(), nullable=False),
-        pa.field("combination", pa.string(), nullable=False),
-        pa.field("score", pa.float64()),
-        pa.field("kept", pa.bool_(), nullable=False),
-    ]
+TRAJECTORY = _schema(
+    _required(pa.string(), "task"),
+    _required(pa.int16(), "round"),
+    _required(pa.string(), "combination"),
+    _optional(pa.float64(), "score"),
+    _required(pa.bool_(), "kept"),
 )
 
 #: TIM(task, companion): how much learning ``companion`` too changes the score of ``task``.
-TIM = pa.schema(
-    [
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("companion", pa.string(), nullable=False),
-        pa.field("estimate", pa.float64(), nullable=False),
-        pa.field("low", pa.float64(), nullable=False),
-        pa.field("high", pa.float64(), nullable=False),
-        pa.field("p", pa.float64(), nullable=False),
-        pa.field("q", pa.float64(), nullable=False),
-        pa.field("significant", pa.bool_(), nullable=False),
-        pa.field("n_differences", pa.int32(), nullable=False),
-        pa.field("mode", pa.string(), nullable=False),
-    ]
+TIM = _schema(
+    _required(pa.string(), "task", "companion"),
+    _required(pa.float64(), "estimate", "low", "high", "p", "q"),
+    _required(pa.bool_(), "significant"),
+    _required(pa.int32(), "n_differences"),
+    _required(pa.string(), "mode"),
 )
 
 #: Test part, one row per task: the selected multitask model against the single-task model.
-EVALUATION = pa.schema(
-    [
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("title", pa.string(), nullable=False),
-        pa.field("department", pa.string(), nullable=False),
-        pa.field("problem_class", pa.string(), nullable=False),
-        pa.field("metric", pa.string(), nullable=False),
-        pa.field("combination", pa.string(), nullable=False),
-        pa.field("single", pa.float64(), nullable=False),
-        pa.field("single_low", pa.float64(), nullable=False),
-        pa.field("single_high", pa.float64(), nullable=False),
-        pa.field("multi", pa.float64(), nullable=False),
-        pa.field("multi_low", pa.float64(), nullable=False),
-        pa.field("multi_high", pa.float64(), nullable=False),
-        pa.field("difference", pa.float64(), nullable=False),
-        pa.field("difference_low", pa.float64(), nullable=False),
-        pa.field("difference_high", pa.float64(), nullable=False),
-        pa.field("relative", pa.float64(), nullable=False),
-        pa.field("relative_low", pa.float64(), nullable=False),
-        pa.field("relative_high", pa.float64(), nullable=False),
-        pa.field("p", pa.float64(), nullable=False),
-        pa.field("q", pa.float64(), nullable=False),
-        pa.field("n_samples", pa.int32(), nullable=False),
-        pa.field("n_patients", pa.int32(), nullable=False),
-    ]
+EVALUATION = _schema(
+    _required(pa.string(), "task", "title", "department", "problem_class", "metric", "combination"),
+    _required(pa.float64(), "single", "single_low", "single_high"),
+    _required(pa.float64(), "multi", "multi_low", "multi_high"),
+    _required(pa.float64(), "difference", "difference_low", "difference_high"),
+    _required(pa.float64(), "relative", "relative_low", "relative_high", "p", "q"),
+    _required(pa.int32(), "n_samples", "n_patients"),
 )
 
 #: Every model beside every other: ``model`` is multi, single, linear or gradient_boosting; ``part`` is
 #: validation (out of fold) or test.
-COMPARISON = pa.schema(
-    [
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("part", pa.string(), nullable=False),
-        pa.field("metric", pa.string(), nullable=False),
-        pa.field("value", pa.float64()),
-        pa.field("low", pa.float64()),
-        pa.field("high", pa.float64()),
-    ]
+COMPARISON = _schema(
+    _required(pa.string(), "task", "model", "part", "metric"),
+    _optional(pa.float64(), "value", "low", "high"),
 )
 
 #: Networks compared (section ``networks``), beside the references: ``network`` is a network's name, linear or
@@ -171,248 +125,148 @@ COMPARISON = pa.schema(
 #: seeds), out of fold the mean over folds. ``one_seed`` and ``deviation``: mean and deviation of the scores
 #: of single replicates. ``difference``: less the linear reference, or less the study's own network of the
 #: task alone where the task has none; null of that model itself.
-NETWORK_COMPARISON = pa.schema(
-    [
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("network", pa.string(), nullable=False),
-        pa.field("learned", pa.string(), nullable=False),
-        pa.field("part", pa.string(), nullable=False),
-        pa.field("metric", pa.string(), nullable=False),
-        pa.field("replicates", pa.int16(), nullable=False),
-        pa.field("value", pa.float64()),
-        pa.field("low", pa.float64()),
-        pa.field("high", pa.float64()),
-        pa.field("one_seed", pa.float64()),
-        pa.field("deviation", pa.float64()),
-        pa.field("difference", pa.float64()),
-        pa.field("difference_low", pa.float64()),
-        pa.field("difference_high", pa.float64()),
-    ]
+NETWORK_COMPARISON = _schema(
+    _required(pa.string(), "task", "network", "learned", "part", "metric"),
+    _required(pa.int16(), "replicates"),
+    _optional(pa.float64(), "value", "low", "high", "one_seed", "deviation", "difference"),
+    _optional(pa.float64(), "difference_low", "difference_high"),
 )
 
 #: Observed event rate by predicted-risk quantile (Figure 4a). ``subgroup`` is "all" or a group's name.
-CALIBRATION = pa.schema(
-    [
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("subgroup", pa.string(), nullable=False),
-        pa.field("quantile", pa.int16(), nullable=False),
-        pa.field("predicted", pa.float64(), nullable=False),
-        pa.field("observed", pa.float64(), nullable=False),
-        pa.field("low", pa.float64(), nullable=False),
-        pa.field("high", pa.float64(), nullable=False),
-        pa.field("n", pa.int32(), nullable=False),
-    ]
+CALIBRATION = _schema(
+    _required(pa.string(), "task", "model", "subgroup"),
+    _required(pa.int16(), "quantile"),
+    _required(pa.float64(), "predicted", "observed", "low", "high"),
+    _required(pa.int32(), "n"),
 )
 
 #: One-vs-rest ROC curves on a grid of false positive rates (Figure 4b).
-ROC = pa.schema(
-    [
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("class_name", pa.string(), nullable=False),
-        pa.field("fpr", pa.float64(), nullable=False),
-        pa.field("tpr", pa.float64(), nullable=False),
-        pa.field("auroc", pa.float64(), nullable=False),
-    ]
+ROC = _schema(
+    _required(pa.string(), "task", "model", "class_name"),
+    _required(pa.float64(), "fpr", "tpr", "auroc"),
 )
 
 #: Predicted against observed values of regression tasks as counts on a grid of cells (Figure 4c), cell
 #: edges in the label's unit.
-AGREEMENT = pa.schema(
-    [
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("observed_low", pa.float64(), nullable=False),
-        pa.field("observed_high", pa.float64(), nullable=False),
-        pa.field("predicted_low", pa.float64(), nullable=False),
-        pa.field("predicted_high", pa.float64(), nullable=False),
-        pa.field("n", pa.int32(), nullable=False),
-    ]
+AGREEMENT = _schema(
+    _required(pa.string(), "task", "model"),
+    _required(pa.float64(), "observed_low", "observed_high", "predicted_low", "predicted_high"),
+    _required(pa.int32(), "n"),
 )
 
 #: Survival tasks on the test part beyond the concordance: ``score`` is uno (concordance weighted by the
 #: inverse probability of censoring), brier (integrated over the grid's times; the smaller the better) or
 #: dynamic_auroc (mean over these times). ``model`` is as in ``COMPARISON``, or kaplan_meier: the training
 #: part's curve for all.
-SURVIVAL = pa.schema(
-    [
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("score", pa.string(), nullable=False),
-        pa.field("value", pa.float64()),
-        pa.field("low", pa.float64()),
-        pa.field("high", pa.float64()),
-        pa.field("n", pa.int32(), nullable=False),
-        pa.field("events", pa.int32(), nullable=False),
-    ]
+SURVIVAL = _schema(
+    _required(pa.string(), "task", "model", "score"),
+    _optional(pa.float64(), "value", "low", "high"),
+    _required(pa.int32(), "n", "events"),
 )
 
 #: Kaplan-Meier curves of the test part by third of the predicted risk, at evenly spaced times. ``n`` and
 #: ``events`` are the group's; ``p`` is of the log-rank test between the groups.
-KAPLAN_MEIER = pa.schema(
-    [
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("group", pa.string(), nullable=False),
-        pa.field("time", pa.float64(), nullable=False),
-        pa.field("survival", pa.float64(), nullable=False),
-        pa.field("low", pa.float64(), nullable=False),
-        pa.field("high", pa.float64(), nullable=False),
-        pa.field("at_risk", pa.int32(), nullable=False),
-        pa.field("n", pa.int32(), nullable=False),
-        pa.field("events", pa.int32(), nullable=False),
-        pa.field("p", pa.float64(), nullable=False),
-    ]
+KAPLAN_MEIER = _schema(
+    _required(pa.string(), "task", "model", "group"),
+    _required(pa.float64(), "time", "survival", "low", "high"),
+    _required(pa.int32(), "at_risk", "n", "events"),
+    _required(pa.float64(), "p"),
 )
 
 #: AUROC of the predicted risk for an event until each time against none until then (cumulative / dynamic).
-DYNAMIC_AUROC = pa.schema(
-    [
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("time", pa.float64(), nullable=False),
-        pa.field("auroc", pa.float64(), nullable=False),
-        pa.field("low", pa.float64(), nullable=False),
-        pa.field("high", pa.float64(), nullable=False),
-    ]
+DYNAMIC_AUROC = _schema(
+    _required(pa.string(), "task", "model"),
+    _required(pa.float64(), "time", "auroc", "low", "high"),
 )
 
 #: UMAP of the phenotypes' latents, binned (Figure 4d): the cluster most samples of a cell belong to.
-PHENOTYPES = pa.schema(
-    [
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("x", pa.float64(), nullable=False),
-        pa.field("y", pa.float64(), nullable=False),
-        pa.field("cluster", pa.int16(), nullable=False),
-        pa.field("n", pa.int32(), nullable=False),
-        pa.field("silhouette", pa.float64(), nullable=False),
-    ]
+PHENOTYPES = _schema(
+    _required(pa.string(), "task", "model"),
+    _required(pa.float64(), "x", "y"),
+    _required(pa.int16(), "cluster"),
+    _required(pa.int32(), "n"),
+    _required(pa.float64(), "silhouette"),
 )
 
 #: Mean cross-task attention of the final models: the row of ``task`` within its selected combination.
-ATTENTION = pa.schema(
-    [
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("companion", pa.string(), nullable=False),
-        pa.field("weight", pa.float64(), nullable=False),
-    ]
+ATTENTION = _schema(
+    _required(pa.string(), "task", "companion"),
+    _required(pa.float64(), "weight"),
 )
 
 #: Files of final fits: mean attention within every final combination, over the test samples.
-FIT_ATTENTION = pa.schema(
-    [
-        pa.field("fit_key", pa.string(), nullable=False),
-        pa.field("combination", pa.string(), nullable=False),
-        pa.field("replicate", pa.int16(), nullable=False),
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("companion", pa.string(), nullable=False),
-        pa.field("weight", pa.float64(), nullable=False),
-    ]
+FIT_ATTENTION = _schema(
+    _required(pa.string(), "fit_key", "combination"),
+    _required(pa.int16(), "replicate"),
+    _required(pa.string(), "task", "companion"),
+    _required(pa.float64(), "weight"),
 )
 
 #: ``genes/<modality>.parquet``: the vectors that genes start from; ``fold`` is null where all folds share
 #: them, -1 of final fits.
-GENE_EMBEDDINGS = pa.schema(
-    [
-        pa.field("fold", pa.int16()),
-        pa.field("gene", pa.string(), nullable=False),
-        pa.field("vector", pa.list_(pa.float32()), nullable=False),
-    ]
+GENE_EMBEDDINGS = _schema(
+    _optional(pa.int16(), "fold"),
+    _required(pa.string(), "gene"),
+    _required(pa.list_(pa.float32()), "vector"),
 )
 
 #: ``gene_pairs/<task>/pairs.parquet``: every pair of genes. ``effect`` and ``magnitude`` are mixed
 #: differences of the task's output (mean, and mean magnitude, over samples; of the class with the largest
 #: ``magnitude``); ``attention`` is the mean over layers, heads and directions; the rest compares two groups
 #: of patients and is null where there are none.
-GENE_PAIRS = pa.schema(
-    [
-        pa.field("gene_a", pa.string(), nullable=False),
-        pa.field("gene_b", pa.string(), nullable=False),
-        pa.field("effect", pa.float64(), nullable=False),
-        pa.field("magnitude", pa.float64(), nullable=False),
-        pa.field("attention", pa.float64(), nullable=False),
-        pa.field("difference", pa.float64()),
-        pa.field("statistic", pa.float64()),
-        pa.field("p", pa.float64()),
-        pa.field("q", pa.float64()),
-        pa.field("called", pa.bool_()),
-    ]
+GENE_PAIRS = _schema(
+    _required(pa.string(), "gene_a", "gene_b"),
+    _required(pa.float64(), "effect", "magnitude", "attention"),
+    _optional(pa.float64(), "difference", "statistic", "p", "q"),
+    _optional(pa.bool_(), "called"),
 )
 
 #: ``gene_pairs/<task>/genes.parquet``: mean magnitude of the effect of one deviation of each gene.
-GENE_IMPORTANCE = pa.schema(
-    [
-        pa.field("gene", pa.string(), nullable=False),
-        pa.field("importance", pa.float64(), nullable=False),
-    ]
+GENE_IMPORTANCE = _schema(
+    _required(pa.string(), "gene"),
+    _required(pa.float64(), "importance"),
 )
 
 #: ``gene_pairs/<task>/heads.parquet``: attention of the top pairs, both directions together, in every head,
 #: as a multiple of what even attention would give.
-GENE_HEADS = pa.schema(
-    [
-        pa.field("layer", pa.int16(), nullable=False),
-        pa.field("head", pa.int16(), nullable=False),
-        pa.field("gene_a", pa.string(), nullable=False),
-        pa.field("gene_b", pa.string(), nullable=False),
-        pa.field("ratio", pa.float64(), nullable=False),
-    ]
+GENE_HEADS = _schema(
+    _required(pa.int16(), "layer", "head"),
+    _required(pa.string(), "gene_a", "gene_b"),
+    _required(pa.float64(), "ratio"),
 )
 
 #: ``gene_pairs/<task>/gene_sets.parquet``: over-representation of gene sets among the top pairs' genes.
-GENE_SETS = pa.schema(
-    [
-        pa.field("gene_set", pa.string(), nullable=False),
-        pa.field("overlap", pa.int32(), nullable=False),
-        pa.field("size", pa.int32(), nullable=False),
-        pa.field("p", pa.float64(), nullable=False),
-        pa.field("q", pa.float64(), nullable=False),
-        pa.field("genes", pa.string(), nullable=False),
-    ]
+GENE_SETS = _schema(
+    _required(pa.string(), "gene_set"),
+    _required(pa.int32(), "overlap", "size"),
+    _required(pa.float64(), "p", "q"),
+    _required(pa.string(), "genes"),
 )
 
 #: Files of final fits: latents of clustering tasks for the test samples, (n_test, width) row-major.
-LATENTS = pa.schema(
-    [
-        pa.field("fit_key", pa.string(), nullable=False),
-        pa.field("combination", pa.string(), nullable=False),
-        pa.field("replicate", pa.int16(), nullable=False),
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("width", pa.int16(), nullable=False),
-        pa.field("latent", pa.list_(pa.float32()), nullable=False),
-    ]
+LATENTS = _schema(
+    _required(pa.string(), "fit_key", "combination"),
+    _required(pa.int16(), "replicate"),
+    _required(pa.string(), "task"),
+    _required(pa.int16(), "width"),
+    _required(pa.list_(pa.float32()), "latent"),
 )
 
 #: Predictions of the references (linear, gradient boosting) for one task: fold 0..k-1 out of fold, fold -1
 #: for the test part; rows and width as in ``PREDICTIONS``. ``setting`` says what was chosen ("C=0.01").
-BASELINE_PREDICTIONS = pa.schema(
-    [
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("setting", pa.string(), nullable=False),
-        pa.field("fold", pa.int16(), nullable=False),
-        pa.field("width", pa.int16(), nullable=False),
-        pa.field("prediction", pa.list_(pa.float32()), nullable=False),
-    ]
+BASELINE_PREDICTIONS = _schema(
+    _required(pa.string(), "task", "model", "setting"),
+    _required(pa.int16(), "fold", "width"),
+    _required(pa.list_(pa.float32()), "prediction"),
 )
 
 #: How much of a selected combination's validation score is luck of the search (BBC-CV, Tsamardinos 2018):
 #: ``corrected`` is the mean out-of-bag score of the combination that wins in the bag, with its 95 % interval;
 #: ``chosen`` is the share of the draws in which the combination that was selected wins again.
-OPTIMISM = pa.schema(
-    [
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("metric", pa.string(), nullable=False),
-        pa.field("combination", pa.string(), nullable=False),
-        pa.field("selected", pa.float64(), nullable=False),
-        pa.field("corrected", pa.float64(), nullable=False),
-        pa.field("low", pa.float64(), nullable=False),
-        pa.field("high", pa.float64(), nullable=False),
-        pa.field("chosen", pa.float64(), nullable=False),
-        pa.field("n_combinations", pa.int32(), nullable=False),
-    ]
+OPTIMISM = _schema(
+    _required(pa.string(), "task", "metric", "combination"),
+    _required(pa.float64(), "selected", "corrected", "low", "high", "chosen"),
+    _required(pa.int32(), "n_combinations"),
 )
 
 #: The metric of a problem class.
@@ -447,13 +301,10 @@ def combination_tasks(key: str) -> tuple[str, ...]:
 
 def samples_schema(subgroups: Mapping[str, Any] | list[str]) -> pa.Schema:
     """Schema of ``cohort/samples.parquet`` with the given subgroup columns."""
-    fields = [
-        pa.field("sample_id", pa.string(), nullable=False),
-        pa.field("patient_id", pa.string(), nullable=False),
-        pa.field("stay_id", pa.string()),
-    ]
-    fields += [pa.field(name, pa.dictionary(pa.int32(), pa.string())) for name in subgroups]
-    return pa.schema(fields)
+    groups = [pa.field(name, pa.dictionary(pa.int32(), pa.string())) for name in subgroups]
+    return _schema(
+        _required(pa.string(), "sample_id", "patient_id"), _optional(pa.string(), "stay_id"), groups
+    )
 
 
 def signed_time(time: npt.ArrayLike, event: npt.ArrayLike) -> Float32Array:

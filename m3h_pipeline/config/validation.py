@@ -34,9 +34,14 @@ def validate(model: type[M], data: Any, where: str) -> M:
         raise ConfigError("\n".join(problems), where=where) from error
 
 
+_TAGGED = {("source", kind) for kind in ("haim", "mimic", "table", "synthetic")}
+
+
 def _problem(model: type[BaseModel], item: Any) -> str:
     # A discriminated union puts its tag into the location; the user's file has no such level.
-    place = [part for part in item["loc"] if part not in {"haim", "mimic", "table", "synthetic"}]
+    place = list(item["loc"])
+    if tuple(place[:2]) in _TAGGED:
+        del place[1]
     dotted = ".".join(str(part) for part in place) or "the file"
     if item["type"] == "extra_forbidden":
         parent = ".".join(str(part) for part in place[:-1])

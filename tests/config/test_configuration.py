@@ -82,6 +82,11 @@ def _default(**changes: object) -> dict[str, object]:
         ),
         ({"source": {"samples": 300}}, "source.kind is missing; valid: haim, mimic, table, synthetic"),
         ({"source": {"kind": "hiam"}}, "`source.kind` is `hiam`; did you mean `haim`?"),
+        ({"source": {"kind": "haim"}}, "`source.table` is missing"),
+        (
+            {"modalities": {"table": {"sources": ["ts_lab"], "scaling": "none"}}},
+            "`modalities.table.scaling`: Input should be 'standard' or 'minmax'",
+        ),
         ({"study": "a b"}, "`study`:"),
     ],
 )
