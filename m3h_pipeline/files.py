@@ -50,6 +50,25 @@ def check_schema(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
 
 
 @contextmanager
+def writing(
+    path: Path | str, hint: str = "check the free space and the permissions of the folder"
+) -> Iterator[None]:
+    """Say in a message what the system says in the block of a file or folder that cannot be written.
+
+    Args:
+        path: what is written, as the user knows it.
+        hint: what to do.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write: {error.strerror or error}", where=str(path), hint=hint) from error
+
+
+@contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that takes its place when the block ends without an error.
 
@@ -59,22 +78,17 @@ def replacing(path: Path | str) -> Iterator[Path]:
     target = Path(path)
     temporary: Path | None = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        # mkstemp makes private files; results are shared with the group as the user's umask says.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(target)
-    except OSError as error:
-        raise InputError(
-            f"cannot write: {error.strerror or error}",
-            where=str(target),
-            hint="check the free space and the permissions of the folder",
-        ) from error
+        with writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+            os.close(handle)
+            temporary = Path(name)
+            yield temporary
+            # mkstemp makes private files; results are shared with the group as the user's umask says.
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            temporary.replace(target)
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -31,6 +32,7 @@ from m3h_pipeline.files import (
     write_json,
     write_labels,
     write_table,
+    writing,
 )
 
 SCHEMA = pa.schema([pa.field("task", pa.string(), nullable=False), pa.field("n", pa.int64())])
@@ -169,6 +171,26 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot write") as refused:
         write_json(1, tmp_path / "file/value.json")
     assert str(tmp_path / "file/value.json") in str(refused.value)
+
+
+def test_what_the_system_says_of_writing_becomes_a_message_and_nothing_else_does(tmp_path: Path) -> None:
+    def write(error: Exception, *hint: str) -> None:
+        with writing(tmp_path / "cohort", *hint):
+            raise error
+
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(InputError) as refused:
+        write(full)
+    assert str(refused.value) == (
+        f"cannot write: No space left on device\n  where: {tmp_path / 'cohort'}\n"
+        "  to do: check the free space and the permissions of the folder"
+    )
+    assert refused.value.__cause__ is full
+    with pytest.raises(InputError, match=r"cannot write: no reason known\n.*\n  to do: look elsewhere"):
+        write(OSError("no reason known"), "look elsewhere")
+    for other in (InputError("the table is empty"), ValueError("a bug")):
+        with pytest.raises(type(other), match=str(other)):
+            write(other)
 
 
 @pytest.mark.parametrize("content", [None, b"PAR1 no more"])

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from m3h_pipeline.contracts import DIAGNOSES, samples_schema
 from m3h_pipeline.errors import ContractError, InputError
-from m3h_pipeline.files import check_schema, features_schema, write_json, write_table
+from m3h_pipeline.files import check_schema, features_schema, write_json, write_table, writing
 
 #: Bytes of features of all sources held back before they are written.
 BUFFERED = 64 << 20
@@ -57,27 +57,27 @@ class CohortWriter:
         self._ready = False
 
     def __enter__(self) -> CohortWriter:
-        try:
+        with writing(self.out):
             self.out.parent.mkdir(parents=True, exist_ok=True)
             self.staging = Path(
                 tempfile.mkdtemp(dir=self.out.parent, prefix=f".{self.out.name}.", suffix=".part")
             )
             (self.staging / "features").mkdir()
-        except OSError as error:
-            raise self._unwritable(error) from error
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            for writer in self._writers.values():
-                writer.close()
-            if kind is None and self._ready:
-                self._move()
-        except OSError as problem:
+            with writing(self.out):
+                for writer in self._writers.values():
+                    writer.close()
+                if kind is None and self._ready:
+                    self._move()
+        except InputError:
+            # The block's own error says more.
             if kind is None:
-                raise self._unwritable(problem) from problem
+                raise
         finally:
             shutil.rmtree(self.staging, ignore_errors=True)
 
@@ -114,7 +114,7 @@ class CohortWriter:
             width = len(self.sources[name])
             x = np.concatenate(parts) if parts else np.empty((0, width), dtype=np.float32)
             column = pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), width)
-            try:
+            with writing(self.out):
                 if name not in self._writers:
                     # Floats barely repeat: a dictionary and min/max statistics cost more than they save. At
                     # this level zstd passes noise through at the speed of no compression and still collapses
@@ -128,8 +128,6 @@ class CohortWriter:
                         write_statistics=False,
                     )
                 self._writers[name].write_table(pa.Table.from_arrays([column], schema=schema))
-            except OSError as error:
-                raise self._unwritable(error) from error
             parts.clear()
         self._held_bytes = 0
 
@@ -182,10 +180,8 @@ class CohortWriter:
         write_json(full, self.staging / "summary.json")
         lines = ["file\tline\treason\n"]
         lines += [f"{file}\t{line}\t{reason}\n" for file, line, reason in quarantine]
-        try:
+        with writing(self.out):
             (self.staging / "quarantine.tsv").write_text("".join(lines), encoding="utf-8")
-        except OSError as error:
-            raise self._unwritable(error) from error
         self._ready = True
         return full
 
@@ -200,13 +196,6 @@ class CohortWriter:
                 (self.out / old).unlink(missing_ok=True)
         for path in sorted(new):
             (self.staging / path).replace(self.out / path)
-
-    def _unwritable(self, error: OSError) -> InputError:
-        return InputError(
-            f"cannot write: {error.strerror or error}",
-            where=str(self.out),
-            hint="check the free space and the permissions of the folder",
-        )
 
 
 def _counts(column: pa.ChunkedArray) -> dict[str, int]:

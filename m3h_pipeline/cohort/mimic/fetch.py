@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
 from m3h_pipeline.errors import InputError
-from m3h_pipeline.files import replacing
+from m3h_pipeline.files import replacing, writing
 from m3h_pipeline.hashes import sha256
 from m3h_pipeline.progress import Progress
 
@@ -40,10 +40,8 @@ def fetch_demo(folder: Path | str, *, url: str = DEMO, stream: TextIO | None = N
         InputError: the server cannot be reached, a file does not arrive or has another checksum.
     """
     folder = Path(folder)
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder: {error.strerror or error}", where=str(folder)) from error
     text = _get(url + SUMS)
     wanted = _listed(text, url + SUMS)
     files = []
@@ -77,7 +75,7 @@ def _listed(text: bytes, where: str) -> dict[str, str]:
 
 def _fetch(url: str, target: Path, expected: str) -> None:
     part = target.with_name(f"{target.name}.part")
-    try:
+    with writing(target):
         part.parent.mkdir(parents=True, exist_ok=True)
         have = part.stat().st_size if part.exists() else 0
         _download(url, part, have)
@@ -92,12 +90,6 @@ def _fetch(url: str, target: Path, expected: str) -> None:
                 hint="run it again; if it happens again, something between here and the server changes files",
             )
         part.replace(target)
-    except OSError as error:
-        raise InputError(
-            f"cannot write: {error.strerror or error}",
-            where=str(target),
-            hint="check the free space and the permissions of the folder",
-        ) from error
 
 
 def _download(url: str, part: Path, have: int) -> None:

@@ -28,6 +28,7 @@ from m3h_pipeline.cohort.writer import CohortWriter
 from m3h_pipeline.config.mimic import MIMIC_TABLES, MimicSource
 from m3h_pipeline.contracts import Float32Array, samples_schema
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.files import writing
 from m3h_pipeline.progress import Progress
 
 
@@ -148,15 +149,9 @@ class _Embedded:
 def _scratch(source: MimicSource, writer: CohortWriter) -> Iterator[Path]:
     """A folder for the database, gone when the block ends."""
     base = writer.staging if source.temp is None else Path(source.temp)
-    try:
+    with writing(base, "check `source.temp`, its free space and its permissions"):
         base.mkdir(parents=True, exist_ok=True)
         folder = tempfile.TemporaryDirectory(dir=base, prefix="m3h-mimic-")
-    except OSError as error:
-        raise InputError(
-            f"cannot write: {error.strerror or error}",
-            where=str(base),
-            hint="check `source.temp`, its free space and its permissions",
-        ) from error
     with folder as name:
         yield Path(name)
 

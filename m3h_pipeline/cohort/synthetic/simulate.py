@@ -32,8 +32,8 @@ from m3h_pipeline.cohort.synthetic.planted import (
 )
 from m3h_pipeline.cohort.synthetic.structure import structure_of
 from m3h_pipeline.config.sources import HaimSource, SyntheticSource
-from m3h_pipeline.errors import ConfigError, InputError, nearest
-from m3h_pipeline.files import write_json
+from m3h_pipeline.errors import ConfigError, nearest
+from m3h_pipeline.files import write_json, writing
 
 TABLE, KEYS, HOSP = "cxr_ic_fusion_1103.csv", "haim_mimiciv_key_ids.csv", "hosp"
 
@@ -99,7 +99,7 @@ def simulate(settings: SyntheticSource, seed: int, out: Path) -> None:
     outcomes = draw_outcomes(structure, people, np.random.default_rng([seed, 11]))
     model = FeatureModel(structure, settings.widths, settings.signal, seed)
     records = _Records(people, outcomes, seed)
-    try:
+    with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
             folder = Path(name) / "cohort"
@@ -112,12 +112,6 @@ def simulate(settings: SyntheticSource, seed: int, out: Path) -> None:
             if out.exists():
                 shutil.rmtree(out)
             folder.replace(out)
-    except OSError as error:
-        raise InputError(
-            f"cannot write: {error.strerror or error}",
-            where=str(out),
-            hint="check the free space and the permissions of the folder",
-        ) from error
 
 
 def _blocks(settings: SyntheticSource) -> dict[str, str]:
