@@ -72,6 +72,6 @@ def seed_of(options: argparse.Namespace) -> int:
     Raises:
         ConfigError: it is absent or no whole number.
     """
-    from m3h_pipeline.config import load
+    from m3h_pipeline.config import arguments
 
-    return load.seed_of(options.settings)
+    return arguments.seed_of(options.settings)

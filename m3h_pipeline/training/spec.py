@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from m3h_pipeline.config import sections as config
+from m3h_pipeline import config
 
 FloatArray = npt.NDArray[Any]
 

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 import torch
 
-from m3h_pipeline.config import sections as config
+from m3h_pipeline import config
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.device import DeviceData
 from m3h_pipeline.training.seeds import minibatches

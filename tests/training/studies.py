@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from m3h_pipeline.config import sections as config
+from m3h_pipeline import config
 from m3h_pipeline.contracts import SPLIT
 from m3h_pipeline.files import write_features, write_json, write_labels, write_table
 from m3h_pipeline.training.data import StudyData
