@@ -71,13 +71,3 @@ def nearest(name: str, valid: Iterable[str]) -> str:
         return f"did you mean `{close[0]}`?"
     shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     return f"valid: {shown}"
-
-
-def small_count(n: int) -> str:
-    """A count for people to read: counts of 1 to 9 are shown as "<10", so that no small group is disclosed.
-
-    Examples:
-        >>> small_count(0), small_count(4), small_count(10), small_count(34537)
-        ('0', '<10', '10', '34,537')
-    """
-    return "<10" if 0 < n < 10 else f"{n:,}"

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from m3h_pipeline.contracts import DIAGNOSES
-from m3h_pipeline.errors import InputError, small_count
+from m3h_pipeline.disclosure import small_count
+from m3h_pipeline.errors import InputError
 from m3h_pipeline.files import check_schema
 from m3h_pipeline.tables.textfile import stream_text
 

@@ -8,7 +8,8 @@ from typing import Any, TextIO
 
 from m3h_pipeline.config.mimic import MimicSource
 from m3h_pipeline.config.sources import HaimSource, TableSource
-from m3h_pipeline.errors import ConfigError, nearest, small_count
+from m3h_pipeline.disclosure import small_count
+from m3h_pipeline.errors import ConfigError, nearest
 
 
 def ingest(

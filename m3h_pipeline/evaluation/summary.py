@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from m3h_pipeline.contracts import combination_tasks
-from m3h_pipeline.errors import small_count
+from m3h_pipeline.disclosure import small_count
 from m3h_pipeline.files import replacing
 
 Row = Mapping[str, Any]

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3h_pipeline.contracts import BASELINE_PREDICTIONS, time_and_event
+from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.evaluation.cohort import TEST, Cohort
 from m3h_pipeline.evaluation.contrast import Contrast
 from m3h_pipeline.files import read_table
@@ -32,8 +33,6 @@ Scores = dict[str, float | Float64]
 DRAWS = 200
 #: Times of a Kaplan-Meier curve. Steps at the patients' own times would tell them.
 _TIMES = 40
-#: A curve ends, and a group is not shown, where fewer patients than this are at risk.
-_LEAST = 10
 _GROUPS = ("low risk", "medium risk", "high risk")
 
 
@@ -199,9 +198,10 @@ def kaplan_meier(outcome: Outcome, risk: Floats) -> Rows:
     found: Rows = []
     for g, name in enumerate(_GROUPS):
         mine = outcome.take(np.flatnonzero(group == g))
-        if sizes[g] < _LEAST:
+        # A curve ends, and a group is not shown, where fewer patients are at risk.
+        if sizes[g] < LEAST:
             continue
-        longest = np.sort(mine.time)[-_LEAST]
+        longest = np.sort(mine.time)[-LEAST]
         at = np.linspace(0, longest, _TIMES + 1)
         if not mine.event.any():
             time, curve, band = np.zeros(0), np.zeros(0), np.zeros((2, 0))

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import AGREEMENT, EVALUATION
-from m3h_pipeline.errors import small_count
+from m3h_pipeline.disclosure import FEW, LEAST, small_count
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.files import read_table
@@ -24,9 +24,7 @@ from m3h_pipeline.files import read_table
 _MODELS = ("single", "multi")
 #: Most tasks drawn; all are in the CSV.
 _SHOWN = 3
-#: Counts under this are one shade, and no median rests on fewer samples.
-_LEAST = 10
-#: Cells are merged two by two until they show this share of the samples in cells of at least ``_LEAST``, but
+#: Cells are merged two by two until they show this share of the samples in cells of at least ``LEAST``, but
 #: not beyond this many cells a side.
 _VISIBLE = 0.6
 _FEWEST_CELLS = 10
@@ -108,14 +106,14 @@ def view(rows: pd.DataFrame) -> tuple[float, float]:
 
 
 def _visible(cells: pd.DataFrame) -> float:
-    return float(cells.loc[cells["n"] >= _LEAST, "n"].sum() / max(cells["n"].sum(), 1))
+    return float(cells.loc[cells["n"] >= LEAST, "n"].sum() / max(cells["n"].sum(), 1))
 
 
 def _median(column: pd.DataFrame) -> float:
     """Median of the predictions in a column of cells, interpolated within the cell it lies in."""
     column = column.sort_values("predicted_low")
     n = column["n"].to_numpy(float)
-    if n.sum() < _LEAST:
+    if n.sum() < LEAST:
         return float("nan")
     before = np.cumsum(n) - n
     at = int(np.searchsorted(before + n, n.sum() / 2))
@@ -175,7 +173,7 @@ def _heading(task: str, model: str, scores: pd.DataFrame) -> str:
 def _levels(most: int) -> list[int]:
     """Least counts of the shades: 1, 10, 30, 100, ... as far as there are cells."""
     levels = [1]
-    step = _LEAST
+    step = LEAST
     while step <= most:
         levels.append(step)
         step = step * 3 if str(step)[0] == "1" else step // 3 * 10
@@ -238,7 +236,7 @@ def _legend(
     for i, (level, shade) in enumerate(zip(levels, _shades(levels), strict=True)):
         y = top + 0.5 + 0.14 * i
         last = i == len(levels) - 1
-        text = "<10" if level == 1 else f"≥{level:,}" if last else f"{level:,} to {levels[i + 1] - 1:,}"
+        text = FEW if level == 1 else f"≥{level:,}" if last else f"{level:,} to {levels[i + 1] - 1:,}"
         corner = left / width, 1 - (y + 0.05) / height
         figure.add_artist(Rectangle(corner, 0.14 / width, 0.1 / height, color=shade, linewidth=0))
         style.write(figure, left + 0.2, y, text, fontsize=style.SMALL)

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import CALIBRATION
-from m3h_pipeline.errors import small_count
+from m3h_pipeline.disclosure import LEAST, small_count
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.files import read_table
@@ -21,8 +21,6 @@ from m3h_pipeline.files import read_table
 #: Tasks shown if none are chosen in the configuration.
 _SHOWN = 4
 _MODELS = ("single", "multi")
-#: Fewer samples than this are no group to show.
-_LEAST = 10
 _COLUMNS = 4
 
 
@@ -59,7 +57,7 @@ def table(calibration: pd.DataFrame, catalogue: Catalogue, chosen: list[str]) ->
     order = [*keys, "subgroup", "quantile"]
     frame = frame.assign(**keys).sort_values(order, kind="stable").drop(columns=list(keys))
     rates = ["predicted", "observed", "low", "high"]
-    frame[rates] = frame[rates].astype(float).where(frame["n"] >= _LEAST)
+    frame[rates] = frame[rates].astype(float).where(frame["n"] >= LEAST)
     return frame.reset_index(drop=True)
 
 

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import EVALUATION
+from m3h_pipeline.disclosure import small_count
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.figures.rows import Rows, pitch_for, rows
@@ -161,7 +162,7 @@ def _columns(figure: Figure, frame: pd.DataFrame, block: Rows, top: float, right
         cells = {
             "scores": scores,
             "q": style.q_text(float(row.q)) if row.companions else "–",  # type: ignore[arg-type]
-            "n": "<10" if 0 < count < 10 else f"{count:,}",
+            "n": small_count(count),
         }
         for name, text in cells.items():
             style.write(

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import PHENOTYPES
-from m3h_pipeline.errors import small_count
+from m3h_pipeline.disclosure import FEW, LEAST, small_count
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.files import read_table
@@ -23,7 +23,7 @@ _MODELS = ("single", "multi")
 #: Most tasks drawn; all are in the CSV.
 _SHOWN = 2
 #: Least count of a cell and the part of the cell's side that its square takes.
-_SIDES = ((1, 0.6), (10, 0.8), (30, 1.0))
+_SIDES = ((1, 0.6), (LEAST, 0.8), (30, 1.0))
 #: Diameter of a cluster's number, in inches.
 _BADGE = 0.125
 # No fifteen colours are told apart by everyone; numbers at the clusters' centres say which is which.
@@ -89,7 +89,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
             ax.set_ylabel("UMAP 2", labelpad=2)
     entries: list[style.Entry] = []
     for (least, part), (more, _) in zip(_SIDES, (*_SIDES[1:], (0, 0.0)), strict=True):
-        text = "<10 samples in a cell" if least == 1 else f"{least} to {more - 1}" if more else f"≥{least}"
+        text = f"{FEW} samples in a cell" if least == 1 else f"{least} to {more - 1}" if more else f"≥{least}"
         entries.append(
             (text, {"marker": "s", "color": style.GREY, "markersize": 4.4 * part, "markeredgewidth": 0})
         )

@@ -26,6 +26,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from m3h_pipeline.config import Figures
+from m3h_pipeline.disclosure import FEW, is_small
 from m3h_pipeline.figures.text import BASE as BASE
 from m3h_pipeline.figures.text import fit as fit
 from m3h_pipeline.figures.text import number as number
@@ -281,7 +282,7 @@ def csv_bytes(frame: pd.DataFrame, counts: Sequence[str] = ()) -> bytes:
     """
     shown = frame.copy()
     for name in counts:
-        shown[name] = ["<10" if 0 < n < 10 else "" if n != n else f"{int(n)}" for n in frame[name]]
+        shown[name] = [FEW if is_small(n) else "" if n != n else f"{int(n)}" for n in frame[name]]
     return shown.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
 
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from m3h_pipeline.config import TaskSelection
 from m3h_pipeline.contracts import SPLIT, Float32Array, time_and_event
-from m3h_pipeline.errors import ContractError, InputError, TaskError, small_count
+from m3h_pipeline.disclosure import is_small, small_count
+from m3h_pipeline.errors import ContractError, InputError, TaskError
 from m3h_pipeline.files import read_labels, read_samples, read_table, replacing, write_json
 
 BoolArray = npt.NDArray[np.bool_]
@@ -176,7 +177,7 @@ def _prevalence(
             hit = rows & s.rows
             n = int(hit.sum())
             whole = int(s.rows.sum()) if hit.sum() == total else total
-            telling = 0 < n < 10 or 0 < whole - n < 10 or whole == 0
+            telling = is_small(n) or is_small(whole - n) or whole == 0
             yield (
                 task,
                 s.part,

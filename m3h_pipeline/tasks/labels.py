@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from m3h_pipeline.contracts import DIAGNOSES, Float32Array
-from m3h_pipeline.errors import TaskError, nearest, small_count
+from m3h_pipeline.disclosure import small_count
+from m3h_pipeline.errors import TaskError, nearest
 from m3h_pipeline.files import read_samples, read_table, replacing, write_labels
 from m3h_pipeline.tasks.columns import Column, Outcome, label_columns
 from m3h_pipeline.tasks.criteria import Diagnosis, NoLabel

@@ -32,7 +32,8 @@ from m3h_pipeline.cohort.subgroups import code, encode, infer
 from m3h_pipeline.cohort.writer import CohortWriter
 from m3h_pipeline.config.sources import HaimSource
 from m3h_pipeline.contracts import samples_schema
-from m3h_pipeline.errors import InputError, small_count
+from m3h_pipeline.disclosure import small_count
+from m3h_pipeline.errors import InputError
 from m3h_pipeline.progress import Progress
 from m3h_pipeline.tables import kernel, parsing
 from m3h_pipeline.tables.parsing import Rows

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from m3h_pipeline.cohort.diagnoses import normal_id
-from m3h_pipeline.errors import InputError, small_count
+from m3h_pipeline.disclosure import small_count
+from m3h_pipeline.errors import InputError
 from m3h_pipeline.tables.textfile import stream_text
 
 

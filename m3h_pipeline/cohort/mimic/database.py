@@ -16,7 +16,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from m3h_pipeline.errors import InputError, small_count
+from m3h_pipeline.disclosure import small_count
+from m3h_pipeline.errors import InputError
 from m3h_pipeline.tables.textfile import stream_text
 
 #: SQL type -> what a person calls a value of it.

@@ -13,7 +13,8 @@ import pyarrow as pa
 from m3h_pipeline.cohort.diagnoses import find_table
 from m3h_pipeline.cohort.mimic.database import load_file, run, unique
 from m3h_pipeline.config.mimic import CXR_TABLES, MimicSource
-from m3h_pipeline.errors import InputError, small_count
+from m3h_pipeline.disclosure import small_count
+from m3h_pipeline.errors import InputError
 
 #: Columns of MIMIC-CXR-JPG's chexpert table, as the published file has them: 1, 0, -1 (uncertain) or empty.
 FINDINGS = (

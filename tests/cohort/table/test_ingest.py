@@ -31,7 +31,7 @@ from m3h_pipeline.config import (
     load_study,
     located_source,
 )
-from m3h_pipeline.errors import small_count
+from m3h_pipeline.disclosure import small_count
 from m3h_pipeline.files import read_features, read_json, read_samples, read_table
 
 ROOT = Path(__file__).resolve().parents[2]
