@@ -1,23 +1,31 @@
-"""Imports point one way, light modules stay light, and the code digest sees code and nothing else."""
+"""The house as its imports draw it: which room may know which, and how large a room and a file may be.
+
+Imports count wherever they stand: at the top of a file, in a function, or for typing only.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import m3h_pipeline
-from m3h_pipeline import digest
+from m3h_pipeline.digest import NEUTRAL
+from m3h_pipeline.digest.modules import Package
+from tests.conftest import ROOT
 
-PACKAGE = Path(m3h_pipeline.__file__).parent
+FOLDER = Path(m3h_pipeline.__file__).parent
+PACKAGE = Package(FOLDER)
 
-# Each row may import itself and the rows above it.
+# Each row may import the rows above it, and its own where that makes no circle.
 ROOMS = [
-    {"errors", "progress", "digest"},
-    {"contracts", "config", "files", "hashes"},
+    {"errors", "progress", "digest", "disclosure"},
+    {"contracts", "config", "files", "hashes", "layout"},
     {"tables", "embedders"},
     {"cohort", "tasks", "split", "statistics", "survival"},
     {"genes", "model"},
@@ -29,102 +37,139 @@ ROOMS = [
     {"figures"},
     {"check", "cli", "forecast", "record", "verify"},
 ]
+#: Rooms that stand side by side: neither knows the other.
+APART = [("tim", "evaluation"), ("gene_pairs", "networks"), ("tables", "embedders"), ("genes", "model")]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
-MODULES = sorted(
-    ".".join(["m3h_pipeline", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__")
-    for path in PACKAGE.rglob("*.py")
-)
+FILES = sorted(FOLDER.rglob("*.py"))
 
 
-def _room(module: str) -> str:
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(FOLDER.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room(module: str) -> str:
     return module.split(".")[1]
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if "." in m])
-def test_imports_point_one_way(module: str) -> None:
-    for imported in digest.imports(module):
-        if _room(imported) != _room(module):
-            assert LEVEL[_room(imported)] <= LEVEL[_room(module)], f"{module} imports {imported}"
-    if _room(module) in {"tim", "evaluation"}:
-        other = ({"tim", "evaluation"} - {_room(module)}).pop()
-        assert not any(_room(name) == other for name in digest.imports(module))
+def imports(module: str) -> set[str]:
+    """The modules of the package that a module imports, wherever in the file the import stands."""
+    return {
+        own
+        for node in ast.walk(PACKAGE.tree(module))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for _, _, own in PACKAGE.targets(module, node)
+    } - {"", FOLDER.name}
 
 
-def test_no_package_code_knows_snakemake() -> None:
-    for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+#: Module -> the modules it imports: the house.
+HOUSE = {module: imports(module) for module in map(module_of, FILES) if "." in module}
+#: Room -> the rooms it knows.
+PLAN = {
+    one: {room(other) for module in HOUSE if room(module) == one for other in HOUSE[module]} - {one}
+    for one in map(room, HOUSE)
+}
+
+
+def circle(graph: Mapping[str, Iterable[str]]) -> str:
+    """A circle in a graph, as text; empty: there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return " -> ".join(reversed(error.args[1]))
+    return ""
+
+
+def test_a_circle_is_seen() -> None:
+    assert circle({"a": ["b"], "b": ["c"], "c": []}) == ""
+    assert circle({"a": ["b"], "b": ["a"]}) in {"a -> b -> a", "b -> a -> b"}
+
+
+def test_every_room_has_its_place() -> None:
+    assert set(PLAN) <= set(LEVEL)
+
+
+def test_rooms_know_only_what_stands_on_their_left() -> None:
+    wrong = [
+        f"{module} imports {other}"
+        for module, others in HOUSE.items()
+        for other in sorted(others)
+        if LEVEL[room(other)] > LEVEL[room(module)]
+    ]
+    assert not wrong
+    assert not [
+        (one, other) for one, other in APART if other in PLAN.get(one, ()) or one in PLAN.get(other, ())
+    ]
+
+
+def test_rooms_make_no_circle() -> None:
+    assert circle(PLAN) == ""
+
+
+def test_modules_make_no_circle() -> None:
+    house = {
+        one: [o for o in others if {room(one), room(o)} != {"training"}] for one, others in HOUSE.items()
+    }
+    assert circle(house) == ""
+
+
+def test_a_file_is_read_in_one_sitting() -> None:
+    long = {module_of(path): n for path in FILES if (n := len(path.read_text().splitlines())) > 350}
+    known = {"cohort.haim.ingest", "cohort.synthetic.codes", "cohort.synthetic.simulate", "statistics"}
+    assert set(long) <= {f"m3h_pipeline.{name}" for name in known}
+    assert len((ROOT / "workflow/rules/common.smk").read_text().splitlines()) < 360
+
+
+def test_one_look_takes_in_a_room() -> None:
+    folders = {path.parent for path in FILES}
+    count = {folder: len([p for p in folder.glob("*.py") if p.stem != "__init__"]) for folder in folders}
+    full = {
+        folder.name: n for folder, n in count.items() if n > 15 and folder.name not in {"figures", "training"}
+    }
+    assert not full
+
+
+def test_no_module_knows_snakemake() -> None:
+    for path in FILES:
+        for node in ast.walk(PACKAGE.tree(module_of(path))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
                 names = [node.module or ""]
             assert not any(name.split(".")[0] == "snakemake" for name in names), path
 
 
-@pytest.mark.parametrize(
-    ("module", "heavy"),
-    [
-        ("m3h_pipeline.cli", ["torch", "sklearn", "matplotlib", "pandas", "pyarrow"]),
-        ("m3h_pipeline.figures.registry", ["torch", "sklearn", "matplotlib"]),
-        ("m3h_pipeline.search.plan", ["torch", "sklearn", "matplotlib"]),
-        ("m3h_pipeline.tasks.definitions", ["torch", "sklearn", "matplotlib"]),
-    ],
-)
-def test_light_modules_load_nothing_heavy(module: str, heavy: list[str]) -> None:
-    code = f"import sys, {module}; print([m for m in {heavy!r} if m in sys.modules])"
+def test_what_counts_in_no_digest_is_for_people() -> None:
+    """Code that digests leave out may write messages, and nothing that an output holds."""
+    said = {
+        f"{room(module)}.{name}"
+        for module in NEUTRAL
+        for name, nodes in PACKAGE.module(module).defined.items()
+        if not any(isinstance(node, ast.ClassDef) and name.endswith("Error") for node in nodes)
+    }
+    assert said == {"errors.nearest", "progress.duration", "progress.Progress"}
+
+
+LIGHT = {
+    "m3h_pipeline.cli": {"torch", "sklearn", "matplotlib", "pandas", "pyarrow"},
+    "m3h_pipeline.figures.registry": {"torch", "sklearn", "matplotlib"},
+    "m3h_pipeline.search.plan": {"torch", "sklearn", "matplotlib"},
+    "m3h_pipeline.tasks.definitions": {"torch", "sklearn", "matplotlib"},
+}
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, set[str]]:
+    """Module -> which of the heavy packages are loaded after it and those before it in ``LIGHT``."""
+    heavy = sorted(set().union(*LIGHT.values()))
+    code = f"""
+import importlib, sys
+for module in {list(LIGHT)}:
+    importlib.import_module(module)
+    print(module, *[name for name in {heavy} if name in sys.modules])
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    return {module: set(names) for module, *names in map(str.split, done.stdout.splitlines())}
 
 
-def _digest_of(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    package = folder / "m3h_pipeline"
-    package.mkdir(exist_ok=True)
-    (package / "one.py").write_text(text)
-    (package / "two.py").write_text("VALUE = 1\n")
-    monkeypatch.setattr(digest, "_PACKAGE", package)
-    digest.forget()
-    result = digest.code_digest("m3h_pipeline.one")
-    digest.forget()
-    return result
-
-
-def test_the_digest_is_blind_to_comments_docstrings_and_layout(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    base = 'def f(x):\n    """Old."""\n    return x + 1\n'
-    same = '"""Module."""\n# a comment\ndef f(x):\n    """New\n    text."""\n\n    return (x +\n        1)\n'
-    other = 'def f(x):\n    """Old."""\n    return x + 2\n'
-    first = _digest_of(base, tmp_path, monkeypatch)
-    assert _digest_of(same, tmp_path, monkeypatch) == first
-    assert _digest_of(other, tmp_path, monkeypatch) != first
-
-
-def test_the_digest_follows_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    importing = "def f():\n    from m3h_pipeline.two import VALUE\n    return VALUE\n"
-    first = _digest_of(importing, tmp_path, monkeypatch)
-    (tmp_path / "m3h_pipeline" / "two.py").write_text("VALUE = 2\n")
-    monkeypatch.setattr(digest, "_PACKAGE", tmp_path / "m3h_pipeline")
-    assert digest.code_digest("m3h_pipeline.one") != first
-    digest.forget()
-
-
-def test_the_digest_sees_only_what_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "m3h_pipeline"
-    package.mkdir()
-    (package / "one.py").write_text("from m3h_pipeline.two import f\n")
-    monkeypatch.setattr(digest, "_PACKAGE", package)
-
-    def of(text: str) -> str:
-        (package / "two.py").write_text(text)
-        digest.forget()
-        return digest.code_digest("m3h_pipeline.one")
-
-    base = of("A = 1\nB = 2\nKNOWN = {}\n\ndef f():\n    return A\n")
-    assert of("A = 1\nB = 3\nKNOWN = {}\n\ndef f():\n    return A\n") == base
-    assert of("A = 4\nB = 2\nKNOWN = {}\n\ndef f():\n    return A\n") != base
-    # What a module does when it is imported always counts.
-    assert of("A = 1\nB = 2\nKNOWN = {}\nKNOWN['f'] = B\n\ndef f():\n    return A\n") != base
-    digest.forget()
-
-
-def test_the_digest_of_an_unknown_module_is_refused() -> None:
-    with pytest.raises(ModuleNotFoundError):
-        digest.code_digest("m3h_pipeline.nowhere")
+@pytest.mark.parametrize("module", LIGHT)
+def test_light_modules_load_nothing_heavy(module: str, loaded: dict[str, set[str]]) -> None:
+    assert not loaded[module] & LIGHT[module]

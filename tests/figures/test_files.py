@@ -18,6 +18,7 @@ from PIL import Image
 
 from m3h_pipeline import contracts
 from m3h_pipeline.config import Figures
+from m3h_pipeline.digest import Digests
 from m3h_pipeline.errors import ConfigError, ContractError, InputError
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.registry import FIGURES, render
@@ -306,8 +307,8 @@ def test_every_figure_names_a_module_and_existing_inputs() -> None:
 
 def test_editing_one_figure_touches_no_other() -> None:
     """Each module's code reaches the shared modules, never another figure's."""
-    from m3h_pipeline.digest import closure
-
+    digests = Digests(PROJECT / "m3h_pipeline")
     modules = {spec.module for spec in FIGURES.values()}
     for spec in FIGURES.values():
-        assert closure([spec.module]) & modules == {spec.module}
+        used, imported = digests.reached([spec.module])
+        assert ({one.module for one in used} | imported) & modules == {spec.module}
