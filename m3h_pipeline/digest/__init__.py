@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from m3h_pipeline.digest.definitions import Definitions
+from m3h_pipeline.digest.kept import Kept
 from m3h_pipeline.digest.modules import Mention, Package
 
 #: Modules that cannot change a result: messages and progress lines reach no output.
@@ -75,9 +76,17 @@ class Digests:
         return self._digests[key]
 
 
+_INSTALLED = Path(__file__).resolve().parents[1]
+
+
 @cache
-def _installed() -> Digests:
-    return Digests(Path(__file__).resolve().parents[1])
+def _digests() -> Digests:
+    return Digests(_INSTALLED)
+
+
+@cache
+def _kept() -> Kept:
+    return Kept(_INSTALLED)
 
 
 @cache
@@ -102,4 +111,4 @@ def code_digest(*modules: str) -> str:
         >>> code_digest("m3h_pipeline.contracts") == code_digest("m3h_pipeline.files")
         False
     """
-    return _installed().of(*modules)
+    return _kept().get(modules, lambda *names: _digests().of(*names))
