@@ -126,12 +126,11 @@ def read_table(
     return table if columns is None else table.select(columns)
 
 
-def write_json(value: Any, path: Path | str) -> None:
-    """Write JSON with sorted keys, whole or not at all."""
+def write_json(value: Any, path: Path | str, *, sort_keys: bool = True) -> None:
+    """Write JSON whole or not at all, with sorted keys unless their order has a meaning."""
     with replacing(path) as temporary:
-        temporary.write_text(
-            json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        text = json.dumps(value, indent=1, sort_keys=sort_keys, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path | str) -> Any:

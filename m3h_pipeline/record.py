@@ -215,7 +215,8 @@ def record(
             for path, digest in ((path, sha256(path)) for path in study_files(root, study))
         },
     }
-    write_json(content, out)
+    # A configuration says things by its order, too: of subgroups, of compared networks.
+    write_json(content, out, sort_keys=False)
     return content
 
 

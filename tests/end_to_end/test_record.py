@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from m3h_pipeline.config import Study
 from m3h_pipeline.hashes import sha256
 from tests.end_to_end.small_study import RESULTS, TASKS, Project, ran
 from tests.end_to_end.test_invalidation import finished
@@ -74,6 +75,8 @@ def test_the_record_is_whole_and_says_nothing_of_the_machine(project: Project) -
         ),
     }
     assert content["inputs"]["table.csv"]["sha256"] == sha256(project.folder / "data/table.csv")
+    # In its own order, not the alphabet's: that of a mapping may say something.
+    assert list(content["configuration"]) == list(Study.model_fields)
     (trained,) = content["training"]
     assert trained["fits"] == len(project.store())
     assert trained["device"]["type"] in {"cpu", "cuda"}

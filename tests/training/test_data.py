@@ -136,6 +136,13 @@ def test_a_key_changes_with_all_that_determines_the_fit_and_nothing_else() -> No
     assert fit_keys(specs, study(), settings(), "code", "cuda") != base[:1]
 
 
+def test_modalities_in_another_order_are_the_same_study() -> None:
+    data = study()
+    turned = dataclasses.replace(data, features=dict(reversed(data.features.items())))
+    assert list(turned.features) == list(data.features)
+    assert keys(turned, modalities=list(reversed(data.features))) == keys(data)
+
+
 def test_a_study_is_read_from_its_files(tmp_path: Path) -> None:
     data = study()
     write_study(data, tmp_path, {})

@@ -186,9 +186,11 @@ class FeatureModel:
     """
 
     def __init__(self, structure: Structure, widths: Mapping[str, int], signal: float, seed: int) -> None:
-        self.widths, self._structure, self._signal, self._seed = dict(widths), structure, signal, seed
+        # Sources are numbered by name: the order in which a configuration lists them changes no cohort.
+        widths = dict(sorted(widths.items()))
+        self.widths, self._structure, self._signal, self._seed = widths, structure, signal, seed
         self._centres = np.random.default_rng([seed, 1]).standard_normal((PHENOTYPES, _DIMENSIONS))
-        usable = {name: width for name, width in widths.items() if name != "demographics"} or dict(widths)
+        usable = {name: width for name, width in widths.items() if name != "demographics"} or widths
         self.shown: dict[str, list[int]] = {name: [] for name in widths}
         for number, factor in enumerate(structure.factors):
             present = [name for name in factor.sources if name in usable]

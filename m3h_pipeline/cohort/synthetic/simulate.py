@@ -122,7 +122,7 @@ def _blocks(settings: SyntheticSource) -> dict[str, str]:
                 where="source.widths",
                 hint=nearest(name, _PREFIXES),
             )
-    return {name: _PREFIXES[name] for name in settings.widths}
+    return {name: _PREFIXES[name] for name in sorted(settings.widths)}
 
 
 class _Records:

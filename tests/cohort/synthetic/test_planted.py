@@ -213,6 +213,16 @@ def test_features_are_standard_and_a_longer_cut_begins_with_the_shorter() -> Non
     assert 0.6 < np.median(whole.std(0)) < 1.5
 
 
+def test_the_order_in_which_sources_are_listed_changes_nothing() -> None:
+    people, outcomes = drawn(DEFAULT, 200, 12)
+    listed = FeatureModel(DEFAULT, WIDTHS, 1.0, 12)
+    turned = FeatureModel(DEFAULT, dict(reversed(WIDTHS.items())), 1.0, 12)
+    assert listed.shown == turned.shown
+    for source in WIDTHS:
+        drawn_first = listed.draw(source, people, outcomes, 0, 200)
+        np.testing.assert_array_equal(drawn_first, turned.draw(source, people, outcomes, 0, 200))
+
+
 @pytest.mark.parametrize("widths", [{"demographics": 2}, {"vision_dense": 1}, {"note_echo": 3, "ts_lab": 2}])
 def test_factors_find_a_place_in_few_sources(widths: dict[str, int]) -> None:
     people, outcomes = drawn(ALL, 300, 11)
