@@ -24,6 +24,24 @@ MIMIC_TABLES = (
     "icu/procedureevents",
 )
 CXR_TABLES = ("mimic-cxr-2.0.0-metadata", "mimic-cxr-2.0.0-chexpert")
+#: The labels of a report by CheXpert in the published order, columns of the second of these tables and of
+#: HAIM-MIMIC-MM: 1, 0, -1 (uncertain) or empty.
+CHEXPERT = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Enlarged Cardiomediastinum",
+    "Fracture",
+    "Lung Lesion",
+    "Lung Opacity",
+    "No Finding",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Pneumonia",
+    "Pneumothorax",
+    "Support Devices",
+)
 #: What subgroups may be made of: columns of `patients`, `admissions` and `icustays`.
 MIMIC_GROUPS = ("gender", "race", "insurance", "language", "marital_status", "first_careunit")
 

@@ -24,6 +24,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from m3h_pipeline.config.mimic import CHEXPERT
+
 ROWS = int(os.environ.get("M3H_BENCH_ROWS", "45050"))
 ROUNDS = int(os.environ.get("M3H_BENCH_ROUNDS", "2"))
 WIDTHS = {
@@ -40,10 +42,6 @@ WIDTHS = {
     "n_rad_": 768,
 }
 UNKNOWN = {"n_one_": 768, "n_two_": 768}
-CHEXPERT = (
-    "Atelectasis,Cardiomegaly,Consolidation,Edema,Enlarged Cardiomediastinum,Fracture,Lung Lesion,"
-    "Lung Opacity,No Finding,Pleural Effusion,Pleural Other,Pneumonia,Pneumothorax,Support Devices"
-)
 _PANDAS = """
 import json, resource, sys, time
 import pandas as pd
@@ -72,7 +70,7 @@ def write_published_size(folder: Path, rows: int) -> None:
     )
     for prefix, width in WIDTHS.items():
         header += "," + ",".join(f"{prefix}{i}" for i in range(width))
-    header += f",split,{CHEXPERT},PerformedProcedureStepDescription,ViewPosition"
+    header += f",split,{','.join(CHEXPERT)},PerformedProcedureStepDescription,ViewPosition"
     for prefix, width in UNKNOWN.items():
         header += "," + ",".join(f"{prefix}{i}" for i in range(width))
     if rows == 45050:

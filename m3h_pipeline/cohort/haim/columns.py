@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from m3h_pipeline.config.base import Subgroup
+from m3h_pipeline.config.mimic import CHEXPERT
 from m3h_pipeline.config.sources import HaimSource
 from m3h_pipeline.errors import ConfigError, InputError, nearest
 from m3h_pipeline.tables.parsing import Layout
@@ -19,20 +20,7 @@ NUMERIC = (
     "img_deltacharttime",
     "img_length_of_stay",
     "death_status",
-    "Atelectasis",
-    "Cardiomegaly",
-    "Consolidation",
-    "Edema",
-    "Enlarged Cardiomediastinum",
-    "Fracture",
-    "Lung Lesion",
-    "Lung Opacity",
-    "No Finding",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Pneumonia",
-    "Pneumothorax",
-    "Support Devices",
+    *CHEXPERT,
 )
 _NUMBERED = re.compile(r"(|.*?\D)(\d+)", re.DOTALL | re.ASCII)
 #: This many columns of one prefix and a number are a block, fewer are columns in their own right.

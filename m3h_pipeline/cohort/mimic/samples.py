@@ -12,27 +12,10 @@ import pyarrow as pa
 
 from m3h_pipeline.cohort.diagnoses import find_table
 from m3h_pipeline.cohort.mimic.database import load_file, run, unique
-from m3h_pipeline.config.mimic import CXR_TABLES, MimicSource
+from m3h_pipeline.config.mimic import CHEXPERT, CXR_TABLES, MimicSource
 from m3h_pipeline.disclosure import small_count
 from m3h_pipeline.errors import InputError
 
-#: Columns of MIMIC-CXR-JPG's chexpert table, as the published file has them: 1, 0, -1 (uncertain) or empty.
-FINDINGS = (
-    "Atelectasis",
-    "Cardiomegaly",
-    "Consolidation",
-    "Edema",
-    "Enlarged Cardiomediastinum",
-    "Fracture",
-    "Lung Lesion",
-    "Lung Opacity",
-    "No Finding",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Pneumonia",
-    "Pneumothorax",
-    "Support Devices",
-)
 _DESCRIPTIONS = ("PerformedProcedureStepDescription", "ViewPosition")
 _COLUMNS = {
     "icustays": {
@@ -109,7 +92,7 @@ def build_samples(db: duckdb.DuckDBPyConnection, source: MimicSource) -> Samples
     more: tuple[str, ...] = ()
     if source.samples == "per_image":
         _images(db, Path(str(source.cxr)))
-        more = (*FINDINGS, *_DESCRIPTIONS)
+        more = (*CHEXPERT, *_DESCRIPTIONS)
     run(db, f"CREATE TABLE moments AS {_moments(source)}")
     if not _count(db, "SELECT count(*) FROM moments"):
         raise InputError(
@@ -220,7 +203,7 @@ def _images(db: duckdb.DuckDBPyConnection, folder: Path) -> None:
     """The table ``images``, with what was found on them."""
     image_table(db, folder)
     path = table_file(folder, CXR_TABLES[1])
-    columns = {"subject_id": "BIGINT", "study_id": "BIGINT"} | dict.fromkeys(FINDINGS, "DOUBLE")
+    columns = {"subject_id": "BIGINT", "study_id": "BIGINT"} | dict.fromkeys(CHEXPERT, "DOUBLE")
     load_file(db, "findings", path, columns)
     unique(db, "findings", ["study_id"], path)
     run(

@@ -31,29 +31,13 @@ from m3h_pipeline.cohort.synthetic.planted import (
     draw_people,
 )
 from m3h_pipeline.cohort.synthetic.structure import structure_of
+from m3h_pipeline.config.mimic import CHEXPERT
 from m3h_pipeline.config.sources import HaimSource, SyntheticSource
 from m3h_pipeline.errors import ConfigError, nearest
 from m3h_pipeline.files import write_json, writing
 
 TABLE, KEYS, HOSP = "cxr_ic_fusion_1103.csv", "haim_mimiciv_key_ids.csv", "hosp"
 
-#: The fourteen CheXpert columns, in their published order.
-CHEXPERT = (
-    "Atelectasis",
-    "Cardiomegaly",
-    "Consolidation",
-    "Edema",
-    "Enlarged Cardiomediastinum",
-    "Fracture",
-    "Lung Lesion",
-    "Lung Opacity",
-    "No Finding",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Pneumonia",
-    "Pneumothorax",
-    "Support Devices",
-)
 #: Prefixes of columns that no block of the paper names. With the width of the notes each, the published
 #: widths add up to the 6,405 fields that users count, and a broken line to their 7,173.
 UNKNOWN = ("n_dis_", "n_nur_")

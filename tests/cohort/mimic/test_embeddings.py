@@ -16,8 +16,8 @@ from m3h_pipeline.check import check_study
 from m3h_pipeline.cohort.mimic import embeddings
 from m3h_pipeline.cohort.mimic.embeddings import embed_source
 from m3h_pipeline.cohort.mimic.ingest import ingest_mimic
-from m3h_pipeline.cohort.mimic.samples import FINDINGS
 from m3h_pipeline.config import MimicEmbedding, MimicSource
+from m3h_pipeline.config.mimic import CHEXPERT
 from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.files import read_features, read_samples
@@ -162,7 +162,7 @@ def test_images_of_the_admission_up_to_the_sample(
             Image.fromarray(np.full((20, 20), 100 + 50 * j, dtype=np.uint8)).save(path, quality=95)
     write(pd.DataFrame(rows), own / "mimic-cxr-2.0.0-metadata.csv.gz")
     found = pd.DataFrame(rows)[["subject_id", "study_id"]]
-    write(found.assign(**dict.fromkeys(FINDINGS, "")), own / "mimic-cxr-2.0.0-chexpert.csv.gz")
+    write(found.assign(**dict.fromkeys(CHEXPERT, "")), own / "mimic-cxr-2.0.0-chexpert.csv.gz")
     used = {
         "dense": MimicEmbedding(kind="vision_dense", model="none", aggregate="last"),
         "multi": MimicEmbedding(kind="vision_dense", model="none"),

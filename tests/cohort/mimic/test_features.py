@@ -14,8 +14,8 @@ import pytest
 from m3h_pipeline.cohort.mimic import events as events_module
 from m3h_pipeline.cohort.mimic import ingest as ingest_module
 from m3h_pipeline.cohort.mimic.ingest import ingest_mimic
-from m3h_pipeline.cohort.mimic.samples import FINDINGS
 from m3h_pipeline.config import MimicSource
+from m3h_pipeline.config.mimic import CHEXPERT
 from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.files import read_features, read_samples, read_table
 from tests.cohort.mimic.conftest import text, write
@@ -205,7 +205,7 @@ def test_a_sample_per_image(own: Path, tmp_path: Path) -> None:
     images = pd.DataFrame(rows)
     write(images, own / "mimic-cxr-2.0.0-metadata.csv.gz")
     found = images[["subject_id", "study_id"]].iloc[::2].copy()
-    for name in FINDINGS:
+    for name in CHEXPERT:
         found[name] = ""
     found["Pneumonia"] = "-1.0"
     write(found, own / "mimic-cxr-2.0.0-chexpert.csv.gz")
