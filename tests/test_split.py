@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
 from m3h_pipeline.config import Split
-from m3h_pipeline.contracts import SPLIT
+from m3h_pipeline.contracts import SPLIT, signed_time
 from m3h_pipeline.errors import ContractError, InputError
 from m3h_pipeline.files import read_table, write_labels
 from m3h_pipeline.split import make_split, split_cohort
@@ -188,6 +188,25 @@ def test_classes_and_numbers_are_balanced_too() -> None:
             assert (kind[place == k] == c).sum() == pytest.approx(share * (kind == c).sum(), rel=0.2, abs=2)
         assert np.nanmedian(days[place == k]) == pytest.approx(np.nanmedian(days), rel=0.15)
         assert (~np.isnan(days[place == k])).sum() == pytest.approx(share * (~np.isnan(days)).sum(), rel=0.1)
+
+
+def test_survival_tasks_share_out_their_events(tmp_path: Path) -> None:
+    """Balancing their times instead would leave the events to chance."""
+    generator = np.random.default_rng(0)
+    n = 300
+    event = generator.random(n) < 0.2
+    y = signed_time(generator.exponential(10, n), event)
+    y[generator.random(n) < 0.1] = np.nan
+    write_cohort(tmp_path, [(f"p{i}", None) for i in range(n)])
+    write_labels(y, tmp_path / "os.parquet", {"problem_class": "survival"})
+    chosen = Split()
+    split_cohort(
+        tmp_path / "samples.parquet", {"os": tmp_path / "os.parquet"}, tmp_path / "split.parquet", chosen
+    )
+    place = places(read_table(tmp_path / "split.parquet", SPLIT))
+    for k, share in shares(chosen).items():
+        for rows in (event & ~np.isnan(y), ~event & ~np.isnan(y)):
+            assert (rows & (place == k)).sum() == pytest.approx(share * rows.sum(), abs=1)
 
 
 def test_files(tmp_path: Path) -> None:
