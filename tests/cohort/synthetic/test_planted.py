@@ -26,7 +26,7 @@ from m3h_pipeline.cohort.synthetic.structure import MORTALITY, STAY, THORACIC_TA
 from m3h_pipeline.config import SyntheticSource
 from m3h_pipeline.config.load import load_study
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FloatArray = npt.NDArray[np.float64]
 DEFAULT, ALL = structure_of("default"), structure_of("all")
 WIDTHS = SyntheticSource().widths
@@ -141,8 +141,8 @@ def _explained(x: FloatArray, y: FloatArray) -> float:
 
 
 def test_factors_show_where_they_should_and_nowhere_else() -> None:
-    people, outcomes = drawn(DEFAULT, 4000, 6)
-    model = FeatureModel(DEFAULT, WIDTHS, 1.0, 6)
+    people, outcomes = drawn(DEFAULT, 4000, 4)
+    model = FeatureModel(DEFAULT, WIDTHS, 1.0, 4)
     shown = set()
     for source in WIDTHS:
         x = model.draw(source, people, outcomes, 0, 4000)

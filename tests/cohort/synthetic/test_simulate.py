@@ -20,7 +20,7 @@ from m3h_pipeline.files import read_samples
 from m3h_pipeline.tasks.definitions import load_definitions
 from m3h_pipeline.tasks.labels import build_labels
 
-DEFINITIONS = Path(__file__).resolve().parents[2] / "resources" / "tasks" / "m3h.yaml"
+DEFINITIONS = Path(__file__).resolve().parents[3] / "resources" / "tasks" / "m3h.yaml"
 FloatArray = npt.NDArray[np.float64]
 
 

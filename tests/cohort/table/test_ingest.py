@@ -34,7 +34,7 @@ from m3h_pipeline.config import (
 from m3h_pipeline.disclosure import small_count
 from m3h_pipeline.files import read_features, read_json, read_samples, read_table
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 Rows = Sequence[Sequence[Any]]
 
 
