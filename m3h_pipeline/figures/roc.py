@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,18 @@ def table(roc: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
     for task in catalogue.order(roc["task"]):
         for model in (*_MODELS, *sorted(set(roc["model"]) - set(_MODELS))):
             curves = roc[(roc["task"] == task) & (roc["model"] == model)]
-            curves = curves.sort_values(["class_name", "fpr", "tpr"], kind="stable")
+            curves = curves.sort_values(["fpr", "tpr"], kind="stable")
+            curves = curves.sort_values("class_name", kind="stable", key=_place(roc, task))
             parts.append(curves)
             if len(curves) and _MACRO not in set(curves["class_name"]):
                 parts.append(_macro(curves))
     return pd.concat(parts, ignore_index=True)
+
+
+def _place(roc: pd.DataFrame, task: str) -> Callable[[pd.Series], pd.Series]:
+    """Classes stand in the order of the task's definition, in which the table has them."""
+    places = {name: i for i, name in enumerate(dict.fromkeys(roc.loc[roc["task"] == task, "class_name"]))}
+    return lambda names: names.map(places)
 
 
 def _macro(curves: pd.DataFrame) -> pd.DataFrame:
@@ -80,7 +87,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     top = 0.05
     for k, (task, height) in enumerate(zip(shown, heights, strict=True)):
         rows = frame[frame["task"] == task]
-        classes = sorted(set(rows["class_name"]) - {_MACRO})
+        classes = [name for name in dict.fromkeys(rows["class_name"]) if name != _MACRO]
         style.write(figure, 0.06, top + 0.1, style.letter(k), fontweight="bold", fontsize=style.LARGE)
         style.write(figure, 0.2, top + 0.1, style.fit(catalogue.title(task), 4.5))
         for i, model in enumerate(_MODELS):

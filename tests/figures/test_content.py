@@ -212,6 +212,24 @@ def test_roc_macro_average_is_scikit_learn_s() -> None:
     assert np.trapezoid(macro["tpr"], macro["fpr"]) == pytest.approx(wanted, abs=0.005)
 
 
+def test_roc_classes_stand_in_the_order_of_their_task() -> None:
+    """Grades have one, which the alphabet does not know."""
+    grades = ["well", "intermediate", "poor"]
+    rows = [
+        {"task": "t", "model": model, "class_name": name, "fpr": x, "tpr": x, "auroc": 0.5}
+        for model in ("multi", "single")
+        for name in grades
+        for x in (0.0, 1.0)
+    ]
+    catalogue = _catalogue({})
+    frame = roc.table(pd.DataFrame(rows), catalogue)
+    assert list(dict.fromkeys(frame["class_name"])) == [*grades, "macro"]
+    assert list(frame["model"].iloc[[0, -1]]) == ["single", "multi"]
+    with style.applied():
+        texts = [text.get_text() for text in roc.draw(frame, catalogue).texts]
+    assert [text for text in texts if text in grades] == grades
+
+
 # --- agreement ---
 
 
