@@ -7,7 +7,7 @@ CORES ?= all
 SLURM_TESTS := --strict-markers --strict-config -ra -x
 
 .DEFAULT_GOAL := help
-.PHONY: help install study test test-slurm injections lint types bench report clean
+.PHONY: help install study test test-slurm injections mutants lint types bench report clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -46,6 +46,9 @@ test-slurm: $(INSTALLED)  ## Run the workflow on a real SLURM that it starts and
 injections: $(INSTALLED)  ## Kill a study in 31 ways on that SLURM; write the table of docs/resilience.md
 	@$(BIN)/python -m tests.slurm.check
 	. $(BIN)/activate && python -m tests.slurm.injections --document docs/resilience.md
+
+mutants: $(INSTALLED)  ## Change lines that decide numbers; fail if no test notices one; write docs/mutants.md
+	. $(BIN)/activate && python -m tests.mutants --document docs/mutants.md
 
 bench: $(INSTALLED)  ## Print the benchmarks' ratios
 	. $(BIN)/activate && pytest --override-ini addopts= --override-ini 'python_files=bench_*.py' -s tests/benchmarks

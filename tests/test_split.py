@@ -209,6 +209,25 @@ def test_survival_tasks_share_out_their_events(tmp_path: Path) -> None:
             assert (rows & (place == k)).sum() == pytest.approx(share * rows.sum(), abs=1)
 
 
+def test_every_quarter_of_a_number_and_what_is_observed_is_balanced_to_a_sample() -> None:
+    n = 200
+    generator = np.random.default_rng(5)
+    samples = pa.table(
+        {"sample_id": [f"s{i:03d}" for i in range(n)], "patient_id": [f"p{i}" for i in range(n)]}
+    )
+    days = generator.exponential(5, n).astype(np.float32)
+    quarter = np.searchsorted(np.quantile(days, [0.25, 0.5, 0.75]), days)
+    # Known of some, and of those the same: only how many are known can be balanced.
+    seen = np.where(generator.random(n) < 0.3, 1, np.nan).astype(np.float32)
+    chosen = Split()
+    place = places(make_split(samples, {"days": days, "seen": seen}, chosen))
+    for k, share in shares(chosen).items():
+        here = place == k
+        for q in range(4):
+            assert abs((quarter[here] == q).sum() - share * (quarter == q).sum()) <= 1
+        assert abs((seen[here] == 1).sum() - share * (seen == 1).sum()) <= 1
+
+
 def test_files(tmp_path: Path) -> None:
     write_cohort(tmp_path, [(f"p{i // 2}", None) for i in range(80)])
     described = {"problem_class": "binary"}

@@ -167,6 +167,23 @@ def docstrings(project: Project) -> None:
         path.write_text('"""Said otherwise. ' + text[3:] + "\n# The end.\n")
 
 
+def move_a_module(project: Project) -> None:
+    """Move the schemas, which every stage reads, under another name into a new folder, imports and all."""
+    package = project.folder / PACKAGE
+    room = package / "agreed"
+    room.mkdir()
+    (room / "__init__.py").touch()
+    (package / "contracts.py").rename(room / "schemas.py")
+    for path in [*package.rglob("*.py"), *(project.folder / "workflow").rglob("*.smk")]:
+        text = path.read_text(encoding="utf-8")
+        text = text.replace(
+            "from m3h_pipeline import contracts", "from m3h_pipeline.agreed import schemas as contracts"
+        )
+        path.write_text(
+            text.replace("m3h_pipeline.contracts", "m3h_pipeline.agreed.schemas"), encoding="utf-8"
+        )
+
+
 def insert(path: str, line: str, before: str) -> Callable[[Project], object]:
     """Put a line of code before the only occurrence of another."""
     indent = before[: len(before) - len(before.lstrip())]
@@ -179,6 +196,7 @@ CASES = {
     "nothing": Case("nothing", lambda project: None),
     "touch": Case("an input touched, or copied again", touch),
     "docstring": Case("docstrings and comments of model, training, statistics", docstrings),
+    "move": Case("a module that every stage uses, moved and renamed", move_a_module),
     "comment": Case(
         "a comment in the configuration",
         lambda project: project.edit("study.yaml", "# A small study.", "# The same study, described better."),

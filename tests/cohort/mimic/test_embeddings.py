@@ -233,3 +233,17 @@ def test_check_loads_the_model_and_embeds_nothing(
     check_study(tmp_path / "study.yaml", screen)
     assert "not embedded for this check: xray" in screen.getvalue()
     assert "2 of 2 tasks can be evaluated" in screen.getvalue()
+
+
+@pytest.mark.parametrize(("how", "expected"), [("time_weighted", 3.0), ("mean", 2.0), ("last", 3.0)])
+def test_a_note_is_known_once_it_is_stored_not_once_it_is_charted(how: str, expected: float) -> None:
+    """The last note is charted before the sample and stored after it; the one before, at its very time."""
+    rows = {"hadm_id": [7, 7, 7], "time": [0, 20, 30], "known": [5, 50, 51]}
+    x = np.array([[1.0], [3.0], [100.0]], dtype=np.float32)
+    at = {name: np.array([value]) for name, value in (("hadm", 7), ("time", 50), ("admitted", 0))}
+    embedding = MimicEmbedding.model_validate(
+        {"kind": "language", "model": "m", "notes": "n.csv", "aggregate": how}
+    )
+    known = {name: np.array(values) for name, values in rows.items()}
+    found = embeddings.aggregate(known, x, at["hadm"], at["time"], at["admitted"], embedding)
+    assert found.tolist() == [[expected]]

@@ -1,0 +1,179 @@
+"""Try every mutant in a copy of the project, and say which of them no test notices.
+
+``python -m tests.mutants [WORD ...] [--document FILE]``; with words, only mutants of files or decisions that
+hold one of them. It ends with status 1 if a mutant survives or cannot be tried.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from m3h_pipeline.progress import Progress
+from tests.conftest import ROOT
+from tests.end_to_end.forked import HEAVY
+from tests.mutants.table import Mutant, read_mutants
+
+#: Seconds that the tests of a mutant may take; one that runs longer has been noticed.
+LIMIT = 300
+_START, _END = "<!-- mutants -->\n", "<!-- end -->\n"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a mutant.
+
+    Attributes:
+        mutant: the mutant.
+        status: ``killed``, ``survived``, or ``not tried`` (its tests do not run).
+        by: the test that noticed; else what pytest said.
+    """
+
+    mutant: Mutant
+    status: str
+    by: str
+
+
+def copied(folder: Path) -> Path:
+    """A copy of the project's files in a folder, beside the real data where the project has them."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    project = folder / "project"
+    for name in filter(None, names):
+        if (ROOT / name).is_file():
+            (project / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, project / name)
+    if (ROOT.parent / "shared").is_dir():
+        (folder / "shared").symlink_to(ROOT.parent / "shared")
+    return project
+
+
+def tests_in_a_fork(project: Path, tests: Sequence[str], output: Path) -> int:
+    """Start tests in a copy of the project, in a fork that has the libraries and no code of the project."""
+    pid = os.fork()
+    if pid:
+        return pid
+    os.setsid()
+    with output.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    for name in [name for name in sys.modules if name.partition(".")[0] in {"m3h_pipeline", "tests"}]:
+        del sys.modules[name]
+    os.chdir(project)
+    sys.path.insert(0, str(project))
+    os.environ["PYTHONPATH"] = str(project)
+    status = pytest.main(["-x", "-q", "-n0", "-p", "no:cacheprovider", *tests])
+    sys.stdout.flush()
+    os._exit(status)
+
+
+@dataclass
+class _Trial:
+    """A mutant whose tests are running."""
+
+    mutant: Mutant
+    project: Path
+    text: str
+    output: Path
+    started: float
+
+    def ended(self, status: int | None) -> Outcome:
+        """The outcome; ``status`` is pytest's, None: it was stopped."""
+        (self.project / self.mutant.file).write_text(self.text, encoding="utf-8")
+        said = self.output.read_text(encoding="utf-8", errors="replace")
+        if status is None:
+            return Outcome(self.mutant, "killed", f"ran longer than {LIMIT} s")
+        failed = re.search(r"^FAILED ([^\s\[]+)", said, re.MULTILINE)
+        if status == 1 and failed:
+            return Outcome(self.mutant, "killed", failed[1])
+        last = (said.strip().splitlines() or [f"ended with status {status}"])[-1]
+        return Outcome(self.mutant, "survived" if status == 0 else "not tried", last)
+
+
+def run(mutants: Sequence[Mutant], at_once: int) -> list[Outcome]:
+    """Try mutants, each in the next free copy of the project; outcomes in the order given."""
+    outcomes: dict[Mutant, Outcome] = {}
+    waiting, trials = list(reversed(mutants)), dict[int, _Trial]()
+    for name in HEAVY:
+        importlib.import_module(name)
+    with tempfile.TemporaryDirectory() as made, Progress("mutants", len(mutants)) as progress:
+        free = [copied(Path(made) / str(number)) for number in range(at_once)]
+        while waiting or trials:
+            while waiting and free:
+                mutant, project = waiting.pop(), free.pop()
+                text = (project / mutant.file).read_text(encoding="utf-8")
+                (project / mutant.file).write_text(mutant.applied(text), encoding="utf-8")
+                output = project.parent / "output.txt"
+                pid = tests_in_a_fork(project, mutant.tests, output)
+                trials[pid] = _Trial(mutant, project, text, output, time.monotonic())
+            time.sleep(0.05)
+            for pid, trial in list(trials.items()):
+                ended, code = os.waitpid(pid, os.WNOHANG)
+                late = time.monotonic() - trial.started > LIMIT
+                if not ended and not late:
+                    continue
+                if not ended:
+                    os.killpg(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+                outcome = trial.ended(os.waitstatus_to_exitcode(code) if ended else None)
+                outcomes[trial.mutant] = outcome
+                free.append(trials.pop(pid).project)
+                if outcome.status != "killed":
+                    print(f"{outcome.status}: {outcome.mutant.file}: {outcome.mutant.decides} ({outcome.by})")
+                progress.advance()
+    return [outcomes[mutant] for mutant in mutants]
+
+
+def score(outcomes: Sequence[Outcome]) -> str:
+    """How many mutants were killed."""
+    killed = sum(outcome.status == "killed" for outcome in outcomes)
+    once = sum(bool(outcome.mutant.survived) for outcome in outcomes)
+    return f"{killed} of {len(outcomes)} mutants are killed; {once} survived when they were first tried."
+
+
+def document(outcomes: Sequence[Outcome], page: str) -> str:
+    """A page with its table of mutants written anew."""
+    lines = [score(outcomes), "", "| file | what the line decides | noticed by |", "|---|---|---|"]
+    for one in outcomes:
+        test = one.by.removeprefix("tests/").replace("::", " ")
+        found = f"`{test}`" if one.status == "killed" else f"**{one.status}**"
+        history = f" (survived: {one.mutant.survived})" if one.mutant.survived else ""
+        lines.append(
+            f"| `{one.mutant.file.removeprefix('m3h_pipeline/')}` | {one.mutant.decides} | {found}{history} |"
+        )
+    head, _, rest = page.partition(_START)
+    return head + _START + "\n" + "\n".join(lines) + "\n\n" + _END + rest.partition(_END)[2]
+
+
+def main() -> int:
+    """Try mutants and print the score."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("words", nargs="*", help="only mutants of files or decisions that hold one of these")
+    parser.add_argument("--at-once", type=int, default=2, help="mutants tried at a time")
+    parser.add_argument("--document", type=Path, help="page whose table of mutants is written anew")
+    arguments = parser.parse_args()
+    words = arguments.words or [""]
+    mutants = [m for m in read_mutants() if any(word in f"{m.file} {m.decides}" for word in words)]
+    os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    outcomes = run(mutants, arguments.at_once)
+    print(score(outcomes))
+    if arguments.document:
+        arguments.document.write_text(document(outcomes, arguments.document.read_text()))
+    return 0 if all(outcome.status == "killed" for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
