@@ -12,6 +12,7 @@ from m3h_pipeline.contracts import DIAGNOSES
 from m3h_pipeline.disclosure import small_count
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.files import check_schema
+from m3h_pipeline.tables.identifiers import normal_ids
 from m3h_pipeline.tables.textfile import stream_text
 
 #: The stays whose diagnoses are wanted, and the hospital admission of each.
@@ -51,40 +52,7 @@ def normal_code(codes: pa.Array) -> pa.Array:
     return pc.replace_substring(pc.utf8_upper(pc.utf8_trim_whitespace(codes)), pattern=".", replacement="")
 
 
-def normal_id(ids: pa.Array) -> pa.Array:
-    """Identifiers as text, without blanks and without the ``.0`` that a float column leaves behind.
-
-    Examples:
-        >>> normal_id(pa.array(["10003400", "7.0", " a.01 "])).to_pylist()
-        ['10003400', '7', 'a.01']
-    """
-    return pc.replace_substring_regex(pc.utf8_trim_whitespace(ids), pattern=r"^(\d+)\.0+$", replacement=r"\1")
-
-
-def hosp_admissions(hosp: Path | str) -> pa.Table:
-    """Every admission of a ``hosp`` folder as a stay of its own (``stay_id`` is the ``hadm_id``), sorted.
-
-    Returns:
-        A table of schema :data:`STAYS`.
-
-    Raises:
-        InputError: ``admissions`` is absent or malformed, or an admission belongs to two patients.
-    """
-    path = find_table(hosp, "admissions")
-    batches = [
-        pa.record_batch([normal_id(batch[0]), normal_id(batch[1])], names=["patient_id", "hadm_id"])
-        for batch in stream_text(path, ["subject_id", "hadm_id"])
-    ]
-    if not batches:
-        raise InputError("there is no admission", where=str(path))
-    table = pa.Table.from_batches(batches).group_by(["patient_id", "hadm_id"]).aggregate([])
-    if (extra := table.num_rows - pc.count_distinct(table["hadm_id"]).as_py()) > 0:
-        raise InputError(f"{small_count(extra)} admissions belong to more than one patient", where=str(path))
-    table = table.append_column("stay_id", table["hadm_id"]).select(STAYS.names).sort_by("stay_id")
-    return check_schema(table.cast(STAYS), STAYS, str(path))
-
-
-def read_hosp_diagnoses(hosp: Path | str, stays: pa.Table | None = None) -> pa.Table:
+def read_hosp_diagnoses(hosp: Path | str, stays: pa.Table) -> pa.Table:
     """The distinct diagnosis codes of the hospital admission of every stay.
 
     Codes are without dots and in upper case; the title is that of code *and* version in ``d_icd_diagnoses``
@@ -93,7 +61,7 @@ def read_hosp_diagnoses(hosp: Path | str, stays: pa.Table | None = None) -> pa.T
 
     Args:
         hosp: folder with ``diagnoses_icd`` and ``d_icd_diagnoses``, ``.csv`` or ``.csv.gz``.
-        stays: table of schema :data:`STAYS`; by default every admission of the folder.
+        stays: table of schema :data:`STAYS`.
 
     Returns:
         A table of schema :data:`m3h_pipeline.contracts.DIAGNOSES`, sorted by patient, stay, version and code.
@@ -102,21 +70,19 @@ def read_hosp_diagnoses(hosp: Path | str, stays: pa.Table | None = None) -> pa.T
         InputError: a table is absent or malformed, a version is neither 9 nor 10, or an admission's patient
             differs from that of ``stays``.
     """
-    if stays is None:
-        stays = hosp_admissions(hosp)
     stays = check_schema(stays, STAYS, "stays")
     path = find_table(hosp, "diagnoses_icd")
     wanted = pc.unique(stays["hadm_id"])
     parts: list[pa.RecordBatch] = []
     for batch in stream_text(path, ["subject_id", "hadm_id", "icd_code", "icd_version"]):
-        hadm = normal_id(batch["hadm_id"])
+        hadm = normal_ids(batch["hadm_id"])
         keep = pc.is_in(hadm, value_set=wanted)
         if not pc.any(keep).as_py():
             continue
         parts.append(
             pa.record_batch(
                 [
-                    pc.filter(normal_id(batch["subject_id"]), keep),
+                    pc.filter(normal_ids(batch["subject_id"]), keep),
                     pc.filter(hadm, keep),
                     pc.filter(normal_code(batch["icd_code"]), keep),
                     _version(pc.filter(batch["icd_version"], keep), path),
@@ -144,6 +110,35 @@ def read_hosp_diagnoses(hosp: Path | str, stays: pa.Table | None = None) -> pa.T
     return check_schema(table.sort_by(order).cast(DIAGNOSES), DIAGNOSES, str(path))
 
 
+def diagnosed(hosp: Path | str, stays: pa.Table, total: int) -> tuple[pa.Table, dict[str, int]]:
+    """The diagnoses of a cohort, as :func:`read_hosp_diagnoses` gives them, and what there is of them.
+
+    Args:
+        hosp: folder of the tables.
+        stays: table of schema :data:`STAYS`.
+        total: number of the cohort's stays, with those whose admission is unknown.
+
+    Returns:
+        The table, and numbers of ``rows``, ``codes`` and ``stays_without`` any.
+
+    Raises:
+        InputError: as there; or there is no diagnosis at all.
+    """
+    table = read_hosp_diagnoses(hosp, stays)
+    if not table.num_rows:
+        raise InputError(
+            "no admission of the cohort has a diagnosis",
+            where=str(find_table(hosp, "diagnoses_icd")),
+            hint="is this the whole file, and of the same release as the cohort?",
+        )
+    codes = table.select(["icd_code", "icd_version"]).group_by(["icd_code", "icd_version"]).aggregate([])
+    return table, {
+        "rows": table.num_rows,
+        "codes": codes.num_rows,
+        "stays_without": total - len(table["stay_id"].unique()),
+    }
+
+
 def _titles(hosp: Path | str) -> pa.Table:
     """Title of every code and version; of a code listed twice, the first title in alphabetical order."""
     path = find_table(hosp, "d_icd_diagnoses")
@@ -169,7 +164,7 @@ def _titles(hosp: Path | str) -> pa.Table:
 
 
 def _version(values: pa.Array, path: Path) -> pa.Array:
-    text = normal_id(values)
+    text = normal_ids(values)
     known = pc.is_in(text, value_set=pa.array(["9", "10"]))
     if not pc.all(known).as_py():
         wrong = int(np.sum(~known.to_numpy(zero_copy_only=False)))

@@ -1,14 +1,16 @@
-"""Columns that come as text: codes of subgroups, and label columns whose type nobody declared."""
+"""Who the samples are: identifiers, codes of subgroups, and label columns whose type nobody declared."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
 from m3h_pipeline.config.base import Subgroup
+from m3h_pipeline.contracts import samples_schema
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.tables.identifiers import normal_id
 from m3h_pipeline.tables.parsing import MISSING, parse_number
 
 
@@ -20,10 +22,7 @@ def code(text: str) -> str:
         >>> code("1.0"), code("0"), code(" F "), code("nan")
         ('1', '0', 'F', '')
     """
-    text = text.strip()
-    whole, dot, rest = text.partition(".")
-    if dot and whole.lstrip("-").isdigit() and not rest.strip("0"):
-        return whole
+    text = normal_id(text)
     return "" if text.lower() in MISSING else text
 
 
@@ -46,14 +45,35 @@ def encode(codes: Sequence[str], group: Subgroup, name: str) -> pa.DictionaryArr
     return pa.DictionaryArray.from_arrays(indices, pa.array(values, pa.string()))
 
 
-def infer(texts: Sequence[str], missing: frozenset[str] = MISSING) -> pa.Array:
+def samples_table(
+    sample: pa.Array,
+    patient: pa.Array,
+    stay: pa.Array,
+    subgroups: Mapping[str, Subgroup],
+    codes: Mapping[str, Sequence[str]],
+) -> pa.Table:
+    """``samples.parquet``: the identifiers, then the subgroups in their order.
+
+    Args:
+        sample, patient, stay: (n,) identifiers.
+        subgroups: as configured.
+        codes: subgroup -> n codes as text.
+
+    Raises:
+        InputError: as :func:`encode`.
+    """
+    groups = [encode(codes[name], group, name) for name, group in subgroups.items()]
+    return pa.Table.from_arrays([sample, patient, stay, *groups], schema=samples_schema(list(subgroups)))
+
+
+def infer(texts: Sequence[str]) -> pa.Array:
     """A column as float64 if every value that is not missing is a number, else as text; missing is null.
 
     Examples:
         >>> infer(["1", "", "2.5"]).to_pylist(), infer(["1", "AP"]).to_pylist()
         ([1.0, None, 2.5], ['1', 'AP'])
     """
-    known = [None if text.lower() in missing else text for text in texts]
+    known = [None if text.lower() in MISSING else text for text in texts]
     try:
         return pa.array([None if t is None else parse_number(t) for t in known], pa.float64())
     except ValueError:

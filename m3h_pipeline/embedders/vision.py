@@ -16,6 +16,7 @@ from m3h_pipeline.embedders.densenet import FINDINGS, DenseNet121
 from m3h_pipeline.embedders.store import files_digest
 from m3h_pipeline.errors import InputError
 
+#: Numbers of a vector that are features; the rest are predictions.
 DENSE = 1024
 SIZE = 224
 _WANTED = (

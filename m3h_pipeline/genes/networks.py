@@ -13,13 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from m3h_pipeline.config.model import GeneVectors
 from m3h_pipeline.errors import InputError
-from m3h_pipeline.tables.files import open_table
-from m3h_pipeline.tables.reader import TableFileReader, once
-from m3h_pipeline.tables.textfile import reading
+from m3h_pipeline.tables.formats import open_table
+from m3h_pipeline.tables.reader import once, read_columns
 
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -78,24 +76,20 @@ def read_network(path: str, genes: Sequence[str]) -> Network:
     """The part of a network that lies between the given genes, from an edge list with a header.
 
     Args:
-        path: a table (``table_files.FORMATS``) with columns ``protein1`` and ``protein2``, one edge per row;
-            other columns are not read, an edge may stand twice.
+        path: a table with columns ``protein1`` and ``protein2``, one edge per row; other columns are not
+            read, an edge may stand twice.
         genes: names; those that the network does not link stay out.
 
     Raises:
         InputError: the file is unreadable or no edge lies between two of the genes.
     """
-    pairs: list[pa.Table] = []
     with ExitStack() as stack:
         reader = open_table(path, stack)
         for name in EDGE:
             once(reader, name, "transcriptome.genes.path")
-        pairs = [pa.Table.from_batches([batch]) for batch in _text(reader)]
+        pairs = read_columns(reader, [], EDGE, [""]).text
     known = {gene: i for i, gene in enumerate(dict.fromkeys(genes))}
-    ends = [
-        np.array([known.get(name, -1) for table in pairs for name in table.column(side).to_pylist()])
-        for side in EDGE
-    ]
+    ends = [np.array([known.get(name, -1) for name in pairs[side].to_pylist()]) for side in EDGE]
     inside = (ends[0] >= 0) & (ends[1] >= 0) & (ends[0] != ends[1])
     if not inside.any():
         raise InputError(
@@ -105,14 +99,6 @@ def read_network(path: str, genes: Sequence[str]) -> Network:
         )
     first, second = ends[0][inside].astype(np.int64), ends[1][inside].astype(np.int64)
     return network_of(list(known), first, second, np.ones(len(first)))
-
-
-def _text(reader: TableFileReader) -> list[pa.RecordBatch]:
-    try:
-        with reading(reader.shown):
-            return list(reader.batches([], EDGE, [""], plain=True))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise reader.explain(error) from error
 
 
 def coexpression(x: npt.NDArray[np.float32], genes: Sequence[str], neighbours: int, least: float) -> Network:

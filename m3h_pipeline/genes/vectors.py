@@ -17,15 +17,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from m3h_pipeline.config.model import GeneVectors, Modality
-from m3h_pipeline.contracts import GENE_EMBEDDINGS, SPLIT
+from m3h_pipeline.contracts import GENE_EMBEDDINGS, SPLIT, Float32Array
 from m3h_pipeline.errors import ConfigError, ContractError, InputError
 from m3h_pipeline.files import read_features, read_table, write_table
 from m3h_pipeline.genes.networks import coexpression, node2vec, read_network
 from m3h_pipeline.progress import Progress
-from m3h_pipeline.tables.files import open_table
+from m3h_pipeline.tables.formats import open_table
 from m3h_pipeline.tables.textfile import reading
 
-Float32Array = npt.NDArray[np.float32]
 #: Genes -> vectors, by fold; None: of all folds.
 Vectors = dict[int | None, tuple[list[str], npt.NDArray[np.float64]]]
 

@@ -1,0 +1,1 @@
+"""Any table from disk: text, records, Parquet, ARFF, AnnData, matrices. Knows columns, and no cohort."""

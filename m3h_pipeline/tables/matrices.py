@@ -1,9 +1,9 @@
-"""Matrices as files of a ``table`` source: transposed tables, and AnnData's ``.h5ad``."""
+"""Matrices as tables: transposed ones, and AnnData's ``.h5ad``."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ class TransposedTable(TableFileReader):
     """A table with features in rows and samples in columns, turned.
 
     Its columns are :data:`SAMPLE` and the features. A feature that stands again is numbered like a version
-    (``TP53``, ``TP53.2``), so that ``genes.strip_version`` with ``genes.duplicates`` makes one of them.
+    (``TP53``, ``TP53.2``).
 
     Args:
         inner: the table as it is in the file; its first column names the features.
@@ -49,12 +49,7 @@ class TransposedTable(TableFileReader):
         if features.null_count:
             lacking = np.flatnonzero(features.is_null().to_numpy(zero_copy_only=False))
             raise InputError("a feature has no name", where=inner.place(lacking.tolist()))
-        seen: Counter[str] = Counter()
-        names = []
-        for feature in features.to_pylist():
-            seen[feature] += 1
-            names.append(feature if seen[feature] == 1 else f"{feature}.{seen[feature]}")
-        super().__init__(inner.shown, [SAMPLE, *names])
+        super().__init__(inner.shown, [SAMPLE, *_numbered(features.to_pylist())])
 
     def batches(
         self, numeric: Sequence[str], text: Sequence[str], missing: Sequence[str], *, plain: bool
@@ -89,7 +84,7 @@ class AnnDataTable(TableFileReader):
 
     Args:
         path: the ``.h5ad`` file.
-        shown: the file as the configuration names it.
+        shown: the file as its user names it.
         layer: which layer holds the values; None: ``X``.
         symbols: column of ``var`` that names the features; None: ``var_names``. A name that stands again is
             numbered as in :class:`TransposedTable`.
@@ -133,11 +128,7 @@ class AnnDataTable(TableFileReader):
                 f"`var` has no column `{symbols}`", where=shown, hint=nearest(symbols, set(self._data.var))
             )
         features = self._data.var_names if symbols is None else self._data.var[symbols]
-        seen: Counter[str] = Counter()
-        self._features = []
-        for feature in map(str, features):
-            seen[feature] += 1
-            self._features.append(feature if seen[feature] == 1 else f"{feature}.{seen[feature]}")
+        self._features = _numbered(map(str, features))
         self._place = {name: i for i, name in enumerate(self._features)}
         super().__init__(shown, [SAMPLE, *map(str, self._data.obs.columns), *self._features])
 
@@ -163,3 +154,13 @@ class AnnDataTable(TableFileReader):
 
     def positions(self, rows: Sequence[int]) -> list[int]:
         return [row + 1 for row in rows]
+
+
+def _numbered(names: Iterable[str]) -> list[str]:
+    """Names of which those that stand again are numbered."""
+    seen: Counter[str] = Counter()
+    found = []
+    for name in names:
+        seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name}.{seen[name]}")
+    return found

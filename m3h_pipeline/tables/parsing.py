@@ -1,13 +1,14 @@
-"""One record of a CSV file into numbers: the rules, in plain Python.
+"""One record of a delimited text file into numbers and texts: the rules, in plain Python.
 
-This is the reference; :mod:`m3h_pipeline.tables.kernel` does the same for plain records, compiled, and hands
-every record that holds something unusual (a quotation mark, a blank, a text) back to here.
+This is the reference: :mod:`m3h_pipeline.tables.bulk` does the same for many records at once, and hands every
+record in which it meets something unusual back to here.
+
+A field that nobody reads may hold anything, also bytes that are not UTF-8: what is not read decides nothing.
+Only the number of fields is a matter of the whole record.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from collections.abc import Sequence
@@ -19,22 +20,25 @@ import numpy.typing as npt
 #: Texts that mean "not observed" in a numeric column, in any case.
 MISSING = frozenset({"", "nan", "na", "n/a", "null", "none"})
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
+# Bytes that are not UTF-8 are decoded to these, to which no valid UTF-8 is.
+_UNDECODED = re.compile("[\udc80-\udcff]")
+_QUOTED = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"')
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What to take from each field of a record.
+    """Which columns of a file to read as what; a column is read once at most.
 
     Attributes:
         names: all columns of the file, in its order.
-        features: fields of the features; several sources lie behind one another.
-        numbers: fields read as float64.
-        texts: fields read as text.
+        singles: numbers of the columns read as float32.
+        doubles: numbers of the columns read as float64.
+        texts: numbers of the columns read as text.
     """
 
     names: tuple[str, ...]
-    features: tuple[int, ...]
-    numbers: tuple[int, ...]
+    singles: tuple[int, ...]
+    doubles: tuple[int, ...]
     texts: tuple[int, ...]
 
 
@@ -43,14 +47,14 @@ class Rows:
     """Parsed records.
 
     Attributes:
-        features: (n, F) float32, the float32 nearest to the float64 nearest to the text; NaN = missing.
-        numbers: (n, M) float64.
-        texts: (n, T) strings.
-        malformed: per record, why it is unusable, or None.
+        singles: (n, S) the float32 nearest to the float64 nearest to the text; NaN = missing.
+        doubles: (n, D) float64.
+        texts: (n, T) strings without blanks around them.
+        malformed: per record, why it is unusable, or None; of such a record all numbers are NaN.
     """
 
-    features: npt.NDArray[np.float32]
-    numbers: npt.NDArray[np.float64]
+    singles: npt.NDArray[np.float32]
+    doubles: npt.NDArray[np.float64]
     texts: list[list[str]]
     malformed: list[str | None]
 
@@ -77,8 +81,23 @@ def parse_number(text: str) -> float:
     raise ValueError("no number")
 
 
+def decode(record: bytes | bytearray) -> str:
+    """The text of a record, whatever its bytes are; see :func:`is_text`."""
+    return record.decode("utf-8", "surrogateescape")
+
+
+def is_text(field: str) -> bool:
+    """Whether all bytes of a field were UTF-8.
+
+    Examples:
+        >>> [is_text(field) for field in decode(b"h\\xc3\\xa9,h\\xe9").split(",")]
+        [True, False]
+    """
+    return field.isascii() or not _UNDECODED.search(field)
+
+
 def split_record(text: str, delimiter: str = ",") -> list[str]:
-    """The fields of one record.
+    """The fields of one record; a quotation mark opens a quoted field only at the start of one (RFC 4180).
 
     Raises:
         Malformed: its quotation marks make no sense.
@@ -89,33 +108,42 @@ def split_record(text: str, delimiter: str = ",") -> list[str]:
     """
     if '"' not in text:
         return text.split(delimiter)
-    try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
-    except csv.Error:
-        rows = []
-    if len(rows) != 1:
-        raise Malformed("quotation marks that do not match")
-    return rows[0]
+    fields: list[str] = []
+    start = 0
+    while True:
+        if text.startswith('"', start):
+            quoted = _QUOTED.match(text, start)
+            end = len(text) if quoted is None else quoted.end()
+            if quoted is None or not (end == len(text) or text.startswith(delimiter, end)):
+                raise Malformed("quotation marks that do not match")
+            fields.append(quoted[1].replace('""', '"'))
+        else:
+            found = text.find(delimiter, start)
+            end = len(text) if found < 0 else found
+            fields.append(text[start:end])
+        if end == len(text):
+            return fields
+        start = end + len(delimiter)
 
 
 def parse_record(
-    record: bytes | bytearray, layout: Layout, delimiter: str = ","
+    record: bytes | bytearray, layout: Layout
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], list[str]]:
-    """The features, numbers and texts of one record.
+    """The singles, doubles and texts of one record.
 
     Raises:
-        Malformed: it has too many or too few fields, text in a numeric column, or is not UTF-8.
+        Malformed: it has too many or too few fields, text in a numeric column, or a text that is not UTF-8.
     """
-    try:
-        text = record.decode("utf-8")
-    except UnicodeDecodeError:
-        raise Malformed("not UTF-8") from None
-    fields = split_record(text, delimiter)
+    fields = split_record(decode(record))
     if len(fields) != len(layout.names):
         raise Malformed(f"{len(fields)} fields instead of {len(layout.names)}")
     with np.errstate(over="ignore"):
-        features = _numbers(fields, layout.features, layout).astype(np.float32)
-    return features, _numbers(fields, layout.numbers, layout), [fields[i].strip() for i in layout.texts]
+        singles = _numbers(fields, layout.singles, layout).astype(np.float32)
+    doubles = _numbers(fields, layout.doubles, layout)
+    for i in layout.texts:
+        if not is_text(fields[i]):
+            raise Malformed(f"bytes that are not UTF-8 in the column `{layout.names[i]}`")
+    return singles, doubles, [fields[i].strip() for i in layout.texts]
 
 
 def _numbers(fields: list[str], wanted: Sequence[int], layout: Layout) -> npt.NDArray[np.float64]:
@@ -126,18 +154,3 @@ def _numbers(fields: list[str], wanted: Sequence[int], layout: Layout) -> npt.ND
         except ValueError:
             raise Malformed(f"text in the numeric column `{layout.names[i]}`") from None
     return values
-
-
-def parse_rows(data: bytes | bytearray, spans: npt.NDArray[np.int64], layout: Layout) -> Rows:
-    """Parse the records at ``spans`` (n, 2) of ``data``, one after the other."""
-    n = len(spans)
-    features = np.full((n, len(layout.features)), np.nan, dtype=np.float32)
-    numbers = np.full((n, len(layout.numbers)), np.nan, dtype=np.float64)
-    texts: list[list[str]] = [[] for _ in range(n)]
-    malformed: list[str | None] = [None] * n
-    for row, (start, stop) in enumerate(spans.tolist()):
-        try:
-            features[row], numbers[row], texts[row] = parse_record(data[start:stop], layout)
-        except Malformed as reason:
-            malformed[row] = str(reason)
-    return Rows(features, numbers, texts, malformed)

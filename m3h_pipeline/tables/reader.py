@@ -1,4 +1,4 @@
-"""One file of a ``table`` source, read column by column: what is a number, what is missing, what is an error.
+"""A table read column by column: what is a number, what is missing, what is an error.
 
 Each format is a :class:`TableFileReader` that yields Arrow batches. The values are judged here once for all
 formats, so that the same table means the same in each of them.
@@ -43,11 +43,24 @@ class Content:
     text: dict[str, pa.Array]
 
 
-class TableFileReader(abc.ABC):
-    """One file of a table.
+class NotNumericError(InputError):
+    """A column that is read as numbers holds something else.
 
     Attributes:
-        shown: the file as the configuration names it, for messages.
+        value: whether it is a single value, or else the type of the whole column.
+    """
+
+    def __init__(self, what: str, *, where: str, value: bool) -> None:
+        hint = "correct the value, or leave it empty if it was not observed" if value else "read it as text"
+        super().__init__(what, where=where, hint=hint)
+        self.value = value
+
+
+class TableFileReader(abc.ABC):
+    """One table.
+
+    Attributes:
+        shown: the file as its user names it, for messages.
         names: its columns in order; a name can stand twice.
         unit: what :meth:`positions` counts, ``line`` or ``row``.
     """
@@ -98,8 +111,9 @@ def read_columns(
     Blanks around a value do not count; a missing value is a text of ``missing``, a null, or not a number.
 
     Raises:
-        InputError: a numeric column holds text, an infinite value or one beyond 3.4e38; a line has too many
-            or too few fields; the file is damaged. The message names file, line and column.
+        NotNumericError: a numeric column holds text, or is of another type.
+        InputError: a numeric column holds an infinite value or one beyond 3.4e38; a line has too many or too
+            few fields; the file is damaged. All messages name file, line and column.
     """
     for plain in (False, True):
         try:
@@ -204,19 +218,16 @@ def _numbers(
             text = as_text(values, absent)
             x[:, j], wrong = parse_numbers(text)
             if wrong is not None:
-                raise InputError(
+                raise NotNumericError(
                     f"column `{name}` holds text where a number is expected{_quoted(text, wrong)}",
                     where=reader.place([before + wrong]),
-                    hint="correct the value, add it to `source.missing_values`, or name the column under "
-                    "`categorical` of its block",
+                    value=True,
                 )
         elif _is_numeric(kind):
             x[:, j] = pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False)
         else:
-            raise InputError(
-                f"column `{name}` is of type {kind}, not numbers",
-                where=reader.shown,
-                hint="leave it out with `exclude`, or name it under `categorical` of its block",
+            raise NotNumericError(
+                f"column `{name}` is of type {kind}, not numbers", where=reader.shown, value=False
             )
     # The comparison is false for NaN, and true for what would become infinite as float32.
     if (beyond := np.abs(x) > _LARGEST).any():
@@ -269,7 +280,7 @@ def no_row(reader: TableFileReader) -> InputError:
 
 
 def once(reader: TableFileReader, name: str, key: str) -> None:
-    """Check that the column which ``key`` of the configuration names stands in a file exactly once.
+    """Check that the column which ``key`` of a configuration names stands in a table exactly once.
 
     Raises:
         InputError: it is absent (the message has the nearest name or another delimiter), or stands twice.

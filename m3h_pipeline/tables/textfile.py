@@ -1,7 +1,7 @@
 """Delimited text files as they come: gzipped or not, comma or not, whole or truncated.
 
 Everything here raises :class:`~m3h_pipeline.errors.InputError` with the file and, where there is one, the
-line; no message repeats what a line holds, because the lines hold patient data.
+line; no message repeats what a line holds, because lines may hold what is private.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""What is predicted: task definitions and their criteria, labels of a cohort, which can be evaluated."""

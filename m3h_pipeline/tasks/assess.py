@@ -34,7 +34,7 @@ class Slice(NamedTuple):
 
 
 def assess(
-    labels: Mapping[str, Path] | Path | str,
+    labels: Mapping[str, Path],
     split: Path | str,
     samples: Path | str,
     output: Path | str,
@@ -43,7 +43,7 @@ def assess(
     """Judge every task and write ``tasks.json``, ``audit.tsv`` and ``prevalence.tsv``.
 
     Args:
-        labels: task -> ``labels/<task>.parquet`` (its audit table lies beside it), or the folder of both.
+        labels: task -> ``labels/<task>.parquet``; its audit table lies beside it.
         split: ``split.parquet``.
         samples: ``cohort/samples.parquet``.
         output: folder to write to, ``labels/``.
@@ -59,13 +59,12 @@ def assess(
         ContractError: files are not row-aligned.
         InputError: a file is missing.
     """
-    paths = _label_paths(labels)
     cohort = read_samples(samples)
     slices = list(_slices(read_table(split, SPLIT), cohort, str(split)))
     patients = np.unique(np.asarray(cohort["patient_id"].to_pylist(), dtype=str), return_inverse=True)[1]
     tasks: dict[str, Any] = {}
     prevalence: list[tuple[str, ...]] = []
-    for task, path in paths.items():
+    for task, path in labels.items():
         y, description = read_labels(path)
         if len(y) != cohort.num_rows:
             raise ContractError(f"{len(y)} labels for {cohort.num_rows} samples", where=str(path))
@@ -73,7 +72,7 @@ def assess(
         tasks[task] = {**description, "status": "dropped" if reason else "ok", "reason": reason}
         prevalence += _prevalence(task, y, description, slices, patients)
     _refuse(tasks, settings)
-    audit = _merged_audit(paths)
+    audit = _merged_audit(labels)
     folder = Path(output)
     with replacing(folder / "audit.tsv") as temporary:
         temporary.write_text(audit, encoding="utf-8")
@@ -206,15 +205,6 @@ def _refuse(tasks: Mapping[str, Mapping[str, Any]], settings: TaskSelection) -> 
             where="labels, split",
             hint="check the definitions and the cohort's label columns, or lower `tasks.min_per_fold`",
         )
-
-
-def _label_paths(labels: Mapping[str, Path] | Path | str) -> dict[str, Path]:
-    if isinstance(labels, Mapping):
-        return {task: Path(path) for task, path in labels.items()}
-    paths = {path.stem: path for path in sorted(Path(labels).glob("*.parquet"))}
-    if not paths:
-        raise InputError("there are no labels", where=str(labels), hint="run the stage `label`")
-    return paths
 
 
 def _merged_audit(paths: Mapping[str, Path]) -> str:

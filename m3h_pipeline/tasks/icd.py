@@ -157,11 +157,6 @@ def _matching(pattern: IcdPattern, names: npt.NDArray[np.str_]) -> npt.NDArray[n
     return stretch[~np.isin(names[stretch], above)] if pattern.low != pattern.high else stretch
 
 
-def match_any(patterns: Sequence[IcdPattern], codes: pa.Array, versions: pa.Array) -> BoolArray:
-    """Whether each code matches any of the patterns; arguments as of :func:`first_match`."""
-    return np.asarray(first_match(patterns, codes, versions) >= 0)
-
-
 def _parse(text: str, version: int) -> tuple[str, str] | None:
     """First and last stem of a pattern, or None if it is none."""
     plain = re.sub(r"\s+", "", text.translate(_DASHES))

@@ -117,9 +117,9 @@ def _distinct(clinical: Path, lines: Iterable[_Line]) -> dict[str, list[str]]:
     """The classes of some columns of a clinical file."""
     from contextlib import ExitStack
 
-    from m3h_pipeline.cohort.diagnoses import normal_id
     from m3h_pipeline.config.sources import TableSource
-    from m3h_pipeline.tables.files import open_table
+    from m3h_pipeline.tables.formats import open_table
+    from m3h_pipeline.tables.identifiers import normal_ids
     from m3h_pipeline.tables.reader import once, read_columns
 
     missing = TableSource.model_fields["missing_values"].get_default(call_default_factory=True)
@@ -131,7 +131,7 @@ def _distinct(clinical: Path, lines: Iterable[_Line]) -> dict[str, list[str]]:
         text = read_columns(reader, [], list(columns), missing).text if columns else {}
     found = {}
     for column, line in columns.items():
-        values = normal_id(text[column]).drop_null().unique().to_pylist()
+        values = normal_ids(text[column]).drop_null().unique().to_pylist()
         if not 2 <= len(values) <= MOST_CLASSES:
             raise TaskError(
                 f"column `{column}` has {len(values):,} values, and a classification 2 to {MOST_CLASSES}",

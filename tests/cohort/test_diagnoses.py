@@ -9,9 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from m3h_pipeline.cohort.diagnoses import STAYS, hosp_admissions, read_hosp_diagnoses
+from m3h_pipeline.cohort.diagnoses import STAYS, read_hosp_diagnoses
 from m3h_pipeline.contracts import DIAGNOSES
 from m3h_pipeline.errors import InputError
+from tests.cohort.admissions import admissions
 from tests.cohort.haim.files import write_csv, write_hosp
 
 CODES = ("subject_id", "hadm_id", "seq_num", "icd_code", "icd_version")
@@ -101,10 +102,9 @@ def test_truncated_gzip(tmp_path: Path) -> None:
 @pytest.mark.real_data
 def test_every_admission_of_the_mimic_demo(real_data: Path) -> None:
     hosp = real_data / "mimic-iv-demo" / "hosp"
-    admissions = hosp_admissions(hosp)
-    table = read_hosp_diagnoses(hosp)
-    assert admissions.num_rows == 275
-    assert admissions["stay_id"].equals(admissions["hadm_id"])
+    every = admissions(hosp)
+    assert every.num_rows == 275
+    table = read_hosp_diagnoses(hosp, every)
     with gzip.open(hosp / "diagnoses_icd.csv.gz", "rt", newline="") as stream:
         truth = {(r["hadm_id"], r["icd_code"].strip(), r["icd_version"]) for r in csv.DictReader(stream)}
     rows = table.to_pylist()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3h_pipeline.errors import TaskError
-from m3h_pipeline.tasks.icd import first_match, match_any, parse_icd
+from m3h_pipeline.tasks.icd import first_match, parse_icd
 
 DIGITS = "0123456789"
 icd10 = st.from_regex(r"[A-Z][0-9][0-9AB][0-9A-HJ-NP-WYZ]{0,3}", fullmatch=True)
@@ -153,15 +153,12 @@ def test_vectorised_matching_is_matching_one_by_one(
     rows = pa.chunked_array([column[:3], column[3:]]) if chunked else column
     numbers = pa.array(versions, pa.int8())
     assert first_match(parsed, rows, numbers).tolist() == expected
-    assert match_any(parsed, rows, numbers).tolist() == [i >= 0 for i in expected]
 
 
 def test_the_same_text_means_another_disease_in_the_other_version() -> None:
     glaucoma = [parse_icd("E850", 9)]
-    assert match_any(glaucoma, pa.array(["E850", "E850"]), pa.array([9, 10], pa.int8())).tolist() == [
-        True,
-        False,
-    ]
+    versions = pa.array([9, 10], pa.int8())
+    assert first_match(glaucoma, pa.array(["E850", "E850"]), versions).tolist() == [0, -1]
 
 
 def test_no_codes_and_no_patterns() -> None:

@@ -17,8 +17,9 @@ from m3h_pipeline.files import read_labels, write_table
 from m3h_pipeline.tasks.criteria import Diagnosis
 from m3h_pipeline.tasks.definitions import TaskDefinition, load_definitions
 from m3h_pipeline.tasks.diagnoses import judge_codes
-from m3h_pipeline.tasks.icd import match_any, parse_icd
+from m3h_pipeline.tasks.icd import first_match, parse_icd
 from m3h_pipeline.tasks.labels import label_task
+from tests.cohort.admissions import admissions
 from tests.tasks.cohorts import audit_rows
 
 HERE = Path(__file__).resolve().parent
@@ -119,7 +120,7 @@ def test_no_factor_newborn_or_poisoning_code_counts(dictionary: pa.Table) -> Non
     codes, versions = dictionary["icd_code"], dictionary["icd_version"]
     chapters = [parse_icd(text, 10) for text in ("P00-P96", "T36-T50", "Z00-Z99")]
     chapters += [parse_icd(text, 9) for text in ("760-779", "960-979", "E000-E999", "V01-V91")]
-    dictionary = dictionary.filter(pa.array(match_any(chapters, codes, versions)))
+    dictionary = dictionary.filter(pa.array(first_match(chapters, codes, versions) >= 0))
     # HIV infection, carriers of hepatitis B and C, and resistance are the factors that mean the disease.
     wanted = {"Z21", "Z2251", "Z2252", "V08", "V0261", "V0262"}
     for task, definition in DEFINITIONS["corrected"].items():
@@ -135,7 +136,8 @@ def test_no_factor_newborn_or_poisoning_code_counts(dictionary: pa.Table) -> Non
 @pytest.mark.real_data
 def test_all_41_tasks_label_the_demo(real_data: Path, tmp_path: Path) -> None:
     """Every admission of the demo is a sample; hours and findings, which it lacks, are drawn."""
-    diagnoses = read_hosp_diagnoses(real_data / "mimic-iv-demo/hosp")
+    hosp = real_data / "mimic-iv-demo/hosp"
+    diagnoses = read_hosp_diagnoses(hosp, admissions(hosp))
     stays = diagnoses.group_by(["patient_id", "stay_id"], use_threads=False).aggregate([])
     stays = stays.sort_by("stay_id").append_column("sample_id", stays.sort_by("stay_id")["stay_id"])
     schema = samples_schema([])

@@ -40,12 +40,12 @@ class Plan:
 
     def fields(self, source: str) -> tuple[int, ...]:
         """The fields of one source's features."""
-        return self.layout.features[self.sources[source]]
+        return self.layout.singles[self.sources[source]]
 
     def place(self, subgroup: str) -> tuple[str, int]:
-        """Where a subgroup's codes are parsed (``features``, ``numbers``, ``texts``), and the index there."""
+        """Where a subgroup's codes are parsed (``singles``, ``doubles``, ``texts``), and the index there."""
         field = self.layout.names.index(self.subgroups[subgroup].column)
-        for kind in ("features", "numbers", "texts"):
+        for kind in ("singles", "doubles", "texts"):
             if field in (fields := getattr(self.layout, kind)):
                 return kind, fields.index(field)
         raise AssertionError("plan_columns parses every subgroup's column")

@@ -12,7 +12,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from m3h_pipeline.cohort.diagnoses import normal_id
 from m3h_pipeline.cohort.mimic.database import database, load, load_file
 from m3h_pipeline.cohort.mimic.samples import image_table, table_file
 from m3h_pipeline.config.mimic import MimicEmbedding, MimicSource
@@ -20,10 +19,8 @@ from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.embedders.store import Embedder, embed_all
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.files import check_schema, read_table, write_table
+from m3h_pipeline.tables.identifiers import normal_ids
 from m3h_pipeline.tables.textfile import stream_text
-
-#: Numbers of an image's vector that are features; the rest are predictions.
-DENSE = 1024
 
 
 def embeddings_schema(width: int) -> pa.Schema:
@@ -59,8 +56,16 @@ def width_of(embedding: MimicEmbedding) -> int:
     Raises:
         InputError: the model is absent or damaged; it is loaded to find out.
     """
-    width = embedder_of(embedding, "cpu").width
-    return {"vision_dense": DENSE, "vision_probabilities": width - DENSE}.get(embedding.kind, width)
+    return len(range(embedder_of(embedding, "cpu").width)[_part(embedding)])
+
+
+def _part(embedding: MimicEmbedding) -> slice:
+    """Which numbers of an item's vector are the features of the source."""
+    if embedding.kind == "language":
+        return slice(None)
+    from m3h_pipeline.embedders.vision import DENSE
+
+    return slice(DENSE) if embedding.kind == "vision_dense" else slice(DENSE, None)
 
 
 def embed_source(
@@ -105,10 +110,7 @@ def embed_source(
     if not found.num_rows:
         raise InputError("no admission with an ICU stay has any", where=f"source.embeddings.{name}")
     x, computed = embed_all(embedder, found["item"].to_pylist(), store, batch=batch, stream=stream)
-    if embedding.kind == "vision_dense":
-        x = x[:, :DENSE]
-    elif embedding.kind == "vision_probabilities":
-        x = x[:, DENSE:]
+    x = x[:, _part(embedding)]
     schema = embeddings_schema(x.shape[1])
     flat = pa.array(np.ascontiguousarray(x).reshape(-1), pa.float32())
     column = pa.FixedSizeListArray.from_arrays(flat, x.shape[1])
@@ -132,7 +134,7 @@ def _notes(db: Any, embedding: MimicEmbedding) -> pa.Table:
     columns = {"note_id": "VARCHAR", "hadm_id": "BIGINT"}
     columns |= {"charttime": "TIMESTAMP", "storetime": "TIMESTAMP", "text": "VARCHAR"}
     batches = (
-        batch.filter(pc.is_in(normal_id(batch["hadm_id"]), value_set=stays))
+        batch.filter(pc.is_in(normal_ids(batch["hadm_id"]), value_set=stays))
         for batch in stream_text(path, list(columns))
     )
     load(db, "notes", batches, columns, path)

@@ -17,6 +17,7 @@ from m3h_pipeline.cohort.mimic.series import STATISTICS, EventTable
 from m3h_pipeline.cohort.mimic.statistics import series_statistics
 from m3h_pipeline.config.mimic import MimicSource
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.tables.identifiers import normal_ids
 from m3h_pipeline.tables.textfile import stream_text
 
 #: Events (counted once for every sample that sees them) whose statistics are computed at a time.
@@ -63,9 +64,7 @@ def load_events(
         for batch in stream_text(path, columns, advance):
             batch = batch.filter(pc.is_in(pc.utf8_trim_whitespace(batch["itemid"]), value_set=values))
             seen = seen or batch.num_rows > 0
-            # Tools that read a column with gaps as floating point write "7.0".
-            key = pc.replace_substring_regex(batch[events.key], pattern=r"\.0+$", replacement="")
-            yield batch.filter(pc.is_in(key, value_set=stays))
+            yield batch.filter(pc.is_in(normal_ids(batch[events.key]), value_set=stays))
 
     types = dict.fromkeys(columns[:2], "BIGINT") | dict.fromkeys(times, "TIMESTAMP")
     read = load(db, raw, wanted(), types | {events.value: "DOUBLE"}, path)

@@ -17,16 +17,16 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from m3h_pipeline.cohort.diagnoses import STAYS, find_table, read_hosp_diagnoses
+from m3h_pipeline.cohort.diagnoses import STAYS, diagnosed
 from m3h_pipeline.cohort.mimic import demographics
 from m3h_pipeline.cohort.mimic.database import database, run
 from m3h_pipeline.cohort.mimic.events import block_features, blocks, load_events
 from m3h_pipeline.cohort.mimic.samples import Samples, build_samples, table_file
 from m3h_pipeline.cohort.mimic.series import EVENT_TABLES
-from m3h_pipeline.cohort.subgroups import encode
+from m3h_pipeline.cohort.subgroups import samples_table
 from m3h_pipeline.cohort.writer import CohortWriter
 from m3h_pipeline.config.mimic import MIMIC_TABLES, MimicSource
-from m3h_pipeline.contracts import Float32Array, samples_schema
+from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.files import writing
 from m3h_pipeline.progress import Progress
@@ -163,27 +163,14 @@ def _distinct(db: duckdb.DuckDBPyConnection, column: str) -> list[str]:
 
 
 def _samples(source: MimicSource, samples: Samples) -> pa.Table:
-    columns = {name: samples.table[name] for name in ("sample_id", "patient_id", "stay_id")}
-    for name, group in source.subgroups.items():
-        codes = [value or "" for value in samples.table[group.column].to_pylist()]
-        columns[name] = encode(codes, group, name)
-    schema = samples_schema(list(source.subgroups))
-    return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
+    sample, patient, stay = (samples.table[name] for name in ("sample_id", "patient_id", "stay_id"))
+    codes = {
+        name: [value or "" for value in samples.table[group.column].to_pylist()]
+        for name, group in source.subgroups.items()
+    }
+    return samples_table(sample, patient, stay, source.subgroups, codes)
 
 
 def _diagnoses(source: MimicSource, samples: Samples) -> tuple[pa.Table, dict[str, int]]:
     stays = samples.table.select(STAYS.names).group_by(STAYS.names).aggregate([]).cast(STAYS)
-    hosp = Path(source.folder) / "hosp"
-    table = read_hosp_diagnoses(hosp, stays)
-    if not table.num_rows:
-        raise InputError(
-            "no admission of the cohort has a diagnosis",
-            where=str(find_table(hosp, "diagnoses_icd")),
-            hint="is this the whole file, and of the same release?",
-        )
-    codes = table.select(["icd_code", "icd_version"]).group_by(["icd_code", "icd_version"]).aggregate([])
-    return table, {
-        "rows": table.num_rows,
-        "codes": codes.num_rows,
-        "stays_without": stays.num_rows - len(table["stay_id"].unique()),
-    }
+    return diagnosed(Path(source.folder) / "hosp", stays, stays.num_rows)

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from m3h_pipeline.config.sources import GeneOptions
+from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import InputError, nearest
 from m3h_pipeline.tables.textfile import open_bytes
 
-Float32Array = npt.NDArray[np.float32]
 _VERSION = re.compile(r"\.\d+$")
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
+from m3h_pipeline.cohort.ingest import ingest
 from m3h_pipeline.config import HaimSource
+from m3h_pipeline.errors import ConfigError, InputError, M3HError
 
 PREFIXES = {"demographics": "de_", "vision_dense": "vd_", "ts_lab": "ts_le_"}
+SOURCES = tuple(PREFIXES)
 WIDTHS = {"de_": 6, "vd_": 4, "ts_le_": 3}
 CHEXPERT = ("Atelectasis", "Pneumonia", "Lung Opacity")
 FRONT = (
@@ -101,3 +107,22 @@ def source(folder: Path, lines: Iterable[str] | None = None, **settings: object)
         "blocks": PREFIXES,
     }
     return HaimSource.model_validate(values | settings)
+
+
+def run(settings: HaimSource, out: Path, sources: Sequence[str] = SOURCES) -> dict[str, Any]:
+    """Ingest; returns the summary."""
+    return ingest(settings, sources, out, stream=io.StringIO())
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its bytes."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def failing(settings: HaimSource, out: Path, sources: Sequence[str] = SOURCES) -> M3HError:
+    """The error of an ingestion that must leave nothing behind."""
+    before = set(out.parent.iterdir()) if out.parent.exists() else set()
+    with pytest.raises((InputError, ConfigError)) as error:
+        run(settings, out, sources)
+    assert (set(out.parent.iterdir()) if out.parent.exists() else set()) == before
+    return error.value

@@ -2,52 +2,35 @@
 
 from __future__ import annotations
 
-import errno
 import gzip
 import json
 import random
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from m3h_pipeline.cohort.haim import ingest as haim
-from m3h_pipeline.cohort.ingest import ingest, render_summary
-from m3h_pipeline.config import HaimSource, SyntheticSource
+from m3h_pipeline.cohort.haim.ingest import ingest_haim
+from m3h_pipeline.cohort.ingest import render_summary
+from m3h_pipeline.config import SyntheticSource
 from m3h_pipeline.contracts import DIAGNOSES
-from m3h_pipeline.errors import ConfigError, InputError, M3HError
 from m3h_pipeline.files import read_features, read_samples, read_table
-from tests.cohort.haim.files import FEATURES, HEADER, PREFIXES, line, row, rows, source, write_csv
-
-SOURCES = tuple(PREFIXES)
-
-
-def run(settings: HaimSource, out: Path, sources: Sequence[str] = SOURCES) -> dict[str, Any]:
-    return ingest(settings, sources, out)
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder with its bytes."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def failing(settings: HaimSource, out: Path, sources: Sequence[str] = SOURCES) -> M3HError:
-    """The error of an ingestion that must leave nothing behind."""
-    before = set(out.parent.iterdir()) if out.parent.exists() else set()
-    with pytest.raises((InputError, ConfigError)) as error:
-        run(settings, out, sources)
-    assert (set(out.parent.iterdir()) if out.parent.exists() else set()) == before
-    return error.value
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    (tmp_path / "results").mkdir()
-    return tmp_path / "results" / "cohort"
-
+from m3h_pipeline.tables import ordered
+from tests.cohort.haim.files import (
+    FEATURES,
+    HEADER,
+    PREFIXES,
+    SOURCES,
+    failing,
+    files,
+    line,
+    row,
+    rows,
+    run,
+    source,
+    write_csv,
+)
 
 # ---- what comes out
 
@@ -149,31 +132,30 @@ def test_columns_are_found_by_name_and_number(tmp_path: Path, out: Path) -> None
     assert read_features(other / "features" / "vision_dense.parquet")[1] == ["vd_0", "vd_1", "vd_2", "vd_3"]
 
 
-@pytest.mark.parametrize("kernel_from", [0, 1 << 40])
-def test_the_order_of_the_rows_does_not_matter(tmp_path: Path, out: Path, kernel_from: int) -> None:
+def test_the_order_of_the_rows_does_not_matter(tmp_path: Path, out: Path) -> None:
     lines = [line(r) for r in rows(stays=6, images=12)]
-    haim.ingest_haim(source(tmp_path, lines), SOURCES, out, kernel_from=kernel_from)
+    run(source(tmp_path, lines), out)
     for seed in range(3):
         shuffled = random.Random(seed).sample([*lines, lines[5], lines[30]], len(lines) + 2)
         again = out.parent / f"again{seed}"
-        haim.ingest_haim(source(tmp_path, shuffled), SOURCES, again, kernel_from=kernel_from)
+        run(source(tmp_path, shuffled), again)
         same = files(out)
         assert {n: b for n, b in files(again).items() if n != "summary.json"} == {
             n: b for n, b in same.items() if n != "summary.json"
         }
 
 
-def test_chunks_and_threads_and_the_kernel_change_nothing(
+def test_chunks_and_threads_change_nothing(
     tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = [line(r) for r in rows(stays=6, images=20)]
     lines[7], lines[9] = lines[9] + ",1", lines[9].replace("HOME", '"HOME, SWEET\nHOME"')
     settings = source(tmp_path, random.Random(0).sample(lines, len(lines)))
     run(settings, out)
-    for chunk, threads, kernel_from in ((1, 1, 1 << 40), (700, 3, 0), (8 << 20, 2, 0)):
-        monkeypatch.setattr(haim, "_CHUNK", chunk)
+    for chunk, threads in ((1, 1), (700, 3), (8 << 20, 2)):
+        monkeypatch.setattr(ordered, "CHUNK", chunk)
         other = out.parent / f"other{chunk}"
-        haim.ingest_haim(settings, SOURCES, other, threads=threads, kernel_from=kernel_from)
+        ingest_haim(settings, SOURCES, other, threads=threads)
         assert files(other) == files(out)
 
 
@@ -181,7 +163,7 @@ def test_features_are_written_in_parts(tmp_path: Path, out: Path, monkeypatch: p
     settings = source(tmp_path)
     run(settings, out)
     monkeypatch.setattr("m3h_pipeline.cohort.writer.BUFFERED", 100)
-    monkeypatch.setattr(haim, "_CHUNK", 500)
+    monkeypatch.setattr(ordered, "CHUNK", 500)
     run(settings, out.parent / "parts")
     path = "features/vision_dense.parquet"
     assert pq.ParquetFile(out.parent / "parts" / path).num_row_groups > 1
@@ -322,147 +304,6 @@ def test_a_stay_without_number_is_its_own(tmp_path: Path, out: Path) -> None:
     summary = run(settings, out)
     assert read_samples(out / "samples.parquet")["stay_id"].to_pylist()[0] == "haim-1"
     assert summary["diagnoses"]["stays_without"] == 1
-
-
-# ---- malformed lines
-
-
-@pytest.mark.parametrize("kernel_from", [0, 1 << 40])
-def test_malformed_lines_are_set_aside_by_their_line(tmp_path: Path, out: Path, kernel_from: int) -> None:
-    """Before the bad lines lie quoted line ends and blank lines; the file is not in the order of samples."""
-    lines = [line(r) for r in reversed(rows())]
-    lines[0] = lines[0].replace("HOME", '"HOME\n\nAGAIN"')
-    lines[2] = lines[2].replace(",AP,", ',"A\nP",')
-    lines[4] = ""
-    bad = {
-        6: (lines[6] + ",1,2", f"{len(HEADER) + 2} fields instead of {len(HEADER)}"),
-        8: (lines[8].rsplit(",", 3)[0], f"{len(HEADER) - 3} fields instead of {len(HEADER)}"),
-        10: (line(row(3, 1, vd_2="secret")), "text in the numeric column `vd_2`"),
-        12: (line(row(2, 2, img_length_of_stay="secret")), "text in the numeric column `img_length_of_stay`"),
-    }
-    for i, (text, _) in bad.items():
-        lines[i] = text
-    settings = source(tmp_path, lines)
-    summary = haim.ingest_haim(settings, SOURCES, out, kernel_from=kernel_from)
-    text = Path(settings.table).read_text()
-    expected = [f"{text[: text.index(bad_line)].count(chr(10)) + 1}\t{why}" for bad_line, why in bad.values()]
-    found = (out / "quarantine.tsv").read_text()
-    assert [row.split("\t", 1)[1] for row in found.splitlines()[1:]] == expected
-    assert "secret" not in found
-    assert summary["rows"] == 18 - 1 - len(bad)
-    assert summary["ignored"]["malformed"] == 4
-    assert summary["ignored"]["blank_lines"] == 1
-
-
-@pytest.mark.parametrize(("count", "limit"), [(3, 3), (4, 3), (1, 0)])
-def test_too_many_malformed_lines(tmp_path: Path, out: Path, count: int, limit: int) -> None:
-    lines = [line(r) for r in rows()]
-    for i in range(count):
-        lines[2 + i] += ",7"
-    settings = source(tmp_path, lines, max_malformed=limit)
-    if count <= limit:
-        assert run(settings, out)["ignored"]["malformed"] == count
-        return
-    error = failing(settings, out)
-    assert f"more than {limit} lines are malformed" in str(error)
-    assert f"line 4: {len(HEADER) + 1} fields instead of {len(HEADER)}" in str(error)
-    assert "max_malformed" in (error.hint or "")
-
-
-def test_text_in_a_column_that_is_not_read_is_harmless(tmp_path: Path, out: Path) -> None:
-    lines = [line(row(1, 0, n_new_0="text")), line(row(1, 1, ts_le_0="text"))]
-    assert run(source(tmp_path, lines), out, ["vision_dense"])["ignored"]["malformed"] == 0
-
-
-def test_windows_line_ends_and_byte_order_mark(tmp_path: Path, out: Path) -> None:
-    run(source(tmp_path), out)
-    settings = source(tmp_path)
-    table = Path(settings.table)
-    table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes().replace(b"\n", b"\r\n"))
-    run(settings, out.parent / "windows")
-    assert files(out.parent / "windows") == files(out)
-
-
-# ---- files that cannot be used
-
-
-def _truncate(path: Path) -> None:
-    path.write_bytes(gzip.compress(path.read_bytes())[:-20])
-
-
-def _replace(old: str, new: str) -> Callable[[Path], object]:
-    return lambda path: path.write_text(path.read_text().replace(old, new))
-
-
-@pytest.mark.parametrize(
-    ("which", "spoil", "message"),
-    [
-        ("table", lambda p: p.unlink(), "the file does not exist"),
-        ("table", lambda p: p.write_bytes(b""), "the file is empty"),
-        ("table", _truncate, "truncated or damaged"),
-        ("table", lambda p: p.write_text(",".join(HEADER) + "\n"), "no row after the header"),
-        ("table", lambda p: p.write_text(",".join(HEADER)), "no row after the header"),
-        ("table", _replace(",", ";"), "separated by semicolons"),
-        ("table", _replace(",", "\t"), "separated by tabs"),
-        ("table", _replace("vd_", "xd_"), "no column is named `vd_` and a number, as source `vision_dense`"),
-        ("table", _replace("haim_id", "haimid"), "did you mean `haimid`?"),
-        ("table", _replace("de_1,", "dx_1,"), "column `de_1` of subgroup `sex` is absent"),
-        ("table", _replace("vd_1,", "vd_0,"), "column `vd_0` stands twice"),
-        ("table", lambda p: p.write_bytes(b"\xff\xfe" + p.read_text().encode("utf-16-le")), "not UTF-8"),
-        ("key_ids", lambda p: p.unlink(), "the file does not exist"),
-        ("key_ids", _replace(",", ";"), "separated by semicolons"),
-        ("key_ids", _replace("subject_id", "subject"), "column(s) missing: subject_id"),
-        ("hosp", lambda p: (p / "diagnoses_icd.csv").unlink(), "is absent"),
-        ("hosp", lambda p: (p / "d_icd_diagnoses.csv").write_bytes(b""), "the file is empty"),
-    ],
-)
-def test_unusable_files(
-    tmp_path: Path, out: Path, which: str, spoil: Callable[[Path], object], message: str
-) -> None:
-    settings = source(tmp_path)
-    spoil(Path(getattr(settings, which)))
-    assert message in str(failing(settings, out))
-
-
-def test_an_absent_block_names_the_nearest(tmp_path: Path, out: Path) -> None:
-    error = failing(source(tmp_path, blocks=PREFIXES | {"ts_lab": "ts_lee_"}), out)
-    assert error.hint == "did you mean `ts_le_`?"
-
-
-def test_an_unknown_source_and_a_shared_prefix(tmp_path: Path, out: Path) -> None:
-    assert "there is no source `ts_labs`" in str(failing(source(tmp_path), out, ["ts_labs"]))
-    shared = source(tmp_path, blocks={"one": "vd_", "two": "vd_"})
-    assert "the prefix `vd_` belongs to two sources" in str(failing(shared, out, ["one", "two"]))
-
-
-def test_hosp_of_another_release(tmp_path: Path, out: Path) -> None:
-    settings = source(tmp_path)
-    path = Path(settings.key_ids)
-    path.write_text(path.read_text().replace(",20", ",90"))
-    assert "no admission of the cohort has a diagnosis" in str(failing(settings, out))
-
-
-def test_a_full_disk_leaves_the_earlier_cohort(
-    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = source(tmp_path)
-    run(settings, out)
-    before = files(out)
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    for target in ("write_table", "close"):
-        with monkeypatch.context() as patch:
-            patch.setattr(f"m3h_pipeline.cohort.writer.pq.ParquetWriter.{target}", full)
-            assert "No space left" in str(failing(settings, out))
-        assert files(out) == before
-
-
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot write"):
-        run(source(tmp_path / "in"), tmp_path / "file" / "cohort")
 
 
 # ---- the synthetic file, which has all the traps

@@ -14,8 +14,10 @@ import numpy.typing as npt
 import pytest
 
 from m3h_pipeline.cohort.ingest import ingest
+from m3h_pipeline.cohort.synthetic import codes
 from m3h_pipeline.cohort.synthetic.simulate import haim_source, simulate
 from m3h_pipeline.config import SyntheticSource
+from m3h_pipeline.errors import ContractError
 from m3h_pipeline.files import read_samples
 from m3h_pipeline.tasks.definitions import load_definitions
 from m3h_pipeline.tasks.labels import build_labels
@@ -42,6 +44,16 @@ def study(
 @pytest.fixture(scope="module")
 def default(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, FloatArray], Path]:
     return study(tmp_path_factory.mktemp("default"), SyntheticSource(), 11)
+
+
+def test_the_table_of_codes_is_the_one_that_the_code_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A changed file of data must not make cohorts under the digest of unchanged code."""
+    monkeypatch.setattr(codes, "TABLE_DIGEST", "0" * 64)
+    codes.icd_codes.cache_clear()
+    with pytest.raises(ContractError, match="another than the code expects"):
+        codes.icd_codes()
+    monkeypatch.undo()
+    assert len(codes.icd_codes()) == len({(item.version, item.code) for item in codes.icd_codes()})
 
 
 def test_the_seed_decides_every_byte(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from m3h_pipeline.cohort.table.ingest import MOST_CATEGORIES, ingest_table
+from m3h_pipeline.cohort.table.features import MOST_CATEGORIES
+from m3h_pipeline.cohort.table.ingest import ingest_table
 from m3h_pipeline.config import Subgroup, TableBlock, TableFile, TableSource
 from m3h_pipeline.errors import ConfigError, InputError, M3HError
 

@@ -5,39 +5,39 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from m3h_pipeline.cohort.diagnoses import normal_id
 from m3h_pipeline.disclosure import small_count
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.tables.identifiers import normal_ids
 from m3h_pipeline.tables.textfile import stream_text
 
 
-class Key(NamedTuple):
-    """Patient, hospital admission (empty if unknown) and stay of one ``haim_id``."""
+class Stay(NamedTuple):
+    """The stay that a ``haim_id`` is, its patient and its hospital admission (empty if unknown)."""
 
     patient_id: str
     hadm_id: str
     stay_id: str
 
 
-def read_keys(path: Path | str) -> dict[str, Key]:
-    """Read the key of every ``haim_id``. A key that is repeated unchanged is one key.
+def read_stays(path: Path | str) -> dict[str, Stay]:
+    """Read the stay of every ``haim_id``. A row that is repeated unchanged is one row.
 
     A ``haim_id`` without a stay is its own stay: HAIM numbers stays.
 
     Raises:
-        InputError: the file is absent or malformed, a patient is missing, or one ``haim_id`` has two keys.
+        InputError: the file is absent or malformed, a patient is missing, or one ``haim_id`` is two stays.
     """
-    keys: dict[str, Key] = {}
+    stays: dict[str, Stay] = {}
     contradictory: set[str] = set()
     nameless = 0
     for batch in stream_text(path, ["haim_id", "subject_id", "hadm_id", "stay_id"]):
-        columns = [normal_id(column).to_pylist() for column in batch.columns]
+        columns = [normal_ids(column).to_pylist() for column in batch.columns]
         for haim, patient, admission, stay in zip(*columns, strict=True):
             if not haim or not patient:
                 nameless += 1
                 continue
-            key = Key(patient, admission, stay or f"haim-{haim}")
-            if keys.setdefault(haim, key) != key:
+            found = Stay(patient, admission, stay or f"haim-{haim}")
+            if stays.setdefault(haim, found) != found:
                 contradictory.add(haim)
     if nameless:
         raise InputError(
@@ -51,4 +51,4 @@ def read_keys(path: Path | str) -> dict[str, Key]:
             where=str(path),
             hint="keep one row per haim_id",
         )
-    return keys
+    return stays

@@ -1,0 +1,86 @@
+"""The two real studies that are tables."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.io import arff
+
+from m3h_pipeline.cohort.ingest import ingest
+from m3h_pipeline.config import (
+    TableSource,
+    load_study,
+    located_source,
+)
+from m3h_pipeline.files import read_features, read_samples, read_table
+from tests.cohort.table.files import shipped
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+# --- the real studies ------------------------------------------------------------------------------------
+
+
+def _study(name: str, data: Path | None = None) -> tuple[TableSource, list[str]]:
+    study = load_study(ROOT / "config" / f"{name}.yaml")
+    if data is not None:
+        study = study.model_copy(update={"data": str(data)})
+    source = located_source(study)
+    assert isinstance(source, TableSource)
+    return source, [name for modality in study.modalities.values() for name in modality.sources]
+
+
+def test_the_study_of_gse7390(tmp_path: Path) -> None:
+    source, sources = _study("gse7390")
+    summary = ingest(source, sources, tmp_path / "out", stream=io.StringIO())
+    assert (summary["rows"], summary["patients"]) == (198, 198)
+    assert {name: s["features"] for name, s in summary["sources"].items()} == {
+        "expression": 76,
+        "clinical": 1,
+    }
+    text = (shipped() / "breast_cancer_GSE7390-metastasis.arff").read_text()
+    data, _ = arff.loadarff(io.StringIO(text))
+    x, names = read_features(tmp_path / "out/features/expression.parquet")
+    assert all(name.startswith("X") for name in names)
+    np.testing.assert_array_equal(x, np.stack([data[name] for name in names], axis=1).astype(np.float32))
+    columns = read_table(tmp_path / "out/columns.parquet").to_pandas()
+    assert set(columns["er"]) == {"positive", "negative"}
+    np.testing.assert_array_equal(columns["t.tdm"], data["t.tdm"])
+    np.testing.assert_array_equal(columns["e.tdm"], data["e.tdm"].astype(float))
+
+
+@pytest.mark.real_data
+def test_the_study_of_tcga_brca(real_data: Path, tmp_path: Path) -> None:
+    folder = real_data / "tcga-brca"
+    if not folder.is_dir():
+        pytest.skip(f"no TCGA data: {folder} does not exist")
+    source, sources = _study("tcga_brca", real_data)
+    summary = ingest(source, sources, tmp_path / "out", stream=io.StringIO())
+    outcomes = pd.read_csv(folder / "outcomes.csv").sort_values("patient", ignore_index=True)
+    genes = pd.read_csv(folder / "expression.csv.gz").set_index("patient").loc[outcomes["patient"]]
+    assert (summary["rows"], summary["patients"], summary["ignored"]["rows"]) == (700, 700, 0)
+    samples = read_samples(tmp_path / "out/samples.parquet").to_pandas()
+    assert samples["sample_id"].tolist() == outcomes["patient"].tolist()
+    x, names = read_features(tmp_path / "out/features/expression.parquet")
+    assert names == list(genes.columns)
+    np.testing.assert_array_equal(x, genes.to_numpy(np.float32))
+    assert x.max() > 30_000  # the outliers are the model's business
+    clinical, names = read_features(tmp_path / "out/features/clinical.parquet")
+    np.testing.assert_array_equal(clinical[:, names.index("age")], outcomes["age"].astype(np.float32))
+    pre = clinical[:, names.index("menopause=Pre")]
+    np.testing.assert_array_equal(np.isnan(pre), outcomes["menopause"].isin(["[Not", "[Unknown]"]))
+    assert np.isnan(pre).sum() == 48
+    assert [name for name in names if name.startswith("menopause")] == [
+        f"menopause={value}" for value in ("Indeterminate", "Peri", "Post", "Pre")
+    ]
+    np.testing.assert_array_equal(pre == 1, outcomes["menopause"] == "Pre")
+    columns = read_table(tmp_path / "out/columns.parquet").to_pandas()
+    assert list(columns.columns) == source.columns
+    for name in source.columns:
+        pd.testing.assert_series_equal(
+            columns[name], outcomes[name], check_dtype=False, check_names=False, check_exact=True
+        )
