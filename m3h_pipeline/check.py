@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 from m3h_pipeline.config import MimicSource, Study, SyntheticSource, load_study, located_source
 from m3h_pipeline.config.networks import networks
+from m3h_pipeline.dotted import is_path
 from m3h_pipeline.errors import ConfigError, InputError, nearest
 from m3h_pipeline.tasks.definitions import TaskDefinition, load_definitions, select
 
@@ -30,6 +31,7 @@ def check_study(configfile: Path, screen: TextIO = sys.stdout) -> None:
     screen.write(f"configuration: {study.study}, {len(tasks)} tasks defined\n")
     with tempfile.TemporaryDirectory(prefix="m3h-check-") as folder:
         assessed = _stages(study, tasks, Path(folder), screen)
+        _try_own_code(study, Path(folder), screen)
         training = _forecast(study, Path(folder))
     dropped = {name: task for name, task in assessed.items() if task["status"] != "ok"}
     screen.writelines(f"  dropped: {name}: {task['reason']}\n" for name, task in dropped.items())
@@ -113,6 +115,31 @@ def _stages(
     assess(paths, split, cohort / "samples.parquet", labels, study.tasks)
     assessed: dict[str, dict[str, Any]] = read_json(labels / "tasks.json")["tasks"]
     return assessed
+
+
+def _try_own_code(study: Study, folder: Path, screen: TextIO) -> None:
+    """Make what the study names by dotted path, and run it, at the widths of the study."""
+    from m3h_pipeline.files import read_json
+
+    summary, tasks = read_json(folder / "cohort/summary.json"), read_json(folder / "labels/tasks.json")
+    tried: set[tuple[str, int, tuple[int, ...]]] = set()
+    for one in (networks(study) or {study.study: study}).values():
+        for modality in one.modalities.values():
+            width = sum(int(summary["sources"][name]["features"]) for name in modality.sources)
+            tried.add((modality.encoder, width, tuple(modality.hidden or one.model.encoder)))
+        tried.add((one.model.task_network, one.model.shared[-1], tuple(one.model.task)))
+    own = sorted(network for network in tried if is_path(network[0]))
+    classes = {task["own_class"]: task for task in tasks["tasks"].values() if "own_class" in task}
+    if not own and not classes:
+        return
+    # Loads torch, which the check of a study without code of its own does not need.
+    from m3h_pipeline.model.own import try_class, try_network
+
+    for path, width, hidden in own:
+        screen.write(f"{path}: {width} features to {try_network(path, width, hidden)}\n")
+    for path, task in sorted(classes.items()):
+        try_class(task, study.model)
+        screen.write(f"{path}: a {task['problem_class']} class, scored by {task['metric']}\n")
 
 
 def _forecast(study: Study, folder: Path) -> str:

@@ -94,6 +94,7 @@ def baseline_predictions(
     classes = {"binary": 2, "regression": 0, "survival": 0}.get(
         problem_class, len(description.get("classes") or [])
     )
+    metric_name = str(description.get("metric") or METRICS[problem_class])
     y = data.labels[task]
     folds = sorted(set(data.fold[data.train].tolist()))
     if not np.isfinite(y[data.train]).any():
@@ -147,7 +148,7 @@ def baseline_predictions(
             for fold in folds:
                 paths[fold] = model.path(fold, candidates)
                 progress.advance()
-            best = choose(METRICS[problem_class], {f: (y[data.scored_rows(f)], paths[f]) for f in folds})
+            best = choose(metric_name, {f: (y[data.scored_rows(f)], paths[f]) for f in folds})
             predictions = {fold: paths[fold][best] for fold in folds}
             if not data.train.all():
                 predictions[_WHOLE] = model.path(_WHOLE, [best])[0]
@@ -176,7 +177,7 @@ def choose(metric_name: str, folds: Mapping[int, tuple[Floats, list[Floats]]]) -
     """The candidate with the best mean metric over the folds where it is defined; the first of equals.
 
     Args:
-        metric_name: of contracts.METRICS.
+        metric_name: of contracts.METRICS, or a dotted path.
         folds: fold -> labels of its rows, and each candidate's predictions of them.
     """
     values = np.array([[metric(metric_name, y, p) for p in path] for y, path in folds.values()])

@@ -162,13 +162,13 @@ def sequential() -> Colormap:
 
 
 def metric_name(metric: str) -> str:
-    """A metric's name for people.
+    """A metric's name for people; of the user's own, the last part of its dotted path.
 
     Examples:
-        >>> metric_name("auroc"), metric_name("my_score")
-        ('AUROC', 'my score')
+        >>> metric_name("auroc"), metric_name("my_classes.explained_deviance")
+        ('AUROC', 'explained deviance')
     """
-    return METRIC_NAMES.get(metric, metric.replace("_", " "))
+    return METRIC_NAMES.get(metric, metric.replace(":", ".").rpartition(".")[2].replace("_", " "))
 
 
 # --- layout, in inches from the upper left corner ---

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib
 import inspect
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
+from m3h_pipeline.dotted import is_path, locate
 from m3h_pipeline.errors import ConfigError, nearest
 from m3h_pipeline.model.dropout import Dropout
 from m3h_pipeline.model.keys import Draws
@@ -20,36 +17,6 @@ from m3h_pipeline.model.layers import Mlp, StackedModule
 
 #: Shipped parts by name; ``(inputs, hidden, draws, slope) -> StackedModule``.
 SHIPPED: dict[str, type[Mlp]] = {"mlp": Mlp}
-
-
-def locate(path: str) -> Any:
-    """The object at a dotted path, ``package.module.Name`` or ``package.module:Name``.
-
-    Raises:
-        ConfigError: there is no such module or name.
-    """
-    module, _, name = path.replace(":", ".").rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except ImportError as error:
-        raise ConfigError(
-            f"`{path}` cannot be imported: {error}",
-            where="configuration",
-            hint="the dotted path must be importable where the jobs run (PYTHONPATH)",
-        ) from error
-    except AttributeError as error:
-        raise ConfigError(
-            f"module `{module}` has no `{name}`", where="configuration", hint=nearest(name, _public(module))
-        ) from error
-
-
-def _public(module: str) -> list[str]:
-    return [name for name in dir(importlib.import_module(module)) if not name.startswith("_")]
-
-
-def is_path(name: str) -> bool:
-    """Whether a name of the configuration is a dotted path."""
-    return "." in name or ":" in name
 
 
 def build(name: str, inputs: int, hidden: Sequence[int], draws: Draws, slope: float = 0.0) -> StackedModule:
@@ -186,14 +153,3 @@ class Ordinary(StackedModule):
 
         x = x.repeat_interleave(self.models // x.shape[0], 0)
         return torch.func.vmap(one)(parameters, buffers, x)
-
-
-def source_digest(path: str) -> str:
-    """SHA-256 of the source file of what a dotted path names, so that fits know the code they came from."""
-    try:
-        file = inspect.getsourcefile(locate(path))
-    except TypeError:
-        file = None
-    if file is None:
-        return path
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()

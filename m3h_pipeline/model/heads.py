@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from m3h_pipeline.config.model import Model
 from m3h_pipeline.contracts import METRICS
+from m3h_pipeline.dotted import is_path, locate
 from m3h_pipeline.errors import ConfigError, TaskError, nearest
 from m3h_pipeline.model.dropout import Dropout
-from m3h_pipeline.model.encoders import is_path, locate
 from m3h_pipeline.model.keys import Draws
 from m3h_pipeline.model.layers import Mlp, StackedLinear, StackedModule
 from m3h_pipeline.model.survival import cox_loss, discrete_loss, survival_outputs
@@ -35,11 +35,16 @@ def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
 class ProblemClass:
     """A problem class. One object serves all tasks of the class; it holds no state.
 
-    A class of the user's own derives from this one and is named by its dotted path in a task's definition.
+    A class of the user's own derives from the shipped one whose labels it learns, and is named by its dotted
+    path in a task's definition. It replaces what it likes of :meth:`outputs`, :meth:`head`, :meth:`loss`,
+    :meth:`predict` and ``metric``; its predictions have the shipped class's form
+    (``contracts.PREDICTIONS``), so that references, bootstrap, calibration and figures treat both alike.
 
     Attributes:
-        name: as in a task's description.
-        metric: name of the metric; a class may instead override :meth:`score`.
+        name: as in a task's description; of a class of the user's own that of the class it derives from,
+            of its object the dotted path.
+        metric: name of the metric (``contracts.METRICS``), or the dotted path of a function of labels (n,),
+            predictions (n, width) and weights (n,) that returns a number; more is better.
         standardise: whether the target is standardised on the training rows.
         clusters: whether predictions are clusters of the latents (the attended embeddings).
         timed: whether the target is a time to an event (``contracts.signed_time``); predictions then hold
@@ -89,10 +94,6 @@ class ProblemClass:
     def predict(self, raw: Tensor) -> Tensor:
         """What is recorded of the raw output, (models, B, width of the prediction)."""
         raise NotImplementedError
-
-    def score(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor | None:
-        """The metric of each model, (models,); None: the one called ``metric``."""
-        return None
 
 
 class Binary(ProblemClass):
@@ -228,12 +229,26 @@ def problem_class(name: str) -> ProblemClass:
                 f"unknown problem class `{name}`", where="task definition", hint=nearest(name, SHIPPED)
             )
         return SHIPPED[name]
-    made = locate(name)
-    if not (isinstance(made, type) and issubclass(made, ProblemClass)):
-        raise ConfigError("this is no subclass of m3h_pipeline.model.heads.ProblemClass", where=name)
+    made: Any = locate(name)
+    if not (isinstance(made, type) and issubclass(made, tuple(type(kind) for kind in SHIPPED.values()))):
+        raise ConfigError(
+            "this is not derived from a shipped problem class",
+            where=name,
+            hint="derive it from Binary, Multiclass, Regression, Survival or Clustering of " + __name__,
+        )
     kind = made()
+    assert isinstance(kind, ProblemClass)
     kind.name = name
     return kind
+
+
+def class_of(description: Mapping[str, Any]) -> ProblemClass:
+    """The problem class of a task by its description: the user's own where it names one.
+
+    Raises:
+        ConfigError: there is no such class.
+    """
+    return problem_class(str(description.get("own_class") or description["problem_class"]))
 
 
 def rank(name: str) -> tuple[int, str]:

@@ -1,8 +1,8 @@
-"""Criteria that read columns of the cohort: from values to labels, and what became of every value."""
+"""The columns that criteria read: text or numbers, some of them not observed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,21 +10,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from m3h_pipeline.contracts import signed_time
 from m3h_pipeline.errors import TaskError
-from m3h_pipeline.tasks.criteria import (
-    Classes,
-    EventWithin,
-    ExactlyOne,
-    Number,
-    Threshold,
-    TimeToEvent,
-    Value,
-    Values,
-)
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
+#: What a definition compares a column with.
+Value = str | float
 
 
 class Outcome(NamedTuple):
@@ -36,6 +27,7 @@ class Outcome(NamedTuple):
     rows: BoolArray
 
 
+#: Labels, (n,) float64 with NaN = not observed, and what became of every value.
 Labelled = tuple[FloatArray, list[Outcome]]
 
 
@@ -92,156 +84,17 @@ class Column:
         return ", ".join(f"`{value}`" for value in sorted(values)[:3]) + (", …" if len(values) > 3 else "")
 
 
-def label_columns(
-    criterion: ExactlyOne | Values | Threshold | Classes | Number | EventWithin | TimeToEvent,
-    columns: Mapping[str, Column],
-) -> Labelled:
-    """Labels from columns.
+def nothing_left(column: Column, left: BoolArray, where: str) -> None:
+    """Refuse values that no list of a criterion names.
 
-    Shape:
-        (n,) labels, NaN = not observed; a multiclass label is the index of its class, a survival label a time
-        that is negative where it is censored (contracts.signed_time).
+    Args:
+        column: that holds them.
+        left: (n,) rows with such a value.
+        where: the lists, for the message.
 
     Raises:
-        TaskError: a column holds a value that the criterion does not provide for.
+        TaskError: there are some.
     """
-    if isinstance(criterion, ExactlyOne):
-        return _exactly_one(criterion, columns)
-    if isinstance(criterion, EventWithin):
-        return _event_within(criterion, columns[criterion.time], columns[criterion.event])
-    if isinstance(criterion, TimeToEvent):
-        return _time_to_event(criterion, columns[criterion.time], columns[criterion.event])
-    column = columns[criterion.column]
-    if isinstance(criterion, Values):
-        return _values(criterion, column)
-    if isinstance(criterion, Threshold):
-        return _threshold(criterion, column)
-    if isinstance(criterion, Classes):
-        return _classes(criterion, column)
-    return _number(criterion, column)
-
-
-def _exactly_one(criterion: ExactlyOne, columns: Mapping[str, Column]) -> Labelled:
-    present = np.stack(
-        [columns[name].is_any(criterion.positive) for name in criterion.classes.values()], axis=1
-    )
-    total = present.sum(axis=1)
-    y = np.where(total == 1, present.argmax(axis=1).astype(np.float64), np.nan)
-    shown = _listed(criterion.positive)
-    outcomes = [
-        Outcome(column, shown, f"class {name}", y == i)
-        for i, (name, column) in enumerate(criterion.classes.items())
-    ]
-    outcomes.append(Outcome("", "no column positive", "missing", total == 0))
-    outcomes.append(Outcome("", "several columns positive", "missing", total > 1))
-    return y, outcomes
-
-
-def _values(criterion: Values, column: Column) -> Labelled:
-    positive, missing = column.is_any(criterion.positive), column.is_any(criterion.missing)
-    observed = column.observed & ~missing
-    if criterion.negative is None:
-        negative, shown = observed & ~positive, "any other"
-    else:
-        negative, shown = column.is_any(criterion.negative), _listed(criterion.negative)
-    if (twice := (positive & negative) | ((positive | negative) & missing)).any():
-        raise TaskError(f"{column.shown(twice)} of column `{column.name}` stands in two lists")
-    _nothing_left(column, observed & ~positive & ~negative, "`positive`, `negative` or `missing`")
-    y = np.where(positive, 1.0, np.where(negative, 0.0, np.nan))
-    return y, [
-        Outcome(column.name, _listed(criterion.positive), "positive", positive),
-        Outcome(column.name, shown, "negative", negative),
-        Outcome(column.name, _listed(["empty", *criterion.missing]), "missing", np.isnan(y)),
-    ]
-
-
-def _threshold(criterion: Threshold, column: Column) -> Labelled:
-    x = column.numbers()
-    low = -np.inf if criterion.at_least is None else criterion.at_least
-    high = np.inf if criterion.below is None else criterion.below
-    y = np.where(np.isnan(x), np.nan, ((x >= low) & (x < high)).astype(np.float64))
-    return y, [
-        Outcome(column.name, f"{low:g} to under {high:g}", "positive", y == 1),
-        Outcome(column.name, "any other", "negative", y == 0),
-        Outcome(column.name, "empty", "missing", np.isnan(y)),
-    ]
-
-
-def _classes(criterion: Classes, column: Column) -> Labelled:
-    y = np.full(len(column.number), np.nan)
-    outcomes = []
-    missing = column.is_any(criterion.missing)
-    for i, (name, values) in enumerate(criterion.classes.items()):
-        rows = column.is_any(values)
-        if (twice := rows & (~np.isnan(y) | missing)).any():
-            raise TaskError(f"{column.shown(twice)} of column `{column.name}` stands in two lists")
-        y[rows] = i
-        outcomes.append(Outcome(column.name, _listed(values), f"class {name}", rows))
-    _nothing_left(column, column.observed & np.isnan(y) & ~missing, "a class's or under `missing`")
-    shown = _listed(["empty", *criterion.missing])
-    return y, [*outcomes, Outcome(column.name, shown, "missing", np.isnan(y))]
-
-
-def _number(criterion: Number, column: Column) -> Labelled:
-    y = column.numbers() * criterion.scale
-    low = -np.inf if criterion.minimum is None else criterion.minimum
-    high = np.inf if criterion.maximum is None else criterion.maximum
-    impossible, empty = (y < low) | (y > high), np.isnan(y)
-    y[impossible] = np.nan
-    return y, [
-        Outcome(column.name, "a number", "observed", ~np.isnan(y)),
-        Outcome(column.name, f"outside {low:g} to {high:g}", "missing", impossible),
-        Outcome(column.name, "empty", "missing", empty),
-    ]
-
-
-def _event_within(criterion: EventWithin, time: Column, event: Column) -> Labelled:
-    t = time.numbers()
-    low = -np.inf if criterion.minimum is None else criterion.minimum
-    known = (t >= low) & event.observed
-    happened = event.is_any(criterion.observed)
-    early = t < criterion.horizon
-    lost = known & early & ~happened
-    y = np.full(len(t), np.nan)
-    y[known & ~early] = 0.0
-    y[known & early & happened] = 1.0
-    if criterion.censored == "negative":
-        y[lost] = 0.0
-    horizon = f"{criterion.horizon:g}"
-    return y, [
-        Outcome(time.name, f"event before {horizon}", "positive", y == 1),
-        Outcome(time.name, f"{horizon} or later", "negative", known & ~early),
-        Outcome(time.name, f"last seen before {horizon}, no event", criterion.censored, lost),
-        Outcome(
-            time.name,
-            "empty" + ("" if criterion.minimum is None else f" or under {low:g}"),
-            "missing",
-            ~known,
-        ),
-    ]
-
-
-def _time_to_event(criterion: TimeToEvent, time: Column, event: Column) -> Labelled:
-    t = time.numbers() * criterion.scale
-    known = (t >= criterion.minimum) & np.isfinite(t) & event.observed
-    happened = event.is_any(criterion.observed)
-    if criterion.censor_at is not None:
-        happened = happened & (t <= criterion.censor_at)
-        t = np.minimum(t, criterion.censor_at)
-    y = signed_time(np.where(known, t, np.nan), happened)
-    return y.astype(np.float64), [
-        Outcome(event.name, _listed(criterion.observed), "event", known & happened),
-        Outcome(
-            event.name,
-            "any other" if criterion.censor_at is None else "any other, or later",
-            "censored",
-            known & ~happened,
-        ),
-        Outcome(time.name, f"empty or under {criterion.minimum:g}", "missing", ~known),
-    ]
-
-
-def _nothing_left(column: Column, left: BoolArray, where: str) -> None:
     if left.any():
         raise TaskError(
             f"column `{column.name}` holds {column.shown(left)}, which the criterion does not name",
@@ -249,7 +102,13 @@ def _nothing_left(column: Column, left: BoolArray, where: str) -> None:
         )
 
 
-def _listed(values: Sequence[Value]) -> str:
+def listed(values: Sequence[Value]) -> str:
+    """Values as the audit table shows them.
+
+    Examples:
+        >>> listed(["yes", 1.0])
+        'yes | 1'
+    """
     return " | ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
 
 

@@ -1,19 +1,60 @@
-"""The kinds of criterion: how a task's label follows from a cohort."""
+"""Criteria, how a task's label follows from a cohort: what they have in common, and those without columns."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from m3h_pipeline.config.base import Name, Section
 from m3h_pipeline.errors import TaskError
+from m3h_pipeline.tasks.columns import Column, Labelled
 from m3h_pipeline.tasks.icd import IcdPattern, parse_icd
 
 ProblemClass = Literal["binary", "multiclass", "regression", "survival", "clustering"]
-Value = str | float
+
+
+class Criterion(Section):
+    """Base of every kind of criterion: a section of the task's definition whose key ``kind`` names it.
+
+    Attributes:
+        makes: the problem class of the labels.
+        kind: the name in a definition; of a class of the user's own, its dotted path.
+    """
+
+    makes: ClassVar[ProblemClass]
+    kind: str
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of ``cohort/columns.parquet`` that it reads."""
+        return []
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes of a multiclass label in index order; none for other labels."""
+        return []
+
+
+class ColumnCriterion(Criterion):
+    """Base of the kinds that read columns of the cohort: they say which, and make labels of them."""
+
+    def label(self, columns: Mapping[str, Column]) -> Labelled:
+        """The labels, and what became of every value.
+
+        Args:
+            columns: those that :attr:`columns` names.
+
+        Shape:
+            (n,) labels, NaN = not observed; a multiclass label is the index of its class, a survival label a
+            time that is negative where it is censored (contracts.signed_time).
+
+        Raises:
+            TaskError: a column holds a value that the criterion does not provide for.
+        """
+        raise NotImplementedError
 
 
 class Codes(Section):
@@ -84,7 +125,7 @@ class Rule(Codes):
     )
 
 
-class Diagnosis(Rule):
+class Diagnosis(Rule, Criterion):
     """Binary: positive if the stay's hospital admission has a code that counts.
 
     A stay without any recorded diagnosis is missing, not negative.
@@ -94,6 +135,8 @@ class Diagnosis(Rule):
         criterion: {kind: diagnosis, icd: {10: [K50-K52], 9: ["555"]}}
         criterion: {kind: diagnosis, titles: ['\\bgout'], exclude: {titles: ['pseudogout']}}
     """
+
+    makes: ClassVar[ProblemClass] = "binary"
 
     kind: Literal["diagnosis"] = "diagnosis"
     groups: dict[Name, Rule] = Field(
@@ -117,134 +160,7 @@ class Diagnosis(Rule):
         return ({"": own} if own != Rule() or not self.groups else {}) | self.groups
 
 
-class ExactlyOne(Section):
-    """Multiclass: the one column that is positive; missing where none is, or several are.
-
-    Example::
-
-        criterion: {kind: exactly_one, classes: {edema: Edema, pneumonia: Pneumonia}, positive: [1]}
-    """
-
-    kind: Literal["exactly_one"] = "exactly_one"
-    classes: dict[str, str] = Field(min_length=2, description="class -> its column")
-    positive: list[Value] = Field(default=[1.0], min_length=1, description="values that mean: present")
-
-
-class Values(Section):
-    """Binary, from a column's values.
-
-    Example::
-
-        criterion: {kind: values, column: er, positive: [positive], negative: [negative]}
-    """
-
-    kind: Literal["values"] = "values"
-    column: str
-    positive: list[Value] = Field(min_length=1, description="values that mean: present")
-    negative: list[Value] | None = Field(
-        default=None, description="values that mean: absent; null: every other observed value"
-    )
-    missing: list[Value] = Field(default_factory=list, description="values that mean: not observed")
-
-
-class Threshold(Section):
-    """Binary, from a number: positive from ``at_least`` on and below ``below``.
-
-    Example::
-
-        criterion: {kind: threshold, column: age, at_least: 65}
-    """
-
-    kind: Literal["threshold"] = "threshold"
-    column: str
-    at_least: float | None = None
-    below: float | None = None
-
-    @model_validator(mode="after")
-    def _bounded(self) -> Threshold:
-        if self.at_least is None and self.below is None:
-            raise ValueError("give `at_least`, `below`, or both")
-        if self.at_least is not None and self.below is not None and self.at_least >= self.below:
-            raise ValueError("`at_least` must be less than `below`")
-        return self
-
-
-class Classes(Section):
-    """Multiclass, from a column's values; the order given is the order of the classes.
-
-    Example::
-
-        criterion: {kind: classes, column: stage, classes: {early: [I, II], late: [III, IV]}, missing: [X]}
-    """
-
-    kind: Literal["classes"] = "classes"
-    column: str
-    classes: dict[str, list[Value]] = Field(min_length=2, description="class -> its values")
-    missing: list[Value] = Field(default_factory=list, description="values that mean: not observed")
-
-
-class Number(Section):
-    """Regression, from a column.
-
-    Example::
-
-        criterion: {kind: number, column: img_length_of_stay, scale: 0.0416666667, minimum: 0}
-    """
-
-    kind: Literal["number"] = "number"
-    column: str
-    scale: PositiveFloat = Field(default=1.0, description="the label is the column times this")
-    minimum: float | None = Field(default=None, description="labels below are impossible: missing")
-    maximum: float | None = Field(default=None, description="labels above are impossible: missing")
-
-
-class EventWithin(Section):
-    """Binary: whether an event happens before a horizon.
-
-    Positive if the event is observed at a time under ``horizon``; negative if it has not happened until
-    ``horizon``. Who is lost from sight before it without the event is missing by default.
-
-    Example::
-
-        criterion: {kind: event_within, time: os_months, event: os_event, horizon: 60}
-    """
-
-    kind: Literal["event_within"] = "event_within"
-    time: str = Field(description="column of the time of the event or of the last observation")
-    event: str = Field(description="column that says whether the event was observed")
-    horizon: PositiveFloat = Field(description="in the unit of the time column")
-    observed: list[Value] = Field(default=[1.0], min_length=1, description="values that mean: observed")
-    censored: Literal["missing", "negative"] = Field(
-        default="missing",
-        description="what an observation is that ends before the horizon, without the event",
-    )
-    minimum: float | None = Field(default=None, description="times below are impossible: missing")
-
-
-class TimeToEvent(Section):
-    """Survival: the time to an event, or (right-censored) to the last observation without it.
-
-    Missing where the time or whether there was an event is not observed.
-
-    Example::
-
-        criterion: {kind: time_to_event, time: os_months, event: os_event}
-    """
-
-    kind: Literal["time_to_event"] = "time_to_event"
-    time: str = Field(description="column of the time of the event or of the last observation")
-    event: str = Field(description="column that says whether the event was observed")
-    observed: list[Value] = Field(default=[1.0], min_length=1, description="values that mean: observed")
-    scale: PositiveFloat = Field(default=1.0, description="the label's time is the column times this")
-    minimum: float = Field(
-        default=0.0, ge=0, description="times (after scaling) below are impossible: missing"
-    )
-    censor_at: PositiveFloat | None = Field(
-        default=None, description="time (after scaling) at which observation ends; later events are censored"
-    )
-
-
-class NoLabel(Section):
+class NoLabel(Criterion):
     """Clustering: no label, every sample takes part.
 
     Example::
@@ -252,30 +168,10 @@ class NoLabel(Section):
         criterion: {kind: none, clusters: 15}
     """
 
+    makes: ClassVar[ProblemClass] = "clustering"
+
     kind: Literal["none"] = "none"
     clusters: int = Field(ge=2, description="number of clusters")
-
-
-Criterion = Annotated[
-    Diagnosis | ExactlyOne | Values | Threshold | Classes | Number | EventWithin | TimeToEvent | NoLabel,
-    Field(discriminator="kind"),
-]
-#: The kinds by their name.
-KINDS: dict[str, type[Section]] = {
-    kind.model_fields["kind"].default: kind for kind in get_args(get_args(Criterion)[0])
-}
-#: The problem class that each kind makes.
-CLASS_OF_KIND: dict[str, ProblemClass] = {
-    "diagnosis": "binary",
-    "exactly_one": "multiclass",
-    "values": "binary",
-    "threshold": "binary",
-    "classes": "multiclass",
-    "number": "regression",
-    "event_within": "binary",
-    "time_to_event": "survival",
-    "none": "clustering",
-}
 
 
 def _parsed(lists: Mapping[Literal[9, 10], list[str]]) -> list[IcdPattern]:

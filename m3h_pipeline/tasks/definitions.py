@@ -35,36 +35,28 @@ A task may have ``variants``: keys that replace those above them where ``tasks.v
             note: to the paper's letter
             criterion: {kind: diagnosis, icd: {10: [K50-K52], 9: ["555"]}}
 
-The kinds of criterion are the classes of :mod:`m3h_pipeline.tasks.criteria`. A file that ends in ``.csv`` or
-``.tsv`` is a task list (:mod:`m3h_pipeline.tasks.task_list`).
+The kinds of criterion are :data:`m3h_pipeline.tasks.kinds.KINDS`; one of the user's own is named by
+its dotted path, as a problem class is (docs/extending.md). A file that ends in ``.csv`` or ``.tsv`` is a task
+list (:mod:`m3h_pipeline.tasks.task_list`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AliasChoices, Field, SerializeAsAny, model_validator
 
 from m3h_pipeline.config import read_yaml, validate
 from m3h_pipeline.config.base import Name, Section
 from m3h_pipeline.contracts import METRICS
+from m3h_pipeline.dotted import is_path, locate
 from m3h_pipeline.errors import ConfigError, TaskError, nearest
-from m3h_pipeline.tasks.criteria import (
-    CLASS_OF_KIND,
-    KINDS,
-    Classes,
-    Codes,
-    Criterion,
-    Diagnosis,
-    EventWithin,
-    ExactlyOne,
-    NoLabel,
-    ProblemClass,
-    Rule,
-    TimeToEvent,
-)
+from m3h_pipeline.tasks.criteria import Codes, Criterion, Diagnosis, NoLabel, ProblemClass, Rule
+from m3h_pipeline.tasks.kinds import KINDS, kind_of
 from m3h_pipeline.tasks.task_list import ENDINGS, task_entries
 
 VARIANTS = ("published", "corrected")
@@ -77,40 +69,43 @@ class TaskDefinition(Section):
     department: str = Field(min_length=1, description="group of tasks in tables and figures")
     problem_class: ProblemClass = Field(
         validation_alias=AliasChoices("class", "problem_class"),
-        description="binary, multiclass, regression, survival or clustering (key `class`)",
+        description="binary, multiclass, regression, survival or clustering, or a dotted path (key `class`)",
     )
     unit: str = Field(
         default="", description="unit of a regression label, or of the time of a survival label"
     )
     note: str = Field(default="", description="what a reader must know about the definition")
-    criterion: Criterion = Field(description="how the label follows from the cohort")
+    own_class: str | None = Field(
+        default=None, description="dotted path of a problem class of your own (key `class`)"
+    )
+    criterion: SerializeAsAny[Criterion] = Field(description="how the label follows from the cohort")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _classes_of_the_users_own(cls, data: Any) -> Any:
+        """A dotted path for a problem class becomes the shipped class it is derived from, and the path."""
+        if not isinstance(data, Mapping):
+            return data
+        found = dict(data)
+        for key in ("class", "problem_class"):
+            if isinstance(path := found.get(key), str) and is_path(path):
+                found["own_class"], found[key] = path, own_class(path).name
+        if isinstance(given := found.get("criterion"), Mapping):
+            found["criterion"] = kind_of(str(given.get("kind"))).model_validate(given)
+        return found
 
     @model_validator(mode="after")
     def _class_fits(self) -> TaskDefinition:
-        if (implied := CLASS_OF_KIND[self.criterion.kind]) != self.problem_class:
-            kind = self.criterion.kind
-            raise ValueError(f"a criterion of kind `{kind}` makes a {implied} task, not {self.problem_class}")
+        kind, implied = self.criterion.kind, self.criterion.makes
+        if implied != self.problem_class:
+            of = f"{self.own_class}, a {self.problem_class} class" if self.own_class else self.problem_class
+            raise ValueError(f"a criterion of kind `{kind}` makes a {implied} task, not {of}")
         return self
 
     @property
     def metric(self) -> str:
-        """The metric that the problem class implies."""
-        return METRICS[self.problem_class]
-
-    @property
-    def classes(self) -> list[str]:
-        """Names of the classes of a multiclass task in index order; none for other tasks."""
-        return list(self.criterion.classes) if isinstance(self.criterion, ExactlyOne | Classes) else []
-
-    @property
-    def columns(self) -> list[str]:
-        """The columns of ``cohort/columns.parquet`` that the criterion reads."""
-        criterion = self.criterion
-        if isinstance(criterion, ExactlyOne):
-            return list(criterion.classes.values())
-        if isinstance(criterion, EventWithin | TimeToEvent):
-            return [criterion.time, criterion.event]
-        return [] if isinstance(criterion, Diagnosis | NoLabel) else [criterion.column]
+        """The metric that the problem class implies: a name of ``contracts.METRICS``, or a dotted path."""
+        return own_class(self.own_class).metric if self.own_class else METRICS[self.problem_class]
 
     def describe(self, task_id: str, *, permuted: bool = False) -> dict[str, Any]:
         """The description that travels with the labels (docs/architecture.md, Files)."""
@@ -121,11 +116,56 @@ class TaskDefinition(Section):
             "problem_class": self.problem_class,
             "metric": self.metric,
             "unit": self.unit,
-            "classes": self.classes,
+            "classes": self.criterion.class_names,
             "clusters": self.criterion.clusters if isinstance(self.criterion, NoLabel) else 0,
             "note": self.note,
             "permuted": permuted,
+            # Only where there is one: labels of a shipped class stay as they are.
+            **({"own_class": self.own_class} if self.own_class else {}),
         }
+
+
+@dataclass(frozen=True)
+class OwnClass:
+    """What labels and results take from a problem class of the user's own.
+
+    Attributes:
+        name: the shipped class it is derived from, which says what its labels and predictions are.
+        metric: that class's, or the dotted path of a function.
+    """
+
+    name: ProblemClass
+    metric: str
+
+
+def own_class(path: str) -> OwnClass:
+    """The problem class at a dotted path, as far as labels are concerned.
+
+    The class is a subclass of one of ``m3h_pipeline.model.heads``, which is not imported here: training
+    looks at the rest.
+
+    Raises:
+        ConfigError: there is no such class, or it is not derived from a shipped one.
+    """
+    made = locate(path)
+    name, metric = getattr(made, "name", None), getattr(made, "metric", None)
+    if name not in METRICS:
+        raise ConfigError(
+            "this is not derived from a shipped problem class",
+            where=path,
+            hint="derive it from Binary, Multiclass, Regression, Survival or Clustering of "
+            "m3h_pipeline.model.heads, whichever has the labels it learns",
+        )
+    if metric != METRICS[name]:
+        if not (isinstance(metric, str) and is_path(metric)):
+            raise ConfigError(
+                f"its `metric` is {metric!r}",
+                where=path,
+                hint=f"`{METRICS[name]}`, or the dotted path of a function (labels, predictions, weights)",
+            )
+        if not callable(locate(metric)):
+            raise ConfigError(f"its metric `{metric}` is no function", where=path)
+    return OwnClass(name, metric)
 
 
 def load_definitions(files: Iterable[Path | str], variant: str = "corrected") -> dict[str, TaskDefinition]:
@@ -213,16 +253,30 @@ def _definition(entry: dict[str, Any], variant: str, shared: Codes, where: str) 
         where = f"{where}, variants.{variant}"
     given = merged.get("criterion")
     if isinstance(given, Mapping):
-        kind = given.get("kind")
-        if not isinstance(kind, str) or kind not in KINDS:
-            what = f"there is no kind `{kind}`" if "kind" in given else "`kind` is missing"
-            raise TaskError(what, where=f"{where}, criterion", hint=nearest(str(kind), KINDS))
-        criterion = validate(KINDS[kind], given, where=f"{where}, criterion")
+        if "kind" not in given:
+            hint = f"one of {', '.join(KINDS)}"
+            raise TaskError("`kind` is missing", where=f"{where}, criterion", hint=hint)
+        with _at(f"{where}, criterion"):
+            kind = kind_of(str(given["kind"]))
+        criterion = validate(kind, given, where=f"{where}, criterion")
         merged["criterion"] = _with_shared(criterion, shared)
+    if isinstance(path := merged.get("class"), str) and is_path(path):
+        with _at(f"{where}, class"):
+            own_class(path)
     return validate(TaskDefinition, merged, where=where)
 
 
-def _with_shared(criterion: Section, shared: Codes) -> Section:
+@contextmanager
+def _at(where: str) -> Iterator[None]:
+    """Messages of the block also say where in the definitions."""
+    try:
+        yield
+    except (ConfigError, TaskError) as error:
+        place = f"{where}, {error.where}" if error.where else where
+        raise TaskError(error.what, where=place, hint=error.hint) from error
+
+
+def _with_shared(criterion: Criterion, shared: Codes) -> Criterion:
     """The criterion with the file's exclusions in every rule that looks at titles."""
 
     def extended(rule: Rule) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from m3h_pipeline.contracts import DIAGNOSES, Float32Array
 from m3h_pipeline.disclosure import small_count
 from m3h_pipeline.errors import TaskError, nearest
 from m3h_pipeline.files import read_samples, read_table, replacing, write_labels
-from m3h_pipeline.tasks.columns import Column, Outcome, label_columns
-from m3h_pipeline.tasks.criteria import Diagnosis, NoLabel
+from m3h_pipeline.tasks.columns import Column, Outcome
+from m3h_pipeline.tasks.criteria import ColumnCriterion, Diagnosis, NoLabel
 from m3h_pipeline.tasks.definitions import TaskDefinition
 from m3h_pipeline.tasks.diagnoses import CodeCount, label_stays
 
@@ -87,7 +87,8 @@ def build_labels(
     if isinstance(criterion, Diagnosis):
         y, counts = label_stays(criterion, samples["stay_id"], _diagnoses(cohort))
         return y, [_code_line(count) for count in counts]
-    labels, outcomes = label_columns(criterion, _columns(definition.columns, samples, cohort))
+    assert isinstance(criterion, ColumnCriterion)
+    labels, outcomes = criterion.label(_columns(criterion.columns, samples, cohort))
     return labels.astype(np.float32), list(_value_lines(outcomes, samples))
 
 

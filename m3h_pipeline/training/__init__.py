@@ -1,0 +1,1 @@
+"""Fits: seeds, stacks, prepared data, the trainer, scoring, the store, models on their own."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m3h_pipeline.model.heads import problem_class
+from m3h_pipeline.model.heads import class_of
 from m3h_pipeline.survival import bin_edges, time_grid
 from m3h_pipeline.training.data import CLIP, Float64Array, StudyData
 from m3h_pipeline.training.spec import TrainingSettings
@@ -120,7 +120,7 @@ class DeviceData:
         key = (task, fold)
         if key not in self._targets:
             mean, deviation = 0.0, 1.0
-            if problem_class(str(self.data.tasks[task]["problem_class"])).standardise:
+            if class_of(self.data.tasks[task]).standardise:
                 y = self.data.labels[task][self.data.training_rows(fold)].astype(np.float64)
                 y = y[~np.isnan(y)]
                 if len(y):

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from m3h_pipeline.digest import code_digest
+from m3h_pipeline.dotted import is_path, source_digest
 from m3h_pipeline.errors import ConfigError, TaskError
-from m3h_pipeline.model.encoders import is_path, source_digest
-from m3h_pipeline.model.heads import problem_class
+from m3h_pipeline.model.heads import class_of
 from m3h_pipeline.progress import Progress
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.device import DeviceData
@@ -75,7 +75,9 @@ def fit_keys(
             "learning_rate": spec.learning_rate,
             "vectors": data.vectors_digest(spec.fold),
         }
-        if any(problem_class(str(data.tasks[task]["problem_class"])).timed for task in spec.combination):
+        if classes := own_classes(spec.combination, data):
+            own["own classes"] = classes
+        if any(class_of(data.tasks[task]).timed for task in spec.combination):
             own["survival"] = survival
         keys.append(hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest())
     return keys
@@ -85,6 +87,15 @@ def own_code(settings: TrainingSettings) -> list[str]:
     """Digests of the source files of the user's own networks."""
     names = {modality.encoder for modality in settings.modalities.values()} | {settings.model.task_network}
     return [source_digest(name) for name in sorted(names) if is_path(name)]
+
+
+def own_classes(combination: Sequence[str], data: StudyData) -> list[str]:
+    """Digests of the source files of the problem classes, and their metrics, that are the user's own."""
+    names = set()
+    for task in combination:
+        if path := data.tasks[task].get("own_class"):
+            names |= {str(path), str(data.tasks[task].get("metric"))}
+    return [name + source_digest(name) for name in sorted(names) if is_path(name)]
 
 
 def check_specs(specs: Sequence[FitSpec], data: StudyData) -> None:

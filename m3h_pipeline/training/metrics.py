@@ -7,10 +7,14 @@ referee in the tests is scikit-learn.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from m3h_pipeline.dotted import call, is_path
 from m3h_pipeline.model.heads import ProblemClass
 
 _NAN = float("nan")
@@ -125,5 +129,20 @@ def score(kind: ProblemClass, prediction: Tensor, target: Tensor, valid: Tensor)
         target: (M, n) in the label's unit, anything where not valid.
         valid: (M, n), whether the label was observed.
     """
-    own = kind.score(prediction, target, valid)
-    return METRICS[kind.metric](prediction, target, valid) if own is None else own.double()
+    if not is_path(kind.metric):
+        return METRICS[kind.metric](prediction, target, valid)
+    return torch.tensor(
+        [
+            _own_score(kind.metric, y[rows].cpu().numpy(), p[rows].cpu().numpy())
+            for p, y, rows in zip(prediction, target, valid, strict=True)
+        ],
+        dtype=torch.float64,
+        device=prediction.device,
+    )
+
+
+def _own_score(path: str, y: npt.NDArray[Any], prediction: npt.NDArray[Any]) -> float:
+    """A metric of the user's own over the rows of one model; NaN where no row or no finite prediction is."""
+    if not len(y) or not np.isfinite(prediction).all():
+        return _NAN
+    return float(call(path, y, prediction, np.ones(len(y))))

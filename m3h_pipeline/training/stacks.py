@@ -12,7 +12,7 @@ import torch
 
 from m3h_pipeline.config import Model
 from m3h_pipeline.model.footprint import footprint
-from m3h_pipeline.model.heads import problem_class, rank
+from m3h_pipeline.model.heads import class_of, problem_class, rank
 from m3h_pipeline.model.m3h import Architecture, Input, Signature
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.seeds import n_steps
@@ -73,7 +73,7 @@ def positions_of(
     """
     described = []
     for task in combination:
-        kind = problem_class(str(data.tasks[task]["problem_class"]))
+        kind = class_of(data.tasks[task])
         described.append((rank(kind.name), kind.outputs(data.tasks[task], model), task, kind.name))
     described.sort()
     return tuple(item[2] for item in described), tuple((item[3], item[1]) for item in described)

@@ -8,15 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from m3h_pipeline.errors import ConfigError, TaskError
-from m3h_pipeline.model.heads import Binary, ProblemClass, problem_class, rare_bias
+from m3h_pipeline.model.heads import Binary, ProblemClass, Regression, class_of, problem_class, rare_bias
 
 INPUTS = torch.randn(1, 6, 4, generator=torch.Generator().manual_seed(3))
 
 
-class Poisson(ProblemClass):
+class Poisson(Regression):
     """Counts: the log rate, Poisson likelihood. What a user might add."""
-
-    metric = "r2"
 
     def loss(self, raw: Tensor, target: Tensor, valid: Tensor, inputs: Tensor) -> Tensor:
         y = torch.where(valid, target, 0.0)
@@ -25,6 +23,10 @@ class Poisson(ProblemClass):
 
     def predict(self, raw: Tensor) -> Tensor:
         return raw.exp()
+
+
+class Rootless(ProblemClass):
+    """Nothing says what its labels are."""
 
 
 def case(kind: str) -> tuple[Tensor, Tensor]:
@@ -82,6 +84,9 @@ def test_a_class_of_the_users_own_is_found_by_its_path() -> None:
     kind = problem_class("tests.model.test_heads.Poisson")
     assert isinstance(kind, Poisson)
     assert kind.name == "tests.model.test_heads.Poisson"
+    described = {"problem_class": "regression", "own_class": kind.name}
+    assert isinstance(class_of(described), Poisson)
+    assert class_of({"problem_class": "binary"}) is problem_class("binary")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +95,8 @@ def test_a_class_of_the_users_own_is_found_by_its_path() -> None:
         ("binari", "did you mean `binary`"),
         ("tests.model.test_heads.Poissson", "did you mean `Poisson`"),
         ("no_such_package.Thing", "cannot be imported"),
-        ("tests.model.test_heads.case", "no subclass"),
+        ("tests.model.test_heads.case", "not derived from a shipped problem class"),
+        ("tests.model.test_heads.Rootless", "not derived from a shipped problem class"),
     ],
 )
 def test_an_unknown_class_is_named(name: str, message: str) -> None:

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m3h_pipeline.errors import TaskError
-from m3h_pipeline.tasks.columns import Column, Labelled, label_columns
-from m3h_pipeline.tasks.criteria import (
+from m3h_pipeline.tasks.column_criteria import (
     Classes,
     EventWithin,
     ExactlyOne,
@@ -21,13 +20,15 @@ from m3h_pipeline.tasks.criteria import (
     TimeToEvent,
     Values,
 )
+from m3h_pipeline.tasks.columns import Column, Labelled
 
 NAN = float("nan")
 numbers = st.lists(st.none() | st.floats(-100, 100).map(lambda x: round(x, 2)), max_size=30)
 
 
 def label(criterion: Any, **columns: list[Any]) -> Labelled:
-    return label_columns(criterion, {name: Column(name, pa.array(v)) for name, v in columns.items()})
+    found: Labelled = criterion.label({name: Column(name, pa.array(v)) for name, v in columns.items()})
+    return found
 
 
 def same(y: Any, expected: list[float]) -> bool:

@@ -11,7 +11,8 @@ import pytest
 
 from m3h_pipeline.config import validate
 from m3h_pipeline.errors import InputError, TaskError
-from m3h_pipeline.tasks.criteria import Diagnosis, EventWithin
+from m3h_pipeline.tasks.column_criteria import EventWithin
+from m3h_pipeline.tasks.criteria import Diagnosis
 from m3h_pipeline.tasks.definitions import TaskDefinition, load_definitions, select
 from m3h_pipeline.tasks.diagnoses import judge_codes
 
@@ -52,7 +53,7 @@ def test_the_paper_has_41_tasks() -> None:
         assert len({task.title for task in tasks.values()}) == 41
         assert {task.metric for task in tasks.values()} == {"auroc", "macro_auroc", "r2", "silhouette"}
         assert tasks["phenotype"].describe("phenotype")["clusters"] == 15
-        assert len(tasks["thoracic_pathology"].classes) == 8
+        assert len(tasks["thoracic_pathology"].criterion.class_names) == 8
     diagnoses = [
         t
         for t in load_definitions([M3H]).values()
@@ -219,9 +220,9 @@ def test_selection_keeps_the_order_of_the_definitions() -> None:
 
 def test_the_columns_a_criterion_reads() -> None:
     tasks = load_definitions([M3H])
-    assert tasks["anemia"].columns == []
-    assert tasks["phenotype"].columns == []
-    assert tasks["length_of_stay"].columns == ["img_length_of_stay"]
-    assert tasks["mortality_48h"].columns == ["img_length_of_stay", "death_status"]
-    assert "Enlarged Cardiomediastinum" in tasks["thoracic_pathology"].columns
+    assert tasks["anemia"].criterion.columns == []
+    assert tasks["phenotype"].criterion.columns == []
+    assert tasks["length_of_stay"].criterion.columns == ["img_length_of_stay"]
+    assert tasks["mortality_48h"].criterion.columns == ["img_length_of_stay", "death_status"]
+    assert "Enlarged Cardiomediastinum" in tasks["thoracic_pathology"].criterion.columns
     assert isinstance(tasks["mortality_48h"].criterion, EventWithin)

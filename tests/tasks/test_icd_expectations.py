@@ -150,7 +150,7 @@ def test_all_41_tasks_label_the_demo(real_data: Path, tmp_path: Path) -> None:
     definitions = DEFINITIONS["corrected"]
     findings = {
         name: generator.choice([1.0, 0.0, -1.0, np.nan], n)
-        for name in definitions["thoracic_pathology"].columns
+        for name in definitions["thoracic_pathology"].criterion.columns
     }
     others = {
         "img_length_of_stay": generator.exponential(90, n),

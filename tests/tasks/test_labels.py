@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import ContractError, InputError, TaskError
 from m3h_pipeline.files import read_labels
-from m3h_pipeline.tasks.criteria import Codes, Diagnosis, EventWithin, NoLabel, Values
+from m3h_pipeline.tasks.column_criteria import EventWithin, Values
+from m3h_pipeline.tasks.criteria import Codes, Diagnosis, NoLabel
 from m3h_pipeline.tasks.definitions import TaskDefinition
 from m3h_pipeline.tasks.labels import AUDIT_COLUMNS, label_task, permute_between_patients
 from tests.tasks.cohorts import audit_rows, write_cohort

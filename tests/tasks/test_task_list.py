@@ -9,7 +9,7 @@ import pytest
 
 from m3h_pipeline.cli import main
 from m3h_pipeline.errors import M3HError
-from m3h_pipeline.tasks.criteria import Classes, Number, TimeToEvent, Values
+from m3h_pipeline.tasks.column_criteria import Classes, Number, TimeToEvent, Values
 from m3h_pipeline.tasks.definitions import TaskDefinition, load_definitions
 
 PUBLISHED = """name,task
