@@ -15,7 +15,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from m3h_pipeline.cohort.ingest import reader_of
 from m3h_pipeline.config import Study
+from m3h_pipeline.config.sources import SOURCE_KINDS
 from m3h_pipeline.contracts import SCORES
 from m3h_pipeline.digest import code_digest
 from m3h_pipeline.errors import InputError
@@ -29,7 +31,10 @@ FORMAT = 1
 
 #: Stage -> the modules whose code makes its results.
 STAGES: dict[str, tuple[str, ...]] = {
-    "cohort": ("m3h_pipeline.cohort.ingest", "m3h_pipeline.cohort.synthetic.simulate"),
+    "cohort": (
+        *("m3h_pipeline.cohort.ingest", "m3h_pipeline.cohort.synthetic.simulate"),
+        *dict.fromkeys(reader_of(kind) for kind in SOURCE_KINDS),
+    ),
     "labels": ("m3h_pipeline.tasks.labels", "m3h_pipeline.tasks.assess"),
     "split": ("m3h_pipeline.split",),
     "genes": ("m3h_pipeline.genes.vectors",),

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
-from m3h_pipeline.config.mimic import MimicSource
-from m3h_pipeline.config.sources import HaimSource, TableSource
+from m3h_pipeline.config.base import OwnSource, SourceSection
+from m3h_pipeline.digest import code_digest
 from m3h_pipeline.disclosure import small_count
+from m3h_pipeline.dotted import is_path, source_digest
 from m3h_pipeline.errors import ConfigError, nearest
 
 
 def ingest(
-    source: HaimSource | MimicSource | TableSource,
+    source: SourceSection,
     sources: Sequence[str],
     out: Path | str,
     *,
@@ -25,8 +27,8 @@ def ingest(
     Nothing is written unless all of it is. Relative paths are resolved against the current directory.
 
     Args:
-        source: a `haim`, `mimic` or `table` source; a synthetic one is first written by ``simulate`` and then
-            read as the `haim` source that ``haim_source`` returns.
+        source: of any kind but `synthetic`, which is first written by ``simulate`` and then read as the
+            `haim` source that ``haim_source`` returns.
         sources: the embedding blocks that the modalities use.
         out: the folder ``cohort/`` of a study.
         embeddings: of a `mimic` source with notes or images, the folder that `m3h embed` wrote.
@@ -40,21 +42,35 @@ def ingest(
         ConfigError: the configuration contradicts itself.
     """
     for name in sources:
-        if name not in source.blocks:
+        if name not in source.names:
             raise ConfigError(
-                f"there is no source `{name}`", where="source.blocks", hint=nearest(name, source.blocks)
+                f"there is no source `{name}`", where="source.blocks", hint=nearest(name, source.names)
             )
-    if isinstance(source, HaimSource):
-        from m3h_pipeline.cohort.haim.ingest import ingest_haim
+    if isinstance(source, OwnSource):
+        return source.ingest(sources, Path(out), stream)
+    more = {} if embeddings is None else {"embeddings": embeddings}
+    read = getattr(import_module(reader_of(source.kind)), f"ingest_{source.kind}")
+    summary: dict[str, Any] = read(source, sources, out, stream=stream, **more)
+    return summary
 
-        return ingest_haim(source, sources, out, stream=stream)
-    if isinstance(source, MimicSource):
-        from m3h_pipeline.cohort.mimic.ingest import ingest_mimic
 
-        return ingest_mimic(source, sources, out, embeddings=embeddings, stream=stream)
-    from m3h_pipeline.cohort.table.ingest import ingest_table
+def reader_of(kind: str) -> str:
+    """The module that reads a shipped kind of source by its function ``ingest_<kind>``.
 
-    return ingest_table(source, sources, out, stream=stream)
+    Examples:
+        >>> reader_of("table")
+        'm3h_pipeline.cohort.table.ingest'
+    """
+    # The files of a synthetic cohort are those of HAIM-MIMIC-MM.
+    return f"m3h_pipeline.cohort.{'haim' if kind == 'synthetic' else kind}.ingest"
+
+
+def code_of(kind: str) -> str:
+    """Digest of the code that an ingestion of this kind of source runs, and of no other kind's."""
+    if is_path(kind):
+        return code_digest(__name__) + source_digest(kind)
+    more = ["m3h_pipeline.cohort.synthetic.simulate"] if kind == "synthetic" else []
+    return code_digest(__name__, reader_of(kind), *more)
 
 
 def render_summary(summary: Mapping[str, Any]) -> str:

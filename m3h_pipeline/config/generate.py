@@ -17,16 +17,14 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from m3h_pipeline.config.mimic import MimicEmbedding, MimicSource
+from m3h_pipeline.config.mimic import MimicEmbedding
 from m3h_pipeline.config.model import GeneVectors, Transcriptome
 from m3h_pipeline.config.results import GenePairs, Network, Networks, Stratum
 from m3h_pipeline.config.sources import (
+    SOURCE_KINDS,
     GeneOptions,
-    HaimSource,
-    SyntheticSource,
     TableBlock,
     TableFile,
-    TableSource,
 )
 from m3h_pipeline.config.study import Study
 from m3h_pipeline.config.training import EarlyStopping
@@ -120,8 +118,7 @@ def readme() -> str:
     """The text of ``config/README.md``: one table per section."""
     parts = [_README_HEAD]
     parts.append("## The study\n\n" + _table(Study, ""))
-    for kind in (SyntheticSource, HaimSource, MimicSource, TableSource):
-        name = kind.model_fields["kind"].default
+    for name, kind in SOURCE_KINDS.items():
         parts.append(f"## `source`, kind `{name}`\n\n{kind.__doc__}\n\n" + _table(kind, "source."))
     parts.append(
         "## `source.embeddings.<name>`\n\n" + f"{MimicEmbedding.__doc__}\n\n" + _table(MimicEmbedding, "")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Collection
+from pathlib import Path
+from typing import Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from m3h_pipeline.config.base import Name, Section, Subgroup
+from m3h_pipeline.config.base import Name, Section, SourceSection, Subgroup, located
 
 #: The sources that are computed from the tables; those in `embeddings` come beside them.
 MIMIC_SOURCES = ("demographics", "ts_chart", "ts_lab", "ts_procedure")
@@ -73,7 +75,7 @@ class MimicEmbedding(Section):
         return self
 
 
-class MimicSource(Section):
+class MimicSource(SourceSection):
     """MIMIC-IV 2.x or 3.x as distributed: `hosp/` and `icu/`; MIMIC-CXR-JPG for samples per image."""
 
     kind: Literal["mimic"] = "mimic"
@@ -114,6 +116,44 @@ class MimicSource(Section):
         """The sources this one can deliver, and where each comes from."""
         return {name: name for name in MIMIC_SOURCES} | {name: e.kind for name, e in self.embeddings.items()}
 
+    @property
+    def names(self) -> Collection[str]:
+        return self.blocks
+
+    @property
+    def has_diagnoses(self) -> bool:
+        return True
+
+    def located(self, data: str) -> Self:
+        embeddings = {
+            name: e.model_copy(
+                update={"model": located(e.model, data), "notes": located(e.notes, data) if e.notes else None}
+            )
+            for name, e in self.embeddings.items()
+        }
+        cxr = located(self.cxr, data) if self.cxr else None
+        return self.model_copy(
+            update={"folder": located(self.folder, data), "cxr": cxr, "embeddings": embeddings}
+        )
+
+    def paths(self) -> list[str]:
+        """The tables, then what embeddings are made of; a table that is absent is named as distributed."""
+        names = [Path(self.folder) / name for name in MIMIC_TABLES]
+        if self.cxr is not None and self.samples == "per_image":
+            names += [Path(self.cxr) / name for name in CXR_TABLES]
+        found = [_as_distributed(path) for path in names]
+        for name in self.embeddings:
+            found += [path for path in self.embedding_paths(name) if path not in found]
+        return [str(path) for path in found]
+
+    def embedding_paths(self, name: str) -> list[Path]:
+        """What a source of embeddings is made of: the model's files, and the notes or the list of images."""
+        embedding = self.embeddings[name]
+        model = Path(embedding.model)
+        if embedding.notes is not None:
+            return [Path(embedding.notes), model / "config.json", model / "model.safetensors"]
+        return [_as_distributed(Path(str(self.cxr)) / CXR_TABLES[0]), model]
+
     @model_validator(mode="after")
     def _consistent(self) -> MimicSource:
         if self.samples == "per_image" and self.cxr is None:
@@ -129,3 +169,8 @@ class MimicSource(Section):
                     f"subgroup `{name}` names the column `{group.column}`; valid: {', '.join(MIMIC_GROUPS)}"
                 )
         return self
+
+
+def _as_distributed(path: Path) -> Path:
+    plain = path.with_name(f"{path.name}.csv")
+    return plain if plain.is_file() else path.with_name(f"{path.name}.csv.gz")

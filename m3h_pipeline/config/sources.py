@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SerializeAsAny,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
-from m3h_pipeline.config.base import Name, Section, Subgroup, Width
+from m3h_pipeline.config.base import Name, OwnSource, Section, SourceSection, Subgroup, Width, located
 from m3h_pipeline.config.mimic import MimicSource
+from m3h_pipeline.dotted import is_path, locate
+from m3h_pipeline.errors import ConfigError
 
 
-class HaimSource(Section):
+class HaimSource(SourceSection):
     """HAIM-MIMIC-MM as published: one CSV of embeddings, the key-ids file, MIMIC-IV hosp tables."""
 
     kind: Literal["haim"] = "haim"
@@ -43,6 +55,22 @@ class HaimSource(Section):
     max_malformed: int = Field(
         default=10, ge=0, description="malformed lines that are set aside; one more is an error"
     )
+
+    @property
+    def names(self) -> Collection[str]:
+        return self.blocks
+
+    @property
+    def has_diagnoses(self) -> bool:
+        return bool(self.hosp)
+
+    def located(self, data: str) -> Self:
+        hosp = located(self.hosp, data) if self.hosp else None
+        paths = {"table": located(self.table, data), "key_ids": located(self.key_ids, data), "hosp": hosp}
+        return self.model_copy(update=paths)
+
+    def paths(self) -> list[str]:
+        return [self.table, self.key_ids, *([self.hosp] if self.hosp else [])]
 
 
 class TableFile(Section):
@@ -129,7 +157,7 @@ class TableBlock(Section):
         return self
 
 
-class TableSource(Section):
+class TableSource(SourceSection):
     """Any table: CSV, TSV, Parquet, ARFF; several files are joined on an id."""
 
     kind: Literal["table"] = "table"
@@ -150,8 +178,29 @@ class TableSource(Section):
         description="texts that mean: not observed",
     )
 
+    @property
+    def names(self) -> Collection[str]:
+        return self.blocks
 
-class SyntheticSource(Section):
+    def located(self, data: str) -> Self:
+        files = [file.model_copy(update={"path": located(file.path, data)}) for file in self.files]
+        blocks = {
+            name: block.model_copy(
+                update={"genes": block.genes.model_copy(update={"keep": located(block.genes.keep, data)})}
+            )
+            if block.genes is not None and isinstance(block.genes.keep, str)
+            else block
+            for name, block in self.blocks.items()
+        }
+        return self.model_copy(update={"files": files, "blocks": blocks})
+
+    def paths(self) -> list[str]:
+        lists = [block.genes.keep for block in self.blocks.values() if block.genes is not None]
+        paths = [*(file.path for file in self.files), *(keep for keep in lists if isinstance(keep, str))]
+        return [path for path in paths if not path.startswith("python:")]
+
+
+class SyntheticSource(SourceSection):
     """A HAIM-format cohort with planted structure, written as files and read back like real data."""
 
     kind: Literal["synthetic"] = "synthetic"
@@ -180,5 +229,42 @@ class SyntheticSource(Section):
     signal: PositiveFloat = Field(default=1.0, description="strength of the shared factors in the features")
     max_malformed: int = Field(default=10, ge=0, description="as in the `haim` source")
 
+    @property
+    def names(self) -> Collection[str]:
+        return self.widths
 
-Source = Annotated[HaimSource | MimicSource | TableSource | SyntheticSource, Field(discriminator="kind")]
+    @property
+    def has_diagnoses(self) -> bool:
+        return True
+
+
+def _own(value: Any, shipped: ValidatorFunctionWrapHandler) -> Any:
+    """A source of a kind of the user's own, by its dotted path; any other as shipped."""
+    if isinstance(value, OwnSource):
+        return value
+    kind = value.get("kind") if isinstance(value, Mapping) else None
+    if not isinstance(kind, str) or not is_path(kind):
+        return shipped(value)
+    made = locate(kind)
+    if not (isinstance(made, type) and issubclass(made, OwnSource)):
+        raise ConfigError(
+            "this is no subclass of m3h_pipeline.config.base.OwnSource", where=f"source, {kind}"
+        )
+    try:
+        return made.model_validate(value)
+    except ValidationError as error:
+        wrong = [f"`{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors(include_url=False)]
+        raise ConfigError("\n".join(wrong), where=f"source, {kind}") from error
+
+
+Source = Annotated[
+    HaimSource | MimicSource | TableSource | SyntheticSource,
+    Field(discriminator="kind"),
+    WrapValidator(_own),
+    SerializeAsAny(),
+]
+#: The kinds by their name.
+SOURCE_KINDS: dict[str, type[SourceSection]] = {
+    str(kind.model_fields["kind"].default): kind
+    for kind in (HaimSource, MimicSource, TableSource, SyntheticSource)
+}

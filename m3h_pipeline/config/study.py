@@ -13,7 +13,7 @@ from pydantic import Field, PositiveInt, model_validator
 from m3h_pipeline.config.base import Fraction, Name, Section
 from m3h_pipeline.config.model import Modality, Model
 from m3h_pipeline.config.results import Evaluation, Figures, GenePairs, Networks
-from m3h_pipeline.config.sources import Source, SyntheticSource
+from m3h_pipeline.config.sources import SOURCE_KINDS, Source
 from m3h_pipeline.config.training import Compute, Search, Tim, Training
 from m3h_pipeline.errors import nearest
 
@@ -85,14 +85,12 @@ class Study(Section):
     @classmethod
     def _source_kind(cls, data: Any) -> Any:
         if isinstance(data, dict) and isinstance(data.get("source"), dict) and "kind" not in data["source"]:
-            raise ValueError("source.kind is missing; valid: haim, mimic, table, synthetic")
+            raise ValueError(f"source.kind is missing; valid: {', '.join(SOURCE_KINDS)}")
         return data
 
     @model_validator(mode="after")
     def _modalities_have_sources(self) -> Study:
-        available = set(
-            self.source.widths if isinstance(self.source, SyntheticSource) else self.source.blocks
-        )
+        available = set(self.source.names)
         seen: dict[str, str] = {}
         for modality, spec in self.modalities.items():
             for source in spec.sources:

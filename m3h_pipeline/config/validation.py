@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from m3h_pipeline.config.sources import SOURCE_KINDS
 from m3h_pipeline.config.study import Study
 from m3h_pipeline.errors import ConfigError, nearest
 
@@ -34,7 +35,7 @@ def validate(model: type[M], data: Any, where: str) -> M:
         raise ConfigError("\n".join(problems), where=where) from error
 
 
-_TAGGED = {("source", kind) for kind in ("haim", "mimic", "table", "synthetic")}
+_TAGGED = {("source", kind) for kind in SOURCE_KINDS}
 
 
 def _problem(model: type[BaseModel], item: Any) -> str:

@@ -24,7 +24,7 @@ if EMBEDDED:
 
     rule embed:
         input:
-            lambda wildcards: ancient(embedding_files(SOURCE, wildcards.source)),
+            lambda wildcards: ancient(SOURCE.embedding_paths(wildcards.source)),
         output:
             RESULTS / "embeddings/{source}.parquet",
         log:
@@ -57,9 +57,7 @@ rule ingest:
         columns=RESULTS / "cohort/columns.parquet",
         features=FEATURES,
         diagnoses=(
-            [RESULTS / "cohort/diagnoses.parquet"]
-            if KIND in ("synthetic", "mimic") or getattr(SOURCE, "hosp", None)
-            else []
+            [RESULTS / "cohort/diagnoses.parquet"] if SOURCE.has_diagnoses else []
         ),
         summary=report(
             RESULTS / "cohort/summary.json",
@@ -88,14 +86,7 @@ rule ingest:
         simulated=f"--simulated {RESULTS}/input" if KIND == "synthetic" else "",
         output=RESULTS / "cohort",
         inputs=inputs_digest,
-        code=code_digest(
-            "m3h_pipeline.cohort.ingest",
-            *(
-                ["m3h_pipeline.cohort.synthetic.simulate"]
-                if KIND == "synthetic"
-                else []
-            ),
-        ),
+        code=code_of(KIND),
     shell:
         "m3h --log {log} ingest --settings {params.settings:q} --sources {params.sources}"
         " {params.simulated} {params.embeddings} --output {params.output}"

@@ -4,9 +4,9 @@ from functools import cache, partial
 
 from snakemake.exceptions import WorkflowError
 
+from m3h_pipeline.cohort.ingest import code_of
 from m3h_pipeline.config import Study, located_source, validate
 from m3h_pipeline.config.paths import (
-    embedding_files,
     gene_files,
     gene_pair_files,
     located_gene_pairs,
