@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 import torch
 
+from docs.model import PlainM3H
 from m3h_pipeline import config
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.device import DeviceData
@@ -30,7 +31,6 @@ from m3h_pipeline.training.seeds import minibatches
 from m3h_pipeline.training.spec import FitSpec, TrainingSettings
 from m3h_pipeline.training.stacks import make_stacks
 from m3h_pipeline.training.trainer import StackTrainer
-from tests.model.plain import PlainM3H
 from tests.training.studies import DEVICE, PRECISION
 
 ROUNDS = int(os.environ.get("M3H_BENCH_ROUNDS", "5"))

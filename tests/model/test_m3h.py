@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from docs.model import PlainM3H
 from m3h_pipeline.config.model import Model
 from m3h_pipeline.model.m3h import M3H, Architecture, Input, Noise, spans
-from tests.model.plain import PlainM3H, plain_state
+from tests.model.plain import plain_state
 
 SIGNATURE = (("binary", 1), ("binary", 1), ("multiclass", 3), ("regression", 1), ("clustering", 0))
 TASKS = [

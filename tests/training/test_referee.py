@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from docs.model import PlainM3H
 from m3h_pipeline.model.heads import rare_bias
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.device import DeviceData
@@ -16,7 +17,7 @@ from m3h_pipeline.training.seeds import minibatches
 from m3h_pipeline.training.spec import FitSpec, TrainingSettings
 from m3h_pipeline.training.stacks import make_stacks, positions_of
 from m3h_pipeline.training.trainer import StackTrainer
-from tests.model.plain import PlainM3H, plain_state
+from tests.model.plain import plain_state
 from tests.training.studies import DEVICE, TASKS, settings, spec, study
 
 #: Optimiser steps after which a run is compared, and the minibatches of an epoch.
