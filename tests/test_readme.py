@@ -84,8 +84,3 @@ def test_yaml(text: str, tmp_path: Path) -> None:
         path = tmp_path / "tasks.yaml"
         path.write_text(text)
         assert "sarcoidosis" in load_definitions([str(path)], "corrected")
-
-
-def test_linked_files_exist() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text()):
-        assert (ROOT / target).exists(), target

@@ -1,0 +1,1 @@
+"""Pairs of genes that the predictions of final models depend on."""

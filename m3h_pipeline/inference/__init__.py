@@ -1,0 +1,1 @@
+"""Metrics under weights, the bootstrap over patients, intervals and tests."""

@@ -1,0 +1,1 @@
+"""The network with a leading model axis: encoders, cross-task attention, heads, losses."""

@@ -1,0 +1,1 @@
+"""Networks compared on the same rows and folds: their plan and the comparison."""

@@ -1,0 +1,1 @@
+"""Which tasks to learn together: combinations, packs, greedy rounds, selection."""
