@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
 #: Constants of Adam (Kingma & Ba 2015), the defaults of PyTorch.
 BETAS = (0.9, 0.999)
@@ -38,8 +39,33 @@ def stacked_parameters(network: nn.Module, models: int) -> list[Stacked]:
     ]
 
 
+class _Group:
+    """Parameters that share a learning rate and a weight decay, with their moments and counts of steps."""
+
+    def __init__(self, leaves: list[nn.Parameter], rate: float, decay: float) -> None:
+        self._leaves, self._rate, self._decay = leaves, rate, decay
+        self._mean = [torch.zeros_like(p) for p in leaves]
+        self._square = [torch.zeros_like(p) for p in leaves]
+        self._steps = [torch.zeros((), device=p.device) for p in leaves]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update the parameters that have a gradient."""
+        every = zip(self._leaves, self._mean, self._square, self._steps, strict=True)
+        mine = [(p, p.grad, mean, square, step) for p, mean, square, step in every if p.grad is not None]
+        if not mine:
+            return
+        leaves, grads, means, squares, steps = (list(column) for column in zip(*mine, strict=True))
+        adamw(
+            leaves, grads, means, squares, [], steps, fused=True, amsgrad=False, maximize=False,
+            beta1=BETAS[0], beta2=BETAS[1], lr=self._rate, weight_decay=self._decay, eps=EPSILON,
+        )  # fmt: skip
+
+
 class BlockAdam:
     """Adam with decoupled weight decay, one fused call per learning rate.
+
+    Calls PyTorch's function: its class loads the compiler, which takes a training job seconds.
 
     Args:
         parameters: of the stack.
@@ -56,7 +82,7 @@ class BlockAdam:
             else:
                 blocks.append([i, i + 1])
         self._blocks = blocks
-        groups = []
+        self._groups: list[_Group] = []
         self._slices: list[list[nn.Parameter]] = []
         for a, b in blocks:
             # A block is a leaf of its own that shares the memory of the whole.
@@ -68,8 +94,7 @@ class BlockAdam:
             for decays in (False, True):
                 mine = [x for x, p in zip(leaves, self._parameters, strict=True) if p.decays is decays]
                 if mine:
-                    groups.append({"params": mine, "lr": rates[a], "weight_decay": decay if decays else 0.0})
-        self._adam = torch.optim.AdamW(groups, betas=BETAS, eps=EPSILON, fused=True)
+                    self._groups.append(_Group(mine, rates[a], decay if decays else 0.0))
 
     def step(self) -> None:
         """Update from the gradients of the whole parameters, and drop them."""
@@ -78,7 +103,8 @@ class BlockAdam:
                 for leaf, p in zip(leaves, self._parameters, strict=True):
                     grad = p.value.grad
                     leaf.grad = None if grad is None else grad[a * p.rows : b * p.rows]
-        self._adam.step()
+        for group in self._groups:
+            group.step()
         for p in self._parameters:
             p.value.grad = None
 
