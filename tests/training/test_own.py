@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,7 +126,7 @@ def test_networks_of_ones_own_train_and_the_same_one_is_the_same(here: Path) -> 
 def test_an_edit_of_the_users_code_changes_the_keys_of_what_uses_it(here: Path) -> None:
     specs = [spec("anemia"), spec("stay"), spec("anemia", "stay")]
 
-    def keys(**changes: str) -> list[str]:
+    def keys(**changes: Any) -> list[str]:
         data = with_class(study(), "stay", "Squared", "of_my_own.closeness")
         return fit_keys(specs, data, settings(**changes), "code", "cpu")
 
