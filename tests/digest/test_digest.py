@@ -88,6 +88,28 @@ def test_what_is_not_used_does_not_count(digest: Digest) -> None:
     assert digest(one=one, two=acts) != digest(one=one, two=acts.replace("B = 2", "B = 3"))
 
 
+def test_all_that_gives_a_name_its_value_counts(digest: Digest) -> None:
+    one = "from m3h_pipeline.two import A, B, C\n\ndef f():\n    return A, B, C\n"
+    two = "A = 1\nA = A + 2\nB, X = 3, 4\nC = [5]\nC += [6]\n"
+    found = {digest(one=one, two=two.replace(str(n), str(n + 6))) for n in range(1, 8)}
+    # The last replaces nothing.
+    assert len(found) == 7
+    # Of two names that one statement binds, it counts which is used.
+    pair = "from m3h_pipeline.two import {}\n\ndef f():\n    return {}\n"
+    assert len({digest(one=pair.format(name, name), two=two) for name in "BX"}) == 2
+
+
+def test_what_an_import_runs_counts_however_far_away(digest: Digest) -> None:
+    one = "from m3h_pipeline.room.two import f\n"
+    two = "from m3h_pipeline import three\n\ndef f():\n    return 1\n\ndef g():\n    return three\n"
+    acts = "SET = {{}}\nSET['a'] = {}\n"
+    for name in ("three", "room__"):
+        # Of the module that is imported for something else, and of the package that holds it.
+        files = {"three": "", "room__": "", "room__two": two}
+        found = [digest(one=one, **files | {name: acts.format(value)}) for value in (1, 2)]
+        assert len({digest(one=one, **files), *found}) == 3, name
+
+
 def test_a_module_counts_whole_where_it_is_entered_or_used_as_an_object(digest: Digest) -> None:
     assert digest(one="A = 1\n_B = 2\n") != digest(one="A = 1\n_B = 3\n")
     one = "from m3h_pipeline import two\n\ndef f(name):\n    return getattr(two, name)\n"

@@ -165,3 +165,15 @@ def test_a_block_of_genes_has_no_categories() -> None:
                 "blocks": {"x": {"pattern": ".", "categorical": ["a"], "genes": {}}},
             }
         )
+
+
+def test_of_genes_that_vary_alike_the_first_by_name_are_kept() -> None:
+    x = np.array([[0, 1, 5, 0], [2, 3, 5, 2]], dtype=np.float32)
+    found = prepare_genes(x, ["TP53", "BRCA1", "ESR1", "ACTB"], GeneOptions(top_variance=2), "genes")
+    assert found.names == ["BRCA1", "ACTB"]
+
+
+def test_a_gene_observed_in_just_the_least_share_is_kept() -> None:
+    x = np.array([[1, 1, 1], [np.nan, 2, 2], [np.nan, np.nan, 3], [4, np.nan, 4]], dtype=np.float32)
+    for least, names in ((0.5, ["A", "B", "C"]), (0.51, ["C"])):
+        assert prepare_genes(x, ["A", "B", "C"], GeneOptions(min_observed=least), "genes").names == names
