@@ -21,6 +21,9 @@ import pyarrow.csv as pacsv
 
 from m3h_pipeline.tables.parsing import MISSING, Layout, Malformed, Rows, parse_record
 
+#: What a missing value is in most files.
+_EMPTY = ("",)
+
 
 def parse_records(records: Sequence[bytes], layout: Layout) -> Rows:
     """Parse records, each without its line end."""
@@ -34,7 +37,7 @@ def parse_records(records: Sequence[bytes], layout: Layout) -> Rows:
     # Arrow would take a choice of no column for one of all columns.
     some = layout.singles or layout.doubles or layout.texts
     usual = [i for i, record in enumerate(records) if some and _usual(record)]
-    understood = _read(records, usual, layout, rows)
+    understood = _read(records, usual, layout, rows, _EMPTY)
     for i in sorted(set(range(n)) - understood):
         try:
             rows.singles[i], rows.doubles[i], rows.texts[i] = parse_record(records[i], layout)
@@ -56,19 +59,27 @@ def _usual(record: bytes) -> bool:
     return True
 
 
-def _read(records: Sequence[bytes], chosen: list[int], layout: Layout, rows: Rows) -> set[int]:
+def _read(
+    records: Sequence[bytes], chosen: list[int], layout: Layout, rows: Rows, missing: tuple[str, ...]
+) -> set[int]:
     """Let Arrow read the chosen records into ``rows``; returns those that it understood.
 
-    One odd value makes it refuse all records of a call: they are halved until the odd ones stand alone.
+    One odd value makes it refuse all records of a call. It is then told all words for a missing value, which
+    takes it twice the time, and the records are halved until the odd ones stand alone.
     """
     if not chosen:
         return set()
-    understood = _arrow([records[i] for i in chosen], layout)
+    understood = _arrow([records[i] for i in chosen], layout, missing)
     if understood is None:
+        if missing == _EMPTY:
+            return _read(records, chosen, layout, rows, _missing())
         if len(chosen) == 1:
             return set()
         half = len(chosen) // 2
-        return _read(records, chosen[:half], layout, rows) | _read(records, chosen[half:], layout, rows)
+        first, second = (
+            _read(records, part, layout, rows, missing) for part in (chosen[:half], chosen[half:])
+        )
+        return first | second
     kept, numbers, texts = understood
     at = [chosen[k] for k in kept]
     with np.errstate(over="ignore"):
@@ -80,7 +91,7 @@ def _read(records: Sequence[bytes], chosen: list[int], layout: Layout, rows: Row
 
 
 def _arrow(
-    records: list[bytes], layout: Layout
+    records: list[bytes], layout: Layout, missing: tuple[str, ...]
 ) -> tuple[list[int], npt.NDArray[np.float64], list[list[str]]] | None:
     """Which of the records have the right number of fields, their numbers and their texts, column by column.
 
@@ -108,7 +119,7 @@ def _arrow(
             pacsv.ConvertOptions(
                 include_columns=[*numeric, *text],
                 column_types=dict.fromkeys(numeric, pa.float64()) | dict.fromkeys(text, pa.string()),
-                null_values=_missing(),
+                null_values=list(missing),
                 strings_can_be_null=False,
             ),
         )
@@ -132,12 +143,10 @@ def _matrix(table: pa.Table) -> npt.NDArray[np.float64] | None:
 
 
 @cache
-def _missing() -> list[str]:
+def _missing() -> tuple[str, ...]:
     """The texts that mean "missing", in every case, since Arrow compares them exactly."""
-    return sorted(
-        {
-            "".join(letters)
-            for text in MISSING
-            for letters in itertools.product(*((c.lower(), c.upper()) for c in text))
-        }
+    return tuple(
+        "".join(letters)
+        for text in sorted(MISSING)
+        for letters in itertools.product(*({c.lower(), c.upper()} for c in text))
     )

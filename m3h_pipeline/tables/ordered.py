@@ -16,7 +16,7 @@ from m3h_pipeline.tables.records import Records
 from m3h_pipeline.tables.textfile import reading
 
 #: Bytes of records that are parsed at a time.
-CHUNK = 8 << 20
+CHUNK = 16 << 20
 
 IntArray = npt.NDArray[np.int64]
 
