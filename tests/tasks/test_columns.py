@@ -139,6 +139,12 @@ def test_time_to_event(rows: list[tuple[int | None, float | None]], end: int | N
     assert (np.sum([outcome.rows for outcome in outcomes], axis=0) == 1).all()
 
 
+def test_an_event_just_when_observation_ends_is_one() -> None:
+    criterion = TimeToEvent(time="t", event="e", scale=0.5, censor_at=3)
+    y, _ = label(criterion, t=[4.0, 6.0, 8.0, 6.0], e=[1.0, 1.0, 1.0, 0.0])
+    assert y.tolist() == [2, 3, -3, -3]
+
+
 def test_mortality_within_48_hours_as_published_with_the_embeddings() -> None:
     """``death_small48`` 1, ``alive_big48`` and ``death_big48`` 0, alive and gone within 48 hours left out."""
     criterion = EventWithin(time="img_length_of_stay", event="death_status", horizon=48)
@@ -150,6 +156,11 @@ def test_text_in_a_column_of_numbers_is_quoted() -> None:
     with pytest.raises(TaskError, match="`x` is to hold numbers and holds `a`, `b`, `c`, …") as caught:
         label(Number(column="x"), x=["1", "a", "b", "c", "d", None])
     assert "missing_values" in str(caught.value.hint)
+
+
+def test_a_threshold_is_from_its_value_on_and_below_the_other() -> None:
+    y, _ = label(Threshold(column="x", at_least=2, below=4), x=[1.5, 2.0, 3.5, 4.0])
+    assert y.tolist() == [0, 1, 1, 0]
 
 
 def test_bounds_of_a_threshold() -> None:
