@@ -59,6 +59,10 @@ def test_forms(text: str, version: int, inside: list[str] | None, outside: list[
     pattern = parse_icd(text, version)
     assert [code for code in inside if not pattern.matches(code)] == []
     assert [code for code in outside if pattern.matches(code)] == []
+    # The same where the pattern is looked up among the sorted codes of a cohort.
+    codes = pa.array([*inside, *outside])
+    found = match_any([pattern], codes, pa.array([version] * len(codes)))
+    assert found.tolist() == [True] * len(inside) + [False] * len(outside)
 
 
 @pytest.mark.parametrize(
