@@ -61,8 +61,8 @@ def test_forms(text: str, version: int, inside: list[str] | None, outside: list[
     assert [code for code in outside if pattern.matches(code)] == []
     # The same where the pattern is looked up among the sorted codes of a cohort.
     codes = pa.array([*inside, *outside])
-    found = match_any([pattern], codes, pa.array([version] * len(codes)))
-    assert found.tolist() == [True] * len(inside) + [False] * len(outside)
+    found = first_match([pattern], codes, pa.array([version] * len(codes)))
+    assert found.tolist() == [0] * len(inside) + [-1] * len(outside)
 
 
 @pytest.mark.parametrize(
