@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ import yaml
 from m3h_pipeline.config import Study, validate
 from m3h_pipeline.tasks.definitions import load_definitions
 from tests.conftest import ROOT
+from tests.end_to_end.conftest import environment
 
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
 COMMANDS = [
@@ -47,19 +46,18 @@ def _rehearsed(command: str) -> list[str]:
         # A report needs finished results, a cluster its scheduler: both are tested elsewhere.
         words = [word for word in words if word not in {"--report", "report.html"}]
         executor = ["--executor", "dryrun"] if "--profile" in words else []
-        return [sys.executable, "-m", "snakemake", *words[1:], "--dry-run", *executor]
+        return [*words, "--dry-run", *executor]
     return words
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command(command: str, tmp_path: Path) -> None:
+def test_command(command: str, tmp_path: Path, programs: Path) -> None:
     for name in ("config", "resources", "workflow", "slurm", "Makefile", "pyproject.toml", "constraints.txt"):
         (tmp_path / name).symlink_to(ROOT / name)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         _rehearsed(command),
         cwd=tmp_path,
-        env={**os.environ, "PATH": path},
+        env=environment(programs),
         capture_output=True,
         text=True,
         check=False,

@@ -23,22 +23,37 @@ class Run:
     status: int
 
 
-def snakemake(folder: Path, *arguments: str) -> Run:
-    """Call Snakemake in ``folder``, which sees the project through links."""
+def snakemake(folder: Path, *arguments: str, programs: Path | None = None) -> Run:
+    """Call Snakemake in ``folder``, which sees the project through links.
+
+    Args:
+        folder: where the results go.
+        arguments: of Snakemake.
+        programs: the fixture of this name, for programs that start at once; None: those that are installed.
+    """
     for name in ("config", "resources", "workflow", "slurm"):
         if not (folder / name).exists():
             (folder / name).symlink_to(ROOT / name)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", *arguments],
+        ["snakemake", *arguments],
         cwd=folder,
-        env={**os.environ, "PATH": path},
+        env=environment(programs),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
     return Run(folder, done.stdout, done.returncode)
+
+
+def environment(programs: Path | None) -> dict[str, str]:
+    """What programs need to find each other and this copy of the package."""
+    folders = [str(folder) for folder in (programs, Path(sys.executable).parent) if folder]
+    return {
+        **os.environ,
+        "PATH": os.pathsep.join([*folders, os.environ["PATH"]]),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+    }
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +65,7 @@ def default_study(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="session")
-def dry_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
+def dry_run(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Callable[..., Run]:
     """Dry runs in one empty folder."""
     folder = tmp_path_factory.mktemp("dry")
-    return lambda *arguments: snakemake(folder, "--dry-run", *arguments)
+    return lambda *arguments: snakemake(folder, "--dry-run", *arguments, programs=programs)

@@ -107,7 +107,8 @@ class Project:
             **os.environ,
             "PATH": path,
             "PYTHONPATH": str(self.folder),
-            "PYTHONDONTWRITEBYTECODE": "1",
+            # What Python compiles of the copy is kept there, and copied with it.
+            "PYTHONDONTWRITEBYTECODE": "",
             "OMP_NUM_THREADS": "1",
         }
 

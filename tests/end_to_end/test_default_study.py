@@ -35,19 +35,19 @@ def test_a_second_run_has_nothing_to_do(default_study: Run) -> None:
     assert "Nothing to be done" in again.output
 
 
-def test_figures_are_byte_identical_when_made_again(default_study: Run) -> None:
+def test_figures_are_byte_identical_when_made_again(default_study: Run, programs: Path) -> None:
     folder = _results(default_study) / "figures"
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     for path in folder.iterdir():
         path.unlink()
-    again = snakemake(default_study.folder, "--cores", "all", "figures")
+    again = snakemake(default_study.folder, "--cores", "all", "figures", programs=programs)
     assert again.status == 0, again.output
     assert "train_pack" not in again.output
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_the_report_tells_the_story_in_order_and_opens_offline(default_study: Run) -> None:
-    made = snakemake(default_study.folder, "--cores", "all", "--report", "report.html")
+def test_the_report_tells_the_story_in_order_and_opens_offline(default_study: Run, programs: Path) -> None:
+    made = snakemake(default_study.folder, "--cores", "all", "--report", "report.html", programs=programs)
     assert made.status == 0, made.output[-6000:]
     page = (default_study.folder / "report.html").read_text(encoding="utf-8")
     # The report sorts its chapters by name.
@@ -115,11 +115,10 @@ def test_tim_finds_the_planted_structure(default_study: Run) -> None:
     _assert_truth_is_found(_results(default_study))
 
 
-def test_tim_finds_the_planted_structure_of_a_cohort_nobody_looked_at(tmp_path: Path) -> None:
+def test_tim_finds_the_planted_structure_of_a_cohort_nobody_looked_at(tmp_path: Path, programs: Path) -> None:
     # Neither the generator nor the default settings were adjusted to this seed.
-    run = snakemake(
-        tmp_path, "--cores", "all", "--config", "seed=90210", "--", "results/default/tim/tim.parquet"
-    )
+    target = "results/default/tim/tim.parquet"
+    run = snakemake(tmp_path, "--cores", "all", "--config", "seed=90210", "--", target, programs=programs)
     assert run.status == 0, run.output[-6000:]
     _assert_truth_is_found(tmp_path / "results/default")
 

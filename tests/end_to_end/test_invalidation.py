@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.end_to_end.forked import forked_programs
 from tests.end_to_end.small_study import (
     RESULTS,
     STUDY,
@@ -354,19 +353,19 @@ CASES = {
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A copy of the project with a finished small study."""
-    folder = tmp_path_factory.mktemp("finished")
-    copy_project(folder)
-    write_inputs(folder)
-    write_study(folder, STUDY)
-    with forked_programs(tmp_path_factory.mktemp("programs")) as programs:
-        project = Project(folder, programs)
-        first = project.snakemake()
+def finished(made_once: Callable[[str, Callable[[Path], None]], Path], programs: Path) -> Project:
+    """A copy of the project with a finished small study; nobody may change it."""
+
+    def make(folder: Path) -> None:
+        copy_project(folder)
+        write_inputs(folder)
+        write_study(folder, STUDY)
+        first = Project(folder, programs).snakemake()
         assert first.status == 0, first.output[-6000:]
         assert first.jobs == EVERYTHING | {"record"}
         assert {fit for fit in first.fits if fit.fold >= 0} == searched(TASKS, RATES)
-        yield project
+
+    return Project(made_once("finished", make), programs)
 
 
 def _pictures(project: Project) -> dict[str, bytes]:

@@ -18,8 +18,9 @@ CONFIG = ("--configfile", "config/mimic_demo.yaml")
 
 @pytest.mark.study
 @pytest.mark.real_data
-def test_the_whole_study_ends(real_data: Path, tmp_path: Path) -> None:
-    run = snakemake(tmp_path, "--cores", "all", *CONFIG, "--config", f"data={real_data}")
+def test_the_whole_study_ends(real_data: Path, tmp_path: Path, programs: Path) -> None:
+    call = ("--cores", "all", *CONFIG, "--config", f"data={real_data}")
+    run = snakemake(tmp_path, *call, programs=programs)
     assert run.status == 0, run.output[-6000:]
     results = tmp_path / "results/mimic_demo"
     assert read_samples(results / "cohort/samples.parquet").num_rows == 74
@@ -33,9 +34,7 @@ def test_the_whole_study_ends(real_data: Path, tmp_path: Path) -> None:
     assert np.isfinite(found.multi).all()
     for figure in FIGURES:
         assert (results / f"figures/{figure}.svg").stat().st_size > 0
-    made = snakemake(
-        tmp_path, "--cores", "all", *CONFIG, "--config", f"data={real_data}", "--report", "report.html"
-    )
+    made = snakemake(tmp_path, *call, "--report", "report.html", programs=programs)
     assert made.status == 0, made.output[-6000:]
     assert "prove the path, not the medicine" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
