@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +211,17 @@ def _distinct(
     chosen = rows[np.sort(first)]
     with_it, without = chosen[counts[chosen, stratum] > 0], chosen[counts[chosen, stratum] == 0]
     return np.concatenate([with_it[: most // 2], without[: most // 2]])
+
+
+def patient_index(patients: Sequence[str] | npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """Number the patients of the rows from 0, in the order of their sorted identifiers.
+
+    Shape:
+        (n_rows,) -> (n_rows,)
+
+    Examples:
+        >>> patient_index(["p9", "p2", "p9"]).tolist()
+        [1, 0, 1]
+    """
+    inverse = np.unique(np.asarray(patients), return_inverse=True)[1]
+    return np.asarray(inverse, dtype=np.intp).reshape(-1)

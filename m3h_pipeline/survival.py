@@ -1,4 +1,4 @@
-"""Times to an event: bins, curves, baseline hazards, and the concordance under many weights at once.
+"""Times to an event: bins, curves, baseline hazards.
 
 Labels are the signed times of :func:`m3h_pipeline.contracts.signed_time`: positive for an event, negative for
 a censored time, NaN where not observed.
@@ -15,9 +15,6 @@ from m3h_pipeline.contracts import SURVIVAL_TIMES, time_and_event
 
 Floats = npt.NDArray[np.floating[Any]]
 Float64 = npt.NDArray[np.float64]
-
-#: Numbers of a matrix of pairs that is in memory at once.
-_PAIRS = 4_000_000
 
 
 def bin_edges(y: Floats, bins: int) -> Float64:
@@ -155,38 +152,3 @@ def cox_prediction(log_hazard: Floats, baseline: Floats) -> Float64:
         hazard = np.exp(eta) * np.asarray(baseline, dtype=np.float64)[..., None, :]
     # 0 times infinity: a hazard beyond all bounds at a time before the first event.
     return np.concatenate([eta, np.exp(-np.nan_to_num(hazard, nan=0.0, posinf=np.inf))], axis=-1)
-
-
-def concordance_draws(
-    y: Floats, risk: Floats, unit: npt.NDArray[np.integer[Any]], weights: Floats
-) -> Float64:
-    """Harrell's concordance under many vectors of weights, (draws,).
-
-    A pair counts if the one with the shorter time had the event; of equal times, if one had the event and
-    the other was censored. Equal risks count half. The weight of a pair is the product of its weights.
-
-    Args:
-        y: signed times without NaN, (n,).
-        risk: the larger, the sooner the event is expected, (n,).
-        unit: number of each row's unit (patient), (n,).
-        weights: (units, draws).
-
-    Returns:
-        NaN where no pair counts.
-    """
-    time, event = time_and_event(y)
-    units = len(weights)
-    good, pairs = np.zeros((units, units)), np.zeros((units, units))
-    rows = np.flatnonzero(event)
-    step = max(1, _PAIRS // max(len(y), 1))
-    for start in range(0, len(rows), step):
-        i = rows[start : start + step]
-        later = (time[i, None] < time) | ((time[i, None] == time) & ~event)
-        right = 0.5 * ((risk[i, None] > risk).astype(np.float64) + (risk[i, None] >= risk))
-        first, second = np.nonzero(later)
-        flat = unit[i[first]] * units + unit[second]
-        pairs += np.bincount(flat, minlength=units**2).reshape(units, units)
-        good += np.bincount(flat, right[first, second], minlength=units**2).reshape(units, units)
-    w = weights.astype(np.float64)
-    total = np.einsum("ud,ud->d", w, pairs @ w)
-    return np.asarray(np.einsum("ud,ud->d", w, good @ w) / np.where(total > 0, total, np.nan))

@@ -27,7 +27,7 @@ ROOMS = [
     {"errors", "progress", "digest", "disclosure", "dotted"},
     {"contracts", "config", "files", "hashes", "layout"},
     {"tables", "embedders"},
-    {"cohort", "tasks", "split", "statistics", "survival"},
+    {"cohort", "tasks", "split", "survival"},
     {"genes", "model"},
     {"training"},
     {"inference"},

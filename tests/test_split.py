@@ -17,7 +17,7 @@ from m3h_pipeline.config import Split
 from m3h_pipeline.contracts import SPLIT, signed_time
 from m3h_pipeline.errors import ContractError, InputError
 from m3h_pipeline.files import read_table, write_labels
-from m3h_pipeline.split import make_split, split_cohort
+from m3h_pipeline.split import make_split, patient_index, split_cohort
 from tests.tasks.cohorts import write_cohort
 
 Labels = dict[str, npt.NDArray[np.float32]]
@@ -246,3 +246,7 @@ def test_files(tmp_path: Path) -> None:
     write_cohort(tmp_path, [("p1", None), ("p2", None)])
     with pytest.raises(InputError, match="2 patients cannot fill a test part and 5 folds"):
         split_cohort(tmp_path / "samples.parquet", {}, tmp_path / "split.parquet", Split())
+
+
+def test_patients_are_numbered_in_the_order_of_their_names() -> None:
+    assert patient_index(np.array(["b", "a", "c", "b"], dtype=object)).tolist() == [1, 0, 2, 1]

@@ -28,8 +28,8 @@ from m3h_pipeline.evaluation.references import (
     standardised,
 )
 from m3h_pipeline.files import write_table
+from m3h_pipeline.inference.metrics import metric
 from m3h_pipeline.progress import Progress
-from m3h_pipeline.statistics import metric
 from m3h_pipeline.survival import time_grid
 from m3h_pipeline.training.data import StudyData, load_study_data
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from m3h_pipeline.contracts import SPLIT, prediction_width, time_and_event
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.files import read_json, read_labels, read_samples, read_table
-from m3h_pipeline.statistics import patient_counts, patient_index
+from m3h_pipeline.inference.bootstrap import patient_counts
+from m3h_pipeline.split import patient_index
 
 Float32 = npt.NDArray[np.float32]
 Index = npt.NDArray[np.intp]

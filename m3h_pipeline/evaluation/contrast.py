@@ -24,27 +24,16 @@ import numpy as np
 import numpy.typing as npt
 
 from m3h_pipeline.evaluation.cohort import Cohort
-from m3h_pipeline.statistics import (
-    Floats,
-    Interval,
-    bootstrap_variance,
-    metric,
-    metric_draws_by_unit,
-    paired_interval,
-    relative_improvement,
-)
+from m3h_pipeline.inference.bootstrap import bootstrap_variance
+from m3h_pipeline.inference.intervals import Interval, jackknife_variance, paired_interval
+from m3h_pipeline.inference.metrics import Floats, metric, metric_draws_by_unit
 
 Float64 = npt.NDArray[np.float64]
+#: A relative improvement is only reported where the reference score is at least this large: an R² near 0 (or
+#: below) as denominator gives a percentage that means nothing.
+RELATIVE_FLOOR = 0.05
 #: More undefined draws of a ratio than this share, and its variance says nothing.
 _UNDEFINED = 0.01
-#: The least and the largest value of each metric.
-BOUNDS = {
-    "auroc": (0.0, 1.0),
-    "macro_auroc": (0.0, 1.0),
-    "r2": (-np.inf, 1.0),
-    "silhouette": (-1.0, 1.0),
-    "concordance": (0.0, 1.0),
-}
 
 
 @dataclass(frozen=True)
@@ -108,6 +97,25 @@ def score_draws(cohort: Cohort, task: str, number: int, prediction: Floats) -> F
     return metric_draws_by_unit(name, cohort.observed(task, number), prediction, part.weights, part.unit)
 
 
+def relative_improvement(multi: Floats, single: Floats, floor: float = RELATIVE_FLOOR) -> Float64:
+    """(multi - single) / single, as in Figure 2 of the paper; NaN where ``single`` is below ``floor``.
+
+    Below the floor (a regression that explains almost nothing, a negative R² or silhouette) the ratio
+    explodes or changes its sign: the absolute difference is to be read instead.
+
+    Shape:
+        broadcasts
+
+    Examples:
+        >>> relative_improvement(np.array([0.88, 0.1]), np.array([0.8, -0.01])).round(3).tolist()
+        [0.1, nan]
+    """
+    multi, single = np.broadcast_arrays(np.asarray(multi, np.float64), np.asarray(single, np.float64))
+    out = np.full(single.shape, np.nan)
+    np.divide(multi - single, single, out=out, where=single >= floor)
+    return out
+
+
 def contrast(
     cohort: Cohort, task: str, number: int, single: Floats, multi: Floats, identical: bool = False
 ) -> Contrast:
@@ -159,16 +167,6 @@ def contrast(
     return Contrast(task, name, quantities, units, replicates, identical, ensembles)
 
 
-def jackknife_variance(left_out: Float64) -> float:
-    """Variance of an estimate from its values with one replicate left out each (Tukey 1958).
-
-    Returns:
-        NaN with fewer than two replicates.
-    """
-    n = len(left_out)
-    return float((n - 1) * left_out.var()) if n > 1 else float("nan")
-
-
 def intervals(contrasts: Sequence[Contrast], name: str) -> list[Interval]:
     """95 % intervals of one quantity of all tasks, which lend each other their variance between seeds."""
     pooled: dict[str, tuple[float, int]] = {}
@@ -194,11 +192,3 @@ def intervals(contrasts: Sequence[Contrast], name: str) -> list[Interval]:
             components.append(floor if floor[0] > own[0] else own)
         found.append(paired_interval(q.value, components))
     return found
-
-
-def bounded(interval: Interval, metric_name: str) -> tuple[float, float]:
-    """The ends of a score's interval, within what its metric can be."""
-    low, high = BOUNDS[metric_name]
-    return max(interval.low, low) if np.isfinite(interval.low) else interval.low, (
-        min(interval.high, high) if np.isfinite(interval.high) else interval.high
-    )

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.statistics import Floats, metric
+from m3h_pipeline.inference.intervals import effective_size, wilson
+from m3h_pipeline.inference.metrics import Floats, metric
 
 Float64 = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -83,42 +84,6 @@ def calibration(
 
 def _restricted(subgroups: Mapping[str, Bools], rows: Bools) -> dict[str, Bools]:
     return {name: members[rows] for name, members in subgroups.items()}
-
-
-def effective_size(event: Floats, patient: npt.NDArray[np.intp]) -> float:
-    """How many independent samples say as much about the event rate as these, of patients with several.
-
-    The number of samples over the design effect: the variance of the rate with patients as clusters over its
-    binomial variance (Kish, Survey Sampling, 1965; Rao and Scott, Biometrics 1992; 48:577). It is the number
-    of samples where every patient has one, and the number of patients where there is no event, or nothing
-    else.
-
-    Examples:
-        >>> effective_size(np.array([1.0, 0, 0, 1]), np.array([0, 1, 2, 3]))
-        4.0
-        >>> effective_size(np.array([1.0, 1, 0, 0]), np.array([0, 0, 1, 1]))
-        2.0
-    """
-    n, rate = len(event), float(event.mean())
-    members = np.unique(patient, return_inverse=True)[1].reshape(-1)
-    if rate in (0.0, 1.0):
-        return float(members.max() + 1)
-    residual = np.bincount(members, weights=np.asarray(event, dtype=np.float64) - rate)
-    effect = float((residual**2).sum()) / (n * rate * (1 - rate))
-    return n / max(effect, 1.0)
-
-
-def wilson(rate: float, n: float, z: float = 1.959963984540054) -> tuple[float, float]:
-    """95 % interval of a proportion (Wilson, JASA 1927; 22:209).
-
-    Examples:
-        >>> tuple(round(end, 4) for end in wilson(0.2, 50))
-        (0.1124, 0.3304)
-    """
-    scale = 1 + z**2 / n
-    middle = (rate + z**2 / (2 * n)) / scale
-    reach = z / scale * float(np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2)))
-    return max(middle - reach, 0.0), min(middle + reach, 1.0)
 
 
 # --- ROC curves --------------------------------------------------------------------------------------------

@@ -23,15 +23,15 @@ from m3h_pipeline.evaluation.arms import (
     test_predictions,
 )
 from m3h_pipeline.evaluation.cohort import TEST, Cohort, load_cohort, read_descriptions
-from m3h_pipeline.evaluation.contrast import Contrast, bounded, contrast, intervals
+from m3h_pipeline.evaluation.contrast import Contrast, contrast, intervals
 from m3h_pipeline.evaluation.curves import agreement, calibration, roc
 from m3h_pipeline.evaluation.optimism import DRAWS, search_optimism
 from m3h_pipeline.evaluation.summary import write_summary
 from m3h_pipeline.evaluation.survival import survival_rows
-from m3h_pipeline.evaluation.validation import UNDEFINED, baseline_scores, network_scores
+from m3h_pipeline.evaluation.validation import baseline_scores, network_scores
 from m3h_pipeline.files import write_table
+from m3h_pipeline.inference.intervals import UNDEFINED, Interval, benjamini_hochberg, bounded
 from m3h_pipeline.search.scores import read_scores
-from m3h_pipeline.statistics import Interval, benjamini_hochberg
 
 Rows = list[dict[str, Any]]
 Predictions = Mapping[str, Mapping[str, npt.NDArray[np.float32]]]

@@ -24,10 +24,11 @@ from m3h_pipeline.evaluation.arms import Chosen
 from m3h_pipeline.evaluation.cohort import Cohort
 from m3h_pipeline.evaluation.validation import MeanDraws, out_of_fold
 from m3h_pipeline.files import read_table
+from m3h_pipeline.inference.bootstrap import percentile_interval
+from m3h_pipeline.inference.metrics import metric_draws_by_unit
 from m3h_pipeline.inference.predictions import Key, wanted_predictions
 from m3h_pipeline.progress import Progress
 from m3h_pipeline.search.scores import Scores
-from m3h_pipeline.statistics import metric_draws_by_unit, percentile_interval
 
 Float64 = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]

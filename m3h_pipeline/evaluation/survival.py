@@ -21,7 +21,7 @@ from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.evaluation.cohort import TEST, Cohort
 from m3h_pipeline.evaluation.contrast import Contrast
 from m3h_pipeline.files import read_table
-from m3h_pipeline.statistics import percentile_interval
+from m3h_pipeline.inference.bootstrap import percentile_interval
 from m3h_pipeline.survival import time_grid
 
 Floats = npt.NDArray[np.floating[Any]]

@@ -15,14 +15,14 @@ from m3h_pipeline.evaluation.arms import Chosen, Setting
 from m3h_pipeline.evaluation.cohort import TEST, Cohort
 from m3h_pipeline.evaluation.contrast import score_draws
 from m3h_pipeline.files import read_table
+from m3h_pipeline.inference.bootstrap import bootstrap_variance
+from m3h_pipeline.inference.intervals import UNDEFINED, Interval, paired_interval
+from m3h_pipeline.inference.metrics import Floats, metric
 from m3h_pipeline.inference.predictions import Key, wanted_predictions
 from m3h_pipeline.search.scores import Scores
-from m3h_pipeline.statistics import Floats, Interval, bootstrap_variance, metric, paired_interval
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
-#: A missing value in a comparison.
-UNDEFINED = Interval(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan)
 
 
 class MeanDraws:

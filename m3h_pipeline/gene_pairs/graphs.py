@@ -13,7 +13,7 @@ from scipy import stats
 from m3h_pipeline.contracts import GENE_SETS
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.files import replacing
-from m3h_pipeline.statistics import benjamini_hochberg
+from m3h_pipeline.inference.intervals import benjamini_hochberg
 from m3h_pipeline.tables.textfile import open_bytes
 
 

@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from m3h_pipeline.evaluation.cohort import Cohort
-from m3h_pipeline.evaluation.contrast import ensemble, jackknife_variance, score_draws
+from m3h_pipeline.evaluation.contrast import ensemble, score_draws
 from m3h_pipeline.evaluation.validation import MeanDraws
-from m3h_pipeline.statistics import Floats, Interval, bootstrap_variance, metric, paired_interval
+from m3h_pipeline.inference.bootstrap import bootstrap_variance
+from m3h_pipeline.inference.intervals import Interval, jackknife_variance, paired_interval
+from m3h_pipeline.inference.metrics import Floats, metric
 
 Float64 = npt.NDArray[np.float64]
 

@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 
 from m3h_pipeline.contracts import NETWORK_COMPARISON, SCORES
 from m3h_pipeline.evaluation.cohort import TEST, Cohort, load_cohort, read_descriptions
-from m3h_pipeline.evaluation.contrast import bounded
 from m3h_pipeline.evaluation.validation import read_references
 from m3h_pipeline.files import read_table, replacing, write_table
+from m3h_pipeline.inference.intervals import Interval, bounded
+from m3h_pipeline.inference.metrics import Floats
 from m3h_pipeline.inference.predictions import Key, wanted_predictions
 from m3h_pipeline.networks.arms import Arm, arm, difference, score
 from m3h_pipeline.search.scores import read_scores
-from m3h_pipeline.statistics import Floats, Interval
 
 #: What a model was learned on: the task alone, all tasks together, or (references) nothing of the kind.
 ALONE, TOGETHER, REFERENCE = "alone", "together", "reference"

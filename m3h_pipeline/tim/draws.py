@@ -18,10 +18,12 @@ import numpy.typing as npt
 from m3h_pipeline.contracts import SPLIT, time_and_event
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.files import read_labels, read_samples, read_table
+from m3h_pipeline.inference.bootstrap import patient_counts
+from m3h_pipeline.inference.metrics import metric_draws_by_unit
 from m3h_pipeline.inference.predictions import wanted_predictions
 from m3h_pipeline.progress import Progress
 from m3h_pipeline.search.combinations import Task
-from m3h_pipeline.statistics import metric_draws_by_unit, patient_counts, patient_index
+from m3h_pipeline.split import patient_index
 
 Float64 = npt.NDArray[np.float64]
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.statistics import Float64
+from m3h_pipeline.inference.metrics import Float64
 
 Component = tuple[Float64, Float64]
 
@@ -160,17 +160,3 @@ def _pool(found: Sequence[Variance]) -> Variance:
     if not freedom:
         return float("nan"), 0.0
     return sum(variance * df for variance, df in found) / freedom, freedom
-
-
-def fold_component(by_fold: Float64) -> tuple[float, float]:
-    """Variance of a mean over folds from its values in the folds, for metrics that cannot be resampled here.
-
-    Folds share most of their training rows, so that the variance between them is inflated (Nadeau and Bengio,
-    Machine Learning 2003; 52:239): (1/k + 1/(k - 1)) s² for k folds, with k - 1 degrees of freedom. Undefined
-    folds do not count.
-    """
-    values = by_fold[np.isfinite(by_fold)]
-    k = len(values)
-    if k < 2:
-        return float("nan"), 1.0
-    return float(values.var(ddof=1)) * (1 / k + 1 / (k - 1)), float(k - 1)

@@ -18,7 +18,7 @@ from m3h_pipeline.contracts import SPLIT
 from m3h_pipeline.errors import ContractError, InputError, TaskError
 from m3h_pipeline.files import read_features, read_labels, read_samples, read_table
 from m3h_pipeline.genes.vectors import read_vectors
-from m3h_pipeline.statistics import patient_index
+from m3h_pipeline.split import patient_index
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]

@@ -159,7 +159,7 @@ def change_hospital_table(project: Project) -> None:
 
 
 def docstrings(project: Project) -> None:
-    for name in ("model/attention.py", "training/trainer.py", "statistics.py", "contracts.py"):
+    for name in ("model/attention.py", "training/trainer.py", "inference/intervals.py", "contracts.py"):
         path = project.folder / PACKAGE / name
         text = path.read_text()
         assert text.startswith('"""')
@@ -256,7 +256,7 @@ CASES = {
     ),
     "statistics": Case(
         "a function of the statistics (false discovery control)",
-        insert("statistics.py", "p = np.asarray(p)", "    q = np.full(len(p), np.nan)"),
+        insert("inference/intervals.py", "p = np.asarray(p)", "    q = np.full(len(p), np.nan)"),
         {*TIM, *EVALUATION},
     ),
     "draws": Case(

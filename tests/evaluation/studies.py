@@ -18,7 +18,7 @@ from m3h_pipeline.contracts import METRICS, combination_tasks, signed_time
 from m3h_pipeline.evaluation.cohort import Task
 from m3h_pipeline.evaluation.evaluate import evaluate
 from m3h_pipeline.files import read_table, write_json, write_labels, write_table
-from m3h_pipeline.statistics import metric
+from m3h_pipeline.inference.metrics import metric
 from m3h_pipeline.survival import cox_prediction, time_grid
 
 Floats = npt.NDArray[np.floating[Any]]

@@ -18,7 +18,7 @@ from m3h_pipeline.errors import TaskError
 from m3h_pipeline.evaluation.baselines import baseline_predictions, choose, run_baselines
 from m3h_pipeline.evaluation.references import Problem, boosting_path, linear_path, standardised
 from m3h_pipeline.files import read_table, write_features, write_labels, write_table
-from m3h_pipeline.statistics import metric
+from m3h_pipeline.inference.metrics import metric
 from m3h_pipeline.training.data import StudyData
 
 Float32 = npt.NDArray[np.float32]

@@ -11,15 +11,16 @@ from scipy.stats import binom
 
 from m3h_pipeline.evaluation.cohort import Cohort, Part, Task
 from m3h_pipeline.evaluation.contrast import (
+    RELATIVE_FLOOR,
     Contrast,
     Quantity,
-    bounded,
     contrast,
     ensemble,
     intervals,
-    jackknife_variance,
+    relative_improvement,
 )
-from m3h_pipeline.statistics import paired_interval, patient_counts
+from m3h_pipeline.inference.bootstrap import patient_counts
+from m3h_pipeline.inference.intervals import bounded, jackknife_variance, paired_interval
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -145,3 +146,9 @@ def _true_difference(gain: float) -> float:
     rng = np.random.default_rng(10)
     found = [simulate(rng, gain, patients=4000) for _ in range(10)]
     return float(np.mean([contrast(c, "t", -1, s, m).quantities["difference"].value for c, s, m in found]))
+
+
+def test_relative_improvement_needs_a_reference_that_means_something() -> None:
+    single = np.array([0.8, RELATIVE_FLOOR, 0.049, 0.0, -0.2, np.nan])
+    found = relative_improvement(single + 0.08, single)
+    np.testing.assert_allclose(found, [0.1, 0.08 / RELATIVE_FLOOR, *[np.nan] * 4])

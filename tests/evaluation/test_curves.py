@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from m3h_pipeline.evaluation.curves import agreement, calibration, effective_size, roc, wilson
+from m3h_pipeline.evaluation.curves import agreement, calibration, roc
+from m3h_pipeline.inference.intervals import effective_size, wilson
 
 
 def uniform(n: int, seed: int = 0) -> tuple[Any, Any, Any]:

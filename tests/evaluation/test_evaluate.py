@@ -15,7 +15,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 from m3h_pipeline.contracts import SCORES, SELECTION
 from m3h_pipeline.errors import ContractError, InputError
 from m3h_pipeline.files import read_json, read_table, write_json, write_table
-from m3h_pipeline.statistics import benjamini_hochberg
+from m3h_pipeline.inference.intervals import benjamini_hochberg
 from tests.evaluation.studies import FOLDS, Floats, Study, noisy, predictor, study
 
 Tables = dict[str, list[dict[str, Any]]]

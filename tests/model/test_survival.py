@@ -14,8 +14,8 @@ from sksurv.linear_model.coxph import BreslowEstimator
 from sksurv.metrics import concordance_index_censored
 
 from m3h_pipeline.contracts import SURVIVAL_TIMES, signed_time, time_and_event
+from m3h_pipeline.inference.metrics import metric
 from m3h_pipeline.model.survival import cox_loss, discrete_loss, discrete_prediction
-from m3h_pipeline.statistics import metric
 from m3h_pipeline.survival import (
     bin_edges,
     breslow,

@@ -18,7 +18,7 @@ from m3h_pipeline.config import Tim, Training
 from m3h_pipeline.contracts import PREDICTIONS
 from m3h_pipeline.errors import ContractError, InputError
 from m3h_pipeline.files import read_table, write_table
-from m3h_pipeline.statistics import patient_counts
+from m3h_pipeline.inference.bootstrap import patient_counts
 from tests.tim.studies import SEED, Array, binary_labels, generator, make_study, noisy_model
 from tests.tim.test_contexts import enumerated, score
 
