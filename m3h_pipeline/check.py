@@ -10,12 +10,13 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from m3h_pipeline.config import MimicSource, Study, SyntheticSource, load_study, located_source
 from m3h_pipeline.config.networks import networks
 from m3h_pipeline.dotted import is_path
 from m3h_pipeline.errors import ConfigError, InputError, nearest
+from m3h_pipeline.tasks.assessed import Task, read_assessed, read_tasks
 from m3h_pipeline.tasks.definitions import TaskDefinition, load_definitions, select
 
 
@@ -33,8 +34,8 @@ def check_study(configfile: Path, screen: TextIO = sys.stdout) -> None:
         assessed = _stages(study, tasks, Path(folder), screen)
         _try_own_code(study, Path(folder), screen)
         training = _forecast(study, Path(folder))
-    dropped = {name: task for name, task in assessed.items() if task["status"] != "ok"}
-    screen.writelines(f"  dropped: {name}: {task['reason']}\n" for name, task in dropped.items())
+    dropped = [task for task in assessed.values() if not task.learned]
+    screen.writelines(f"  dropped: {task.id}: {task.reason}\n" for task in dropped)
     screen.write(f"{len(assessed) - len(dropped)} of {len(assessed)} tasks can be evaluated\n{training}\n")
 
 
@@ -71,10 +72,10 @@ def checked_tasks(study: Study, where: str) -> dict[str, TaskDefinition]:
 
 def _stages(
     study: Study, tasks: Mapping[str, TaskDefinition], folder: Path, screen: TextIO
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Task]:
     from m3h_pipeline.cohort.ingest import ingest, render_summary
     from m3h_pipeline.cohort.synthetic.simulate import haim_source, simulate
-    from m3h_pipeline.files import read_json, write_json
+    from m3h_pipeline.files import write_json
     from m3h_pipeline.split import split_cohort
     from m3h_pipeline.tasks.assess import assess
     from m3h_pipeline.tasks.labels import label_task
@@ -113,8 +114,7 @@ def _stages(
     stratify = {name: paths[name] for name in study.split.stratify_by}
     split_cohort(cohort / "samples.parquet", stratify, split, study.split)
     assess(paths, split, cohort / "samples.parquet", labels, study.tasks)
-    assessed: dict[str, dict[str, Any]] = read_json(labels / "tasks.json")["tasks"]
-    return assessed
+    return read_assessed(labels / "tasks.json")
 
 
 def _try_own_code(study: Study, folder: Path, screen: TextIO) -> None:
@@ -146,20 +146,18 @@ def _forecast(study: Study, folder: Path) -> str:
     """What training takes; where the study leaves the device open, on a GPU and on a CPU."""
     from m3h_pipeline.files import read_json
     from m3h_pipeline.forecast import forecast, render
-    from m3h_pipeline.search.combinations import read_tasks
     from m3h_pipeline.search.sizing import Study as Shape
     from m3h_pipeline.search.sizing import study_of
 
-    summary, tasks = read_json(folder / "cohort/summary.json"), read_json(folder / "labels/tasks.json")
+    summary, tasks = read_json(folder / "cohort/summary.json"), read_tasks(folder / "labels/tasks.json")
 
     def shaped(one: Study) -> Shape:
         return study_of(summary, tasks, one.modalities, one.model, one.training, one.compute, one.split)
 
     shape = shaped(study)
     compared = {name: (shaped(one), one.training) for name, one in networks(study).items()}
-    known = read_tasks(folder / "labels/tasks.json")
     sections = (study.search, study.tim, study.training, study.evaluation.replicates, study.seed)
     devices = {"cpu": [False], "cuda": [True], "auto": [True, False]}[study.compute.device]
     return "\n".join(
-        render(forecast(shape, known, *sections, gpu, compared, study.networks), gpu) for gpu in devices
+        render(forecast(shape, tasks, *sections, gpu, compared, study.networks), gpu) for gpu in devices
     )

@@ -18,7 +18,6 @@ from m3h_pipeline.evaluation.final import WHOLE
 from m3h_pipeline.networks.plan import network_plan
 from m3h_pipeline.search.combinations import (
     Entry,
-    Task,
     per_job_of,
     plan_of,
     settings_of,
@@ -27,6 +26,7 @@ from m3h_pipeline.search.combinations import (
 )
 from m3h_pipeline.search.plan import replicates_of
 from m3h_pipeline.search.sizing import Study, combinations_per_job, memory_mb, pack_seconds, runtime_minutes
+from m3h_pipeline.tasks.assessed import Task
 from m3h_pipeline.tim.contexts import contexts, needed
 
 

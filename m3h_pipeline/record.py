@@ -24,6 +24,7 @@ from m3h_pipeline.errors import InputError
 from m3h_pipeline.figures.registry import FIGURES
 from m3h_pipeline.files import read_json, read_table, write_json
 from m3h_pipeline.hashes import sha256
+from m3h_pipeline.tasks.assessed import read_assessed
 from m3h_pipeline.training.environment import versions
 
 NAME = "provenance.json"
@@ -138,10 +139,9 @@ def study_files(root: Path, study: Study) -> list[Path]:
         files += [root / f"cohort/features/{source}.parquet" for source in modality.sources]
         if modality.options and modality.options.genes:
             files.append(root / f"genes/{name}.parquet")
-    tasks = read_json(root / "labels/tasks.json")["tasks"]
-    for name, task in tasks.items():
+    for name, task in read_assessed(root / "labels/tasks.json").items():
         files += [root / f"labels/{name}.parquet", root / f"labels/{name}.audit.tsv"]
-        if study.evaluation.baselines and task["status"] == "ok" and task["problem_class"] != "clustering":
+        if study.evaluation.baselines and task.learned and task.problem_class != "clustering":
             files.append(root / f"evaluation/baselines/{name}.parquet")
     for plan in plans(root, compared(study)):
         files.append(plan)

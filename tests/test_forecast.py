@@ -10,9 +10,9 @@ import pytest
 from m3h_pipeline.config import Networks, Search, Tim, load_study
 from m3h_pipeline.errors import ConfigError
 from m3h_pipeline.forecast import Stage, forecast, render
-from m3h_pipeline.search.combinations import read_tasks
 from m3h_pipeline.search.plan import plan_round
 from m3h_pipeline.search.sizing import combinations_per_job, memory_mb, pack_seconds, runtime_minutes
+from m3h_pipeline.tasks.assessed import read_tasks
 from tests.conftest import ROOT
 from tests.search.studies import write_tasks
 from tests.search.test_sizing import TASKS, published

@@ -177,11 +177,12 @@ def _sized(options: argparse.Namespace, search: Any, training: Any, split: Any) 
     from m3h_pipeline.config.arguments import modalities_of
     from m3h_pipeline.files import read_json
     from m3h_pipeline.search.sizing import combinations_per_job, study_of
+    from m3h_pipeline.tasks.assessed import read_tasks
 
     s = sections_of(options, model=Model, compute=Compute)
     study = study_of(
         read_json(options.summary),
-        read_json(options.tasks),
+        read_tasks(options.tasks),
         modalities_of(options.settings),
         s["model"],
         training,

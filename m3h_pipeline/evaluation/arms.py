@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from m3h_pipeline.contracts import FIT_ATTENTION, SCORES, SELECTION, combination_tasks
 from m3h_pipeline.errors import ContractError
-from m3h_pipeline.evaluation.cohort import TEST, Cohort, Task
+from m3h_pipeline.evaluation.cohort import TEST, Cohort
 from m3h_pipeline.files import read_table
 from m3h_pipeline.inference.predictions import Key, wanted_predictions
+from m3h_pipeline.tasks.assessed import Task
 
 Float32 = npt.NDArray[np.float32]
 Setting = tuple[int, float]

@@ -10,34 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.contracts import SPLIT, prediction_width, time_and_event
+from m3h_pipeline.contracts import SPLIT, time_and_event
 from m3h_pipeline.errors import ContractError
-from m3h_pipeline.files import read_json, read_labels, read_samples, read_table
+from m3h_pipeline.files import read_labels, read_samples, read_table
 from m3h_pipeline.inference.bootstrap import patient_counts
 from m3h_pipeline.split import patient_index
+from m3h_pipeline.tasks.assessed import Task
 
 Float32 = npt.NDArray[np.float32]
 Index = npt.NDArray[np.intp]
 #: The fold number of the test part.
 TEST = -1
-
-
-@dataclass(frozen=True)
-class Task:
-    """A task's description, as ``labels/tasks.json`` has it."""
-
-    id: str
-    title: str
-    department: str
-    problem_class: str
-    metric: str
-    unit: str = ""
-    classes: tuple[str, ...] = ()
-
-    @property
-    def width(self) -> int:
-        """Numbers per prediction, as in contracts.PREDICTIONS."""
-        return prediction_width(self.problem_class, len(self.classes))
 
 
 @dataclass(frozen=True)
@@ -105,32 +88,6 @@ class Cohort:
         if self.tasks[task].problem_class == "survival":
             seen = time_and_event(y)[1]
         return len(np.unique(patient[seen]))
-
-
-def read_descriptions(path: Path) -> dict[str, Task]:
-    """The tasks of ``labels/tasks.json`` that were learned.
-
-    Raises:
-        InputError: the file is absent or no JSON.
-        ContractError: it does not describe tasks.
-    """
-    described = read_json(path)
-    try:
-        return {
-            name: Task(
-                name,
-                str(entry.get("title") or name),
-                str(entry.get("department") or ""),
-                str(entry["problem_class"]),
-                str(entry["metric"]),
-                str(entry.get("unit") or ""),
-                tuple(str(c) for c in entry.get("classes") or ()),
-            )
-            for name, entry in sorted(described["tasks"].items())
-            if entry["status"] == "ok"
-        }
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ContractError("this file does not describe tasks", where=str(path)) from error
 
 
 def load_cohort(

@@ -22,7 +22,7 @@ from m3h_pipeline.evaluation.arms import (
     read_selection,
     test_predictions,
 )
-from m3h_pipeline.evaluation.cohort import TEST, Cohort, load_cohort, read_descriptions
+from m3h_pipeline.evaluation.cohort import TEST, Cohort, load_cohort
 from m3h_pipeline.evaluation.contrast import Contrast, contrast, intervals
 from m3h_pipeline.evaluation.curves import agreement, calibration, roc
 from m3h_pipeline.evaluation.optimism import DRAWS, search_optimism
@@ -32,6 +32,7 @@ from m3h_pipeline.evaluation.validation import baseline_scores, network_scores
 from m3h_pipeline.files import write_table
 from m3h_pipeline.inference.intervals import UNDEFINED, Interval, benjamini_hochberg, bounded
 from m3h_pipeline.search.scores import read_scores
+from m3h_pipeline.tasks.assessed import read_tasks
 
 Rows = list[dict[str, Any]]
 Predictions = Mapping[str, Mapping[str, npt.NDArray[np.float32]]]
@@ -90,7 +91,7 @@ def evaluate(
         InputError: a file is absent or unreadable, or the folder cannot be written.
         ContractError: a file does not follow its contract, or files do not fit each other.
     """
-    described = read_descriptions(tasks)
+    described = read_tasks(tasks)
     chosen = read_selection(selection, described)
     names = {one.task: described[one.task] for one in chosen}
     cohort = load_cohort(names, labels, split, samples, evaluation.draws, seed)

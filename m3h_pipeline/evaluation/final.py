@@ -13,7 +13,8 @@ from m3h_pipeline.config import Evaluation
 from m3h_pipeline.contracts import SELECTION, combination_tasks
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.files import read_table, write_json
-from m3h_pipeline.search.combinations import Entry, PerJob, Setting, read_tasks, share
+from m3h_pipeline.search.combinations import Entry, PerJob, Setting, share
+from m3h_pipeline.tasks.assessed import read_tasks
 
 #: The fold number of a fit on the whole training part.
 WHOLE = -1

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from m3h_pipeline.errors import ContractError
 from m3h_pipeline.figures.text import plain
-from m3h_pipeline.files import read_json
+from m3h_pipeline.tasks.assessed import Task, read_assessed
 
 # Departments of binary tasks come first, as in the paper's Figure 2, then those with other classes.
 _CLASS_RANK = {"binary": 0, "multiclass": 1, "regression": 2, "survival": 3, "clustering": 4}
 
-
-@dataclass(frozen=True)
-class Task:
-    """A task's description, as ``labels/tasks.json`` has it."""
-
-    id: str
-    title: str
-    department: str
-    problem_class: str = "binary"
-    metric: str = "auroc"
-    unit: str = ""
+#: Where tasks without a department stand.
+_NO_DEPARTMENT = "Other"
 
 
 @dataclass(frozen=True)
@@ -56,7 +45,9 @@ class Catalogue:
         self._tasks = {task.id: task for task in known}
 
     def __getitem__(self, task: str) -> Task:
-        return self._tasks.get(task) or Task(task, task.replace("_", " "), "Other")
+        return self._tasks.get(task) or Task(
+            task, "binary", "auroc", title=task.replace("_", " "), department=_NO_DEPARTMENT
+        )
 
     def title(self, task: str) -> str:
         """The task's title; its id if nothing is known about it."""
@@ -80,26 +71,23 @@ class Catalogue:
 
 
 def read_catalogue(path: Path) -> Catalogue:
-    """Read ``labels/tasks.json``; tasks that were dropped are left out.
+    """The catalogue of ``labels/tasks.json``; tasks that were dropped are left out.
 
     Raises:
         InputError: the file is absent or no JSON.
-        ContractError: it does not hold tasks.
+        ContractError: it does not describe tasks.
     """
-    content = read_json(path)
-    tasks = content.get("tasks") if isinstance(content, Mapping) else None
-    if not isinstance(tasks, Mapping) or not all(isinstance(t, Mapping) for t in tasks.values()):
-        raise ContractError("`tasks` is no mapping of tasks", where=str(path))
-    return Catalogue(
-        _task(str(name), entry) for name, entry in tasks.items() if entry.get("status", "ok") == "ok"
+    return Catalogue(_shown(task) for task in read_assessed(path).values() if task.learned)
+
+
+def _shown(task: Task) -> Task:
+    """A task with texts that a figure can hold."""
+    return replace(
+        task,
+        title=plain(task.title) or task.id,
+        department=plain(task.department) or _NO_DEPARTMENT,
+        unit=plain(task.unit),
     )
-
-
-def _task(name: str, entry: Mapping[str, Any]) -> Task:
-    given = {key: plain(str(entry[key])) for key in ("title", "department") if entry.get(key)}
-    optional = {key: plain(str(entry[key])) for key in ("problem_class", "metric", "unit") if entry.get(key)}
-    defaults = {"title": name.replace("_", " "), "department": "Other"}
-    return Task(id=name, **(defaults | given), **optional)
 
 
 def _rank(task: Task) -> int:

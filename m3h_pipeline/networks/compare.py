@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from m3h_pipeline.contracts import NETWORK_COMPARISON, SCORES
-from m3h_pipeline.evaluation.cohort import TEST, Cohort, load_cohort, read_descriptions
+from m3h_pipeline.evaluation.cohort import TEST, Cohort, load_cohort
 from m3h_pipeline.evaluation.validation import read_references
 from m3h_pipeline.files import read_table, replacing, write_table
 from m3h_pipeline.inference.intervals import Interval, bounded
@@ -20,6 +20,7 @@ from m3h_pipeline.inference.metrics import Floats
 from m3h_pipeline.inference.predictions import Key, wanted_predictions
 from m3h_pipeline.networks.arms import Arm, arm, difference, score
 from m3h_pipeline.search.scores import read_scores
+from m3h_pipeline.tasks.assessed import read_tasks
 
 #: What a model was learned on: the task alone, all tasks together, or (references) nothing of the kind.
 ALONE, TOGETHER, REFERENCE = "alone", "together", "reference"
@@ -61,7 +62,7 @@ def compare_networks(
         InputError: a file is absent or unreadable, or the folder cannot be written.
         ContractError: a file does not follow its contract, or files do not fit each other.
     """
-    described = read_descriptions(tasks)
+    described = read_tasks(tasks)
     cohort = load_cohort(described, labels, split, samples, draws, seed)
     found: dict[str, dict[Name, Predictions]] = {task: {} for task in described}
     for name, folder in networks.items():

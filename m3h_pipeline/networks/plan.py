@@ -9,7 +9,8 @@ from typing import Any
 from m3h_pipeline.config import Networks, Training
 from m3h_pipeline.evaluation.final import WHOLE
 from m3h_pipeline.files import write_json
-from m3h_pipeline.search.combinations import Entry, PerJob, Task, read_tasks, settings_of, share
+from m3h_pipeline.search.combinations import Entry, PerJob, settings_of, share
+from m3h_pipeline.tasks.assessed import Task, read_tasks
 
 
 def plan_network(

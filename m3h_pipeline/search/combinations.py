@@ -7,35 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from m3h_pipeline.config import Search, Training
 from m3h_pipeline.contracts import combination_key
-from m3h_pipeline.errors import ContractError, TaskError
-from m3h_pipeline.files import read_json
+from m3h_pipeline.tasks.assessed import Task
 
 Setting = tuple[int, float]
 Signature = tuple[tuple[str, int], ...]
 #: How many of the given entries (as in ``plan.json``) one job trains; a number says it outright.
 PerJob = int | Callable[[Sequence[Mapping[str, Any]]], int]
-
-
-@dataclass(frozen=True)
-class Task:
-    """What search and TIM need to know of a task.
-
-    Attributes:
-        name: its id.
-        problem_class: binary, multiclass, ...
-        metric: name of its metric.
-        n_classes: number of classes of a multiclass task, else 0.
-    """
-
-    name: str
-    problem_class: str
-    metric: str
-    n_classes: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,46 +41,15 @@ def per_job_of(search: Search, sized: PerJob | None) -> PerJob:
     return search.combinations_per_job or sized or _PER_JOB
 
 
-def read_tasks(path: Path) -> dict[str, Task]:
-    """The tasks of ``labels/tasks.json`` that can be learned (``status`` ok), sorted by name.
-
-    Raises:
-        InputError: the file is absent or no JSON.
-        ContractError: it does not describe tasks.
-        TaskError: no task can be learned.
-    """
-    described = read_json(path)
-    try:
-        tasks = {
-            name: Task(
-                name,
-                str(entry["problem_class"]),
-                str(entry["metric"]),
-                len(entry.get("classes") or ()) if entry["problem_class"] == "multiclass" else 0,
-            )
-            for name, entry in sorted(described["tasks"].items())
-            if entry["status"] == "ok"
-        }
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ContractError("this file does not describe tasks", where=str(path)) from error
-    if not tasks:
-        raise TaskError(
-            "no task is left to learn: all were dropped",
-            where=str(path),
-            hint="the file gives the reasons; see `tasks.min_per_fold` and `tasks.include`",
-        )
-    return tasks
-
-
 def signature(combination: Iterable[str], tasks: Mapping[str, Task]) -> Signature:
     """The shape of a combination's model: how many tasks of which problem class (and number of classes).
 
     Fits of one signature can be trained as one stack.
 
     Examples:
-        >>> tasks = {"a": Task("a", "binary", "auroc"), "b": Task("b", "multiclass", "macro_auroc", 8)}
-        >>> signature(("b", "a"), tasks)
-        (('binary', 0), ('multiclass', 8))
+        >>> a, b = Task("a", "binary", "auroc"), Task("b", "multiclass", "macro_auroc", classes=tuple("xyz"))
+        >>> signature(("b", "a"), {"a": a, "b": b})
+        (('binary', 0), ('multiclass', 3))
     """
     return tuple(sorted((tasks[name].problem_class, tasks[name].n_classes) for name in combination))
 

@@ -8,16 +8,10 @@ from pathlib import Path
 from m3h_pipeline.config import Search, Tim, Training
 from m3h_pipeline.contracts import combination_tasks
 from m3h_pipeline.files import write_json
-from m3h_pipeline.search.combinations import (
-    Entry,
-    PerJob,
-    per_job_of,
-    plan_of,
-    read_tasks,
-    settings_of,
-)
+from m3h_pipeline.search.combinations import Entry, PerJob, per_job_of, plan_of, settings_of
 from m3h_pipeline.search.greedy import candidates, replay
 from m3h_pipeline.search.scores import read_scores
+from m3h_pipeline.tasks.assessed import read_tasks
 
 
 def plan_round(

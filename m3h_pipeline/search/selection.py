@@ -12,9 +12,9 @@ import pyarrow as pa
 from m3h_pipeline.config import Search
 from m3h_pipeline.contracts import SELECTION, TRAJECTORY, combination_tasks
 from m3h_pipeline.files import replacing, write_table
-from m3h_pipeline.search.combinations import Task, read_tasks
 from m3h_pipeline.search.greedy import replay
 from m3h_pipeline.search.scores import Scores, read_scores
+from m3h_pipeline.tasks.assessed import Task, read_tasks
 
 _SUMMARY = (
     "task",
@@ -88,20 +88,20 @@ def _line(row: Mapping[str, Any]) -> str:
 
 
 def _row(task: Task, best: str, scores: Scores) -> dict[str, Any]:
-    shared = scores.common(best, task.name)
-    setting, single = scores.setting(best, shared), scores.setting(task.name, shared)
+    shared = scores.common(best, task.id)
+    setting, single = scores.setting(best, shared), scores.setting(task.id, shared)
     assert setting is not None  # the search never takes a combination, or a task alone, without a score
     assert single is not None
     return {
-        "task": task.name,
+        "task": task.id,
         "problem_class": task.problem_class,
         "metric": task.metric,
         "combination": best,
         "size": len(combination_tasks(best)),
         "batch_size": setting[0],
         "learning_rate": setting[1],
-        "score": scores.score(best, task.name, shared),
+        "score": scores.score(best, task.id, shared),
         "single_batch_size": single[0],
         "single_learning_rate": single[1],
-        "single_score": scores.score(task.name, task.name, shared),
+        "single_score": scores.score(task.id, task.id, shared),
     }

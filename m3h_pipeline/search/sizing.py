@@ -22,6 +22,7 @@ from typing import Any
 from m3h_pipeline.config import Compute, Modality, Model, Split, Training
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.model.footprint import Footprint, footprint
+from m3h_pipeline.tasks.assessed import Task
 
 #: Seconds of training that a pack is sized for: packs of a plan fall between 5 and 30 minutes.
 TARGET_SECONDS = 15 * 60
@@ -90,23 +91,23 @@ class Study:
 
 def study_of(
     summary: Mapping[str, Any],
-    tasks: Mapping[str, Any],
+    tasks: Mapping[str, Task],
     modalities: Mapping[str, Modality],
     model: Model,
     training: Training,
     compute: Compute,
     split: Split,
 ) -> Study:
-    """What sizing needs, from two files of the study and its configuration.
+    """What sizing needs, of the cohort, the tasks and the study's configuration.
 
     Args:
         summary: content of ``cohort/summary.json``: ``rows``, and of each source its ``features``.
-        tasks: content of ``labels/tasks.json``.
+        tasks: those of ``labels/tasks.json``.
         modalities: which sources stand in which modality.
         model, training, compute, split: sections of the configuration.
 
     Raises:
-        ContractError: the files do not say what is needed.
+        ContractError: the summary does not say what is needed.
     """
     try:
         sources = summary["sources"]
@@ -114,12 +115,12 @@ def study_of(
             name: sum(int(sources[source]["features"]) for source in modality.sources)
             for name, modality in modalities.items()
         }
-        kinds = {name: str(task["problem_class"]) for name, task in tasks["tasks"].items()}
         rows = int(summary["rows"])
     except (KeyError, TypeError, AttributeError) as error:
         raise ContractError(
-            f"the summary of the cohort or of the tasks lacks {error}", where="cohort/summary.json"
+            f"the summary of the cohort lacks {error}", where="cohort/summary.json"
         ) from error
+    kinds = {name: task.problem_class for name, task in tasks.items()}
     return Study(rows, widths, model, training, compute, modalities, split.folds, split.test_fraction, kinds)
 
 

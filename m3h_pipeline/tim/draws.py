@@ -22,8 +22,8 @@ from m3h_pipeline.inference.bootstrap import patient_counts
 from m3h_pipeline.inference.metrics import metric_draws_by_unit
 from m3h_pipeline.inference.predictions import wanted_predictions
 from m3h_pipeline.progress import Progress
-from m3h_pipeline.search.combinations import Task
 from m3h_pipeline.split import patient_index
+from m3h_pipeline.tasks.assessed import Task
 
 Float64 = npt.NDArray[np.float64]
 

@@ -21,8 +21,8 @@ from m3h_pipeline.files import write_table
 from m3h_pipeline.inference.bootstrap import bootstrap_variance
 from m3h_pipeline.inference.intervals import benjamini_hochberg, fold_component, paired_interval
 from m3h_pipeline.inference.metrics import CHANCE, METRIC_NAMES, Float64
-from m3h_pipeline.search.combinations import Task, read_tasks
 from m3h_pipeline.search.scores import Scores, read_scores
+from m3h_pipeline.tasks.assessed import Task, read_tasks
 from m3h_pipeline.tim.contexts import Context, contexts, needed, weights
 from m3h_pipeline.tim.draws import Wanted, load_cohort, score_draws
 from m3h_pipeline.tim.uncertainty import Component, context_component, seed_component

@@ -15,11 +15,11 @@ import pyarrow as pa
 from m3h_pipeline import contracts
 from m3h_pipeline.config import Evaluation, Search
 from m3h_pipeline.contracts import METRICS, combination_tasks, signed_time
-from m3h_pipeline.evaluation.cohort import Task
 from m3h_pipeline.evaluation.evaluate import evaluate
 from m3h_pipeline.files import read_table, write_json, write_labels, write_table
 from m3h_pipeline.inference.metrics import metric
 from m3h_pipeline.survival import cox_prediction, time_grid
+from m3h_pipeline.tasks.assessed import Task
 
 Floats = npt.NDArray[np.floating[Any]]
 #: (combination key, task, replicate, fold, rows) -> predictions (rows, width), or None: diverged.
@@ -98,7 +98,7 @@ class Study:
         write_table(pa.table(part, schema=contracts.SPLIT), self.path("split.parquet"), contracts.SPLIT)
         described = {}
         for name, task in self.tasks.items():
-            entry = {**vars(task), "classes": list(task.classes), "status": "ok", "reason": ""}
+            entry = {**vars(task), "classes": list(task.classes)}
             described[name] = entry
             write_labels(self.labels[name], self.path(f"labels/{name}.parquet"), entry)
         write_json({"tasks": described}, self.path("tasks.json"))
@@ -307,10 +307,10 @@ def study(folder: Path, n: int = 900, selected: Mapping[str, str] | None = None,
     tasks = {
         name: Task(
             name,
-            name.capitalize(),
-            "Ward",
             kind,
             METRICS[kind],
+            name.capitalize(),
+            "Ward",
             "d" if kind == "regression" else "",
             CLASSES if kind == "multiclass" else (),
         )

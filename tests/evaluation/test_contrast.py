@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from scipy.stats import binom
 
-from m3h_pipeline.evaluation.cohort import Cohort, Part, Task
+from m3h_pipeline.evaluation.cohort import Cohort, Part
 from m3h_pipeline.evaluation.contrast import (
     RELATIVE_FLOOR,
     Contrast,
@@ -21,6 +21,7 @@ from m3h_pipeline.evaluation.contrast import (
 )
 from m3h_pipeline.inference.bootstrap import patient_counts
 from m3h_pipeline.inference.intervals import bounded, jackknife_variance, paired_interval
+from m3h_pipeline.tasks.assessed import Task
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -29,7 +30,7 @@ def cohort_of(y: Floats, patient: npt.NDArray[np.intp], kind: str, draws: int = 
     metric = {"binary": "auroc", "regression": "r2", "clustering": "silhouette"}[kind]
     weights = np.ascontiguousarray(patient_counts(int(patient.max()) + 1, draws, seed).T)
     part = Part(np.arange(len(y)), patient, weights)
-    return Cohort({"t": Task("t", "T", "D", kind, metric)}, {"t": y.astype(np.float32)}, {-1: part}, patient)
+    return Cohort({"t": Task("t", kind, metric)}, {"t": y.astype(np.float32)}, {-1: part}, patient)
 
 
 def test_ensembles_are_means_and_clusters_those_of_the_first_replicate() -> None:

@@ -283,8 +283,10 @@ def test_problems_are_named_and_leave_nothing_behind(tmp_path: Path, written: St
         written.evaluate(out=str(out), selection=empty)
     with pytest.raises(ContractError, match="attention of 3 final fit"):
         written.evaluate(out=str(out), attention=[])
-    write_json({"tasks": {}}, tmp_path / "tasks.json")
-    with pytest.raises(ContractError, match="is unknown"):
+    described = read_json(written.path("tasks.json"))
+    described["tasks"]["ill"]["status"] = "dropped"
+    write_json(described, tmp_path / "tasks.json")
+    with pytest.raises(ContractError, match="`ill` is unknown"):
         written.evaluate(out=str(out), tasks=tmp_path / "tasks.json")
     described = read_json(written.path("tasks.json"))
     described["tasks"]["grade"]["classes"] = ["none", "some"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -108,10 +109,9 @@ def test_the_winner_is_scored_on_what_its_draw_left_out() -> None:
 def equal_study(folder: Path, companions: int, quality: float, seed: int) -> tuple[Study, dict[str, Any]]:
     """A task whose combinations are all equally good: the best of them is best by luck alone."""
     one = study(folder, 500, seed=seed)
-    template = one.tasks["ill"]
     for i in range(companions):
         name = f"other{i:02d}"
-        one.tasks[name] = type(template)(name, name, "Ward", "binary", "auroc")
+        one.tasks[name] = replace(one.tasks["ill"], id=name, title=name)
         one.labels[name] = one.labels["ill"]
     for name in ("days", "grade", "kind", "relapse"):
         del one.tasks[name]

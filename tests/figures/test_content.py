@@ -25,8 +25,9 @@ from m3h_pipeline.figures import (
     tim,
     trajectories,
 )
-from m3h_pipeline.figures.catalogue import Catalogue, Task
+from m3h_pipeline.figures.catalogue import Catalogue
 from m3h_pipeline.figures.text import fit, text_width
+from m3h_pipeline.tasks.assessed import Task
 from tests.figures import fakes
 
 

@@ -253,7 +253,7 @@ def test_a_wrong_task_list_is_refused(content: str, study: Path, tmp_path: Path)
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes((study / name).read_bytes())
     (tmp_path / "labels/tasks.json").write_text(content)
-    with pytest.raises(ContractError, match="no mapping of tasks"):
+    with pytest.raises(ContractError, match="does not describe tasks"):
         render("tim", tmp_path, Figures(), tmp_path / "figures")
     assert not (tmp_path / "figures").exists()
 

@@ -10,7 +10,8 @@ import pytest
 
 from m3h_pipeline.contracts import NETWORK_COMPARISON
 from m3h_pipeline.figures import networks, style
-from m3h_pipeline.figures.catalogue import Catalogue, Task
+from m3h_pipeline.figures.catalogue import Catalogue
+from m3h_pipeline.tasks.assessed import Task
 from tests.figures.legibility import problems, texts
 
 METRICS = {"binary": "auroc", "multiclass": "macro_auroc", "survival": "concordance", "regression": "r2"}
@@ -20,7 +21,7 @@ def made(tasks: int, networks: int) -> tuple[pd.DataFrame, Catalogue]:
     rng = np.random.default_rng(0)
     kinds = list(itertools.islice(itertools.cycle(METRICS), tasks))
     catalogue = Catalogue(
-        Task(f"t{i}", f"Task number {i} with quite a long title", "Ward", kind, METRICS[kind])
+        Task(f"t{i}", kind, METRICS[kind], f"Task number {i} with quite a long title", "Ward")
         for i, kind in enumerate(kinds)
     )
     models = [(f"network{i}", learned) for i in range(networks) for learned in ("alone", "together")]

@@ -13,10 +13,11 @@ from sklearn.metrics import r2_score, roc_auc_score
 
 from m3h_pipeline import contracts
 from m3h_pipeline.contracts import NETWORK_COMPARISON, time_and_event
-from m3h_pipeline.evaluation.cohort import TEST, load_cohort, read_descriptions
+from m3h_pipeline.evaluation.cohort import TEST, load_cohort
 from m3h_pipeline.files import read_table, write_table
 from m3h_pipeline.networks.arms import arm, difference, score
 from m3h_pipeline.networks.compare import compare_networks
+from m3h_pipeline.tasks.assessed import read_tasks
 from tests.evaluation.studies import FOLDS, Floats, Predict, Study, generator, predictor, study
 
 TOGETHER = "days+grade+ill+kind+relapse"
@@ -206,7 +207,7 @@ def test_a_diverged_replicate_is_left_out_and_said(
 
 def test_a_shared_seed_pairs_the_difference(one: Study) -> None:
     """What two networks' seeds have in common is no uncertainty of their difference."""
-    described = read_descriptions(one.path("tasks.json"))
+    described = read_tasks(one.path("tasks.json"))
     paths = (one.path("labels"), one.path("split.parquet"), one.path("samples.parquet"))
     cohort = load_cohort(described, *paths, draws=200, seed=0)
     rows = cohort.parts[TEST].rows

@@ -16,17 +16,18 @@ from hypothesis import strategies as st
 
 from m3h_pipeline.config import Search, Tim, Training
 from m3h_pipeline.contracts import SCORES, combination_key
-from m3h_pipeline.errors import ContractError, InputError, TaskError
+from m3h_pipeline.errors import ContractError, InputError
 from m3h_pipeline.files import read_table, write_table
-from m3h_pipeline.search.combinations import Entry, Task, pack, read_tasks, signature
+from m3h_pipeline.search.combinations import Entry, pack, signature
 from m3h_pipeline.search.plan import plan_round
 from m3h_pipeline.search.scores import merge_scores, read_scores
+from m3h_pipeline.tasks.assessed import Task
 from tests.search.studies import ONE_SETTING, fits_of, run_search, write_scores, write_tasks
 
 KINDS = {
     **{f"b{i}": Task(f"b{i}", "binary", "auroc") for i in range(9)},
-    "m3": Task("m3", "multiclass", "macro_auroc", 3),
-    "m8": Task("m8", "multiclass", "macro_auroc", 8),
+    "m3": Task("m3", "multiclass", "macro_auroc", classes=tuple("abc")),
+    "m8": Task("m8", "multiclass", "macro_auroc", classes=tuple("abcdefgh")),
     "r": Task("r", "regression", "r2"),
     "k": Task("k", "clustering", "silhouette"),
 }
@@ -91,13 +92,13 @@ def test_a_plan_has_the_documented_form(tmp_path: Path) -> None:
     }
 
 
-def test_dropped_tasks_are_not_planned_and_none_left_is_an_error(tmp_path: Path) -> None:
-    assert sorted(read_tasks(write_tasks(tmp_path / "tasks.json", ["a"]))) == ["a"]
-    with pytest.raises(TaskError, match="no task is left"):
-        read_tasks(write_tasks(tmp_path / "none.json", []))
-    (tmp_path / "wrong.json").write_text('{"tasks": {"a": {"status": "ok"}}}')
-    with pytest.raises(ContractError, match="does not describe tasks"):
-        read_tasks(tmp_path / "wrong.json")
+def test_dropped_tasks_are_not_planned(tmp_path: Path) -> None:
+    plan_round(
+        *(1, write_tasks(tmp_path / "tasks.json", ["a"]), [], tmp_path / "plan.json"),
+        *(Search(), Tim(), ONE_SETTING, 2),
+    )
+    packs = json.loads((tmp_path / "plan.json").read_text())["packs"]
+    assert [entry["combination"] for pack in packs.values() for entry in pack] == [["a"]]
 
 
 def test_merging_keeps_each_fit_and_task_once(tmp_path: Path) -> None:

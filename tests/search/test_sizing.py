@@ -21,6 +21,7 @@ from m3h_pipeline.errors import ContractError
 from m3h_pipeline.model.m3h import M3H
 from m3h_pipeline.search import sizing
 from m3h_pipeline.search.plan import plan_round
+from m3h_pipeline.tasks.assessed import Task
 from m3h_pipeline.training.fits import run_fits
 from m3h_pipeline.training.stacks import architecture_of, positions_of
 from tests.conftest import ROOT
@@ -47,7 +48,7 @@ TASKS = [f"task{i:02d}" for i in range(41)]
 def published(device: str = "auto") -> sizing.Study:
     study = load_study(ROOT / "config/haim_mimic_mm.yaml")
     summary = {"rows": 34537, "sources": {name: {"features": n} for name, n in PUBLISHED.items()}}
-    tasks = {"tasks": {name: {"problem_class": "binary"} for name in TASKS}}
+    tasks = {name: Task(name, "binary", "auroc") for name in TASKS}
     compute = Compute(device=device)
     return sizing.study_of(
         summary, tasks, study.modalities, study.model, study.training, compute, study.split
@@ -205,4 +206,4 @@ def test_a_summary_of_something_else_is_refused() -> None:
     modalities = {"m": Modality(sources=["absent"])}
     summary = {"rows": 3, "sources": {}}
     with pytest.raises(ContractError, match="lacks"):
-        sizing.study_of(summary, {"tasks": {}}, modalities, Model(), Training(), Compute(), Split())
+        sizing.study_of(summary, {}, modalities, Model(), Training(), Compute(), Split())

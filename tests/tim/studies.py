@@ -16,8 +16,8 @@ from m3h_pipeline.config import Search, Tim, Training
 from m3h_pipeline.contracts import PREDICTIONS, SCORES, SPLIT, TIM, combination_key, samples_schema
 from m3h_pipeline.files import read_table, write_json, write_labels, write_table
 from m3h_pipeline.inference.metrics import metric
-from m3h_pipeline.search.combinations import read_tasks
 from m3h_pipeline.search.plan import plan_round
+from m3h_pipeline.tasks.assessed import read_tasks
 from m3h_pipeline.tim.estimate import compute_tim
 from m3h_pipeline.tim.plan import plan_tim
 from tests.search.studies import ONE_SETTING, fit_key, fits_of

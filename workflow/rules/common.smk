@@ -21,6 +21,7 @@ from m3h_pipeline.files import read_json
 from m3h_pipeline.hashes import digest_of, hashed, input_files
 from m3h_pipeline.record import code_of_stages
 from m3h_pipeline.search import sizing
+from m3h_pipeline.tasks.assessed import read_assessed, read_tasks
 from m3h_pipeline.tasks.definitions import load_definitions, select
 
 
@@ -161,7 +162,7 @@ def measured(plan, written, measure, network):
     of = NETWORKS.get(network, STUDY)
     shape = sizing.study_of(
         read_json(RESULTS / "cohort/summary.json"),
-        read_json(RESULTS / "labels/tasks.json"),
+        read_tasks(RESULTS / "labels/tasks.json"),
         of.modalities,
         of.model,
         of.training,
@@ -273,12 +274,11 @@ def references(wildcards):
     """Predictions of the reference models; a clustering task has none."""
     # The first plan comes right after the tasks, and needs nothing that is trained.
     checkpoints.plan_round.get(round=1)
-    tasks = read_json(RESULTS / "labels/tasks.json")["tasks"]
     return [
         RESULTS / f"evaluation/baselines/{name}.parquet"
-        for name, task in tasks.items()
-        if task["status"] == "ok"
-        and task["problem_class"] != "clustering"
+        for name, task in read_assessed(RESULTS / "labels/tasks.json").items()
+        if task.learned
+        and task.problem_class != "clustering"
         and STUDY.evaluation.baselines
     ]
 

@@ -1,0 +1,99 @@
+"""The tasks of a study as they were assessed: what ``labels/tasks.json`` says, for every stage behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from m3h_pipeline.contracts import prediction_width
+from m3h_pipeline.errors import ContractError, TaskError
+from m3h_pipeline.files import read_json
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task that was assessed.
+
+    Attributes:
+        id: its name in files.
+        problem_class: binary, multiclass, ...
+        metric: name of its metric.
+        title: its name for people.
+        department: group of tasks in tables and figures.
+        unit: of a regression label, or of the time of a survival label.
+        classes: names of a multiclass task's classes, in the order of their indices.
+        status: ``ok``: it is learned; ``dropped``: it cannot be evaluated.
+        reason: why it was dropped.
+    """
+
+    id: str
+    problem_class: str
+    metric: str
+    title: str = ""
+    department: str = ""
+    unit: str = ""
+    classes: tuple[str, ...] = ()
+    status: str = "ok"
+    reason: str = ""
+
+    @property
+    def learned(self) -> bool:
+        """Whether it can be evaluated, and so is learned."""
+        return self.status == "ok"
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes of a multiclass task, else 0."""
+        return len(self.classes) if self.problem_class == "multiclass" else 0
+
+    @property
+    def width(self) -> int:
+        """Numbers per prediction, as in contracts.PREDICTIONS."""
+        return prediction_width(self.problem_class, len(self.classes))
+
+
+def read_assessed(path: Path) -> dict[str, Task]:
+    """Every task of ``labels/tasks.json``, the dropped ones too, in the order of the file.
+
+    Raises:
+        InputError: the file is absent or no JSON.
+        ContractError: it does not describe tasks.
+    """
+    described = read_json(path)
+    try:
+        return {
+            name: Task(
+                id=name,
+                problem_class=str(entry["problem_class"]),
+                metric=str(entry["metric"]),
+                title=str(entry.get("title") or name),
+                department=str(entry.get("department") or ""),
+                unit=str(entry.get("unit") or ""),
+                classes=tuple(str(c) for c in entry.get("classes") or ()),
+                status=str(entry["status"]),
+                reason=str(entry.get("reason") or ""),
+            )
+            for name, entry in described["tasks"].items()
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ContractError(
+            "this file does not describe tasks", where=str(path), hint="run the stage `assess` again"
+        ) from error
+
+
+def read_tasks(path: Path) -> dict[str, Task]:
+    """The tasks of ``labels/tasks.json`` that are learned, sorted by name.
+
+    Raises:
+        InputError: the file is absent or no JSON.
+        ContractError: it does not describe tasks.
+        TaskError: no task can be learned.
+    """
+    learned = {name: task for name, task in sorted(read_assessed(path).items()) if task.learned}
+    if not learned:
+        raise TaskError(
+            "no task is left to learn: all were dropped",
+            where=str(path),
+            hint="the file gives the reasons; see `tasks.min_per_fold` and `tasks.include`",
+        )
+    return learned
