@@ -119,9 +119,10 @@ def _stages(
 
 def _try_own_code(study: Study, folder: Path, screen: TextIO) -> None:
     """Make what the study names by dotted path, and run it, at the widths of the study."""
-    from m3h_pipeline.files import read_json
+    from m3h_pipeline.files import read_json, read_labels
 
-    summary, tasks = read_json(folder / "cohort/summary.json"), read_json(folder / "labels/tasks.json")
+    summary = read_json(folder / "cohort/summary.json")
+    described = [read_labels(path)[1] for path in sorted((folder / "labels").glob("*.parquet"))]
     tried: set[tuple[str, int, tuple[int, ...]]] = set()
     for one in (networks(study) or {study.study: study}).values():
         for modality in one.modalities.values():
@@ -129,7 +130,7 @@ def _try_own_code(study: Study, folder: Path, screen: TextIO) -> None:
             tried.add((modality.encoder, width, tuple(modality.hidden or one.model.encoder)))
         tried.add((one.model.task_network, one.model.shared[-1], tuple(one.model.task)))
     own = sorted(network for network in tried if is_path(network[0]))
-    classes = {task["own_class"]: task for task in tasks["tasks"].values() if "own_class" in task}
+    classes = {task["own_class"]: task for task in described if "own_class" in task}
     if not own and not classes:
         return
     # Loads torch, which the check of a study without code of its own does not need.

@@ -139,9 +139,9 @@ def study_files(root: Path, study: Study) -> list[Path]:
         files += [root / f"cohort/features/{source}.parquet" for source in modality.sources]
         if modality.options and modality.options.genes:
             files.append(root / f"genes/{name}.parquet")
-    for name, task in read_assessed(root / "labels/tasks.json").items():
+    for name, assessed in read_assessed(root / "labels/tasks.json").items():
         files += [root / f"labels/{name}.parquet", root / f"labels/{name}.audit.tsv"]
-        if study.evaluation.baselines and task.learned and task.problem_class != "clustering":
+        if study.evaluation.baselines and assessed.learned and assessed.problem_class != "clustering":
             files.append(root / f"evaluation/baselines/{name}.parquet")
     for plan in plans(root, compared(study)):
         files.append(plan)

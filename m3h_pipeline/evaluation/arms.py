@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from m3h_pipeline.contracts import FIT_ATTENTION, SCORES, SELECTION, combination_tasks
 from m3h_pipeline.errors import ContractError
-from m3h_pipeline.evaluation.cohort import TEST, Cohort
 from m3h_pipeline.files import read_table
-from m3h_pipeline.inference.predictions import Key, wanted_predictions
+from m3h_pipeline.inference.predictions import FitTask, wanted_predictions
+from m3h_pipeline.inference.resampled import TEST, Cohort
 from m3h_pipeline.tasks.assessed import Task
 
 Float32 = npt.NDArray[np.float32]
@@ -142,7 +142,7 @@ def test_predictions(
     keys = {
         (key, task): n for task, one in arms.items() for key in (*one.multi.values(), *one.single.values())
     }
-    read: dict[Key, Float32] = dict(wanted_predictions(paths, keys, cohort.widths))
+    read: dict[FitTask, Float32] = dict(wanted_predictions(paths, keys, cohort.widths))
     return {
         task: {
             name: np.stack([read[key, task] for key in fits.values()])

@@ -16,6 +16,7 @@ import pyarrow as pa
 from m3h_pipeline.config import Evaluation, Modality
 from m3h_pipeline.contracts import BASELINE_PREDICTIONS, METRICS
 from m3h_pipeline.errors import TaskError
+from m3h_pipeline.evaluation.final import WHOLE
 from m3h_pipeline.evaluation.hazards import cox_path, hazard_boosting_path
 from m3h_pipeline.evaluation.references import (
     STRENGTHS,
@@ -32,8 +33,6 @@ from m3h_pipeline.inference.metrics import metric
 from m3h_pipeline.progress import Progress
 from m3h_pipeline.survival import time_grid
 from m3h_pipeline.training.data import StudyData, load_study_data
-
-_WHOLE = -1
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ def baseline_predictions(
             best = choose(metric_name, {f: (y[data.scored_rows(f)], paths[f]) for f in folds})
             predictions = {fold: paths[fold][best] for fold in folds}
             if not data.train.all():
-                predictions[_WHOLE] = model.path(_WHOLE, [best])[0]
+                predictions[WHOLE] = model.path(WHOLE, [best])[0]
             progress.advance()
             found += [
                 {

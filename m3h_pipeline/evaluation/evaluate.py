@@ -22,15 +22,15 @@ from m3h_pipeline.evaluation.arms import (
     read_selection,
     test_predictions,
 )
-from m3h_pipeline.evaluation.cohort import TEST, Cohort, load_cohort
 from m3h_pipeline.evaluation.contrast import Contrast, contrast, intervals
 from m3h_pipeline.evaluation.curves import agreement, calibration, roc
 from m3h_pipeline.evaluation.optimism import DRAWS, search_optimism
 from m3h_pipeline.evaluation.summary import write_summary
 from m3h_pipeline.evaluation.survival import survival_rows
-from m3h_pipeline.evaluation.validation import baseline_scores, network_scores
+from m3h_pipeline.evaluation.validation import network_scores, read_references, reference_scores
 from m3h_pipeline.files import write_table
 from m3h_pipeline.inference.intervals import UNDEFINED, Interval, benjamini_hochberg, bounded
+from m3h_pipeline.inference.resampled import TEST, Cohort, load_cohort, part_seeds
 from m3h_pipeline.search.scores import read_scores
 from m3h_pipeline.tasks.assessed import read_tasks
 
@@ -94,7 +94,7 @@ def evaluate(
     described = read_tasks(tasks)
     chosen = read_selection(selection, described)
     names = {one.task: described[one.task] for one in chosen}
-    cohort = load_cohort(names, labels, split, samples, evaluation.draws, seed)
+    cohort = load_cohort(names, labels, split, samples, evaluation.draws, **part_seeds(seed))
     arms = find_arms(chosen, scores)
     tested = test_predictions(arms, predictions, cohort)
     contrasts = {
@@ -107,12 +107,13 @@ def evaluate(
     rows = evaluation_rows(chosen, contrasts, cohort)
     notes = {one.task: _note(contrasts.get(one.task), arms[one.task]) for one in chosen}
     table = read_scores(search_scores)
+    references = read_references(baselines, cohort)
     compared = comparison_rows(
-        rows, network_scores(chosen, table, search_predictions, cohort), baseline_scores(baselines, cohort)
+        rows, network_scores(chosen, table, search_predictions, cohort), reference_scores(references, cohort)
     )
     optimism = search_optimism(chosen, trajectory, table, search_predictions, cohort, search.min_improvement)
     curves = curve_rows(chosen, contrasts, cohort, quantiles)
-    survived = survival_rows(contrasts, cohort, baselines)
+    survived = survival_rows(contrasts, cohort, references)
     tables: list[tuple[str, pa.Schema, Rows]] = [
         ("comparison", contracts.COMPARISON, compared),
         ("calibration", contracts.CALIBRATION, curves["calibration"]),

@@ -13,11 +13,12 @@ from m3h_pipeline.config import Evaluation
 from m3h_pipeline.contracts import SELECTION, combination_tasks
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.files import read_table, write_json
+from m3h_pipeline.inference.resampled import TEST
 from m3h_pipeline.search.combinations import Entry, PerJob, Setting, share
 from m3h_pipeline.tasks.assessed import read_tasks
 
-#: The fold number of a fit on the whole training part.
-WHOLE = -1
+#: The fold number of a fit on the whole training part: that of the part it is scored on.
+WHOLE = TEST
 
 
 def plan_final(selection: Path, tasks: Path, out: Path, evaluation: Evaluation, per_job: PerJob) -> None:

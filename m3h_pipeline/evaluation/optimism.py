@@ -9,7 +9,6 @@ looked at had the draw been its data, and the choice of the settings, are not re
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,17 +20,14 @@ import numpy.typing as npt
 from m3h_pipeline.contracts import TRAJECTORY
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.evaluation.arms import Chosen
-from m3h_pipeline.evaluation.cohort import Cohort
-from m3h_pipeline.evaluation.validation import MeanDraws, out_of_fold
+from m3h_pipeline.evaluation.validation import out_of_fold
 from m3h_pipeline.files import read_table
 from m3h_pipeline.inference.bootstrap import percentile_interval
-from m3h_pipeline.inference.metrics import metric_draws_by_unit
-from m3h_pipeline.inference.predictions import Key, wanted_predictions
-from m3h_pipeline.progress import Progress
+from m3h_pipeline.inference.metrics import Float64
+from m3h_pipeline.inference.predictions import FitTask
+from m3h_pipeline.inference.resampled import Cohort, Index, MeanDraws, Wanted, mean_draws
 from m3h_pipeline.search.scores import Scores
 
-Float64 = npt.NDArray[np.float64]
-Index = npt.NDArray[np.intp]
 #: The mean over this many draws is known to a fourteenth of their spread.
 DRAWS = 200
 
@@ -70,38 +66,24 @@ def search_optimism(
         ContractError: the trajectory does not hold what was selected, or fits or predictions are missing.
     """
     looked = read_looked(trajectory, chosen)
-    draws = min(DRAWS, cohort.draws)
+    bag = cohort.first(DRAWS)
     shared = {task: SharedReplicates.of(combinations, scores) for task, combinations in looked.items()}
-    slots: dict[Key, list[str]] = {}
-    fold_of: dict[Key, int] = {}
+    wanted: dict[FitTask, Wanted] = {}
     for task, combinations in looked.items():
         for one in combinations:
             setting = scores.setting(one.combination)
             if setting is None:
                 raise ContractError(f"combination `{one.combination}` has no setting", where=str(trajectory))
             for replicate in scores.trained(one.combination):
-                names = [
-                    _slot(number, task, one)
+                slots = [
+                    (task, number, one.combination)
                     for number, replicates in enumerate(shared[task].sets)
                     if replicate in replicates and replicates <= set(scores.trained(one.combination))
                 ]
                 fits = out_of_fold(scores, one.combination, task, setting, [replicate])
                 for key, fold in fits.keys.items():
-                    slots.setdefault((key, task), []).extend(names)
-                    fold_of[key, task] = fold
-    rows = {key: len(cohort.parts[fold].rows) for key, fold in fold_of.items()}
-    inside, outside = MeanDraws(draws), MeanDraws(draws)
-    with Progress("out-of-fold predictions resampled", len(rows), stream=sys.stderr) as progress:
-        for (key, task), prediction in wanted_predictions(paths, rows, cohort.widths, progress.advance):
-            part = cohort.parts[fold_of[key, task]]
-            weights = np.ascontiguousarray(part.weights[:, :draws])
-            y, name = cohort.observed(task, fold_of[key, task]), cohort.tasks[task].metric
-            drawn = metric_draws_by_unit(name, y, prediction, weights, part.unit)
-            left_out = (weights == 0).astype(np.float32)
-            rest = metric_draws_by_unit(name, y, prediction, left_out, part.unit)
-            for slot in slots[key, task]:
-                inside.add(slot, drawn)
-                outside.add(slot, rest)
+                    wanted.setdefault((key, task), Wanted(fold, [])).slots.extend(slots)
+    inside, outside = mean_draws(paths, wanted, [bag, bag.out_of_bag()])
     found = []
     for one_task in chosen:
         combinations, replicates_of = looked[one_task.task], shared[one_task.task]
@@ -110,7 +92,9 @@ def search_optimism(
             drawn: MeanDraws, task: str = one_task.task, these: Sequence[Looked] = combinations
         ) -> Float64:
             sets = range(len(shared[task].sets))
-            return np.stack([[drawn.mean(_slot(number, task, one)) for one in these] for number in sets])
+            return np.stack(
+                [[drawn.mean((task, number, one.combination)) for one in these] for number in sets]
+            )
 
         found.append(
             {
@@ -152,10 +136,6 @@ class SharedReplicates:
         sets = sorted({a & b for a in set(own) for b in set(own)}, key=sorted)
         number = {replicates: i for i, replicates in enumerate(sets)}
         return cls(sets, np.array([[number[a & b] for b in own] for a in own], dtype=np.intp))
-
-
-def _slot(number: int, task: str, one: Looked) -> str:
-    return f"{number}:{task}:{one.combination}"
 
 
 def read_looked(path: Path, chosen: Sequence[Chosen]) -> dict[str, list[Looked]]:

@@ -8,20 +8,19 @@ the bootstrap over patients.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.contracts import BASELINE_PREDICTIONS, time_and_event
+from m3h_pipeline.contracts import time_and_event
 from m3h_pipeline.disclosure import LEAST
-from m3h_pipeline.evaluation.cohort import TEST, Cohort
 from m3h_pipeline.evaluation.contrast import Contrast
-from m3h_pipeline.files import read_table
+from m3h_pipeline.evaluation.validation import References
 from m3h_pipeline.inference.bootstrap import percentile_interval
+from m3h_pipeline.inference.resampled import TEST, Cohort
 from m3h_pipeline.survival import time_grid
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -122,14 +121,14 @@ def scores(training: Outcome, tested: Outcome, prediction: Floats, grid: Floats)
 
 
 def survival_rows(
-    contrasts: Mapping[str, Contrast], cohort: Cohort, baselines: Sequence[Path]
+    contrasts: Mapping[str, Contrast], cohort: Cohort, references: References
 ) -> dict[str, Rows]:
     """Rows of contracts.SURVIVAL, DYNAMIC_AUROC and KAPLAN_MEIER for every survival task.
 
     Args:
         contrasts: task -> both networks on the test part.
         cohort: labels, parts and drawn patients.
-        baselines: files of contracts.BASELINE_PREDICTIONS.
+        references: predictions of the reference models.
     """
     found: dict[str, Rows] = {"survival": [], "dynamic_auroc": [], "kaplan_meier": []}
     part = cohort.parts[TEST]
@@ -142,7 +141,11 @@ def survival_rows(
         tested, grid = Outcome.of(y[seen]), time_grid(train)
         usable = usable_times(grid, training, tested)
         models = {"multi": one.ensembles["multi"], "single": one.ensembles["single"]}
-        models |= _reference_predictions(task, baselines, len(part.rows))
+        models |= {
+            model: folds[TEST].astype(np.float64)
+            for (name, model), folds in references.items()
+            if name == task and TEST in folds
+        }
         models["kaplan_meier"] = np.tile(_marginal(training, grid), (len(part.rows), 1))
         draws = _draws(part.weights, part.unit[seen])
         for model, prediction in models.items():
@@ -251,15 +254,3 @@ def _marginal(training: Outcome, grid: Floats) -> Float64:
         return np.concatenate([[0.0], np.ones(len(grid))])
     time, curve = kaplan_meier_estimator(training.event, training.time)
     return np.concatenate([[0.0], np.concatenate([[1.0], curve])[np.searchsorted(time, grid, side="right")]])
-
-
-def _reference_predictions(task: str, baselines: Sequence[Path], n: int) -> dict[str, Float64]:
-    """Model -> its prediction of the test part."""
-    found: dict[str, Float64] = {}
-    for path in baselines:
-        if path.stem == task:
-            for row in read_table(path, BASELINE_PREDICTIONS).to_pylist():
-                if row["fold"] == TEST:
-                    values = np.asarray(row["prediction"], dtype=np.float64)
-                    found[row["model"]] = values.reshape(n, row["width"])
-    return found

@@ -7,46 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from m3h_pipeline.contracts import BASELINE_PREDICTIONS
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.evaluation.arms import Chosen, Setting
-from m3h_pipeline.evaluation.cohort import TEST, Cohort
-from m3h_pipeline.evaluation.contrast import score_draws
 from m3h_pipeline.files import read_table
 from m3h_pipeline.inference.bootstrap import bootstrap_variance
-from m3h_pipeline.inference.intervals import UNDEFINED, Interval, paired_interval
-from m3h_pipeline.inference.metrics import Floats, metric
-from m3h_pipeline.inference.predictions import Key, wanted_predictions
+from m3h_pipeline.inference.intervals import Interval, intervals, paired_interval
+from m3h_pipeline.inference.metrics import Float64, Floats
+from m3h_pipeline.inference.predictions import FitTask
+from m3h_pipeline.inference.resampled import TEST, Cohort, Wanted, mean_draws
+from m3h_pipeline.inference.scored import score, scored
 from m3h_pipeline.search.scores import Scores
 
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
-
-
-class MeanDraws:
-    """Draws averaged within slots; a fold that a draw leaves undefined is left out of that draw's mean."""
-
-    def __init__(self, draws: int) -> None:
-        self._draws = draws
-        self._total: dict[str, Float64] = {}
-        self._count: dict[str, npt.NDArray[np.int32]] = {}
-
-    def add(self, slot: str, draws: Float64) -> None:
-        """Add one fold's draws to a slot."""
-        total = self._total.setdefault(slot, np.zeros(self._draws))
-        count = self._count.setdefault(slot, np.zeros(self._draws, dtype=np.int32))
-        defined = np.isfinite(draws)
-        total += np.where(defined, draws, 0.0)
-        count += defined
-
-    def mean(self, slot: str) -> Float64:
-        """The mean of a slot under every draw, NaN where nothing was defined."""
-        mean = np.full(self._draws, np.nan)
-        if slot in self._total:
-            np.divide(self._total[slot], self._count[slot], out=mean, where=self._count[slot] > 0)
-        return mean
+#: (task, model) -> fold (or the test part) -> predictions, (n, width).
+References = dict[tuple[str, str], dict[int, Floats]]
 
 
 @dataclass(frozen=True)
@@ -104,8 +79,7 @@ def network_scores(
         ContractError: fits or predictions are missing.
     """
     found: dict[tuple[str, str], OutOfFold] = {}
-    slots: dict[Key, list[str]] = {}
-    rows: dict[Key, int] = {}
+    wanted: dict[FitTask, Wanted] = {}
     for one in chosen:
         shared = scores.common(one.combination, one.task)
         for arm, combination, setting in (
@@ -115,19 +89,13 @@ def network_scores(
             fits = out_of_fold(scores, combination, one.task, setting, shared)
             found[one.task, arm] = fits
             for key, fold in fits.keys.items():
-                slots.setdefault((key, one.task), []).append(f"{arm}:{one.task}:{fold}")
-                rows[key, one.task] = len(cohort.parts[fold].rows)
-    draws = MeanDraws(cohort.draws)
-    for (key, task), prediction in wanted_predictions(paths, rows, cohort.widths):
-        fold = int(slots[key, task][0].rsplit(":", 1)[1])
-        drawn = score_draws(cohort, task, fold, prediction)
-        for slot in slots[key, task]:
-            draws.add(slot.rsplit(":", 1)[0], drawn)
+                wanted.setdefault((key, one.task), Wanted(fold, [])).slots.append((one.task, arm))
+    (draws,) = mean_draws(paths, wanted, [cohort])
     result: dict[str, dict[str, Interval]] = {}
     for one in chosen:
         units = cohort.informative(one.task, cohort.folds)
         for arm, value in (("single", one.single_score), ("multi", one.score)):
-            components = [(bootstrap_variance(draws.mean(f"{arm}:{one.task}"), units), max(units - 1.0, 1.0))]
+            components = [(bootstrap_variance(draws.mean((one.task, arm)), units), max(units - 1.0, 1.0))]
             by_replicate = found[one.task, arm].by_replicate
             if (n := int(np.isfinite(by_replicate).sum())) > 1:
                 components.append((float(np.nanvar(by_replicate, ddof=1)) / n, n - 1.0))
@@ -135,14 +103,14 @@ def network_scores(
     return result
 
 
-def read_references(paths: Sequence[Path], cohort: Cohort) -> dict[tuple[str, str], dict[int, Floats]]:
+def read_references(paths: Sequence[Path], cohort: Cohort) -> References:
     """Predictions of the references: (task, model) -> fold (or the test part) -> (n, width).
 
     Raises:
         InputError: a file is absent or unreadable.
         ContractError: predictions do not fit the parts.
     """
-    predictions: dict[tuple[str, str], dict[int, Floats]] = {}
+    predictions: References = {}
     for path in paths:
         for row in read_table(path, BASELINE_PREDICTIONS).to_pylist():
             part = cohort.parts.get(row["fold"])
@@ -161,15 +129,15 @@ def read_references(paths: Sequence[Path], cohort: Cohort) -> dict[tuple[str, st
     return {place: folds for place, folds in predictions.items() if place[0] in cohort.tasks}
 
 
-def baseline_scores(paths: Sequence[Path], cohort: Cohort) -> dict[str, dict[str, dict[str, Interval]]]:
+def reference_scores(references: References, cohort: Cohort) -> dict[str, dict[str, dict[str, Interval]]]:
     """Scores of the references: task -> model -> part (``validation``, ``test``) -> score with its interval.
 
-    Raises:
-        InputError: a file is absent or unreadable.
-        ContractError: predictions do not fit the parts.
+    Args:
+        references: of :func:`read_references`.
+        cohort: labels, parts and drawn patients.
     """
     found: dict[str, dict[str, dict[str, Interval]]] = {}
-    for (task, model), folds in read_references(paths, cohort).items():
+    for (task, model), folds in references.items():
         parts = {
             "validation": {fold: p for fold, p in folds.items() if fold != TEST},
             "test": {fold: p for fold, p in folds.items() if fold == TEST},
@@ -182,14 +150,6 @@ def baseline_scores(paths: Sequence[Path], cohort: Cohort) -> dict[str, dict[str
 
 def fold_mean(cohort: Cohort, task: str, predictions: Mapping[int, Floats]) -> Interval:
     """Mean score of one model over parts where it is defined, with its interval over patients."""
-    name = cohort.tasks[task].metric
-    values = np.array([metric(name, cohort.observed(task, n), p) for n, p in predictions.items()])
-    defined = np.isfinite(values)
-    if not defined.any():
-        return UNDEFINED
-    draws = MeanDraws(cohort.draws)
-    for number, prediction in predictions.items():
-        draws.add("all", score_draws(cohort, task, number, prediction))
-    units = cohort.informative(task, predictions)
-    variance = bootstrap_variance(draws.mean("all"), units)
-    return paired_interval(float(values[defined].mean()), [(variance, max(units - 1.0, 1.0))])
+    one = scored(cohort, task, {number: prediction[None] for number, prediction in predictions.items()})
+    quantity = score(one, cohort.informative(task, predictions))
+    return intervals([quantity], [cohort.tasks[task].metric])[0]

@@ -17,10 +17,11 @@ from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.figures.rows import Rows, pitch_for, rows
 from m3h_pipeline.files import read_table
+from m3h_pipeline.inference import metrics
 
 _PARTS = {"validation": "Validation (out of fold)", "test": "Test"}
 #: What a model without information reaches, where the metric has such a value.
-CHANCE = {"auroc": 0.5, "macro_auroc": 0.5, "concordance": 0.5, "r2": 0.0, "silhouette": 0.0}
+CHANCE = {**metrics.CHANCE, "silhouette": 0.0}
 _JOINT = {"macro_auroc": "auroc", "concordance": "auroc"}
 _AXIS = 0.34
 

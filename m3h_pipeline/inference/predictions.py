@@ -17,17 +17,17 @@ from m3h_pipeline.files import read_table
 
 Float32 = npt.NDArray[np.float32]
 #: (fit key, task)
-Key = tuple[str, str]
+FitTask = tuple[str, str]
 #: Rows of a file in memory at once.
 _BATCH = 64
 
 
 def wanted_predictions(
     paths: Sequence[Path],
-    rows: Mapping[Key, int],
+    rows: Mapping[FitTask, int],
     widths: Mapping[str, int] | None = None,
     advance: Callable[[], None] | None = None,
-) -> Iterator[tuple[Key, Float32]]:
+) -> Iterator[tuple[FitTask, Float32]]:
     """Each wanted prediction once, in the order of the files.
 
     Args:
@@ -72,7 +72,7 @@ def wanted_predictions(
         )
 
 
-def _read(path: Path, left: set[Key]) -> Iterator[tuple[Key, Float32]]:
+def _read(path: Path, left: set[FitTask]) -> Iterator[tuple[FitTask, Float32]]:
     try:
         file = pq.ParquetFile(path, memory_map=True)
     except FileNotFoundError as error:

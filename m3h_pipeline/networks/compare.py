@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from m3h_pipeline.contracts import NETWORK_COMPARISON, SCORES
-from m3h_pipeline.evaluation.cohort import TEST, Cohort, load_cohort
 from m3h_pipeline.evaluation.validation import read_references
 from m3h_pipeline.files import read_table, replacing, write_table
-from m3h_pipeline.inference.intervals import Interval, bounded
-from m3h_pipeline.inference.metrics import Floats
-from m3h_pipeline.inference.predictions import Key, wanted_predictions
-from m3h_pipeline.networks.arms import Arm, arm, difference, score
+from m3h_pipeline.inference.intervals import UNDEFINED, Interval, Quantity, bounded, intervals
+from m3h_pipeline.inference.metrics import Float64, Floats
+from m3h_pipeline.inference.predictions import FitTask, wanted_predictions
+from m3h_pipeline.inference.resampled import TEST, Cohort, load_cohort, part_seeds
+from m3h_pipeline.inference.scored import difference, score, scored, scores_by_replicate
 from m3h_pipeline.search.scores import read_scores
-from m3h_pipeline.tasks.assessed import read_tasks
+from m3h_pipeline.tasks.assessed import Task, read_tasks
 
 #: What a model was learned on: the task alone, all tasks together, or (references) nothing of the kind.
 ALONE, TOGETHER, REFERENCE = "alone", "together", "reference"
@@ -63,7 +64,7 @@ def compare_networks(
         ContractError: a file does not follow its contract, or files do not fit each other.
     """
     described = read_tasks(tasks)
-    cohort = load_cohort(described, labels, split, samples, draws, seed)
+    cohort = load_cohort(described, labels, split, samples, draws, **part_seeds(seed))
     found: dict[str, dict[Name, Predictions]] = {task: {} for task in described}
     for name, folder in networks.items():
         for task, learned, predictions in network_predictions(folder, cohort):
@@ -71,7 +72,8 @@ def compare_networks(
     for (task, model), predictions in read_references(baselines, cohort).items():
         found[task][model, REFERENCE] = {number: p[None] for number, p in predictions.items()}
     own = next(iter(networks))
-    rows = [row for task in found for row in task_rows(cohort, task, found[task], own)]
+    cells = [cell for task in found for cell in task_cells(cohort, task, found[task], own)]
+    rows = table_rows(cells, cohort)
     write_table(
         pa.Table.from_pylist(rows, NETWORK_COMPARISON), out / "comparison.parquet", NETWORK_COMPARISON
     )
@@ -90,7 +92,7 @@ def network_predictions(folder: Path, cohort: Cohort) -> Iterator[tuple[str, str
     paths = sorted((folder / "packs").glob("*.scores.parquet"))
     scores = read_scores(paths)
     table = pa.concat_tables([SCORES.empty_table(), *(read_table(path, SCORES) for path in paths)])
-    wanted: dict[Key, tuple[str, int, int]] = {}
+    wanted: dict[FitTask, tuple[str, int, int]] = {}
     for combination in scores.combinations:
         setting = scores.setting(combination)
         if setting is None:
@@ -127,48 +129,98 @@ def network_predictions(folder: Path, cohort: Cohort) -> Iterator[tuple[str, str
         )
 
 
-def task_rows(
-    cohort: Cohort, task: str, models: Mapping[Name, Predictions], own: str
-) -> Iterator[dict[str, Any]]:
-    """Rows of contracts.NETWORK_COMPARISON of one task: by part, then model by model in the order given."""
+@dataclass(frozen=True)
+class Cell:
+    """A model of a task on a part.
+
+    Attributes:
+        task: its id.
+        name: network or reference, and what it was learned on.
+        part: ``validation`` or ``test``.
+        score: of the model.
+        apart: the same less that of the model that differences are taken from; None: this is it.
+        by_seed: score of each replicate by itself; empty of a reference.
+    """
+
+    task: str
+    name: Name
+    part: str
+    score: Quantity
+    apart: Quantity | None
+    by_seed: Float64
+
+
+def task_cells(cohort: Cohort, task: str, models: Mapping[Name, Predictions], own: str) -> Iterator[Cell]:
+    """The models of one task: by part, then in the order given.
+
+    Args:
+        cohort: labels, parts and drawn patients.
+        task: its id.
+        models: what each predicts; one that lacks a fold (or the test part) is left out of that part.
+        own: the study's own network.
+    """
     for part, numbers in (("validation", cohort.folds), ("test", [TEST])):
         units = cohort.informative(task, numbers)
-        arms = {
-            name: arm(cohort, task, {n: predictions[n] for n in numbers})
+        here = {
+            name: {n: predictions[n] for n in numbers}
             for name, predictions in models.items()
             if all(n in predictions for n in numbers)
         }
+        scores = {name: scored(cohort, task, predictions) for name, predictions in here.items()}
         candidates = ((AGAINST, REFERENCE), (own, ALONE), (own, TOGETHER))
-        against = next((name for name in candidates if name in arms), None)
-        for (network, learned), one in arms.items():
-            other = None if against in (None, (network, learned)) else arms[against]
-            yield _row(cohort, task, part, network, learned, one, other, units)
+        against = next((name for name in candidates if name in scores), None)
+        for name, one in scores.items():
+            apart = None if against in (None, name) else difference(one, scores[against], units)
+            seeds = np.zeros(0) if name[1] == REFERENCE else scores_by_replicate(cohort, task, here[name])
+            yield Cell(task, name, part, score(one, units), apart, seeds)
 
 
-def _row(
-    cohort: Cohort, task: str, part: str, network: str, learned: str, one: Arm, other: Arm | None, units: int
-) -> dict[str, Any]:
-    found = score(one, units)
-    name = cohort.tasks[task].metric
-    low, high = bounded(found, name)
-    seeds = len(one.alone) if learned != REFERENCE else 0
-    apart = Interval(*[float("nan")] * 6) if other is None else difference(one, other, units)
+def table_rows(cells: Sequence[Cell], cohort: Cohort) -> list[dict[str, Any]]:
+    """Rows of contracts.NETWORK_COMPARISON, in the order of ``cells``.
+
+    The tasks of a model and part lend each other their variance between seeds.
+    """
+    tasks = [cohort.tasks[cell.task] for cell in cells]
+    scores = _intervals(cells, [cell.score for cell in cells], tasks)
+    apart = _intervals(cells, [cell.apart for cell in cells], tasks)
+    return [_row(*columns) for columns in zip(cells, tasks, scores, apart, strict=True)]
+
+
+def _intervals(
+    cells: Sequence[Cell], quantities: Sequence[Quantity | None], tasks: Sequence[Task]
+) -> list[Interval]:
+    found = [UNDEFINED] * len(cells)
+    groups: dict[tuple[Name, str], list[tuple[int, Quantity]]] = {}
+    for i, (cell, quantity) in enumerate(zip(cells, quantities, strict=True)):
+        if quantity is not None:
+            groups.setdefault((cell.name, cell.part), []).append((i, quantity))
+    for group in groups.values():
+        each = intervals([quantity for _, quantity in group], [tasks[i].metric for i, _ in group])
+        for (i, _), interval in zip(group, each, strict=True):
+            found[i] = interval
+    return found
+
+
+def _row(cell: Cell, task: Task, found: Interval, apart: Interval) -> dict[str, Any]:
+    low, high = bounded(found, task.metric)
+    seeds = len(cell.by_seed)
     numbers = {
         "value": found.estimate,
         "low": low,
         "high": high,
-        "one_seed": float(one.alone.mean()) if seeds else float("nan"),
-        "deviation": float(one.alone.std(ddof=1)) if seeds > 1 else float("nan"),
+        "one_seed": float(cell.by_seed.mean()) if seeds else float("nan"),
+        "deviation": float(cell.by_seed.std(ddof=1)) if seeds > 1 else float("nan"),
         "difference": apart.estimate,
         "difference_low": apart.low,
         "difference_high": apart.high,
     }
+    network, learned = cell.name
     return {
-        "task": task,
+        "task": cell.task,
         "network": network,
         "learned": learned,
-        "part": part,
-        "metric": name,
+        "part": cell.part,
+        "metric": task.metric,
         "replicates": seeds,
         **{key: None if np.isnan(number) else number for key, number in numbers.items()},
     }

@@ -21,10 +21,10 @@ from m3h_pipeline.files import write_table
 from m3h_pipeline.inference.bootstrap import bootstrap_variance
 from m3h_pipeline.inference.intervals import benjamini_hochberg, fold_component, paired_interval
 from m3h_pipeline.inference.metrics import CHANCE, METRIC_NAMES, Float64
+from m3h_pipeline.inference.resampled import Cohort, Wanted, load_cohort, mean_draws
 from m3h_pipeline.search.scores import Scores, read_scores
 from m3h_pipeline.tasks.assessed import Task, read_tasks
 from m3h_pipeline.tim.contexts import Context, contexts, needed, weights
-from m3h_pipeline.tim.draws import Wanted, load_cohort, score_draws
 from m3h_pipeline.tim.uncertainty import Component, context_component, seed_component
 
 Pair = tuple[str, str]
@@ -79,10 +79,11 @@ def compute_tim(
         )
     differences = Differences.of(every, table, replicates)
     resampled = {name: task for name, task in known.items() if task.metric in METRIC_NAMES}
-    cohort = load_cohort(resampled, labels, split, samples, settings.draws, seed)
-    wanted = differences.wanted(table, set(resampled))
-    draws = score_draws(predictions, wanted, len(differences.slots), resampled, cohort)
-    rows = _rows(differences, known, draws, cohort.units, settings)
+    cohort = load_cohort(resampled, labels, split, samples, settings.draws, train=seed)
+    (drawn,) = mean_draws(predictions, differences.wanted(table, set(resampled)), [cohort])
+    slots = range(len(differences.slots))
+    draws = np.array([drawn.mean(slot) for slot in slots]).reshape(-1, settings.draws)
+    rows = _rows(differences, known, draws, cohort, settings)
     metadata = {"tim": json.dumps(_described(settings, replicates, cohort.folds), sort_keys=True)}
     write_table(pa.Table.from_pylist(rows, schema=TIM.with_metadata(metadata)), out, TIM)
 
@@ -164,7 +165,7 @@ class Differences:
         """The predictions behind the slots of the given tasks; folds without a score are not needed."""
         keys = table.fit_keys
         return {
-            (keys[int(self.fits[slot, r, k])].as_py(), task): Wanted(slot, fold)
+            (keys[int(self.fits[slot, r, k])].as_py(), task): Wanted(fold, [slot])
             for slot, (_, task) in enumerate(self.slots)
             if task in tasks
             for r in range(self.fits.shape[1])
@@ -210,7 +211,7 @@ def _rows(
     differences: Differences,
     tasks: dict[str, Task],
     draws: Float64,
-    units: dict[str, int],
+    cohort: Cohort,
     settings: Tim,
 ) -> list[dict[str, Any]]:
     pairs = differences.pairs
@@ -222,7 +223,7 @@ def _rows(
     metrics = sorted({task.metric for task in tasks.values()})
     source = np.array([names.index(task) for task, _ in pairs], dtype=np.intp)
     metric = np.array([metrics.index(tasks[task].metric) for task, _ in pairs], dtype=np.intp)
-    components: list[Component] = [_patients(differences, draws, units)]
+    components: list[Component] = [_patients(differences, draws, cohort)]
     components.append(seed_component(by_replicate, components[0][0], source, metric))
     if settings.mode == "sampled":
         reach = range(max(2, min(settings.max_size, len(names))) - 1)
@@ -254,8 +255,9 @@ def _rows(
     ]
 
 
-def _patients(differences: Differences, draws: Float64, units: dict[str, int]) -> Component:
+def _patients(differences: Differences, draws: Float64, cohort: Cohort) -> Component:
     """Variance from patients of each pair's estimate, and its degrees of freedom."""
+    units = {task: cohort.informative(task, cohort.folds) for task in cohort.tasks}
     resampled = np.asarray(differences.matrix @ draws)
     by_fold = differences.by_fold()
     variance, df = np.full(len(resampled), np.nan), np.ones(len(resampled))

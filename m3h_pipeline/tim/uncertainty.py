@@ -4,13 +4,10 @@ The variance of an estimate is a sum of components, each with its degrees of fre
 
 - *patients*: the variance of the estimate when patients are resampled, models fixed. Its degrees of freedom
   are the number of patients that carry the information (those of the rarest class) minus one.
-- *seeds*: the variance between replicates over their number. With the usual two or three replicates it is too
-  often tiny by luck, and among hundreds of pairs those lucky ones come out significant: with 41 tasks, 3
-  replicates and seeds as noisy as patients, t tests on each pair's own variance reported a false positive in
-  20 to 40 % of simulated studies, and in all of them with seeds five times as noisy. So the variance has a
-  floor: what seeds add relative to what patients add, pooled over all companions of the source task or, if
-  larger, the median of this over the source tasks of the same metric. The floor also guards against the
-  source task's own fits: they stand in all its differences and may agree by luck.
+- *seeds*: the variance between replicates over their number. It has a floor
+  (:func:`m3h_pipeline.inference.intervals.floored_seeds`): what seeds add relative to what patients add,
+  pooled over all companions of the source task, whose own fits stand in all its differences, or, if larger,
+  the median of this over the source tasks of the same metric.
 - *contexts* (mode ``sampled``): the variance between differences of one size over their number, less the
   share of sets of that size that were seen.
 
@@ -28,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from m3h_pipeline.inference.intervals import floored_seeds
 from m3h_pipeline.inference.metrics import Float64
 
 Component = tuple[Float64, Float64]
@@ -51,22 +49,7 @@ def seed_component(
     if replicates < 2:
         return np.zeros(n_pairs), np.full(n_pairs, np.inf)
     own = differences.var(axis=1, ddof=1) / replicates
-    usable = np.isfinite(own) & np.isfinite(patients) & (patients > 0)
-    ratio = {
-        t: own[(task == t) & usable].sum() / patients[(task == t) & usable].sum()
-        for t in np.unique(task[usable]).tolist()
-    }
-    floor, df = np.zeros(n_pairs), np.full(n_pairs, float(replicates - 1))
-    for m in np.unique(metric[usable]).tolist():
-        here = usable & (metric == m)
-        sources = np.unique(task[here]).tolist()
-        typical = float(np.median([ratio[t] for t in sources]))
-        for t in sources:
-            floor[here & (task == t)] = max(ratio[t], typical)
-        # Companions of a task share its own fits: independent seeds are counted per source task.
-        df[here] = (replicates - 1) * min(max(2, len(sources)), int(here.sum()))
-    floor *= np.where(usable, patients, 0.0)
-    return np.maximum(own, floor), np.where(own > floor, replicates - 1.0, df)
+    return floored_seeds(own, patients, np.full(n_pairs, replicates - 1.0), task, metric)
 
 
 def context_component(

@@ -1,81 +1,25 @@
-"""Scores and differences with their uncertainty: jackknife, the floor of seeds, coverage, false alarms."""
+"""A task's two arms: an undefined score, a ratio to nothing, coverage, false alarms."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
-import pytest
 from scipy.stats import binom
 
-from m3h_pipeline.evaluation.cohort import Cohort, Part
-from m3h_pipeline.evaluation.contrast import (
-    RELATIVE_FLOOR,
-    Contrast,
-    Quantity,
-    contrast,
-    ensemble,
-    intervals,
-    relative_improvement,
-)
-from m3h_pipeline.inference.bootstrap import patient_counts
-from m3h_pipeline.inference.intervals import bounded, jackknife_variance, paired_interval
-from m3h_pipeline.tasks.assessed import Task
-
-Floats = npt.NDArray[np.floating[Any]]
-
-
-def cohort_of(y: Floats, patient: npt.NDArray[np.intp], kind: str, draws: int = 100, seed: int = 0) -> Cohort:
-    metric = {"binary": "auroc", "regression": "r2", "clustering": "silhouette"}[kind]
-    weights = np.ascontiguousarray(patient_counts(int(patient.max()) + 1, draws, seed).T)
-    part = Part(np.arange(len(y)), patient, weights)
-    return Cohort({"t": Task("t", kind, metric)}, {"t": y.astype(np.float32)}, {-1: part}, patient)
-
-
-def test_ensembles_are_means_and_clusters_those_of_the_first_replicate() -> None:
-    values = np.array([[[0.2], [0.4]], [[0.4], [0.8]]])
-    np.testing.assert_allclose(ensemble(values, "binary"), [[0.3], [0.6]])
-    clusters = np.array([[[3.0, 0.1]], [[7.0, 0.5]]])
-    np.testing.assert_allclose(ensemble(clusters, "clustering"), [[3.0, 0.3]])
-
-
-def test_jackknife_of_a_mean_is_its_variance() -> None:
-    """For a statistic that is a mean, the jackknife is exactly s² / n."""
-    values = np.random.default_rng(0).normal(size=7)
-    left_out = (values.sum() - values) / 6
-    assert jackknife_variance(left_out) == pytest.approx(values.var(ddof=1) / 7)
-    assert np.isnan(jackknife_variance(np.array([0.3])))
-
-
-def quantities(patients: float, seeds: float, value: float = 0.1) -> dict[str, Quantity]:
-    return {name: Quantity(value, patients, seeds) for name in ("single", "multi", "difference", "relative")}
-
-
-def test_seeds_that_agree_by_luck_are_lent_the_variance_of_other_tasks() -> None:
-    lucky, usual = quantities(1e-4, 1e-9), quantities(2e-4, 4e-4)
-    arms = [Contrast("a", "auroc", lucky, 200, 5, False)]
-    arms += [Contrast(name, "auroc", usual, 200, 5, False) for name in "bc"]
-    first, second, _ = intervals(arms, "difference")
-    assert first.standard_error == pytest.approx(np.sqrt(1e-4 + 2e-4))
-    assert second.standard_error == pytest.approx(np.sqrt(2e-4 + 4e-4))
-    # Tasks of another metric lend nothing.
-    arms[0] = Contrast("a", "r2", lucky, 200, 5, False)
-    assert intervals(arms, "difference")[0].standard_error == pytest.approx(1e-2, rel=1e-3)
+from m3h_pipeline.evaluation.contrast import RELATIVE_FLOOR, contrast, intervals, relative_improvement
+from m3h_pipeline.inference.resampled import Cohort
+from tests.inference.cohorts import Floats, cohort_of
 
 
 def test_the_same_model_has_no_difference_but_its_score_an_interval() -> None:
-    one = Contrast("a", "auroc", quantities(1e-4, 1e-4, 0.0), 200, 5, True)
+    rng = np.random.default_rng(0)
+    y = (rng.random(80) < 0.4).astype(np.float64)
+    values = y[None, :, None] + rng.normal(size=(3, 80, 1))
+    # A fit in the other arm that said something else would not matter.
+    one = contrast(cohort_of(y, np.arange(80), "binary"), "t", -1, values, values[:, ::-1], identical=True)
     difference, single = intervals([one], "difference")[0], intervals([one], "single")[0]
-    assert (difference.low, difference.high, difference.p) == (0, 0, 1)
-    assert single.low < 0 < single.high
-
-
-def test_intervals_of_scores_stay_within_the_metric() -> None:
-    wide = paired_interval(0.98, [(0.01, 50.0)])
-    assert bounded(wide, "auroc")[1] == 1
-    assert bounded(paired_interval(-0.9, [(0.1, 50.0)]), "silhouette")[0] == -1
-    assert bounded(paired_interval(-3.0, [(0.1, 50.0)]), "r2")[0] == pytest.approx(-3.6351, abs=1e-3)
+    assert (difference.estimate, difference.low, difference.high, difference.p) == (0, 0, 0, 1)
+    assert single.low < single.estimate < single.high
+    assert intervals([one], "multi")[0] == single
 
 
 def test_an_undefined_score_has_an_undefined_interval() -> None:

@@ -12,7 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from m3h_pipeline.inference.intervals import benjamini_hochberg, paired_interval
+from m3h_pipeline.inference.intervals import (
+    UNDEFINED,
+    Interval,
+    Quantity,
+    benjamini_hochberg,
+    bounded,
+    floored_seeds,
+    fold_component,
+    intervals,
+    jackknife_variance,
+    paired_interval,
+)
 
 Array = npt.NDArray[Any]
 
@@ -57,3 +68,98 @@ def test_false_discovery_control_is_scipys_over_what_is_defined(p: list[float]) 
         ordered, m = np.sort(values[defined]), defined.sum()
         passing = np.flatnonzero(ordered <= np.arange(1, m + 1) * 0.05 / m * (1 + 1e-12))
         assert (q[defined] <= 0.05 * (1 + 1e-12)).sum() == (passing.max() + 1 if len(passing) else 0)
+
+
+def test_jackknife_of_a_mean_is_its_variance() -> None:
+    """For a statistic that is a mean, the jackknife is exactly s² / n."""
+    values = np.random.default_rng(0).normal(size=7)
+    left_out = (values.sum() - values) / 6
+    assert jackknife_variance(left_out) == pytest.approx(values.var(ddof=1) / 7)
+    assert np.isnan(jackknife_variance(np.array([0.3])))
+
+
+def test_seeds_that_agree_by_luck_are_lent_the_variance_of_other_tasks() -> None:
+    lucky, usual = Quantity(0.1, 1e-4, 200, 1e-9, 4.0), Quantity(0.1, 2e-4, 200, 4e-4, 4.0)
+    first, second, _ = intervals([lucky, usual, usual], ["auroc"] * 3)
+    assert first.standard_error == pytest.approx(np.sqrt(1e-4 + 2e-4))
+    assert second.standard_error == pytest.approx(np.sqrt(2e-4 + 4e-4))
+    # Tasks of another metric lend nothing.
+    found = intervals([lucky, usual, usual], ["r2", "auroc", "auroc"])[0]
+    assert found.standard_error == pytest.approx(1e-2, rel=1e-3)
+
+
+def test_intervals_of_scores_stay_within_the_metric() -> None:
+    wide = paired_interval(0.98, [(0.01, 50.0)])
+    assert bounded(wide, "auroc")[1] == 1
+    assert bounded(paired_interval(-0.9, [(0.1, 50.0)]), "silhouette")[0] == -1
+    assert bounded(paired_interval(-3.0, [(0.1, 50.0)]), "r2")[0] == pytest.approx(-3.6351, abs=1e-3)
+
+
+def test_the_variance_of_a_mean_over_folds_is_not_underestimated() -> None:
+    """Folds that share their training rows: correlated by 1 / k, as Nadeau and Bengio take them to be."""
+    g = np.random.default_rng(0)
+    for k in (3, 5):
+        common, own = g.normal(size=(20_000, 1)), g.normal(size=(20_000, k))
+        folds = np.sqrt(1 / k) * common + np.sqrt(1 - 1 / k) * own
+        said = np.mean([fold_component(one)[0] for one in folds[:4000]])
+        assert said == pytest.approx(folds.mean(axis=1).var(), rel=0.06)
+    assert fold_component(np.array([0.1, np.nan, 0.4, 0.3])) == fold_component(np.array([0.1, 0.4, 0.3]))
+    assert fold_component(np.array([0.1, 0.4, 0.3]))[1] == 2
+    assert math.isnan(fold_component(np.array([0.3, np.nan]))[0])
+
+
+def test_intervals_from_folds_cover_the_truth_as_often_as_they_say() -> None:
+    g = np.random.default_rng(1)
+    k, studies = 5, 1000
+    folds = np.sqrt(1 / k) * g.normal(size=(studies, 1)) + np.sqrt(1 - 1 / k) * g.normal(size=(studies, k))
+    found = [paired_interval(float(one.mean()), [fold_component(one)]) for one in folds]
+    covered = [interval.low <= 0 <= interval.high for interval in found]
+    assert 0.93 <= np.mean(covered) <= 0.97
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12))
+def test_the_floor_of_the_variance_from_seeds(seed: int, n: int) -> None:
+    """Against a plain reimplementation, estimate by estimate, with unknown variances among them."""
+    g = np.random.default_rng(seed)
+    own, patients = g.exponential(size=n), g.exponential(size=n)
+    own[g.random(n) < 0.1] = np.nan
+    patients[g.random(n) < 0.2] = g.choice([np.nan, 0.0])
+    group = g.integers(0, 4, n)
+    family = group % 2
+    freedom = g.integers(1, 5, 4)[group].astype(float)
+    variance, df = floored_seeds(own, patients, freedom, group, family)
+    usable = [i for i in range(n) if own[i] == own[i] and patients[i] == patients[i] and patients[i] > 0]
+    for i in range(n):
+        kin = [j for j in usable if family[j] == family[i]]
+        members = {int(one): [j for j in kin if group[j] == one] for one in {group[j] for j in kin}}
+        share = {one: sum(own[js]) / sum(patients[js]) for one, js in members.items()}
+        floor, pooled = 0.0, freedom[i]
+        if i in usable:
+            floor = float(np.median(list(share.values())))
+            alike = [j for j in kin if group[j] == group[i]]
+            if len(alike) > 1:
+                floor = max(floor, share[int(group[i])])
+            floor *= patients[i]
+            each = {int(group[j]): freedom[j] for j in kin}
+            pooled = sum(each.values()) * (2 if len(each) == 1 and len(alike) > 1 else 1)
+        assert variance[i] == pytest.approx(max(own[i], floor) if own[i] == own[i] else np.nan, nan_ok=True)
+        if own[i] == own[i] and not math.isclose(own[i], floor, rel_tol=1e-9):
+            assert df[i] == (pooled if floor > own[i] else freedom[i])
+
+
+def test_unknown_seeds_count_patients_alone() -> None:
+    one, other = Quantity(0.2, 1e-4, 31), Quantity(0.1, 1e-4, 31, 4e-4, 2.0)
+    alone, both = intervals([one, other], ["auroc", "auroc"])
+    assert (alone.standard_error, alone.degrees_of_freedom) == pytest.approx((1e-2, 30))
+    assert both.standard_error == pytest.approx(np.sqrt(5e-4))
+    # A single patient of the rarest class still has one degree of freedom.
+    assert intervals([Quantity(0.2, 1e-4, 1)], ["auroc"])[0].degrees_of_freedom == pytest.approx(1)
+
+
+def test_only_ends_that_a_metric_cannot_reach_are_cut() -> None:
+    wide = Interval(0.5, -0.2, 1.2, 0.5, 0.3, 9.0)
+    assert [bounded(wide, name) for name in ("auroc", "macro_auroc", "concordance")] == [(0.0, 1.0)] * 3
+    assert bounded(wide, "r2") == (-0.2, 1.0)
+    assert bounded(Interval(-0.5, -1.2, 0.2, 0.5, 0.3, 9.0), "silhouette") == (-1.0, 0.2)
+    assert all(map(math.isnan, bounded(UNDEFINED, "auroc")))

@@ -13,12 +13,12 @@ from sklearn.metrics import r2_score, roc_auc_score
 
 from m3h_pipeline import contracts
 from m3h_pipeline.contracts import NETWORK_COMPARISON, time_and_event
-from m3h_pipeline.evaluation.cohort import TEST, load_cohort
 from m3h_pipeline.files import read_table, write_table
-from m3h_pipeline.networks.arms import arm, difference, score
-from m3h_pipeline.networks.compare import compare_networks
-from m3h_pipeline.tasks.assessed import read_tasks
-from tests.evaluation.studies import FOLDS, Floats, Predict, Study, generator, predictor, study
+from m3h_pipeline.inference.intervals import Quantity
+from m3h_pipeline.inference.resampled import TEST, Cohort
+from m3h_pipeline.networks.compare import Cell, compare_networks, table_rows
+from m3h_pipeline.tasks.assessed import Task
+from tests.evaluation.studies import FOLDS, Floats, Predict, Study, predictor, study
 
 TOGETHER = "days+grade+ill+kind+relapse"
 SEEDS = 3
@@ -205,20 +205,24 @@ def test_a_diverged_replicate_is_left_out_and_said(
     assert "other: every setting of `ill` has a fit that diverged" in said
 
 
-def test_a_shared_seed_pairs_the_difference(one: Study) -> None:
-    """What two networks' seeds have in common is no uncertainty of their difference."""
-    described = read_tasks(one.path("tasks.json"))
-    paths = (one.path("labels"), one.path("split.parquet"), one.path("samples.parquet"))
-    cohort = load_cohort(described, *paths, draws=200, seed=0)
-    rows = cohort.parts[TEST].rows
-    y = np.where(np.isnan(one.labels["ill"][rows]), 0.0, one.labels["ill"][rows])[:, None]
-    common = np.stack([generator("seed", r).normal(size=(len(rows), 1)) for r in range(SEEDS)])
-    apart = 0.05 * np.stack([generator("own", r).normal(size=(len(rows), 1)) for r in range(SEEDS)])
-    first, second = (arm(cohort, "ill", {TEST: y + common + part}) for part in (0 * apart, apart))
-    units = cohort.informative("ill", [TEST])
-    own = score(first, units)
-    both = difference(second, first, units)
-    assert both.standard_error < 0.25 * own.standard_error
-    alone = arm(cohort, "ill", {TEST: (y + common + apart)[:2]})
-    # Other numbers of seeds are not paired: the interval is wider.
-    assert difference(alone, first, units).standard_error > both.standard_error
+def test_seeds_of_a_network_that_agree_by_luck_are_lent_the_variance_of_other_tasks() -> None:
+    """The floor of the evaluation: within a network and part, over the tasks of a metric, the median."""
+    tasks = {name: Task(name, "binary", "auroc") for name in "abc"}
+    usual = {name: Quantity(0.7, 1e-4, 200, 4e-4, 2.0) for name in "abc"}
+    lucky = usual | {"a": Quantity(0.7, 1e-4, 200, 1e-10, 2.0)}
+    cells = [
+        Cell(name, (network, "together"), part, quantities[name], quantities[name], np.zeros(3))
+        for network, part, quantities in (
+            ("ours", "test", lucky),
+            ("ours", "validation", usual),
+            ("other", "test", {name: Quantity(0.7, 1e-4, 200, 1e-10, 2.0) for name in "abc"}),
+        )
+        for name in "abc"
+    ]
+    rows = table_rows(cells, Cohort(tasks, {}, {}, np.zeros(0, dtype=np.intp)))
+    width = {(r["network"], r["part"], r["task"]): r["high"] - r["low"] for r in rows}
+    apart = {(r["network"], r["part"], r["task"]): r["difference_high"] - r["difference_low"] for r in rows}
+    for found in (width, apart):
+        assert found["ours", "test", "a"] == pytest.approx(found["ours", "validation", "a"], rel=0.3)
+        # Another network, all of whose seeds agree, borrows nothing from this one.
+        assert found["other", "test", "a"] < 0.5 * found["ours", "test", "a"]

@@ -173,7 +173,8 @@ def make_study(
     described = {}
     for task, y in labels.items():
         kind, name = (kinds or {}).get(task, ("binary", "auroc"))
-        described[task] = {"problem_class": kind, "metric": name, "status": "ok", "reason": ""}
+        classes = [f"c{int(c)}" for c in np.unique(y[~np.isnan(y)])] if kind == "multiclass" else []
+        described[task] = {"problem_class": kind, "metric": name, "classes": classes, "status": "ok"}
         write_labels(y, folder / "labels" / f"{task}.parquet", {"id": task})
     write_json({"tasks": described}, folder / "tasks.json")
     return Study(folder, labels, patient, fold)

@@ -184,6 +184,21 @@ def test_overfitting_less_is_not_significant(tmp_path: Path) -> None:
     assert found["b", "c"]["high"] < 0
 
 
+def test_the_rate_of_false_discoveries_is_bounded_not_that_of_each_pair(tmp_path: Path) -> None:
+    """A rate between a pair's p and its q: the pair alone would pass, among all others it does not."""
+    names = [f"t{i}" for i in range(4)]
+    study = make_study(tmp_path, binary_labels(names, 300), folds=2)
+    scores, predictions = study.train(study.plan(QUICK), noisy_model(study, {("t0", "t1"): 0.5}))
+    found = study.tim(scores, predictions, QUICK)
+    p, q = (np.array([row[name] for row in found.values()]) for name in ("p", "q"))
+    middle = int(np.argmax(q - p))
+    rate = float(p[middle] + q[middle]) / 2
+    again = study.tim(scores, predictions, Tim(draws=QUICK.draws, fdr=rate))
+    for row in again.values():
+        assert row["significant"] == (row["q"] <= rate)
+    assert sum(p <= rate) > sum(row["significant"] for row in again.values())
+
+
 @pytest.mark.parametrize(("seeds", "within"), [(0.0, 0.5), (0.1, 0.3), (0.4, 0.1)])
 def test_noise_is_not_significant(tmp_path: Path, seeds: float, within: float) -> None:
     """Companions without effect, noise from patients only up to mostly from seeds: over 8 studies of 42 pairs

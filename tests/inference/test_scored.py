@@ -1,0 +1,34 @@
+"""What a model scores, and what two differ by: ensembles, seeds, pairing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from m3h_pipeline.inference.scored import difference, ensemble, score, scored
+from tests.inference.cohorts import cohort_of
+
+
+def test_ensembles_are_means_and_clusters_those_of_the_first_replicate() -> None:
+    values = np.array([[[0.2], [0.4]], [[0.4], [0.8]]])
+    np.testing.assert_allclose(ensemble(values, "binary"), [[0.3], [0.6]])
+    clusters = np.array([[[3.0, 0.1]], [[7.0, 0.5]]])
+    np.testing.assert_allclose(ensemble(clusters, "clustering"), [[3.0, 0.3]])
+
+
+def test_a_shared_seed_pairs_the_difference() -> None:
+    """What two models' seeds have in common is no uncertainty of their difference."""
+    rng = np.random.default_rng(0)
+    y = (rng.random(200) < 0.4).astype(np.float64)
+    cohort = cohort_of(y, np.arange(200), "binary", draws=200)
+    common, own = rng.normal(size=(2, 3, 200, 1))
+    first = scored(cohort, "t", {-1: y[:, None] + common})
+    second = scored(cohort, "t", {-1: y[:, None] + common + 0.05 * own})
+    fewer = scored(cohort, "t", {-1: (y[:, None] + common + 0.05 * own)[:2]})
+    paired = difference(second, first, 80)
+    assert paired.seeds < 0.1 * score(first, 80).seeds
+    assert paired.patients < 0.1 * score(first, 80).patients
+    # Other numbers of seeds are not paired: both models' seeds are counted.
+    assert difference(fewer, first, 80).seeds == pytest.approx(
+        score(fewer, 80).seeds + score(first, 80).seeds
+    )
