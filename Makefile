@@ -7,7 +7,7 @@ CORES ?= all
 SLURM_TESTS := --strict-markers --strict-config -ra -x
 
 .DEFAULT_GOAL := help
-.PHONY: help install study test test-slurm injections mutants lint types bench report clean
+.PHONY: help install study test suite test-slurm test-slurm-full injections mutants lint types bench report clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -35,13 +35,22 @@ lint: $(INSTALLED)
 types: $(INSTALLED)
 	$(BIN)/mypy
 
-test: lint types  ## Lint, check types, run all tests
-	. $(BIN)/activate && OMP_NUM_THREADS=1 pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+# The checks run beside the tests: each takes one core.
+test: $(INSTALLED)  ## Lint, check types, run all tests
+	$(MAKE) --jobs=3 lint types suite
+
+# What Python compiles is kept whatever the environment says: the tests start hundreds of processes.
+suite: $(INSTALLED)
+	. $(BIN)/activate && PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 pytest \
+	  --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # A cluster of its own on this machine; nothing of it is left running. Needs Debian packages and root, and says so.
-test-slurm: $(INSTALLED)  ## Run the workflow on a real SLURM that it starts and stops
+test-slurm: $(INSTALLED)  ## Run a small study on a real SLURM that it starts and stops
 	@$(BIN)/python -m tests.slurm.check
-	. $(BIN)/activate && pytest --override-ini addopts="$(SLURM_TESTS)" tests/slurm
+	. $(BIN)/activate && PYTHONDONTWRITEBYTECODE= pytest --override-ini addopts="$(SLURM_TESTS)" tests/slurm
+
+test-slurm-full: export M3H_SLURM_STUDY := default
+test-slurm-full: test-slurm  ## The same, and the default study where there is accounting
 
 injections: $(INSTALLED)  ## Kill a study in 31 ways on that SLURM; write the table of docs/resilience.md
 	@$(BIN)/python -m tests.slurm.check

@@ -17,6 +17,12 @@ ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with whole studies go first: what is short fills the workers' last minutes."""
+    studies = {item.path for item in items if item.get_closest_marker("study")}
+    items.sort(key=lambda item: item.path not in studies)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data beside the project.

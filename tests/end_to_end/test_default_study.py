@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import pytest
-from sklearn.metrics import roc_auc_score
 
-from m3h_pipeline.config import load_study
-from m3h_pipeline.contracts import EVALUATION, SELECTION, SPLIT, TIM
+from m3h_pipeline.contracts import EVALUATION, SELECTION, SPLIT
 from m3h_pipeline.figures.registry import FIGURES
 from m3h_pipeline.files import read_json, read_samples, read_table
-from tests.end_to_end.conftest import ROOT, Run, snakemake
+from tests.end_to_end.conftest import Run, snakemake
+from tests.end_to_end.planted import PERMUTED, assert_truth_is_found
 
 pytestmark = pytest.mark.study
 
@@ -85,42 +83,8 @@ def test_every_task_is_selected_and_evaluated(default_study: Run) -> None:
     assert evaluation["difference"].between(evaluation["difference_low"], evaluation["difference_high"]).all()
 
 
-PERMUTED = set(load_study(ROOT / "config/config.yaml").tasks.permute)
-
-
-def _assert_truth_is_found(results: Path) -> None:
-    truth = json.loads((results / "input/truth.json").read_text())
-    tim = read_table(results / "tim/tim.parquet", TIM).to_pandas()
-    # Permuted labels are noise, whatever group the task was planted in.
-    groups = [set(group) - PERMUTED for group in truth["groups"]]
-    related = {(a, b) for group in groups for a in group for b in group if a != b}
-    pairs = list(zip(tim["task"], tim["companion"], strict=True))
-    is_related = [pair in related for pair in pairs]
-    assert any(is_related)
-    assert truth["conflicts"]
-    assert roc_auc_score(is_related, tim["estimate"]) >= 0.9
-    noise = set(truth["noise"]) | PERMUTED
-    conflicting = {tuple(pair) for pair in truth["conflicts"]}
-    conflicting |= {(b, a) for a, b in conflicting}
-    for (task, companion), significant, estimate in zip(
-        pairs, tim["significant"], tim["estimate"], strict=True
-    ):
-        if companion in noise or task in noise or (task, companion) in conflicting:
-            assert not (significant and estimate > 0), (task, companion, estimate)
-        if task in PERMUTED:
-            assert not significant, (task, companion, estimate)
-
-
 def test_tim_finds_the_planted_structure(default_study: Run) -> None:
-    _assert_truth_is_found(_results(default_study))
-
-
-def test_tim_finds_the_planted_structure_of_a_cohort_nobody_looked_at(tmp_path: Path, programs: Path) -> None:
-    # Neither the generator nor the default settings were adjusted to this seed.
-    target = "results/default/tim/tim.parquet"
-    run = snakemake(tmp_path, "--cores", "all", "--config", "seed=90210", "--", target, programs=programs)
-    assert run.status == 0, run.output[-6000:]
-    _assert_truth_is_found(tmp_path / "results/default")
+    assert_truth_is_found(_results(default_study))
 
 
 def test_a_task_with_permuted_labels_does_not_improve(default_study: Run) -> None:

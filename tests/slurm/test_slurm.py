@@ -1,8 +1,8 @@
 """A study through ``snakemake --profile slurm`` on a real SLURM, with accounting and without.
 
 Where jobs ran, and what they asked for, is read from the scheduler's own records.
-The cluster with accounting runs the default study, the other one a small study; with
-``M3H_SLURM_STUDY=small`` both run the small one.
+Both clusters, with accounting and without, run a small study; with ``M3H_SLURM_STUDY=default`` the one with
+accounting runs the default study.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.slurm.studies import (
     write_study,
 )
 
-DEFAULT = os.environ.get("M3H_SLURM_STUDY", "default") == "default"
+DEFAULT = os.environ.get("M3H_SLURM_STUDY", "small") == "default"
 
 
 class Both:
