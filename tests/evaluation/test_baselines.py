@@ -116,6 +116,21 @@ def test_no_label_of_a_scored_row_reaches_its_prediction() -> None:
     np.testing.assert_array_equal(np.asarray(test), np.asarray(test_changed))
 
 
+def test_no_feature_of_another_scored_row_reaches_a_prediction() -> None:
+    """Other values in half of the test part leave what is predicted for the other half as it was."""
+    data, changed = study(), study()
+    test = np.flatnonzero(~data.train)
+    changed.features["tabular"][test[::2]] = changed.features["tabular"][test[::2]] * 50 + 100
+    for before, after in zip(
+        *(baseline_predictions("ill", d, Evaluation(), 0) for d in (data, changed)), strict=True
+    ):
+        assert (before["model"], before["setting"]) == (after["model"], after["setting"])
+        if before["fold"] == -1:
+            kept, other = np.asarray(before["prediction"]), np.asarray(after["prediction"])
+            np.testing.assert_array_equal(kept[1::2], other[1::2])
+            assert (kept[::2] != other[::2]).any()
+
+
 def _problem(data: StudyData, fold: int) -> Problem:
     training, scored = data.training_rows(fold), data.scored_rows(fold)
     y = data.labels["ill"]

@@ -212,3 +212,13 @@ def test_cox_regression_of_the_references_is_scikit_survival_s() -> None:
     wide = np.concatenate([x, np.zeros((90, 200))], 1)
     padded = Problem("survival", 0, wide, y, np.concatenate([scored, np.zeros((20, 200))], 1))
     np.testing.assert_allclose(cox_path(padded, grid, (1.0,))[0], found[1], atol=2e-4)
+
+
+def test_curves_are_recorded_at_quantiles_of_the_times_of_events() -> None:
+    generator = np.random.default_rng(1)
+    events, censored = generator.exponential(10, 200), 100 + generator.exponential(10, 300)
+    y = signed_time(np.r_[events, censored, np.nan], np.r_[np.ones(200), np.zeros(300), 1])
+    grid = time_grid(y)
+    expected = np.quantile(np.float32(events).astype(float), np.arange(1, 33) / 33)
+    np.testing.assert_allclose(grid, expected, rtol=1e-12)
+    assert time_grid(-np.abs(y)).tolist() == [0.0] * SURVIVAL_TIMES

@@ -191,6 +191,18 @@ def test_sizes_are_compared_by_the_replicates_they_share(tmp_path: Path) -> None
     assert chosen["a"]["single_score"] == pytest.approx(0.5 + 0.2 / 3)
 
 
+def test_a_selected_combination_and_the_task_alone_are_scored_on_the_same_replicates(tmp_path: Path) -> None:
+    def score(combination: tuple[str, ...], task: str, replicate: int, *_: Any) -> float:
+        return 0.4 + 0.1 * len(combination) + (0.2 if replicate == 0 else 0.0)
+
+    tasks = write_tasks(tmp_path / "tasks.json", ["a", "b", "c"])
+    _, scores = run_search(tmp_path, tasks, score, Search(replicates=1), Tim(replicates=3))
+    row = selection_of(tmp_path, tasks, scores, Search(replicates=1))["a"]
+    # Tasks alone have three seeds, the three together only the lucky one.
+    assert row["size"] == 3
+    assert (row["score"], row["single_score"]) == (pytest.approx(0.9), pytest.approx(0.7))
+
+
 def test_pairs_are_ranked_by_all_their_replicates(tmp_path: Path) -> None:
     def score(combination: tuple[str, ...], task: str, replicate: int, *_: Any) -> float:
         if combination == ("a", "b"):
@@ -279,6 +291,23 @@ def test_a_score_missing_where_others_have_one_bars_the_setting(tmp_path: Path) 
     looked = read_looked(tmp_path, tasks, scores)
     assert looked["a", "a+b"] == looked["b", "a+b"] == pytest.approx(0.4)
     assert looked["a", "a"] == pytest.approx(0.9)
+
+
+def test_a_fit_that_diverged_bars_its_setting_also_in_a_fold_that_nobody_can_score(tmp_path: Path) -> None:
+    training = Training(batch_sizes=[64], learning_rates=[1e-3, 1e-2])
+
+    def score(
+        combination: tuple[str, ...], task: str, replicate: int, fold: int, setting: tuple[int, float]
+    ) -> float | None:
+        if fold == 0:
+            return None if setting[1] == 1e-2 and combination == ("a",) else float("nan")
+        return 0.9 if setting[1] == 1e-2 else 0.4
+
+    tasks = write_tasks(tmp_path / "tasks.json", ["a", "b"])
+    _, scores = run_search(tmp_path, tasks, score, Search(), training=training)
+    looked = read_looked(tmp_path, tasks, scores)
+    assert looked["a", "a"] == pytest.approx(0.4)
+    assert looked["b", "b"] == pytest.approx(0.9)
 
 
 def read_looked(folder: Path, tasks: Path, scores: list[Path]) -> dict[tuple[str, str], float]:
