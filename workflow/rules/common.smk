@@ -127,11 +127,7 @@ def content_of(paths):
     """What is in files of the study, whatever their times say."""
     names = input_files(paths, STUDY.data)
     return digest_of(
-        {
-            name: known
-            for name, known in sorted(input_hashes().items())
-            if name in names
-        }
+        {name: known for name, known in sorted(input_hashes().items()) if name in names}
     )
 
 
