@@ -77,8 +77,8 @@ def paired_interval(
 
 
 def bounded(interval: Interval, metric_name: str) -> tuple[float, float]:
-    """The ends of a score's interval, within what its metric can be."""
-    low, high = BOUNDS[metric_name]
+    """The ends of a score's interval, within what its metric can be; one of the user's own has no bounds."""
+    low, high = BOUNDS.get(metric_name, (-np.inf, np.inf))
     return max(interval.low, low) if np.isfinite(interval.low) else interval.low, (
         min(interval.high, high) if np.isfinite(interval.high) else interval.high
     )

@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from m3h_pipeline.contracts import time_and_event
+from m3h_pipeline.dotted import call, is_path
 
 Floats = npt.NDArray[np.floating[Any]]
 Float64 = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.integer[Any]]
 
-#: What a model that knows nothing scores. A silhouette has no such level.
+#: What a model that knows nothing scores. A silhouette, or a metric of the user's own, has no such level.
 CHANCE = {"auroc": 0.5, "macro_auroc": 0.5, "r2": 0.0, "concordance": 0.5}
 #: The least and the largest value of each metric.
 BOUNDS = {
@@ -58,7 +59,8 @@ def metric_draws(name: str, y: Floats, prediction: Floats, weights: Floats) -> F
       pair is the product of its weights.
 
     Args:
-        name: ``auroc``, ``macro_auroc``, ``r2``, ``silhouette`` or ``concordance``.
+        name: ``auroc``, ``macro_auroc``, ``r2``, ``silhouette`` or ``concordance``; or the dotted path of a
+            function of labels (n,), predictions (n, width) and weights (n,).
         y: labels, NaN = not observed; class indices for the first two. Shape (n,).
         prediction: shape (n, width) or (n,): score of class 1; scores of C classes; value; (cluster,
             silhouette); risk and survival curve.
@@ -69,6 +71,7 @@ def metric_draws(name: str, y: Floats, prediction: Floats, weights: Floats) -> F
 
     Raises:
         ValueError: the metric is unknown, or shapes do not fit.
+        ConfigError: a metric of the user's own is not there, or fails.
     """
     if weights.ndim != 2 or weights.shape[1] != len(y):
         raise ValueError(f"{len(y)} labels, weights of shape {weights.shape}")
@@ -90,7 +93,7 @@ def metric_draws_by_unit(
     Shape:
         (draws,)
     """
-    if name not in _DRAWS:
+    if not can_be_resampled(name):
         raise ValueError(f"unknown metric {name!r}; known: {', '.join(sorted(_DRAWS))}")
     values = prediction[:, None] if prediction.ndim == 1 else prediction
     if not len(y) == len(values) == len(unit):
@@ -102,6 +105,8 @@ def metric_draws_by_unit(
     n_draws = weights.shape[1]
     if not len(y) or not np.isfinite(values).all():
         return np.full(n_draws, np.nan)
+    if is_path(name):
+        return _own_draws(name, y, values, unit, weights)
     with np.errstate(invalid="ignore", divide="ignore"):
         parts = [
             _DRAWS[name](y, values, unit, np.ascontiguousarray(weights[:, start : start + _CHUNK]))
@@ -161,6 +166,16 @@ def _cumulative_rows(values: Float64) -> Float64:
     for block in range(1, len(blocks)):
         blocks[block] += blocks[block - 1, -1]
     return blocks.reshape(-1, width)[:n]
+
+
+def _own_draws(path: str, y: Floats, values: Floats, unit: Integers, weights: Floats) -> Float64:
+    """A metric of the user's own, draw by draw: a function of labels, predictions and the rows' weights."""
+    found = np.full(weights.shape[1], np.nan)
+    for draw, counts in enumerate(weights.T):
+        of_rows = counts[unit].astype(np.float64)
+        if of_rows.any():
+            found[draw] = float(call(path, y, values, of_rows))
+    return found
 
 
 def _auroc_draws(y: Floats, values: Floats, unit: Integers, weights: Floats) -> Float64:
@@ -224,5 +239,8 @@ _DRAWS: dict[str, Callable[[Floats, Floats, Integers, Floats], Float64]] = {
     "silhouette": _silhouette_draws,
     "concordance": _concordance_draws,
 }
-#: The metrics that :func:`metric_draws` knows.
-METRIC_NAMES = frozenset(_DRAWS)
+
+
+def can_be_resampled(name: str) -> bool:
+    """Whether :func:`metric_draws` knows a metric: a shipped one, or a function of the user's own."""
+    return name in _DRAWS or is_path(name)

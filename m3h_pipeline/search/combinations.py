@@ -51,7 +51,9 @@ def signature(combination: Iterable[str], tasks: Mapping[str, Task]) -> Signatur
         >>> signature(("b", "a"), {"a": a, "b": b})
         (('binary', 0), ('multiclass', 3))
     """
-    return tuple(sorted((tasks[name].problem_class, tasks[name].n_classes) for name in combination))
+    return tuple(
+        sorted((t.own_class or t.problem_class, t.n_classes) for t in map(tasks.__getitem__, combination))
+    )
 
 
 def settings_of(training: Training) -> list[Setting]:

@@ -16,14 +16,15 @@ class Task:
 
     Attributes:
         id: its name in files.
-        problem_class: binary, multiclass, ...
-        metric: name of its metric.
+        problem_class: binary, multiclass, ...; of a class of the user's own the one it derives from.
+        metric: name of its metric, or the dotted path of the user's own.
         title: its name for people.
         department: group of tasks in tables and figures.
         unit: of a regression label, or of the time of a survival label.
         classes: names of a multiclass task's classes, in the order of their indices.
         status: ``ok``: it is learned; ``dropped``: it cannot be evaluated.
         reason: why it was dropped.
+        own_class: dotted path of a problem class of the user's own; empty: it is a shipped one.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Task:
     classes: tuple[str, ...] = ()
     status: str = "ok"
     reason: str = ""
+    own_class: str = ""
 
     @property
     def learned(self) -> bool:
@@ -72,6 +74,7 @@ def read_assessed(path: Path) -> dict[str, Task]:
                 classes=tuple(str(c) for c in entry.get("classes") or ()),
                 status=str(entry["status"]),
                 reason=str(entry.get("reason") or ""),
+                own_class=str(entry.get("own_class") or ""),
             )
             for name, entry in described["tasks"].items()
         }

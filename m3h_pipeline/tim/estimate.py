@@ -20,7 +20,7 @@ from m3h_pipeline.errors import ContractError
 from m3h_pipeline.files import write_table
 from m3h_pipeline.inference.bootstrap import bootstrap_variance
 from m3h_pipeline.inference.intervals import benjamini_hochberg, fold_component, paired_interval
-from m3h_pipeline.inference.metrics import CHANCE, METRIC_NAMES, Float64
+from m3h_pipeline.inference.metrics import CHANCE, Float64, can_be_resampled
 from m3h_pipeline.inference.resampled import Cohort, Wanted, load_cohort, mean_draws
 from m3h_pipeline.search.scores import Scores, read_scores
 from m3h_pipeline.tasks.assessed import Task, read_tasks
@@ -78,7 +78,7 @@ def compute_tim(
             hint="run `m3h plan-tim` and train its packs first",
         )
     differences = Differences.of(every, table, replicates)
-    resampled = {name: task for name, task in known.items() if task.metric in METRIC_NAMES}
+    resampled = {name: task for name, task in known.items() if can_be_resampled(task.metric)}
     cohort = load_cohort(resampled, labels, split, samples, settings.draws, train=seed)
     (drawn,) = mean_draws(predictions, differences.wanted(table, set(resampled)), [cohort])
     slots = range(len(differences.slots))

@@ -182,7 +182,7 @@ class StudyData:
         if task not in self._label_digests:
             description = self.tasks[task]
             what = [description.get(key) for key in ("problem_class", "metric", "clusters")]
-            if "own_class" in description:
+            if description.get("own_class"):
                 what.append(description["own_class"])
             what.append(len(description.get("classes") or []))
             self._label_digests[task] = _digest(self.labels[task]) + json.dumps(what)

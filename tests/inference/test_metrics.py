@@ -122,3 +122,25 @@ def test_wrong_arguments_are_refused() -> None:
         metric_draws("auroc", y, p, w.T)
     with pytest.raises(ValueError, match="3 labels, 2 predictions"):
         metric_draws("auroc", y, p[:2], w)
+
+
+def closeness(y: npt.NDArray[Any], prediction: npt.NDArray[Any], weights: npt.NDArray[Any]) -> float:
+    """A metric of the user's own."""
+    return -float(np.average(np.abs(y - prediction[:, 0]), weights=weights))
+
+
+def test_a_metric_of_the_users_own_is_computed_for_every_draw() -> None:
+    rng = np.random.default_rng(3)
+    y, prediction = rng.normal(size=12), rng.normal(size=(12, 1))
+    y[4] = np.nan
+    weights = rng.integers(0, 3, size=(5, 12)).astype(np.float32)
+    weights[2] = 0
+    found = metric_draws(f"{__name__}.closeness", y, prediction, weights)
+    seen = ~np.isnan(y)
+    for draw in (0, 1, 3, 4):
+        w = weights[draw, seen]
+        wanted = -(w * np.abs(y - prediction[:, 0])[seen]).sum() / w.sum()
+        assert found[draw] == pytest.approx(wanted)
+    assert np.isnan(found[2])
+    prediction[0] = np.inf
+    assert np.isnan(metric_draws(f"{__name__}.closeness", y, prediction, weights)).all()

@@ -1,0 +1,168 @@
+"""A whole study in this process: every stage by the function that its verb calls, in the workflow's order."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from m3h_pipeline.check import checked_tasks
+from m3h_pipeline.cohort.ingest import ingest
+from m3h_pipeline.config import Study, located_source
+from m3h_pipeline.evaluation.baselines import run_baselines
+from m3h_pipeline.evaluation.evaluate import evaluate
+from m3h_pipeline.evaluation.final import plan_final
+from m3h_pipeline.figures.registry import render
+from m3h_pipeline.files import read_json
+from m3h_pipeline.search.combinations import per_job_of
+from m3h_pipeline.search.plan import plan_round
+from m3h_pipeline.search.scores import merge_scores
+from m3h_pipeline.search.selection import select
+from m3h_pipeline.split import split_cohort
+from m3h_pipeline.tasks.assess import assess
+from m3h_pipeline.tasks.labels import label_task
+from m3h_pipeline.tim.estimate import compute_tim
+from m3h_pipeline.tim.plan import plan_tim
+from m3h_pipeline.training.pack import train_pack
+from m3h_pipeline.training.spec import TrainingSettings
+
+#: Those that need neither a multiclass, a regression of its own, a survival, nor a clustering task.
+FIGURES = ("trajectories", "improvement", "comparison", "tim", "calibration", "agreement", "attention")
+
+
+class Whole:
+    """A study, stage by stage.
+
+    Args:
+        study: its configuration; two rounds of the search are run.
+        folder: of the results.
+    """
+
+    def __init__(self, study: Study, folder: Path) -> None:
+        self.study, self.folder = study, folder
+        self.cohort, self.labels = folder / "cohort", folder / "labels"
+        self.split, self.tasks = folder / "split.parquet", folder / "labels/tasks.json"
+
+    def run(self) -> None:
+        """All stages."""
+        self.prepare()
+        self.search()
+        self.finish()
+
+    def prepare(self) -> None:
+        """Cohort, labels, split, assessment."""
+        names = [name for modality in self.study.modalities.values() for name in modality.sources]
+        ingest(located_source(self.study), names, self.cohort, stream=io.StringIO())
+        paths = {}
+        for name, definition in checked_tasks(self.study, "the study").items():
+            paths[name] = self.labels / f"{name}.parquet"
+            label_task(name, definition, self.cohort, paths[name], self.labels / f"{name}.audit.tsv")
+        split_cohort(self.cohort / "samples.parquet", {}, self.split, self.study.split)
+        assess(paths, self.split, self.cohort / "samples.parquet", self.labels, self.study.tasks)
+
+    def train(self, plan: Path, final: bool = False) -> tuple[list[Path], list[Path]]:
+        """The packs of a plan: their scores and predictions."""
+        s = self.study
+        settings = TrainingSettings(s.model, s.training, s.compute, s.modalities, s.seed)
+        packs = plan.parent / "packs"
+        ids = sorted(read_json(plan)["packs"])
+        for pack in ids:
+            more = {"models": plan.parent / "models" / pack} if final else {}
+            more |= {"attention": packs / f"{pack}.attention.parquet"} if final else {}
+            train_pack(
+                plan,
+                pack,
+                self.cohort,
+                self.labels,
+                self.split,
+                self.folder / "search/store",
+                packs / f"{pack}.scores.parquet",
+                packs / f"{pack}.predictions.parquet",
+                settings,
+                **more,
+            )
+        return [packs / f"{i}.scores.parquet" for i in ids], [packs / f"{i}.predictions.parquet" for i in ids]
+
+    def search(self) -> None:
+        """Two rounds, the selection, TIM."""
+        s = self.study
+        per_job = per_job_of(s.search, None)
+        self.scores: list[Path] = []
+        self.predictions: list[Path] = []
+        for number in (1, 2):
+            plan = self.folder / f"search/round_{number}/plan.json"
+            plan_round(
+                number, self.tasks, self.scores, plan, s.search, s.tim, s.training, s.split.folds, per_job
+            )
+            scores, predictions = self.train(plan)
+            merge_scores(scores, plan.parent / "scores.parquet")
+            self.scores.append(plan.parent / "scores.parquet")
+            self.predictions += predictions
+        select(
+            self.tasks,
+            self.scores,
+            self.folder / "selection.parquet",
+            self.folder / "search/trajectory.parquet",
+            self.folder / "selection.tsv",
+            s.search,
+        )
+        plan = self.folder / "tim/plan.json"
+        plan_tim(self.tasks, self.scores, plan, s.search, s.tim, s.training, s.split.folds, s.seed, per_job)
+        scores, predictions = self.train(plan)
+        compute_tim(
+            self.tasks,
+            [*self.scores, *scores],
+            [*self.predictions, *predictions],
+            self.labels,
+            self.split,
+            self.cohort / "samples.parquet",
+            self.folder / "tim/tim.parquet",
+            s.tim,
+            s.seed,
+        )
+
+    def finish(self) -> None:
+        """Final fits, references, evaluation."""
+        s = self.study
+        plan = self.folder / "final/plan.json"
+        plan_final(
+            self.folder / "selection.parquet", self.tasks, plan, s.evaluation, per_job_of(s.search, None)
+        )
+        scores, predictions = self.train(plan, final=True)
+        references = []
+        for task in read_json(self.tasks)["tasks"]:
+            references.append(self.folder / f"evaluation/baselines/{task}.parquet")
+            run_baselines(
+                task,
+                self.cohort,
+                self.labels,
+                self.split,
+                references[-1],
+                s.modalities,
+                s.evaluation,
+                s.seed,
+            )
+        evaluate(
+            selection=self.folder / "selection.parquet",
+            trajectory=self.folder / "search/trajectory.parquet",
+            scores=scores,
+            predictions=predictions,
+            attention=[path.with_name(path.name.replace("scores", "attention")) for path in scores],
+            baselines=references,
+            search_scores=self.scores,
+            search_predictions=self.predictions,
+            tasks=self.tasks,
+            labels=self.labels,
+            split=self.split,
+            samples=self.cohort / "samples.parquet",
+            out=self.folder / "evaluation",
+            evaluation=s.evaluation,
+            search=s.search,
+            quantiles=s.figures.quantiles,
+            seed=s.seed,
+        )
+
+    def draw(self, names: Sequence[str] = FIGURES) -> None:
+        """Figures of the finished study."""
+        for name in names:
+            render(name, self.folder, self.study.figures, self.folder / "figures")
