@@ -226,6 +226,26 @@ def test_seeds_widen_the_interval(tmp_path: Path) -> None:
     assert width[1][1] > 1.1 * width[0][1]
 
 
+def test_out_of_fold_scores_count_seeds(tmp_path: Path) -> None:
+    """Two studies with the same mean quality of two replicates; in the second, replicates disagree."""
+    width = []
+    for spread in (0.0, 0.5):
+        one = study(tmp_path / str(spread), 300, {"days": "days+ill", "ill": "ill"})
+        one.tasks = {name: one.tasks[name] for name in ("days", "ill")}
+        one.selected = {name: one.selected[name] for name in one.tasks}
+
+        def predict(
+            key: str, task: str, replicate: int, fold: int, rows: Any, one: Study = one, apart: float = spread
+        ) -> Floats:
+            return noisy(one, task, 0.8 + apart * (replicate - 0.5), (key, fold), rows)
+
+        one.write(predict, replicates=2, search_replicates={1: 2, 2: 2})
+        rows = {(r["task"], r["model"], r["part"]): r for r in one.evaluate(draws=50)["comparison"]}
+        found = [rows["days", model, "validation"] for model in ("single", "multi")]
+        width.append([row["high"] - row["low"] for row in found])
+    assert (np.array(width[1]) > 2 * np.array(width[0])).all()
+
+
 def test_the_same_input_gives_the_same_bytes_and_another_seed_other_draws(written: Study) -> None:
     written.evaluate(out="again")
     for path in written.path("out").iterdir():

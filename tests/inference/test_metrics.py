@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import r2_score, roc_auc_score
 
+from m3h_pipeline.contracts import signed_time, time_and_event
 from m3h_pipeline.inference.bootstrap import patient_counts
 from m3h_pipeline.inference.metrics import metric, metric_draws, metric_draws_by_unit
 
@@ -27,6 +28,14 @@ def referee(name: str, y: Array, prediction: Array, weight: Array) -> float:
     if name == "r2":
         constant = len(y) == 0 or np.ptp(y) == 0
         return math.nan if constant else float(r2_score(y, prediction[:, 0], sample_weight=weight))
+    if name == "concordance":
+        time, event = time_and_event(y)
+        first, second = np.nonzero(
+            event[:, None] & ((time[:, None] < time) | ((time[:, None] == time) & ~event))
+        )
+        risk, pair = prediction[:, 0], weight[first] * weight[second]
+        right = (risk[first] > risk[second]) + 0.5 * (risk[first] == risk[second])
+        return float((pair * right).sum() / pair.sum()) if len(pair) else math.nan
     areas = [
         roc_auc_score(y == c, prediction[:, min(c, prediction.shape[1] - 1)], sample_weight=weight)
         for c in ([1] if name == "auroc" else range(prediction.shape[1]))
@@ -38,17 +47,18 @@ def referee(name: str, y: Array, prediction: Array, weight: Array) -> float:
 @st.composite
 def problems(draw: st.DrawFn) -> tuple[str, Array, Array, Array]:
     """A metric with labels, predictions (many tied) and weights of a few draws; some labels are missing."""
-    name = draw(st.sampled_from(["auroc", "macro_auroc", "r2", "silhouette"]))
+    name = draw(st.sampled_from(["auroc", "macro_auroc", "r2", "silhouette", "concordance"]))
     n = draw(st.integers(1, 60))
     g = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     prevalence = draw(st.sampled_from([0.05, 0.5, 0.95]))
     digits = draw(st.sampled_from([0, 1, 12]))
-    width = {"auroc": 1, "macro_auroc": 4, "r2": 1, "silhouette": 2}[name]
+    width = {"macro_auroc": 4, "silhouette": 2}.get(name, 1)
     y = {
         "auroc": (g.random(n) < prevalence).astype(float),
         "macro_auroc": g.choice(4, n, p=[0.6, 0.3, 0.09, 0.01]).astype(float),
         "r2": g.normal(size=n).round(digits) + draw(st.sampled_from([0.0, 1e4])),
         "silhouette": np.zeros(n),
+        "concordance": signed_time(g.integers(0, 9, n).astype(float), g.random(n) < prevalence),
     }[name]
     prediction = g.normal(size=(n, width)).round(digits)
     if name == "r2":
