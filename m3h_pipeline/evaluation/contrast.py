@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from m3h_pipeline.inference import intervals as inference
-from m3h_pipeline.inference.intervals import Interval, Quantity
+from m3h_pipeline.inference.intervals import Interval, Quantity, pooled_intervals
 from m3h_pipeline.inference.metrics import Float64, Floats
 from m3h_pipeline.inference.resampled import Cohort
 from m3h_pipeline.inference.scored import difference, ensemble, quantity, score, scored
@@ -100,4 +99,4 @@ def contrast(
 
 def intervals(contrasts: Sequence[Contrast], name: str) -> list[Interval]:
     """95 % intervals of one quantity of all tasks, which lend each other their variance between seeds."""
-    return inference.intervals([one.quantities[name] for one in contrasts], [one.metric for one in contrasts])
+    return pooled_intervals([one.quantities[name] for one in contrasts], [one.metric for one in contrasts])

@@ -13,7 +13,7 @@ from m3h_pipeline.errors import ContractError
 from m3h_pipeline.evaluation.arms import Chosen, Setting
 from m3h_pipeline.files import read_table
 from m3h_pipeline.inference.bootstrap import bootstrap_variance
-from m3h_pipeline.inference.intervals import Interval, intervals, paired_interval
+from m3h_pipeline.inference.intervals import Interval, paired_interval, pooled_intervals
 from m3h_pipeline.inference.metrics import Float64, Floats
 from m3h_pipeline.inference.predictions import FitTask
 from m3h_pipeline.inference.resampled import TEST, Cohort, Wanted, mean_draws
@@ -152,4 +152,4 @@ def fold_mean(cohort: Cohort, task: str, predictions: Mapping[int, Floats]) -> I
     """Mean score of one model over parts where it is defined, with its interval over patients."""
     one = scored(cohort, task, {number: prediction[None] for number, prediction in predictions.items()})
     quantity = score(one, cohort.informative(task, predictions))
-    return intervals([quantity], [cohort.tasks[task].metric])[0]
+    return pooled_intervals([quantity], [cohort.tasks[task].metric])[0]

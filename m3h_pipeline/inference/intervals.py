@@ -113,7 +113,7 @@ class Quantity:
     seeds_freedom: float = float("nan")
 
 
-def intervals(quantities: Sequence[Quantity], metrics: Sequence[str]) -> list[Interval]:
+def pooled_intervals(quantities: Sequence[Quantity], metrics: Sequence[str]) -> list[Interval]:
     """95 % intervals of one quantity of several tasks, which lend each other their variance between seeds.
 
     Args:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from m3h_pipeline.contracts import NETWORK_COMPARISON, SCORES
 from m3h_pipeline.evaluation.validation import read_references
 from m3h_pipeline.files import read_table, replacing, write_table
-from m3h_pipeline.inference.intervals import UNDEFINED, Interval, Quantity, bounded, intervals
+from m3h_pipeline.inference.intervals import UNDEFINED, Interval, Quantity, bounded, pooled_intervals
 from m3h_pipeline.inference.metrics import Float64, Floats
 from m3h_pipeline.inference.predictions import FitTask, wanted_predictions
 from m3h_pipeline.inference.resampled import TEST, Cohort, load_cohort, part_seeds
@@ -195,7 +195,7 @@ def _intervals(
         if quantity is not None:
             groups.setdefault((cell.name, cell.part), []).append((i, quantity))
     for group in groups.values():
-        each = intervals([quantity for _, quantity in group], [tasks[i].metric for i, _ in group])
+        each = pooled_intervals([quantity for _, quantity in group], [tasks[i].metric for i, _ in group])
         for (i, _), interval in zip(group, each, strict=True):
             found[i] = interval
     return found

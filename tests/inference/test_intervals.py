@@ -20,9 +20,9 @@ from m3h_pipeline.inference.intervals import (
     bounded,
     floored_seeds,
     fold_component,
-    intervals,
     jackknife_variance,
     paired_interval,
+    pooled_intervals,
 )
 
 Array = npt.NDArray[Any]
@@ -80,11 +80,11 @@ def test_jackknife_of_a_mean_is_its_variance() -> None:
 
 def test_seeds_that_agree_by_luck_are_lent_the_variance_of_other_tasks() -> None:
     lucky, usual = Quantity(0.1, 1e-4, 200, 1e-9, 4.0), Quantity(0.1, 2e-4, 200, 4e-4, 4.0)
-    first, second, _ = intervals([lucky, usual, usual], ["auroc"] * 3)
+    first, second, _ = pooled_intervals([lucky, usual, usual], ["auroc"] * 3)
     assert first.standard_error == pytest.approx(np.sqrt(1e-4 + 2e-4))
     assert second.standard_error == pytest.approx(np.sqrt(2e-4 + 4e-4))
     # Tasks of another metric lend nothing.
-    found = intervals([lucky, usual, usual], ["r2", "auroc", "auroc"])[0]
+    found = pooled_intervals([lucky, usual, usual], ["r2", "auroc", "auroc"])[0]
     assert found.standard_error == pytest.approx(1e-2, rel=1e-3)
 
 
@@ -150,11 +150,11 @@ def test_the_floor_of_the_variance_from_seeds(seed: int, n: int) -> None:
 
 def test_unknown_seeds_count_patients_alone() -> None:
     one, other = Quantity(0.2, 1e-4, 31), Quantity(0.1, 1e-4, 31, 4e-4, 2.0)
-    alone, both = intervals([one, other], ["auroc", "auroc"])
+    alone, both = pooled_intervals([one, other], ["auroc", "auroc"])
     assert (alone.standard_error, alone.degrees_of_freedom) == pytest.approx((1e-2, 30))
     assert both.standard_error == pytest.approx(np.sqrt(5e-4))
     # A single patient of the rarest class still has one degree of freedom.
-    assert intervals([Quantity(0.2, 1e-4, 1)], ["auroc"])[0].degrees_of_freedom == pytest.approx(1)
+    assert pooled_intervals([Quantity(0.2, 1e-4, 1)], ["auroc"])[0].degrees_of_freedom == pytest.approx(1)
 
 
 def test_only_ends_that_a_metric_cannot_reach_are_cut() -> None:
