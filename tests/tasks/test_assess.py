@@ -176,6 +176,17 @@ def test_prevalence_counts_by_part_and_fold_and_hides_small_numbers(study: Study
     assert three == ["a", "b", "c"]
 
 
+def test_a_share_does_not_tell_how_few_the_others_are(study: Study) -> None:
+    """26 of 30 positive: the share would give the four others away; 20 of 30 may be said."""
+    y = 1 - few(2, 4)
+    study.add("frequent", y)
+    study.assess()
+    rows = [row for row in audit_rows(study.labels / "prevalence.tsv") if row["task"] == "frequent"]
+    shown = {row["fold"]: (row["n"], row["share"]) for row in rows if row["part"] == "train"}
+    assert shown["2"] == ("26", "")
+    assert shown["1"] == ("20", f"{20 / 30:.4f}")
+
+
 def test_audit_tables_become_one(study: Study) -> None:
     study.add("second", np.arange(N) % 2)
     study.assess()
