@@ -96,6 +96,21 @@ def test_a_wrong_network_is_explained(network: dict[str, Any], expected: str) ->
     assert "networks" in str(caught.value)
 
 
+def test_vectors_of_genes_are_made_once_for_all_networks() -> None:
+    """Of the kind and width that the study itself has."""
+    own = {"sources": ["ts_lab"], "encoder": "transcriptome", "transcriptome": {"genes": GENES, "width": 32}}
+    modalities = {**DEFAULT_STUDY["modalities"], "time_series": own}
+
+    def other(**options: Any) -> dict[str, Study]:
+        changes = {"modalities": {"time_series": {"transcriptome": options}}}
+        return networks(configured({"others": {"it": changes}}, modalities=modalities))
+
+    assert list(other(layers=1)) == ["own", "it"]
+    for options in ({"width": 64}, {"genes": {"neighbours": 3}}):
+        with pytest.raises(ConfigError, match="vectors of another kind or width"):
+            other(**options)
+
+
 def test_names_of_networks_differ() -> None:
     with pytest.raises(ConfigError, match="name of the study's own network and of another one"):
         configured({"own": "mlp", "others": {"mlp": {}}})
