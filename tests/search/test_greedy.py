@@ -191,16 +191,26 @@ def test_sizes_are_compared_by_the_replicates_they_share(tmp_path: Path) -> None
     assert chosen["a"]["single_score"] == pytest.approx(0.5 + 0.2 / 3)
 
 
-def test_a_selected_combination_and_the_task_alone_are_scored_on_the_same_replicates(tmp_path: Path) -> None:
-    def score(combination: tuple[str, ...], task: str, replicate: int, *_: Any) -> float:
-        return 0.4 + 0.1 * len(combination) + (0.2 if replicate == 0 else 0.0)
+def test_a_selected_combination_and_the_task_alone_are_compared_on_the_same_replicates(tmp_path: Path) -> None:
+    """As above, but triples win: by their one seed, on which the setting and the score of both arms follow.
 
+    The task alone would take the other learning rate if all of its seeds had a say.
+    """
+
+    def score(combination: tuple[str, ...], task: str, replicate: int, fold: int, setting: Any) -> float:
+        slow = setting[1] == 1e-3
+        luck = 0.2 if slow == (replicate == 0) else 0.0
+        return [0.5, 0.6, 0.62][len(combination) - 1] + luck
+
+    training = Training(batch_sizes=[64], learning_rates=[1e-3, 1e-2])
     tasks = write_tasks(tmp_path / "tasks.json", ["a", "b", "c"])
-    _, scores = run_search(tmp_path, tasks, score, Search(replicates=1), Tim(replicates=3))
-    row = selection_of(tmp_path, tasks, scores, Search(replicates=1))["a"]
-    # Tasks alone have three seeds, the three together only the lucky one.
-    assert row["size"] == 3
-    assert (row["score"], row["single_score"]) == (pytest.approx(0.9), pytest.approx(0.7))
+    search, tim = Search(replicates=1), Tim(replicates=3)
+    _, scores = run_search(tmp_path, tasks, score, search, tim, training)
+    for row in selection_of(tmp_path, tasks, scores, search).values():
+        assert row["combination"] == "a+b+c"
+        assert (row["learning_rate"], row["single_learning_rate"]) == (1e-3, 1e-3)
+        assert row["score"] == pytest.approx(0.82)
+        assert row["single_score"] == pytest.approx(0.7)
 
 
 def test_pairs_are_ranked_by_all_their_replicates(tmp_path: Path) -> None:
@@ -217,6 +227,8 @@ def test_pairs_are_ranked_by_all_their_replicates(tmp_path: Path) -> None:
 
 def test_only_pairs_mode_trains_the_replicates_of_tim(tmp_path: Path) -> None:
     tasks = write_tasks(tmp_path / "tasks.json", ["a", "b"])
+    plans, _ = run_search(tmp_path, tasks, lambda *_: 0.5, Search(replicates=2), Tim(replicates=1))
+    assert {fit[1] for fit in fits_of(plans[0])} == {0, 1}
     plans, _ = run_search(tmp_path, tasks, lambda *_: 0.5, Search(replicates=2), Tim(mode="exact"))
     assert {fit[1] for fit in fits_of(plans[0])} == {0, 1}
 

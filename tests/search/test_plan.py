@@ -62,6 +62,13 @@ def test_a_signature_tells_classes_and_their_numbers_apart() -> None:
     assert signature(("b1", "b2"), KINDS) != signature(("b1", "b2", "b3"), KINDS)
 
 
+def test_entries_of_other_replicates_fill_packs_of_their_own() -> None:
+    """They are other stacks."""
+    entries = [Entry((f"b{i}",), (0, 1) if i % 2 else (0,)) for i in range(8)]
+    for members in pack(entries, KINDS, 2):
+        assert len({entry.replicates for entry in members}) == 1
+
+
 def test_rare_signatures_share_a_job() -> None:
     """Eight signatures of one combination each are one job, not eight."""
     wanted = [("b0",), ("m3",), ("m8",), ("r",), ("k",), ("b0", "r"), ("b0", "k"), ("b0", "m3")]
