@@ -191,7 +191,9 @@ def test_sizes_are_compared_by_the_replicates_they_share(tmp_path: Path) -> None
     assert chosen["a"]["single_score"] == pytest.approx(0.5 + 0.2 / 3)
 
 
-def test_a_selected_combination_and_the_task_alone_are_compared_on_the_same_replicates(tmp_path: Path) -> None:
+def test_selected_and_alone_are_compared_on_the_same_replicates(
+    tmp_path: Path,
+) -> None:
     """As above, but triples win: by their one seed, on which the setting and the score of both arms follow.
 
     The task alone would take the other learning rate if all of its seeds had a say.
