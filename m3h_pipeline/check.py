@@ -16,8 +16,10 @@ from m3h_pipeline.config import MimicSource, Study, SyntheticSource, load_study,
 from m3h_pipeline.config.networks import networks
 from m3h_pipeline.dotted import is_path
 from m3h_pipeline.errors import ConfigError, InputError, nearest
+from m3h_pipeline.jobs.outputs import sources
+from m3h_pipeline.layout import Layout
 from m3h_pipeline.tasks.assessed import Task, read_assessed, read_tasks
-from m3h_pipeline.tasks.definitions import TaskDefinition, load_definitions, select
+from m3h_pipeline.tasks.definitions import TaskDefinition, tasks_of
 
 
 def check_study(configfile: Path, screen: TextIO = sys.stdout) -> None:
@@ -31,9 +33,10 @@ def check_study(configfile: Path, screen: TextIO = sys.stdout) -> None:
     tasks = checked_tasks(study, str(configfile))
     screen.write(f"configuration: {study.study}, {len(tasks)} tasks defined\n")
     with tempfile.TemporaryDirectory(prefix="m3h-check-") as folder:
-        assessed = _stages(study, tasks, Path(folder), screen)
-        _try_own_code(study, Path(folder), screen)
-        training = _forecast(study, Path(folder))
+        layout = Layout(Path(folder))
+        assessed = _stages(study, tasks, layout, screen)
+        _try_own_code(study, layout, screen)
+        training = _forecast(study, layout)
     dropped = [task for task in assessed.values() if not task.learned]
     screen.writelines(f"  dropped: {task.id}: {task.reason}\n" for task in dropped)
     screen.write(f"{len(assessed) - len(dropped)} of {len(assessed)} tasks can be evaluated\n{training}\n")
@@ -47,8 +50,7 @@ def checked_tasks(study: Study, where: str) -> dict[str, TaskDefinition]:
             ``figures.calibration_tasks`` names a task that the study does not learn.
         TaskError: a definition is wrong, or ``tasks.include`` or ``tasks.exclude`` names none.
     """
-    definitions = load_definitions(study.tasks.definitions, study.tasks.variant)
-    tasks = select(definitions, study.tasks.include, study.tasks.exclude)
+    tasks = tasks_of(study.tasks)
     named = {
         "split.stratify_by": study.split.stratify_by,
         "tasks.permute": study.tasks.permute,
@@ -71,7 +73,7 @@ def checked_tasks(study: Study, where: str) -> dict[str, TaskDefinition]:
 
 
 def _stages(
-    study: Study, tasks: Mapping[str, TaskDefinition], folder: Path, screen: TextIO
+    study: Study, tasks: Mapping[str, TaskDefinition], layout: Layout, screen: TextIO
 ) -> dict[str, Task]:
     from m3h_pipeline.cohort.ingest import ingest, render_summary
     from m3h_pipeline.cohort.synthetic.simulate import haim_source, simulate
@@ -80,12 +82,12 @@ def _stages(
     from m3h_pipeline.tasks.assess import assess
     from m3h_pipeline.tasks.labels import label_task
 
-    cohort, labels, split = folder / "cohort", folder / "labels", folder / "split.parquet"
+    cohort, labels = layout.cohort, layout.labels
     source = located_source(study)
     if isinstance(source, SyntheticSource):
-        simulate(source, study.seed, folder / "input")
-        source = haim_source(source, folder / "input")
-    names = [name for modality in study.modalities.values() for name in modality.sources]
+        simulate(source, study.seed, layout.input)
+        source = haim_source(source, layout.input)
+    names = sources(study)
     embedded: dict[str, int] = {}
     if isinstance(source, MimicSource) and source.embeddings:
         from m3h_pipeline.cohort.mimic.embeddings import width_of
@@ -93,11 +95,11 @@ def _stages(
         # Embedding takes hours: here the models are only loaded.
         embedded = {name: width_of(how) for name, how in source.embeddings.items() if name in names}
         names = [name for name in names if name not in embedded] or ["demographics"]
-    summary = ingest(source, names, cohort)
+    summary = ingest(source, names, cohort.folder)
     screen.write(render_summary(summary) + "\n")
     if embedded:
         summary["sources"] |= {name: {"features": width, "missing": 0.0} for name, width in embedded.items()}
-        write_json(summary, cohort / "summary.json")
+        write_json(summary, cohort.summary)
         screen.write(f"not embedded for this check: {', '.join(embedded)}\n")
     for modality, spec in study.modalities.items():
         if all(summary["sources"][name]["missing"] == 1 for name in spec.sources):
@@ -108,21 +110,20 @@ def _stages(
             )
     for name, definition in tasks.items():
         permute = study.seed if name in study.tasks.permute else None
-        audit = labels / f"{name}.audit.tsv"
-        label_task(name, definition, cohort, labels / f"{name}.parquet", audit, permute)
-    paths = {name: labels / f"{name}.parquet" for name in tasks}
+        label_task(name, definition, cohort.folder, labels.labels_of(name), labels.audit_of(name), permute)
+    paths = {name: labels.labels_of(name) for name in tasks}
     stratify = {name: paths[name] for name in study.split.stratify_by}
-    split_cohort(cohort / "samples.parquet", stratify, split, study.split)
-    assess(paths, split, cohort / "samples.parquet", labels, study.tasks)
-    return read_assessed(labels / "tasks.json")
+    split_cohort(cohort.samples, stratify, layout.split, study.split)
+    assess(paths, layout.split, cohort.samples, labels.folder, study.tasks)
+    return read_assessed(labels.tasks)
 
 
-def _try_own_code(study: Study, folder: Path, screen: TextIO) -> None:
+def _try_own_code(study: Study, layout: Layout, screen: TextIO) -> None:
     """Make what the study names by dotted path, and run it, at the widths of the study."""
     from m3h_pipeline.files import read_json, read_labels
 
-    summary = read_json(folder / "cohort/summary.json")
-    described = [read_labels(path)[1] for path in sorted((folder / "labels").glob("*.parquet"))]
+    summary = read_json(layout.cohort.summary)
+    described = [read_labels(path)[1] for path in sorted(layout.labels.folder.glob("*.parquet"))]
     tried: set[tuple[str, int, tuple[int, ...]]] = set()
     for one in (networks(study) or {study.study: study}).values():
         for modality in one.modalities.values():
@@ -143,20 +144,14 @@ def _try_own_code(study: Study, folder: Path, screen: TextIO) -> None:
         screen.write(f"{path}: a {task['problem_class']} class, scored by {task['metric']}\n")
 
 
-def _forecast(study: Study, folder: Path) -> str:
+def _forecast(study: Study, layout: Layout) -> str:
     """What training takes; where the study leaves the device open, on a GPU and on a CPU."""
-    from m3h_pipeline.files import read_json
     from m3h_pipeline.forecast import forecast, render
-    from m3h_pipeline.search.sizing import Study as Shape
-    from m3h_pipeline.search.sizing import study_of
+    from m3h_pipeline.jobs.resources import shape_of
 
-    summary, tasks = read_json(folder / "cohort/summary.json"), read_tasks(folder / "labels/tasks.json")
-
-    def shaped(one: Study) -> Shape:
-        return study_of(summary, tasks, one.modalities, one.model, one.training, one.compute, one.split)
-
-    shape = shaped(study)
-    compared = {name: (shaped(one), one.training) for name, one in networks(study).items()}
+    shape = shape_of(layout, study)
+    compared = {name: (shape_of(layout, one), one.training) for name, one in networks(study).items()}
+    tasks = read_tasks(layout.labels.tasks)
     sections = (study.search, study.tim, study.training, study.evaluation.replicates, study.seed)
     devices = {"cpu": [False], "cuda": [True], "auto": [True, False]}[study.compute.device]
     return "\n".join(

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from m3h_pipeline.config import Study, validate
 from m3h_pipeline.config.networks import networks
-from m3h_pipeline.config.paths import gene_files, gene_pair_files, source_paths
+from m3h_pipeline.config.paths import input_paths
 from m3h_pipeline.contracts import SCORES
 from m3h_pipeline.errors import ContractError, InputError, M3HError
 from m3h_pipeline.files import read_table
 from m3h_pipeline.hashes import input_files, sha256
-from m3h_pipeline.record import code_of_stages, read_record, score_files, segments
+from m3h_pipeline.jobs.code import code_of_stages
+from m3h_pipeline.jobs.outputs import score_files
+from m3h_pipeline.layout import Layout
+from m3h_pipeline.record import read_record, segments
 from m3h_pipeline.training.environment import environment, versions
 
 if TYPE_CHECKING:
@@ -80,15 +83,15 @@ def verify(
         InputError: the study has no record.
         ContractError: something does not match; the report says what.
     """
-    root = Path(root)
-    known = read_record(root)
-    study = validate(Study, known["configuration"], where=str(root / "provenance.json"))
+    layout = Layout(Path(root))
+    known = read_record(layout)
+    study = validate(Study, known["configuration"], where=str(layout.record))
     report = Report()
-    _compare_files(root, known["files"], report)
+    _compare_files(layout, known["files"], report)
     _compare_inputs(study, known["inputs"], data, report)
     same_code = _compare_software(known, report)
     if fits > 0 and not report.problems:
-        _compare_fits(root, study, fits, seed, same_code["training"], tolerance, report)
+        _compare_fits(layout, study, fits, seed, same_code["training"], tolerance, report)
     elif fits > 0:
         report.notes.append("no fit was trained again, because files do not match")
     report.write(screen)
@@ -101,10 +104,10 @@ def verify(
     return report
 
 
-def _compare_files(root: Path, files: Mapping[str, Mapping[str, Any]], report: Report) -> None:
+def _compare_files(layout: Layout, files: Mapping[str, Mapping[str, Any]], report: Report) -> None:
     for name, entry in files.items():
-        path = root / name
-        stored = name.startswith("search/store/")
+        path = layout.folder / name
+        stored = path.is_relative_to(layout.store)
         again = "delete it and run `snakemake`, which makes it again" + (
             "; its fits are trained again" if stored else ""
         )
@@ -121,7 +124,7 @@ def _compare_inputs(
 ) -> None:
     base = data if data is not None else Path(study.data)
     here = study if data is None else study.model_copy(update={"data": str(data)})
-    found = input_files([*source_paths(here), *gene_files(here), *gene_pair_files(here)], str(base))
+    found = input_files(input_paths(here), str(base))
     if data is not None:
         # What was configured outside the folder is looked up in it by name.
         found = {name: found.get(name, data / Path(name).name) for name in inputs}
@@ -154,21 +157,21 @@ def _compare_software(known: Mapping[str, Any], report: Report) -> dict[str, boo
 
 
 def _compare_fits(
-    root: Path, study: Study, number: int, seed: int, same_code: bool, tolerance: float, report: Report
+    layout: Layout, study: Study, number: int, seed: int, same_code: bool, tolerance: float, report: Report
 ) -> None:
     from m3h_pipeline.training.store import read_segment
 
-    places = {key: path for path, keys in segments(root, study).items() for key in sorted(keys)}
-    others = _fits_of_others(root, study)
+    places = {key: path for path, keys in segments(layout, study).items() for key in sorted(keys)}
+    others = _fits_of_others(layout, study)
     keys = sorted(places)
     drawn = random.Random(seed).sample(keys, min(number, len(keys)))
-    scores = _scores(root, study, set(drawn))
+    scores = _scores(layout, study, set(drawn))
     trained = 0
     for path in sorted({places[key] for key in drawn}):
         stored, trained_with = read_segment(path)
         # A segment is of one job, so of one network.
         network = next((others[result.key] for result in stored if result.key in others), study)
-        again, exact, why = _train_again(root, network, stored, trained_with, same_code)
+        again, exact, why = _train_again(layout, network, stored, trained_with, same_code)
         trained += len(again)
         if why:
             report.notes.append(f"{path.name}: scores may differ by up to {tolerance}: {why}")
@@ -204,19 +207,19 @@ def _compare_scores(
             )
 
 
-def _fits_of_others(root: Path, study: Study) -> dict[str, Study]:
+def _fits_of_others(layout: Layout, study: Study) -> dict[str, Study]:
     """Keys of the fits of networks that the study's own is compared with -> the study with their sections."""
     found: dict[str, Study] = {}
     for name, network in list(networks(study).items())[1:]:
-        for path in (root / f"networks/{name}/packs").glob("*.scores.parquet"):
+        for path in sorted(layout.networks.fits_of(name).pack_folder.glob("*.scores.parquet")):
             keys = read_table(path, SCORES, ["fit_key"]).column(0).to_pylist()
             found |= dict.fromkeys(keys, network)
     return found
 
 
-def _scores(root: Path, study: Study, keys: set[str]) -> dict[str, dict[str, float]]:
+def _scores(layout: Layout, study: Study, keys: set[str]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
-    for path in score_files(root, study):
+    for path in score_files(layout, study):
         for row in read_table(path, SCORES, ["fit_key", "task", "value"]).to_pylist():
             if row["fit_key"] in keys:
                 value = math.nan if row["value"] is None else row["value"]
@@ -225,7 +228,11 @@ def _scores(root: Path, study: Study, keys: set[str]) -> dict[str, dict[str, flo
 
 
 def _train_again(
-    root: Path, study: Study, stored: Sequence[FitResult], trained_with: Mapping[str, Any], same_code: bool
+    layout: Layout,
+    study: Study,
+    stored: Sequence[FitResult],
+    trained_with: Mapping[str, Any],
+    same_code: bool,
 ) -> tuple[list[FitResult], bool, str]:
     """The fits of a segment trained again; whether they must be equal; if not, why."""
     from m3h_pipeline.training.data import load_study_data
@@ -248,18 +255,20 @@ def _train_again(
     specs = [result.spec for result in stored]
     tasks = sorted({task for spec in specs for task in spec.combination})
     data = load_study_data(
-        root / "cohort",
-        root / "labels",
-        root / "split.parquet",
+        layout.cohort.folder,
+        layout.labels.folder,
+        layout.split,
         tasks,
         settings.modalities,
         grouped=settings.training.early_stopping is not None,
-        genes=root / "genes",
+        genes=layout.genes,
     )
     try:
         again = run_fits(specs, data, settings)
     except RuntimeError as error:
-        raise InputError(f"the fits cannot be trained again here: {error}", where=str(root)) from error
+        raise InputError(
+            f"the fits cannot be trained again here: {error}", where=str(layout.folder)
+        ) from error
     return again, not why, "; ".join(why)
 
 

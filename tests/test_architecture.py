@@ -35,6 +35,7 @@ ROOMS = [
     {"tim", "evaluation"},
     {"gene_pairs", "networks"},
     {"figures"},
+    {"jobs"},
     {"check", "cli", "forecast", "record", "verify"},
 ]
 #: Rooms that stand side by side: neither knows the other.
@@ -116,7 +117,7 @@ def test_a_file_is_read_in_one_sitting() -> None:
     long = {module_of(path): n for path in FILES if (n := len(path.read_text().splitlines())) > 350}
     known = {"cohort.haim.ingest", "cohort.synthetic.codes", "cohort.synthetic.simulate", "statistics"}
     assert set(long) <= {f"m3h_pipeline.{name}" for name in known}
-    assert len((ROOT / "workflow/rules/common.smk").read_text().splitlines()) < 360
+    assert len((ROOT / "workflow/rules/common.smk").read_text().splitlines()) < 150
 
 
 def test_one_look_takes_in_a_room() -> None:
@@ -141,7 +142,8 @@ def test_what_counts_in_no_digest_is_for_people() -> None:
     """Code that digests leave out may write messages, and nothing that an output holds."""
     said = {
         f"{room(module)}.{name}"
-        for module in NEUTRAL
+        # Places of files: their own test says that they are nothing else.
+        for module in set(NEUTRAL) - {"m3h_pipeline.layout"}
         for name, nodes in PACKAGE.module(module).defined.items()
         if not any(isinstance(node, ast.ClassDef) and name.endswith("Error") for node in nodes)
     }

@@ -214,11 +214,12 @@ def _record(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.config import Study
         from m3h_pipeline.config.arguments import part_of
+        from m3h_pipeline.layout import Layout
         from m3h_pipeline.record import record
 
         study = sections_of(options, study=Study)["study"]
         inputs, definitions = (part_of(options.settings, name) for name in ("inputs", "definitions"))
-        record(options.study, study, inputs, definitions, options.output)
+        record(Layout(options.study), study, inputs, definitions, options.output)
 
     add_verb(verbs, "record", run, "write the record of a finished study", "study", "output")
 

@@ -175,20 +175,11 @@ def _sized(options: argparse.Namespace, search: Any, training: Any, split: Any) 
 
     from m3h_pipeline.config import Compute, Model
     from m3h_pipeline.config.arguments import modalities_of
-    from m3h_pipeline.files import read_json
-    from m3h_pipeline.search.sizing import combinations_per_job, study_of
-    from m3h_pipeline.tasks.assessed import read_tasks
+    from m3h_pipeline.search.sizing import combinations_per_job, read_study
 
     s = sections_of(options, model=Model, compute=Compute)
-    study = study_of(
-        read_json(options.summary),
-        read_tasks(options.tasks),
-        modalities_of(options.settings),
-        s["model"],
-        training,
-        s["compute"],
-        split,
-    )
+    modalities = modalities_of(options.settings)
+    study = read_study(options.summary, options.tasks, modalities, s["model"], training, s["compute"], split)
     return partial(combinations_per_job, study)
 
 

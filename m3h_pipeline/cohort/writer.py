@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 from m3h_pipeline.contracts import DIAGNOSES, samples_schema
 from m3h_pipeline.errors import ContractError, InputError
 from m3h_pipeline.files import check_schema, features_schema, write_json, write_table, writing
+from m3h_pipeline.layout import CohortFiles
 
 #: Bytes of features of all sources held back before they are written.
 BUFFERED = 64 << 20
-_OWN = ("samples.parquet", "columns.parquet", "diagnoses.parquet", "summary.json", "quarantine.tsv")
 
 
 class CohortWriter:
@@ -62,7 +62,8 @@ class CohortWriter:
             self.staging = Path(
                 tempfile.mkdtemp(dir=self.out.parent, prefix=f".{self.out.name}.", suffix=".part")
             )
-            (self.staging / "features").mkdir()
+            self.files = CohortFiles(self.staging)
+            self.files.feature_folder.mkdir()
         return self
 
     def __exit__(
@@ -120,7 +121,7 @@ class CohortWriter:
                     # this level zstd passes noise through at the speed of no compression and still collapses
                     # the zeros of absent notes (measured; level 1 takes twice the time to save a tenth).
                     self._writers[name] = pq.ParquetWriter(
-                        self.staging / "features" / f"{name}.parquet",
+                        self.files.features(name),
                         schema,
                         compression="zstd",
                         compression_level=-3,
@@ -173,27 +174,26 @@ class CohortWriter:
             "subgroups": {name: _counts(samples[name]) for name in subgroups},
             "columns": {name: {"missing": columns[name].null_count} for name in columns.column_names},
         }
-        write_table(samples, self.staging / "samples.parquet")
-        write_table(columns, self.staging / "columns.parquet")
+        write_table(samples, self.files.samples)
+        write_table(columns, self.files.columns)
         if diagnoses is not None:
-            write_table(diagnoses, self.staging / "diagnoses.parquet", DIAGNOSES)
-        write_json(full, self.staging / "summary.json")
+            write_table(diagnoses, self.files.diagnoses, DIAGNOSES)
+        write_json(full, self.files.summary)
         lines = ["file\tline\treason\n"]
         lines += [f"{file}\t{line}\t{reason}\n" for file, line, reason in quarantine]
         with writing(self.out):
-            (self.staging / "quarantine.tsv").write_text("".join(lines), encoding="utf-8")
+            self.files.quarantine.write_text("".join(lines), encoding="utf-8")
         self._ready = True
         return full
 
     def _move(self) -> None:
         """Put the new files in place and remove those of an earlier ingestion that this one does not have."""
-        (self.out / "features").mkdir(parents=True, exist_ok=True)
+        before = CohortFiles(self.out)
+        before.feature_folder.mkdir(parents=True, exist_ok=True)
         new = {path.relative_to(self.staging) for path in self.staging.rglob("*") if path.is_file()}
-        for old in [Path(name) for name in _OWN] + [
-            path.relative_to(self.out) for path in (self.out / "features").glob("*.parquet")
-        ]:
-            if old not in new:
-                (self.out / old).unlink(missing_ok=True)
+        for old in [*before.tables(), *before.feature_folder.glob("*.parquet")]:
+            if old.relative_to(self.out) not in new:
+                old.unlink(missing_ok=True)
         for path in sorted(new):
             (self.staging / path).replace(self.out / path)
 

@@ -2,21 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, TextIO
+from typing import Annotated, Any, Self, TextIO, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    WrapSerializer,
+)
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Width = PositiveInt
 
 
-class Section(BaseModel):
-    """A section: unknown keys are forbidden, values do not change after validation."""
+def _by_name(value: dict[K, V]) -> dict[K, V]:
+    return {key: _sorted_within(entry) for key, entry in sorted(value.items(), key=lambda item: str(item[0]))}
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+def _sorted_within(value: Any) -> Any:
+    """Mappings of any values, such as keys that replace those of another section."""
+    return _by_name(value) if isinstance(value, dict) else value
+
+
+def _from_pairs(value: Any) -> Any:
+    if not isinstance(value, list) or not all(isinstance(item, list) and len(item) == 2 for item in value):
+        return value
+    names = [name for name, _ in value]
+    if doubled := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"`{doubled[0]}` stands there twice")
+    return dict(value)
+
+
+def _as_pairs(value: Any, plain: Callable[[Any], dict[str, Any]]) -> list[list[Any]]:
+    return [[name, entry] for name, entry in plain(value).items()]
+
+
+#: A mapping whose order says nothing. It is sorted at once, so that nothing can come to depend on the order
+#: in which somebody wrote it, and the jobs of a study do not change with it.
+ByName = Annotated[dict[K, V], AfterValidator(_by_name)]
+#: A mapping whose order has a meaning. As JSON it is a list of pairs: readers and writers of JSON are free to
+#: lose the order of a mapping, and those of this package sort it.
+InOrder = Annotated[dict[K, V], BeforeValidator(_from_pairs), WrapSerializer(_as_pairs, when_used="json")]
+
+
+class Section(BaseModel):
+    """A section: unknown keys are forbidden, values do not change after validation.
+
+    Each mapping of a section is :data:`ByName` or :data:`InOrder`; so are defaults.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 class SourceSection(Section):
@@ -81,6 +125,6 @@ class Subgroup(Section):
     """A column that divides the samples into named groups."""
 
     column: str = Field(description="column of the input that holds the group's code")
-    values: dict[str, str] = Field(
+    values: ByName[str, str] = Field(
         default_factory=dict, description="code -> name; empty: the codes are the names"
     )

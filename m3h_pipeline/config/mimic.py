@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from m3h_pipeline.config.base import Name, Section, SourceSection, Subgroup, located
+from m3h_pipeline.config.base import ByName, Name, Section, SourceSection, Subgroup, located
 
 #: The sources that are computed from the tables; those in `embeddings` come beside them.
 MIMIC_SOURCES = ("demographics", "ts_chart", "ts_lab", "ts_procedure")
@@ -97,10 +97,10 @@ class MimicSource(SourceSection):
         default="corrected",
         description="features to the letter of the published code, or with its flaws mended",
     )
-    embeddings: dict[Name, MimicEmbedding] = Field(
+    embeddings: ByName[Name, MimicEmbedding] = Field(
         default_factory=dict, description="further sources, of notes or images -> model and aggregation"
     )
-    subgroups: dict[Name, Subgroup] = Field(
+    subgroups: ByName[Name, Subgroup] = Field(
         default_factory=lambda: {"sex": Subgroup(column="gender", values={"F": "female", "M": "male"})},
         description="subgroup -> column of `patients`, `admissions` or `icustays`, and names of its codes",
     )

@@ -40,6 +40,11 @@ def source_paths(study: Study) -> list[str]:
     return located_source(study).paths()
 
 
+def input_paths(study: Study) -> list[str]:
+    """All that a study reads beside its own results; a folder stands for the tables in it."""
+    return [*source_paths(study), *gene_files(study), *gene_pair_files(study)]
+
+
 def gene_files(study: Study, names: Iterable[str] | None = None) -> list[str]:
     """Networks and files of vectors that the modalities (None: all of them) start their genes from."""
     found = []

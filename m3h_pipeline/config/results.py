@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from m3h_pipeline.config.base import Fraction, Name, Section
+from m3h_pipeline.config.base import ByName, Fraction, InOrder, Name, Section
 
 
 class Evaluation(Section):
@@ -57,19 +57,20 @@ class GenePairs(Section):
 class Network(Section):
     """Another network: what differs from the study's own, key by key; a value replaces, null too."""
 
-    modalities: dict[Name, dict[str, Any]] = Field(
+    modalities: ByName[Name, dict[str, Any]] = Field(
         default_factory=dict, description="modality -> keys of `modalities.<name>`"
     )
-    model: dict[str, Any] = Field(default_factory=dict, description="keys of `model`")
-    training: dict[str, Any] = Field(default_factory=dict, description="keys of `training`")
+    model: ByName[str, Any] = Field(default_factory=dict, description="keys of `model`")
+    training: ByName[str, Any] = Field(default_factory=dict, description="keys of `training`")
 
 
 class Networks(Section):
     """Networks compared on the same rows and folds: all tasks together, and each of them alone."""
 
     own: Name = Field(default="own", description="what the study's own network is called")
-    others: dict[Name, Network] = Field(
-        default_factory=dict, description="further networks: name -> what differs"
+    others: InOrder[Name, Network] = Field(
+        default_factory=dict,
+        description="further networks, in the order of tables: name -> what differs",
     )
     replicates: PositiveInt = Field(
         default=5, description="seeds of each; their predictions are averaged, as in the evaluation"

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from m3h_pipeline.config.base import Name, OwnSource, Section, SourceSection, Subgroup, Width, located
+from m3h_pipeline.config.base import ByName, Name, OwnSource, Section, SourceSection, Subgroup, Width, located
 from m3h_pipeline.config.mimic import MimicSource
 from m3h_pipeline.dotted import is_path, locate
 from m3h_pipeline.errors import ConfigError
@@ -32,7 +32,7 @@ class HaimSource(SourceSection):
         default=None,
         description="folder of MIMIC-IV hosp tables (diagnoses_icd, d_icd_diagnoses); needed by ICD tasks",
     )
-    blocks: dict[Name, str] = Field(
+    blocks: ByName[Name, str] = Field(
         default_factory=lambda: {
             "demographics": "de_",
             "vision_dense": "vd_",
@@ -48,7 +48,7 @@ class HaimSource(SourceSection):
         },
         description="source -> prefix of its columns, which are the prefix and a number",
     )
-    subgroups: dict[Name, Subgroup] = Field(
+    subgroups: ByName[Name, Subgroup] = Field(
         default_factory=lambda: {"sex": Subgroup(column="de_1", values={"0": "female", "1": "male"})},
         description="subgroup -> column and names of its codes",
     )
@@ -168,11 +168,13 @@ class TableSource(SourceSection):
         default=None, description="column of the patient; null: each sample its own"
     )
     stay_id: str | None = Field(default=None, description="column of the stay; null: none")
-    blocks: dict[Name, TableBlock] = Field(min_length=1, description="source -> its columns")
+    blocks: ByName[Name, TableBlock] = Field(min_length=1, description="source -> its columns")
     columns: list[str] = Field(
         default_factory=list, description="columns that task definitions read; those no block may contain"
     )
-    subgroups: dict[Name, Subgroup] = Field(default_factory=dict, description="subgroup -> column and names")
+    subgroups: ByName[Name, Subgroup] = Field(
+        default_factory=dict, description="subgroup -> column and names"
+    )
     missing_values: list[str] = Field(
         default_factory=lambda: ["", "NA", "NaN", "nan", "null", "[Unknown]", "[Not Available]"],
         description="texts that mean: not observed",
@@ -206,7 +208,7 @@ class SyntheticSource(SourceSection):
     kind: Literal["synthetic"] = "synthetic"
     samples: int = Field(default=2400, ge=200, description="rows (chest X-rays) before the planted traps")
     samples_per_patient: PositiveFloat = Field(default=1.5, ge=1, description="mean samples of a patient")
-    widths: dict[Name, Width] = Field(
+    widths: ByName[Name, Width] = Field(
         default_factory=lambda: {
             "demographics": 6,
             "vision_dense": 32,
@@ -220,7 +222,7 @@ class SyntheticSource(SourceSection):
             "note_echo": 16,
             "note_radiology": 32,
         },
-        description="source -> number of features (published: 6, 1024, 18, 1024, 18, 99, 242, 110, 768 x 3)",
+        description="source -> number of features (published: 6, 768 x 3, 99, 242, 110, 1024 x 2, 18 x 2)",
     )
     tasks: Literal["default", "all"] = Field(
         default="default",

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from m3h_pipeline.config.base import Fraction, Name, Section
+from m3h_pipeline.config.base import ByName, Fraction, Name, Section
 from m3h_pipeline.config.model import Modality, Model
 from m3h_pipeline.config.results import Evaluation, Figures, GenePairs, Networks
 from m3h_pipeline.config.sources import SOURCE_KINDS, Source
@@ -64,7 +64,9 @@ class Study(Section):
     results: str = Field(default="results", description="folder of the results")
     data: str = Field(default=".", description="folder that relative paths of the source start from")
     source: Source = Field(description="where the cohort comes from")
-    modalities: dict[Name, Modality] = Field(min_length=1, description="modality -> its sources and encoder")
+    modalities: ByName[Name, Modality] = Field(
+        min_length=1, description="modality -> its sources and encoder"
+    )
     tasks: TaskSelection = Field(default=TaskSelection(), description="which tasks are learned")
     split: Split = Field(default=Split(), description="patients into parts and folds")
     model: Model = Field(default=Model(), description="the network")

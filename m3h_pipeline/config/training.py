@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from m3h_pipeline.config.base import Fraction, Name, Section
+from m3h_pipeline.config.base import ByName, Fraction, Name, Section
 
 
 class EarlyStopping(Section):
@@ -45,7 +45,7 @@ class Training(Section):
         "the last epoch",
     )
     contrastive_weight: NonNegativeFloat = Field(default=1.0, description="weight of the contrastive loss")
-    task_weights: dict[Name, NonNegativeFloat] = Field(
+    task_weights: ByName[Name, NonNegativeFloat] = Field(
         default_factory=dict, description="task -> weight of its loss; 1 if not given"
     )
     rare_below: float = Field(

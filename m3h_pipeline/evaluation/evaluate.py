@@ -31,6 +31,7 @@ from m3h_pipeline.evaluation.validation import network_scores, read_references, 
 from m3h_pipeline.files import write_table
 from m3h_pipeline.inference.intervals import UNDEFINED, Interval, benjamini_hochberg, bounded
 from m3h_pipeline.inference.resampled import TEST, Cohort, load_cohort, part_seeds
+from m3h_pipeline.layout import EvaluationFiles
 from m3h_pipeline.search.scores import read_scores
 from m3h_pipeline.tasks.assessed import read_tasks
 
@@ -127,9 +128,10 @@ def evaluate(
     ]
     how = json.dumps(_described(evaluation, arms, notes, seed), sort_keys=True)
     tables.append(("evaluation", contracts.EVALUATION.with_metadata({"evaluation": how}), rows))
+    files = EvaluationFiles(out)
     for name, schema, content in tables:
-        write_table(pa.Table.from_pylist(content, schema=schema), out / f"{name}.parquet", schema)
-    write_summary(rows, compared, optimism, notes, out / "summary.tsv")
+        write_table(pa.Table.from_pylist(content, schema=schema), files.table(name), schema)
+    write_summary(rows, compared, optimism, notes, files.summary)
     _report(rows, notes)
 
 

@@ -21,6 +21,7 @@ from m3h_pipeline.contracts import GENE_HEADS, GENE_IMPORTANCE, GENE_PAIRS
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import read_catalogue
 from m3h_pipeline.files import read_table
+from m3h_pipeline.layout import GenePairFiles
 
 #: What the network and the order of pairs show; docs/gene_pairs.md says why.
 MEASURE = "mixed difference of the task's output"
@@ -45,9 +46,10 @@ def draw_gene_pairs(task: str, tasks: Path, folder: Path, gene_pairs: GenePairs,
     """
     title = read_catalogue(tasks).title(task)
     folder = Path(folder)
-    pairs = read_table(folder / "pairs.parquet", GENE_PAIRS).to_pandas()
-    genes = read_table(folder / "genes.parquet", GENE_IMPORTANCE).to_pandas()
-    heads = read_table(folder / "heads.parquet", GENE_HEADS).to_pandas()
+    files = GenePairFiles(folder)
+    pairs = read_table(files.pairs, GENE_PAIRS).to_pandas()
+    genes = read_table(files.genes, GENE_IMPORTANCE).to_pandas()
+    heads = read_table(files.heads, GENE_HEADS).to_pandas()
     top = strongest(pairs, gene_pairs.top)
     with style.applied():
         figure = network(top, dict(zip(genes["gene"], genes["importance"], strict=True)), title)

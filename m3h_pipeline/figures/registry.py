@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from m3h_pipeline.errors import ConfigError, nearest
+from m3h_pipeline.layout import Layout
 
 if TYPE_CHECKING:
     from m3h_pipeline.config import Figures
@@ -35,17 +36,17 @@ class FigureSpec:
     settings: tuple[str, ...] = ("formats",)
 
 
-_TASKS: Final = "labels/tasks.json"
-
-
+#: Paths relative to the results.
+_FILES: Final = Layout(Path())
 _TEST: Final = "5 Test"
 
 
 def _spec(
-    name: str, chapter: str, title: str, *inputs: str, settings: tuple[str, ...] = ()
+    name: str, chapter: str, title: str, *inputs: Path, settings: tuple[str, ...] = ()
 ) -> tuple[str, FigureSpec]:
     module = f"m3h_pipeline.figures.{name}"
-    return name, FigureSpec(module, (*inputs, _TASKS), title, chapter, ("formats", *settings))
+    files = tuple(path.as_posix() for path in (*inputs, _FILES.labels.tasks))
+    return name, FigureSpec(module, files, title, chapter, ("formats", *settings))
 
 
 #: Name -> figure, in the order in which a report tells the study.
@@ -55,40 +56,45 @@ FIGURES: Final[dict[str, FigureSpec]] = dict(
             "trajectories",
             "3 Search",
             "Search for companions, task by task",
-            "search/trajectory.parquet",
-            "selection.parquet",
-            "evaluation/optimism.parquet",
+            _FILES.trajectory,
+            _FILES.selection,
+            _FILES.evaluation.table("optimism"),
         ),
         _spec(
-            "improvement", _TEST, "Improvement over the single-task model", "evaluation/evaluation.parquet"
+            "improvement",
+            _TEST,
+            "Improvement over the single-task model",
+            _FILES.evaluation.table("evaluation"),
         ),
-        _spec("comparison", _TEST, "Every model beside the references", "evaluation/comparison.parquet"),
-        _spec("tim", "6 Task interaction", "Task interaction (TIM)", "tim/tim.parquet"),
+        _spec(
+            "comparison", _TEST, "Every model beside the references", _FILES.evaluation.table("comparison")
+        ),
+        _spec("tim", "6 Task interaction", "Task interaction (TIM)", _FILES.tim_table),
         _spec(
             "calibration",
             _TEST,
             "Observed event rate by predicted risk",
-            "evaluation/calibration.parquet",
+            _FILES.evaluation.table("calibration"),
             settings=("calibration_tasks", "calibration_subgroup"),
         ),
-        _spec("roc", _TEST, "ROC curves of multiclass tasks", "evaluation/roc.parquet"),
+        _spec("roc", _TEST, "ROC curves of multiclass tasks", _FILES.evaluation.table("roc")),
         _spec(
             "agreement",
             _TEST,
             "Predicted against observed values",
-            "evaluation/agreement.parquet",
-            "evaluation/evaluation.parquet",
+            _FILES.evaluation.table("agreement"),
+            _FILES.evaluation.table("evaluation"),
         ),
         _spec(
             "survival",
             _TEST,
             "Survival by predicted risk, and scores over time",
-            "evaluation/kaplan_meier.parquet",
-            "evaluation/dynamic_auroc.parquet",
-            "evaluation/survival.parquet",
+            _FILES.evaluation.table("kaplan_meier"),
+            _FILES.evaluation.table("dynamic_auroc"),
+            _FILES.evaluation.table("survival"),
         ),
-        _spec("phenotypes", _TEST, "Map of the phenotypes", "evaluation/phenotypes.parquet"),
-        _spec("attention", "7 Attention", "Mean cross-task attention", "evaluation/attention.parquet"),
+        _spec("phenotypes", _TEST, "Map of the phenotypes", _FILES.evaluation.phenotypes),
+        _spec("attention", "7 Attention", "Mean cross-task attention", _FILES.evaluation.table("attention")),
     ]
 )
 

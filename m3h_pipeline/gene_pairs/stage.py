@@ -27,6 +27,7 @@ from m3h_pipeline.files import read_table, write_table
 from m3h_pipeline.gene_pairs.attention import Attention, Difference, compare, read_attention
 from m3h_pipeline.gene_pairs.function import Effects, effects, output_of
 from m3h_pipeline.gene_pairs.graphs import over_represented, write_graphml
+from m3h_pipeline.layout import GenePairFiles
 from m3h_pipeline.model.transcriptome import Transcriptome
 from m3h_pipeline.progress import Progress
 from m3h_pipeline.training.data import StudyData, load_study_data
@@ -121,19 +122,18 @@ def find_gene_pairs(
     table = pairs_table(genes, found, pairs_of_samples.mean(0), difference, settings.fdr)
     top = top_pairs(table, settings.top)
     out.mkdir(parents=True, exist_ok=True)
+    files = GenePairFiles(out)
     importance = np.mean([one.importance for one in found], axis=0)
     order = np.argsort(-importance, kind="stable")
     columns = [pa.array([genes[i] for i in order]), pa.array(importance[order])]
-    write_table(pa.Table.from_arrays(columns, schema=GENE_IMPORTANCE), out / "genes.parquet", GENE_IMPORTANCE)
-    write_table(heads_table(genes, attention, top), out / "heads.parquet", GENE_HEADS)
+    write_table(pa.Table.from_arrays(columns, schema=GENE_IMPORTANCE), files.genes, GENE_IMPORTANCE)
+    write_table(heads_table(genes, attention, top), files.heads, GENE_HEADS)
     strength = dict(zip(genes, importance.tolist(), strict=True))
-    write_graphml(top, strength, out / "network.graphml")
+    write_graphml(top, strength, files.network)
     if settings.gene_sets is not None:
         members = sorted({row[key] for row in top.to_pylist() for key in ("gene_a", "gene_b")})
-        write_table(
-            over_represented(members, genes, settings.gene_sets), out / "gene_sets.parquet", GENE_SETS
-        )
-    write_table(table, out / "pairs.parquet", GENE_PAIRS)
+        write_table(over_represented(members, genes, settings.gene_sets), files.gene_sets, GENE_SETS)
+    write_table(table, files.pairs, GENE_PAIRS)
     calls = (
         "no groups" if difference is None else f"{int(difference.called(settings.fdr).sum()):,} pairs differ"
     )

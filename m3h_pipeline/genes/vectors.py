@@ -21,6 +21,7 @@ from m3h_pipeline.contracts import GENE_EMBEDDINGS, SPLIT, Float32Array
 from m3h_pipeline.errors import ConfigError, ContractError, InputError
 from m3h_pipeline.files import read_features, read_table, write_table
 from m3h_pipeline.genes.networks import coexpression, node2vec, read_network
+from m3h_pipeline.layout import CohortFiles
 from m3h_pipeline.progress import Progress
 from m3h_pipeline.tables.formats import open_table
 from m3h_pipeline.tables.textfile import reading
@@ -47,7 +48,7 @@ def embed_genes(modality: Modality, cohort: Path, split: Path, seed: int, out: P
     options = modality.options
     if options is None or options.genes is None:
         raise ConfigError("the modality asks for no vectors of genes", where="transcriptome.genes")
-    parts = [read_features(Path(cohort) / "features" / f"{source}.parquet") for source in modality.sources]
+    parts = [read_features(CohortFiles(Path(cohort)).features(source)) for source in modality.sources]
     genes = [name for _, names in parts for name in names]
     how, width = options.genes, options.width
     found: Vectors = {}

@@ -20,6 +20,7 @@ from m3h_pipeline.inference.metrics import Float64, Floats
 from m3h_pipeline.inference.predictions import FitTask, wanted_predictions
 from m3h_pipeline.inference.resampled import TEST, Cohort, load_cohort, part_seeds
 from m3h_pipeline.inference.scored import difference, score, scored, scores_by_replicate
+from m3h_pipeline.layout import NetworkFiles
 from m3h_pipeline.search.scores import read_scores
 from m3h_pipeline.tasks.assessed import Task, read_tasks
 
@@ -72,12 +73,13 @@ def compare_networks(
     for (task, model), predictions in read_references(baselines, cohort).items():
         found[task][model, REFERENCE] = {number: p[None] for number, p in predictions.items()}
     own = next(iter(networks))
+    files = NetworkFiles(out)
     cells = [cell for task in found for cell in task_cells(cohort, task, found[task], own)]
     rows = table_rows(cells, cohort)
     write_table(
-        pa.Table.from_pylist(rows, NETWORK_COMPARISON), out / "comparison.parquet", NETWORK_COMPARISON
+        pa.Table.from_pylist(rows, NETWORK_COMPARISON), files.comparison("parquet"), NETWORK_COMPARISON
     )
-    with replacing(out / "comparison.tsv") as path:
+    with replacing(files.comparison("tsv")) as path:
         path.write_text("\n".join(lines(rows, cohort)) + "\n", encoding="utf-8")
 
 

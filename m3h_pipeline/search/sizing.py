@@ -17,12 +17,15 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from m3h_pipeline.config import Compute, Modality, Model, Split, Training
 from m3h_pipeline.errors import ContractError
+from m3h_pipeline.files import read_json
+from m3h_pipeline.layout import Layout
 from m3h_pipeline.model.footprint import Footprint, footprint
-from m3h_pipeline.tasks.assessed import Task
+from m3h_pipeline.tasks.assessed import Task, read_tasks
 
 #: Seconds of training that a pack is sized for: packs of a plan fall between 5 and 30 minutes.
 TARGET_SECONDS = 15 * 60
@@ -118,10 +121,30 @@ def study_of(
         rows = int(summary["rows"])
     except (KeyError, TypeError, AttributeError) as error:
         raise ContractError(
-            f"the summary of the cohort lacks {error}", where="cohort/summary.json"
+            f"the summary of the cohort lacks {error}",
+            where=Layout(Path()).cohort.summary.as_posix(),
         ) from error
     kinds = {name: task.problem_class for name, task in tasks.items()}
     return Study(rows, widths, model, training, compute, modalities, split.folds, split.test_fraction, kinds)
+
+
+def read_study(
+    summary: Path,
+    tasks: Path,
+    modalities: Mapping[str, Modality],
+    model: Model,
+    training: Training,
+    compute: Compute,
+    split: Split,
+) -> Study:
+    """What sizing needs, from ``cohort/summary.json``, ``labels/tasks.json`` and the configuration.
+
+    Raises:
+        InputError: a file is absent or no JSON.
+        ContractError: the files do not say what is needed.
+        TaskError: no task can be learned.
+    """
+    return study_of(read_json(summary), read_tasks(tasks), modalities, model, training, compute, split)
 
 
 def parameters(study: Study, combination: Sequence[str]) -> int:

@@ -15,6 +15,7 @@ from m3h_pipeline.contracts import SPLIT, Float32Array, time_and_event
 from m3h_pipeline.disclosure import is_small, small_count
 from m3h_pipeline.errors import ContractError, InputError, TaskError
 from m3h_pipeline.files import read_labels, read_samples, read_table, replacing, write_json
+from m3h_pipeline.layout import LabelFiles
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -73,14 +74,14 @@ def assess(
         prevalence += _prevalence(task, y, description, slices, patients)
     _refuse(tasks, settings)
     audit = _merged_audit(labels)
-    folder = Path(output)
-    with replacing(folder / "audit.tsv") as temporary:
+    files = LabelFiles(Path(output))
+    with replacing(files.audit) as temporary:
         temporary.write_text(audit, encoding="utf-8")
-    with replacing(folder / "prevalence.tsv") as temporary:
+    with replacing(files.prevalence) as temporary:
         lines = ["\t".join(row) for row in [PREVALENCE_COLUMNS, *prevalence]]
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     result = {"tasks": tasks}
-    write_json(result, folder / "tasks.json")
+    write_json(result, files.tasks)
     return result
 
 
@@ -211,7 +212,7 @@ def _merged_audit(paths: Mapping[str, Path]) -> str:
     """The audit tables of all tasks under one head line."""
     merged: list[str] = []
     for task, path in paths.items():
-        audit = path.with_name(f"{task}.audit.tsv")
+        audit = LabelFiles(path.parent).audit_of(task)
         try:
             lines = audit.read_text(encoding="utf-8").splitlines()
         except OSError as error:

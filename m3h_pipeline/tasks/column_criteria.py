@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field, PositiveFloat, model_validator
 
+from m3h_pipeline.config.base import InOrder
 from m3h_pipeline.contracts import signed_time
 from m3h_pipeline.errors import TaskError
 from m3h_pipeline.tasks.columns import Column, Labelled, Outcome, Value, listed, nothing_left
@@ -25,7 +26,7 @@ class ExactlyOne(ColumnCriterion):
     makes: ClassVar[ProblemClass] = "multiclass"
 
     kind: Literal["exactly_one"] = "exactly_one"
-    classes: dict[str, str] = Field(min_length=2, description="class -> its column")
+    classes: InOrder[str, str] = Field(min_length=2, description="class -> its column, in index order")
     positive: list[Value] = Field(default=[1.0], min_length=1, description="values that mean: present")
 
     @property
@@ -143,7 +144,9 @@ class Classes(ColumnCriterion):
 
     kind: Literal["classes"] = "classes"
     column: str
-    classes: dict[str, list[Value]] = Field(min_length=2, description="class -> its values")
+    classes: InOrder[str, list[Value]] = Field(
+        min_length=2, description="class -> its values, in index order"
+    )
     missing: list[Value] = Field(default_factory=list, description="values that mean: not observed")
 
     @property

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from m3h_pipeline.config.base import Name, Section
+from m3h_pipeline.config.base import ByName, InOrder, Name, Section
 from m3h_pipeline.errors import TaskError
 from m3h_pipeline.tasks.columns import Column, Labelled
 from m3h_pipeline.tasks.icd import IcdPattern, parse_icd
@@ -57,10 +57,14 @@ class ColumnCriterion(Criterion):
         raise NotImplementedError
 
 
+def _parsed(lists: Mapping[Literal[9, 10], list[str]]) -> list[IcdPattern]:
+    return [parse_icd(text, version) for version, texts in lists.items() for text in texts]
+
+
 class Codes(Section):
     """A set of diagnosis codes: those on ICD lists, and those whose title a pattern finds."""
 
-    icd: dict[Literal[9, 10], list[str]] = Field(
+    icd: ByName[Literal[9, 10], list[str]] = Field(
         default_factory=dict, description="ICD version -> codes, wildcards, ranges"
     )
     titles: list[str] = Field(
@@ -139,9 +143,9 @@ class Diagnosis(Rule, Criterion):
     makes: ClassVar[ProblemClass] = "binary"
 
     kind: Literal["diagnosis"] = "diagnosis"
-    groups: dict[Name, Rule] = Field(
+    groups: InOrder[Name, Rule] = Field(
         default_factory=dict,
-        description="named sets of codes; any of them counts (the audit tells them apart)",
+        description="named sets of codes; any of them counts, and the audit names the first",
     )
 
     @model_validator(mode="after")
@@ -172,7 +176,3 @@ class NoLabel(Criterion):
 
     kind: Literal["none"] = "none"
     clusters: int = Field(ge=2, description="number of clusters")
-
-
-def _parsed(lists: Mapping[Literal[9, 10], list[str]]) -> list[IcdPattern]:
-    return [parse_icd(text, version) for version, texts in lists.items() for text in texts]

@@ -42,7 +42,7 @@ list (:mod:`m3h_pipeline.tasks.task_list`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +50,7 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, SerializeAsAny, model_validator
 
-from m3h_pipeline.config import read_yaml, validate
+from m3h_pipeline.config import TaskSelection, read_yaml, validate
 from m3h_pipeline.config.base import Name, Section
 from m3h_pipeline.contracts import METRICS
 from m3h_pipeline.dotted import is_path, locate
@@ -224,6 +224,21 @@ def select(
     if not chosen:
         raise TaskError("no task is left", where="tasks.include, tasks.exclude")
     return chosen
+
+
+def tasks_of(selection: TaskSelection, located: Callable[[str], str] = str) -> dict[str, TaskDefinition]:
+    """The tasks of a study, in the order of their definitions.
+
+    Args:
+        selection: section ``tasks`` of the configuration.
+        located: where a file of definitions is, from what the section says.
+
+    Raises:
+        InputError: a file cannot be read.
+        TaskError: a file or a definition is wrong, a task is unknown, or none is left.
+    """
+    definitions = load_definitions(map(located, selection.definitions), selection.variant)
+    return select(definitions, selection.include, selection.exclude)
 
 
 class _File(Section):

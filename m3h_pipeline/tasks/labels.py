@@ -15,6 +15,7 @@ from m3h_pipeline.contracts import DIAGNOSES, Float32Array
 from m3h_pipeline.disclosure import small_count
 from m3h_pipeline.errors import TaskError, nearest
 from m3h_pipeline.files import read_samples, read_table, replacing, write_labels
+from m3h_pipeline.layout import CohortFiles
 from m3h_pipeline.tasks.columns import Column, Outcome
 from m3h_pipeline.tasks.criteria import ColumnCriterion, Diagnosis, NoLabel
 from m3h_pipeline.tasks.definitions import TaskDefinition
@@ -49,10 +50,10 @@ def label_task(
     Raises:
         TaskError: the cohort has not what the criterion needs, or a value that the criterion does not name.
     """
-    folder = Path(cohort)
-    samples = read_samples(folder / "samples.parquet")
+    files = CohortFiles(Path(cohort))
+    samples = read_samples(files.samples)
     try:
-        y, rows = build_labels(definition, samples, folder)
+        y, rows = build_labels(definition, samples, files.folder)
         if permute_seed is not None:
             if isinstance(definition.criterion, NoLabel):
                 raise TaskError("it has no labels to permute", hint="take it off `tasks.permute`")
@@ -120,7 +121,7 @@ def permute_between_patients(
 
 
 def _diagnoses(cohort: Path) -> pa.Table:
-    path = cohort / "diagnoses.parquet"
+    path = CohortFiles(cohort).diagnoses
     if not path.is_file():
         raise TaskError(
             "the task is defined by diagnosis codes, and the cohort has none",
@@ -131,7 +132,7 @@ def _diagnoses(cohort: Path) -> pa.Table:
 
 
 def _columns(names: list[str], samples: pa.Table, cohort: Path) -> dict[str, Column]:
-    path = cohort / "columns.parquet"
+    path = CohortFiles(cohort).columns
     if not path.is_file():
         raise TaskError(
             f"the task reads the column `{names[0]}`, and the cohort has no columns for labels",

@@ -18,6 +18,7 @@ from m3h_pipeline.contracts import SPLIT
 from m3h_pipeline.errors import ContractError, InputError, TaskError
 from m3h_pipeline.files import read_features, read_labels, read_samples, read_table
 from m3h_pipeline.genes.vectors import read_vectors
+from m3h_pipeline.layout import CohortFiles, LabelFiles
 from m3h_pipeline.split import patient_index
 
 Float32Array = npt.NDArray[np.float32]
@@ -285,7 +286,7 @@ def load_study_data(
     for name, modality in modalities.items():
         parts, labels_of = [], []
         for source in modality.sources:
-            x, columns = read_features(Path(cohort) / "features" / f"{source}.parquet")
+            x, columns = read_features(CohortFiles(Path(cohort)).features(source))
             parts.append(x)
             labels_of += columns
         if len({len(x) for x in parts}) > 1:
@@ -294,14 +295,14 @@ def load_study_data(
         names[name] = labels_of
     y, descriptions = {}, {}
     for task in tasks:
-        path = Path(labels) / f"{task}.parquet"
+        path = LabelFiles(Path(labels)).labels_of(task)
         values, description = read_labels(path)
         if "problem_class" not in description:
             raise TaskError("the labels carry no description of the task", where=str(path))
         y[task], descriptions[task] = np.array(values), description
     patient = None
     if grouped:
-        samples = read_samples(Path(cohort) / "samples.parquet")
+        samples = read_samples(CohortFiles(Path(cohort)).samples)
         if len(samples) != len(train):
             raise ContractError(f"{len(samples)} samples, but the split has {len(train)}", where=str(cohort))
         patient = patient_index(samples.column("patient_id").to_numpy(zero_copy_only=False)).astype(np.int64)

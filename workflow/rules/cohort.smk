@@ -1,21 +1,21 @@
 # Source files -> cohort.
 
 
-if KIND == "synthetic":
+if SYNTHETIC:
 
     rule simulate:
         output:
-            directory(RESULTS / "input"),
+            directory(FILES.input),
         log:
-            LOGS / "simulate.log",
+            FILES.log("simulate"),
         benchmark:
-            BENCHMARKS / "simulate.tsv"
+            FILES.benchmark("simulate")
         localrule: True
         conda:
             "../envs/m3h.yaml"
         params:
-            settings=settings("source", "seed"),
-            code=code_digest("m3h_pipeline.cohort.synthetic.simulate"),
+            settings=SETTINGS.simulate(),
+            code=code_of("simulate"),
         shell:
             "m3h --log {log} simulate --settings {params.settings:q} --output {output}"
 
@@ -26,22 +26,21 @@ if EMBEDDED:
         input:
             lambda wildcards: ancient(SOURCE.embedding_paths(wildcards.source)),
         output:
-            RESULTS / "embeddings/{source}.parquet",
+            FILES.embedding("{source}"),
         log:
-            LOGS / "embed.{source}.log",
+            FILES.log("embed.{source}"),
         benchmark:
-            BENCHMARKS / "embed.{source}.tsv"
+            FILES.benchmark("embed.{source}")
         conda:
             "../envs/m3h.yaml"
         resources:
-            mem_mb=lambda wildcards, attempt: attempt
-            * (4000 + int(1000 * SOURCE.memory_gb)),
-            runtime=minutes(720),
+            mem_mb=growing(4000 + int(1000 * SOURCE.memory_gb)),
+            runtime=growing(720),
         params:
-            settings=settings("source", "compute.device"),
-            store=RESULTS / "embeddings/store",
-            inputs=inputs_digest,
-            code=code_digest("m3h_pipeline.cohort.mimic.embeddings"),
+            settings=SETTINGS.embed(),
+            store=FILES.embedding_store,
+            inputs=lambda wildcards: content_of(source_paths(STUDY)),
+            code=code_of("embed"),
         shell:
             "m3h --log {log} embed --settings {params.settings:q} --source {wildcards.source}"
             " --store {params.store} --output {output}"
@@ -50,43 +49,41 @@ if EMBEDDED:
 rule ingest:
     input:
         # Times say nothing about the content of files that people copy around: `inputs` below does.
-        source_files if KIND == "synthetic" else ancient(source_files),
+        (FILES.input if SYNTHETIC else lambda wildcards: ancient(source_paths(STUDY))),
         EMBEDDED,
     output:
-        samples=RESULTS / "cohort/samples.parquet",
-        columns=RESULTS / "cohort/columns.parquet",
+        samples=FILES.cohort.samples,
+        columns=FILES.cohort.columns,
         features=FEATURES,
-        diagnoses=(
-            [RESULTS / "cohort/diagnoses.parquet"] if SOURCE.has_diagnoses else []
-        ),
+        diagnoses=[FILES.cohort.diagnoses] if SOURCE.has_diagnoses else [],
         summary=report(
-            RESULTS / "cohort/summary.json",
+            FILES.cohort.summary,
             caption="../report/cohort.rst",
             category="1 Cohort",
         ),
-        quarantine=RESULTS / "cohort/quarantine.tsv",
+        quarantine=FILES.cohort.quarantine,
     log:
-        LOGS / "ingest.log",
+        FILES.log("ingest"),
     benchmark:
-        BENCHMARKS / "ingest.tsv"
+        FILES.benchmark("ingest")
     conda:
         "../envs/m3h.yaml"
     resources:
         # The tables of MIMIC-IV are read in pieces: memory follows from what the database may take.
         mem_mb=(
-            by_input(1500 + int(1000 * SOURCE.memory_gb), 0)
-            if KIND == "mimic"
+            growing(1500 + int(1000 * SOURCE.memory_gb))
+            if SOURCE.kind == "mimic"
             else by_input(3000, 2)
         ),
-        runtime=minutes(60),
+        runtime=growing(60),
     params:
-        settings=settings("source"),
-        sources=SOURCES,
-        embeddings=f"--embeddings {RESULTS}/embeddings" if EMBEDDED else "",
-        simulated=f"--simulated {RESULTS}/input" if KIND == "synthetic" else "",
-        output=RESULTS / "cohort",
-        inputs=inputs_digest,
-        code=code_of(KIND),
+        settings=SETTINGS.ingest(),
+        sources=outputs.sources(STUDY),
+        embeddings=f"--embeddings {FILES.embeddings}" if EMBEDDED else "",
+        simulated=f"--simulated {FILES.input}" if SYNTHETIC else "",
+        output=FILES.cohort.folder,
+        inputs=lambda wildcards: content_of(source_paths(STUDY)),
+        code=code_of_source(SOURCE.kind),
     shell:
         "m3h --log {log} ingest --settings {params.settings:q} --sources {params.sources}"
         " {params.simulated} {params.embeddings} --output {params.output}"

@@ -3,23 +3,21 @@
 
 checkpoint plan_final:
     input:
-        selection=RESULTS / "selection.parquet",
-        tasks=RESULTS / "labels/tasks.json",
-        summary=RESULTS / "cohort/summary.json",
+        selection=FILES.selection,
+        tasks=FILES.labels.tasks,
+        summary=FILES.cohort.summary,
     output:
-        RESULTS / "final/plan.json",
+        FILES.final.plan,
     log:
-        LOGS / "final/plan.log",
+        FILES.log("final/plan"),
     benchmark:
-        BENCHMARKS / "final/plan.tsv"
+        FILES.benchmark("final/plan")
     priority: 1
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=settings(
-            "evaluation.replicates", "search.combinations_per_job", **SIZED
-        ),
-        code=code_digest("m3h_pipeline.evaluation.final"),
+        settings=SETTINGS.plan_final(),
+        code=code_of("plan-final"),
     shell:
         "m3h --log {log} plan-final --settings {params.settings:q} --selection {input.selection}"
         " --tasks {input.tasks} --summary {input.summary} --output {output}"
@@ -28,30 +26,25 @@ checkpoint plan_final:
 # Final fits are packs as any other, and keep their models, attention and latents.
 use rule train_pack as train_final with:
     input:
-        plan=lambda wildcards: checkpoints.plan_final.get().output[0],
-        labels=lambda wildcards: checkpoints.plan_final.get()
-        and pack_labels("final", wildcards.pack),
-        features=FEATURES,
-        samples=RESULTS / "cohort/samples.parquet",
-        split=RESULTS / "split.parquet",
-        genes=GENES,
+        **pack_inputs(lambda wildcards: "final"),
     output:
-        scores=RESULTS / "final/packs/{pack}.scores.parquet",
-        predictions=RESULTS / "final/packs/{pack}.predictions.parquet",
-        attention=RESULTS / "final/packs/{pack}.attention.parquet",
-        latents=RESULTS / "final/packs/{pack}.latents.parquet",
-        models=directory(RESULTS / "final/models/{pack}"),
+        scores=FILES.final.of_pack("{pack}", "scores"),
+        predictions=FILES.final.of_pack("{pack}", "predictions"),
+        attention=FILES.final.of_pack("{pack}", "attention"),
+        latents=FILES.final.of_pack("{pack}", "latents"),
+        models=directory(FILES.final.models_of("{pack}")),
     log:
-        LOGS / "final/pack_{pack}.log",
+        FILES.log("final/pack_{pack}"),
     benchmark:
-        BENCHMARKS / "final/pack_{pack}.tsv"
+        FILES.benchmark("final/pack_{pack}")
     conda:
         "../envs/m3h.yaml"
     resources:
-        mem_mb=training_resource(partial(sizing.memory_mb, kept=True)),
-        runtime=training_resource(sizing.runtime_minutes),
+        mem_mb=TRAINING.memory_mb(kept=True),
+        runtime=TRAINING.runtime(),
     params:
-        **TRAINING,
+        **TRAINED_WITH,
+        settings=SETTINGS.train(),
         kept=lambda wildcards, output: (
             f"--attention {output.attention} --latents {output.latents} --models {output.models}"
         ),
@@ -59,33 +52,26 @@ use rule train_pack as train_final with:
 
 rule baselines:
     input:
-        labels=RESULTS / "labels/{task}.parquet",
+        labels=FILES.labels.labels_of("{task}"),
         features=FEATURES,
-        samples=RESULTS / "cohort/samples.parquet",
-        split=RESULTS / "split.parquet",
+        samples=FILES.cohort.samples,
+        split=FILES.split,
     output:
-        RESULTS / "evaluation/baselines/{task}.parquet",
+        FILES.evaluation.baselines("{task}"),
     log:
-        LOGS / "evaluation/baselines_{task}.log",
+        FILES.log("evaluation/baselines_{task}"),
     benchmark:
-        BENCHMARKS / "evaluation/baselines_{task}.tsv"
+        FILES.benchmark("evaluation/baselines_{task}")
     conda:
         "../envs/m3h.yaml"
     resources:
         mem_mb=by_input(1500, 8),
-        runtime=minutes(120),
+        runtime=growing(120),
     params:
-        settings=settings(
-            "evaluation.baselines",
-            "seed",
-            modalities={
-                name: {"sources": modality.sources}
-                for name, modality in STUDY.modalities.items()
-            },
-        ),
-        cohort=RESULTS / "cohort",
-        label_folder=RESULTS / "labels",
-        code=code_digest("m3h_pipeline.evaluation.baselines"),
+        settings=SETTINGS.baselines(),
+        cohort=FILES.cohort.folder,
+        label_folder=FILES.labels.folder,
+        code=code_of("baselines"),
     shell:
         "m3h --log {log} baselines --task {wildcards.task} --settings {params.settings:q}"
         " --cohort {params.cohort} --labels {params.label_folder} --split {input.split} --output {output}"
@@ -93,54 +79,40 @@ rule baselines:
 
 rule evaluate:
     input:
-        plan=lambda wildcards: checkpoints.plan_final.get().output[0],
-        selection=RESULTS / "selection.parquet",
-        trajectory=RESULTS / "search/trajectory.parquet",
-        tasks=RESULTS / "labels/tasks.json",
+        plan=lambda wildcards: planned("final").plan,
+        selection=FILES.selection,
+        trajectory=FILES.trajectory,
+        tasks=FILES.labels.tasks,
         labels=LABELS,
-        split=RESULTS / "split.parquet",
-        samples=RESULTS / "cohort/samples.parquet",
-        scores=final_files("scores"),
-        predictions=final_files("predictions"),
-        attention=final_files("attention"),
+        split=FILES.split,
+        samples=FILES.cohort.samples,
+        scores=pack_files("scores", "final"),
+        predictions=pack_files("predictions", "final"),
+        attention=pack_files("attention", "final"),
         baselines=references,
         search_scores=round_scores,
         search_predictions=round_predictions,
     output:
-        RESULTS / "evaluation/evaluation.parquet",
-        RESULTS / "evaluation/comparison.parquet",
-        RESULTS / "evaluation/calibration.parquet",
-        RESULTS / "evaluation/roc.parquet",
-        RESULTS / "evaluation/agreement.parquet",
-        RESULTS / "evaluation/survival.parquet",
-        RESULTS / "evaluation/kaplan_meier.parquet",
-        RESULTS / "evaluation/dynamic_auroc.parquet",
-        RESULTS / "evaluation/attention.parquet",
-        RESULTS / "evaluation/optimism.parquet",
+        FILES.evaluation.tables(),
         report(
-            RESULTS / "evaluation/summary.tsv",
+            FILES.evaluation.summary,
             caption="../report/summary.rst",
             category="5 Test",
         ),
     log:
-        LOGS / "evaluation/evaluate.log",
+        FILES.log("evaluation/evaluate"),
     benchmark:
-        BENCHMARKS / "evaluation/evaluate.tsv"
+        FILES.benchmark("evaluation/evaluate")
     conda:
         "../envs/m3h.yaml"
     resources:
         mem_mb=by_input(2000, 6),
-        runtime=minutes(120),
+        runtime=growing(120),
     params:
-        settings=settings(
-            "evaluation.draws",
-            "search.min_improvement",
-            "figures.quantiles",
-            "seed",
-        ),
-        label_folder=RESULTS / "labels",
-        output=RESULTS / "evaluation",
-        code=code_digest("m3h_pipeline.evaluation.evaluate"),
+        settings=SETTINGS.evaluate(),
+        label_folder=FILES.labels.folder,
+        output=FILES.evaluation.folder,
+        code=code_of("evaluate"),
     shell:
         "m3h --log {log} evaluate --settings {params.settings:q} --selection {input.selection}"
         " --trajectory {input.trajectory} --tasks {input.tasks} --labels {params.label_folder}"
@@ -152,25 +124,25 @@ rule evaluate:
 
 rule phenotypes:
     input:
-        plan=lambda wildcards: checkpoints.plan_final.get().output[0],
-        selection=RESULTS / "selection.parquet",
-        scores=final_files("scores"),
-        predictions=final_files("predictions"),
-        latents=final_files("latents"),
+        plan=lambda wildcards: planned("final").plan,
+        selection=FILES.selection,
+        scores=pack_files("scores", "final"),
+        predictions=pack_files("predictions", "final"),
+        latents=pack_files("latents", "final"),
     output:
-        RESULTS / "evaluation/phenotypes.parquet",
+        FILES.evaluation.phenotypes,
     log:
-        LOGS / "evaluation/phenotypes.log",
+        FILES.log("evaluation/phenotypes"),
     benchmark:
-        BENCHMARKS / "evaluation/phenotypes.tsv"
+        FILES.benchmark("evaluation/phenotypes")
     conda:
         "../envs/m3h.yaml"
     resources:
         mem_mb=by_input(2000, 6),
-        runtime=minutes(30),
+        runtime=growing(30),
     params:
-        settings=settings("seed", "figures.umap_samples"),
-        code=code_digest("m3h_pipeline.evaluation.phenotypes"),
+        settings=SETTINGS.phenotypes(),
+        code=code_of("phenotypes"),
     shell:
         "m3h --log {log} phenotypes --settings {params.settings:q} --selection {input.selection}"
         " --scores {input.scores} --predictions {input.predictions} --latents {input.latents}"

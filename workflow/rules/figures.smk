@@ -3,12 +3,14 @@
 
 rule figure:
     input:
-        lambda wildcards: [RESULTS / path for path in FIGURES[wildcards.figure].inputs],
+        lambda wildcards: [
+            FILES.folder / path for path in FIGURES[wildcards.figure].inputs
+        ],
     output:
-        data=RESULTS / "figures/{figure}.csv",
+        data=FILES.figure("{figure}", "csv"),
         images=[
             report(
-                RESULTS / f"figures/{{figure}}.{suffix}",
+                FILES.figure("{figure}", suffix),
                 caption="../report/figure.rst",
                 category=lambda wildcards: FIGURES[wildcards.figure].chapter,
                 subcategory="{figure}",
@@ -16,18 +18,16 @@ rule figure:
             for suffix in STUDY.figures.formats
         ],
     log:
-        LOGS / "figures/{figure}.log",
+        FILES.log("figures/{figure}"),
     benchmark:
-        BENCHMARKS / "figures/{figure}.tsv"
+        FILES.benchmark("figures/{figure}")
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=lambda wildcards: settings(
-            *[f"figures.{key}" for key in FIGURES[wildcards.figure].settings]
-        ),
-        study=RESULTS,
-        output=RESULTS / "figures",
-        code=lambda wildcards: code_digest(FIGURES[wildcards.figure].module),
+        settings=lambda wildcards: SETTINGS.figure(wildcards.figure),
+        study=FILES.folder,
+        output=FILES.figures,
+        code=lambda wildcards: code_of_figure(wildcards.figure),
     shell:
         "m3h --log {log} figure --figure {wildcards.figure} --settings {params.settings:q}"
         " --study {params.study} --output {params.output}"
@@ -35,8 +35,4 @@ rule figure:
 
 rule figures:
     input:
-        expand(
-            RESULTS / "figures/{figure}.{suffix}",
-            figure=FIGURES,
-            suffix=[*STUDY.figures.formats, "csv"],
-        ),
+        outputs.figures(FILES, STUDY),

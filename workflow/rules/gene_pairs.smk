@@ -5,46 +5,32 @@ if STUDY.gene_pairs:
 
     rule gene_pairs:
         input:
-            plan=lambda wildcards: checkpoints.plan_final.get().output[0],
-            selection=RESULTS / "selection.parquet",
+            plan=lambda wildcards: planned("final").plan,
+            selection=FILES.selection,
             labels=LABELS,
             features=FEATURES,
-            split=RESULTS / "split.parquet",
-            scores=final_files("scores"),
-            models=final_models,
+            split=FILES.split,
+            scores=pack_files("scores", "final"),
+            models=lambda wildcards: plans.pack_models(planned("final")),
         output:
-            pairs=RESULTS / "gene_pairs/{task}/pairs.parquet",
-            genes=RESULTS / "gene_pairs/{task}/genes.parquet",
-            heads=RESULTS / "gene_pairs/{task}/heads.parquet",
-            network=RESULTS / "gene_pairs/{task}/network.graphml",
-            sets=(
-                [RESULTS / "gene_pairs/{task}/gene_sets.parquet"]
-                if STUDY.gene_pairs.gene_sets
-                else []
-            ),
+            outputs.gene_pair_tables(FILES, STUDY, "{task}"),
         log:
-            LOGS / "gene_pairs.{task}.log",
+            FILES.log("gene_pairs.{task}"),
         benchmark:
-            BENCHMARKS / "gene_pairs.{task}.tsv"
+            FILES.benchmark("gene_pairs.{task}")
         priority: 1
         conda:
             "../envs/m3h.yaml"
         resources:
             mem_mb=by_input(6000, 4),
-            runtime=minutes(240),
+            runtime=growing(240),
         params:
-            settings=settings(
-                "modalities",
-                "seed",
-                gene_pairs=located_gene_pairs(STUDY).model_dump(mode="json"),
-            ),
-            cohort=RESULTS / "cohort",
-            label_folder=RESULTS / "labels",
-            output=lambda wildcards: RESULTS / f"gene_pairs/{wildcards.task}",
-            inputs=(
-                content_of(gene_pair_files(STUDY)) if gene_pair_files(STUDY) else ""
-            ),
-            code=code_digest("m3h_pipeline.gene_pairs.stage"),
+            settings=SETTINGS.gene_pairs(),
+            cohort=FILES.cohort.folder,
+            label_folder=FILES.labels.folder,
+            output=lambda wildcards: FILES.gene_pairs(wildcards.task).folder,
+            inputs=lambda wildcards: content_of(gene_pair_files(STUDY)),
+            code=code_of("gene-pairs"),
         shell:
             "m3h --log {log} gene-pairs --task {wildcards.task} --settings {params.settings:q}"
             " --cohort {params.cohort} --labels {params.label_folder} --split {input.split}"
@@ -53,18 +39,18 @@ if STUDY.gene_pairs:
 
     rule draw_gene_pairs:
         input:
-            pairs=RESULTS / "gene_pairs/{task}/pairs.parquet",
-            genes=RESULTS / "gene_pairs/{task}/genes.parquet",
-            heads=RESULTS / "gene_pairs/{task}/heads.parquet",
-            tasks=RESULTS / "labels/tasks.json",
+            pairs=FILES.gene_pairs("{task}").pairs,
+            genes=FILES.gene_pairs("{task}").genes,
+            heads=FILES.gene_pairs("{task}").heads,
+            tasks=FILES.labels.tasks,
         output:
             data=[
-                RESULTS / f"gene_pairs/{{task}}/{name}.csv"
+                FILES.gene_pairs("{task}").figure(name, "csv")
                 for name in GENE_PAIR_FIGURES
             ],
             images=[
                 report(
-                    RESULTS / f"gene_pairs/{{task}}/{name}.{suffix}",
+                    FILES.gene_pairs("{task}").figure(name, suffix),
                     caption="../report/gene_pairs.rst",
                     category="8 Gene pairs",
                     subcategory="{task}",
@@ -73,16 +59,16 @@ if STUDY.gene_pairs:
                 for suffix in STUDY.figures.formats
             ],
         log:
-            LOGS / "gene_pairs.{task}.draw.log",
+            FILES.log("gene_pairs.{task}.draw"),
         benchmark:
-            BENCHMARKS / "gene_pairs.{task}.draw.tsv"
+            FILES.benchmark("gene_pairs.{task}.draw")
         localrule: True
         conda:
             "../envs/m3h.yaml"
         params:
-            settings=settings("figures.formats", "gene_pairs"),
-            folder=lambda wildcards: RESULTS / f"gene_pairs/{wildcards.task}",
-            code=code_digest("m3h_pipeline.figures.gene_pairs"),
+            settings=SETTINGS.draw_gene_pairs(),
+            folder=lambda wildcards: FILES.gene_pairs(wildcards.task).folder,
+            code=code_of("draw-gene-pairs"),
         shell:
             "m3h --log {log} draw-gene-pairs --task {wildcards.task} --settings {params.settings:q}"
             " --tasks {input.tasks} --folder {params.folder}"

@@ -6,32 +6,27 @@ if GENES:
     rule embed_genes:
         input:
             features=lambda wildcards: [
-                RESULTS / f"cohort/features/{source}.parquet"
+                FILES.cohort.features(source)
                 for source in STUDY.modalities[wildcards.modality].sources
             ],
-            split=RESULTS / "split.parquet",
+            split=FILES.split,
             files=lambda wildcards: ancient(gene_files(STUDY, [wildcards.modality])),
         output:
-            RESULTS / "genes/{modality}.parquet",
+            FILES.gene_vectors("{modality}"),
         log:
-            LOGS / "genes.{modality}.log",
+            FILES.log("genes.{modality}"),
         benchmark:
-            BENCHMARKS / "genes.{modality}.tsv"
+            FILES.benchmark("genes.{modality}")
         conda:
             "../envs/m3h.yaml"
         resources:
             mem_mb=by_input(3000, 4),
-            runtime=minutes(120),
+            runtime=growing(120),
         params:
-            settings=lambda wildcards: settings(
-                "seed",
-                modality=located_modality(STUDY, wildcards.modality).model_dump(
-                    mode="json"
-                ),
-            ),
-            cohort=RESULTS / "cohort",
+            settings=lambda wildcards: SETTINGS.embed_genes(wildcards.modality),
+            cohort=FILES.cohort.folder,
             inputs=lambda wildcards: content_of(gene_files(STUDY, [wildcards.modality])),
-            code=code_digest("m3h_pipeline.genes.vectors"),
+            code=code_of("embed-genes"),
         shell:
             "m3h --log {log} embed-genes --settings {params.settings:q} --cohort {params.cohort}"
             " --split {input.split} --output {output}"

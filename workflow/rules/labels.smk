@@ -3,29 +3,24 @@
 
 rule label:
     input:
-        RESULTS / "cohort/samples.parquet",
-        label_inputs,
+        FILES.cohort.samples,
+        lambda wildcards: outputs.label_input(FILES, TASKS[wildcards.task]),
     output:
-        labels=RESULTS / "labels/{task}.parquet",
-        audit=RESULTS / "labels/{task}.audit.tsv",
+        labels=FILES.labels.labels_of("{task}"),
+        audit=FILES.labels.audit_of("{task}"),
     log:
-        LOGS / "label/{task}.log",
+        FILES.log("label/{task}"),
     benchmark:
-        BENCHMARKS / "label/{task}.tsv"
+        FILES.benchmark("label/{task}")
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=lambda wildcards: settings(
-            *(["seed"] if wildcards.task in STUDY.tasks.permute else []),
-            definition=TASKS[wildcards.task].model_dump(
-                mode="json", exclude_none=True
-            ),
-        ),
+        settings=lambda wildcards: SETTINGS.label(wildcards.task),
         permute=lambda wildcards: (
             "--permute" if wildcards.task in STUDY.tasks.permute else ""
         ),
-        cohort=RESULTS / "cohort",
-        code=code_digest("m3h_pipeline.tasks.labels"),
+        cohort=FILES.cohort.folder,
+        code=code_of("label"),
     shell:
         "m3h --log {log} label --task {wildcards.task} --settings {params.settings:q} {params.permute}"
         " --cohort {params.cohort} --output {output.labels} --audit {output.audit}"
@@ -33,19 +28,19 @@ rule label:
 
 rule split:
     input:
-        samples=RESULTS / "cohort/samples.parquet",
-        labels=[RESULTS / f"labels/{task}.parquet" for task in STUDY.split.stratify_by],
+        samples=FILES.cohort.samples,
+        labels=outputs.labels(FILES, STUDY.split.stratify_by),
     output:
-        RESULTS / "split.parquet",
+        FILES.split,
     log:
-        LOGS / "split.log",
+        FILES.log("split"),
     benchmark:
-        BENCHMARKS / "split.tsv"
+        FILES.benchmark("split")
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=settings("split"),
-        code=code_digest("m3h_pipeline.split"),
+        settings=SETTINGS.split(),
+        code=code_of("split"),
     shell:
         "m3h --log {log} split --settings {params.settings:q} --samples {input.samples}"
         " --labels {input.labels} --output {output}"
@@ -53,32 +48,32 @@ rule split:
 
 rule assess:
     input:
-        samples=RESULTS / "cohort/samples.parquet",
-        split=RESULTS / "split.parquet",
+        samples=FILES.cohort.samples,
+        split=FILES.split,
         labels=LABELS,
-        audits=[RESULTS / f"labels/{task}.audit.tsv" for task in TASKS],
+        audits=[FILES.labels.audit_of(task) for task in TASKS],
     output:
-        tasks=RESULTS / "labels/tasks.json",
+        tasks=FILES.labels.tasks,
         audit=report(
-            RESULTS / "labels/audit.tsv",
+            FILES.labels.audit,
             caption="../report/audit.rst",
             category="2 Tasks",
         ),
         prevalence=report(
-            RESULTS / "labels/prevalence.tsv",
+            FILES.labels.prevalence,
             caption="../report/prevalence.rst",
             category="2 Tasks",
         ),
     log:
-        LOGS / "assess.log",
+        FILES.log("assess"),
     benchmark:
-        BENCHMARKS / "assess.tsv"
+        FILES.benchmark("assess")
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=settings("tasks.min_per_fold", "tasks.unevaluable"),
-        output=RESULTS / "labels",
-        code=code_digest("m3h_pipeline.tasks.assess"),
+        settings=SETTINGS.assess(),
+        output=FILES.labels.folder,
+        code=code_of("assess"),
     shell:
         "m3h --log {log} assess --settings {params.settings:q} --split {input.split}"
         " --samples {input.samples} --labels {input.labels} --output {params.output}"

@@ -1,104 +1,82 @@
 # Networks compared with the study's own one: the same fits of each, and one table of them all.
 
 
+COMPARED = [f"networks/{name}" for name in NETWORKS]
+
 if NETWORKS:
 
     checkpoint plan_network:
         input:
-            tasks=RESULTS / "labels/tasks.json",
-            summary=RESULTS / "cohort/summary.json",
+            tasks=FILES.labels.tasks,
+            summary=FILES.cohort.summary,
         output:
-            RESULTS / "networks/{network}/plan.json",
+            FILES.networks.fits_of("{network}").plan,
         log:
-            LOGS / "networks/{network}/plan.log",
+            FILES.log("networks/{network}/plan"),
         benchmark:
-            BENCHMARKS / "networks/{network}/plan.tsv"
+            FILES.benchmark("networks/{network}/plan")
         localrule: True
         conda:
             "../envs/m3h.yaml"
         params:
-            settings=lambda wildcards: settings(
-                "networks.replicates",
-                "networks.alone",
-                "search.combinations_per_job",
-                "training.batch_sizes",
-                "training.learning_rates",
-                "split.folds",
-                of=NETWORKS[wildcards.network],
-                **sized_by(NETWORKS[wildcards.network]),
-            ),
-            code=code_digest("m3h_pipeline.networks.plan"),
+            settings=lambda wildcards: SETTINGS.plan_network(wildcards.network),
+            code=code_of("plan-network"),
         shell:
             "m3h --log {log} plan-network --settings {params.settings:q} --tasks {input.tasks}"
             " --summary {input.summary} --output {output}"
 
     use rule train_pack as train_network with:
         input:
-            plan=lambda wildcards: checkpoints.plan_network.get(
-                network=wildcards.network
-            ).output[0],
-            labels=lambda wildcards: checkpoints.plan_network.get(
-                network=wildcards.network
-            )
-            and pack_labels(f"networks/{wildcards.network}", wildcards.pack),
-            features=FEATURES,
-            samples=RESULTS / "cohort/samples.parquet",
-            split=RESULTS / "split.parquet",
-            genes=GENES,
+            **pack_inputs(lambda wildcards: f"networks/{wildcards.network}"),
         output:
-            scores=RESULTS / "networks/{network}/packs/{pack}.scores.parquet",
-            predictions=RESULTS / "networks/{network}/packs/{pack}.predictions.parquet",
+            scores=FILES.networks.fits_of("{network}").of_pack("{pack}", "scores"),
+            predictions=FILES.networks.fits_of("{network}").of_pack(
+                "{pack}", "predictions"
+            ),
         log:
-            LOGS / "networks/{network}/pack_{pack}.log",
+            FILES.log("networks/{network}/pack_{pack}"),
         benchmark:
-            BENCHMARKS / "networks/{network}/pack_{pack}.tsv"
+            FILES.benchmark("networks/{network}/pack_{pack}")
         priority: 0
         conda:
             "../envs/m3h.yaml"
         params:
-            **TRAINING
-            | {
-                "settings": lambda wildcards: training_settings(
-                    NETWORKS[wildcards.network]
-                )
-            },
+            **TRAINED_WITH,
+            settings=lambda wildcards: SETTINGS.train(wildcards.network),
             kept="",
 
     rule compare_networks:
         input:
-            plans=lambda wildcards: [
-                checkpoints.plan_network.get(network=name).output[0]
-                for name in NETWORKS
-            ],
-            scores=lambda wildcards: network_files("scores"),
-            predictions=lambda wildcards: network_files("predictions"),
+            plans=lambda wildcards: [planned(stage).plan for stage in COMPARED],
+            scores=pack_files("scores", *COMPARED),
+            predictions=pack_files("predictions", *COMPARED),
             baselines=references,
-            tasks=RESULTS / "labels/tasks.json",
+            tasks=FILES.labels.tasks,
             labels=LABELS,
-            split=RESULTS / "split.parquet",
-            samples=RESULTS / "cohort/samples.parquet",
+            split=FILES.split,
+            samples=FILES.cohort.samples,
         output:
-            RESULTS / "networks/comparison.parquet",
+            FILES.networks.comparison("parquet"),
             report(
-                RESULTS / "networks/comparison.tsv",
+                FILES.networks.comparison("tsv"),
                 caption="../report/networks.rst",
                 category="9 Networks",
             ),
         log:
-            LOGS / "networks/compare.log",
+            FILES.log("networks/compare"),
         benchmark:
-            BENCHMARKS / "networks/compare.tsv"
+            FILES.benchmark("networks/compare")
         conda:
             "../envs/m3h.yaml"
         resources:
             mem_mb=by_input(2000, 6),
-            runtime=minutes(120),
+            runtime=growing(120),
         params:
-            settings=settings("evaluation.draws", "seed"),
-            networks=[RESULTS / f"networks/{name}" for name in NETWORKS],
-            label_folder=RESULTS / "labels",
-            output=RESULTS / "networks",
-            code=code_digest("m3h_pipeline.networks.compare"),
+            settings=SETTINGS.compare_networks(),
+            networks=[FILES.stage(stage).folder for stage in COMPARED],
+            label_folder=FILES.labels.folder,
+            output=FILES.networks.folder,
+            code=code_of("compare-networks"),
         shell:
             "m3h --log {log} compare-networks --settings {params.settings:q} --networks {params.networks}"
             " --baselines {input.baselines} --tasks {input.tasks} --labels {params.label_folder}"
@@ -106,29 +84,29 @@ if NETWORKS:
 
     rule draw_networks:
         input:
-            comparison=RESULTS / "networks/comparison.parquet",
-            tasks=RESULTS / "labels/tasks.json",
+            comparison=FILES.networks.comparison("parquet"),
+            tasks=FILES.labels.tasks,
         output:
-            data=RESULTS / "networks/comparison.csv",
+            data=FILES.networks.comparison("csv"),
             images=[
                 report(
-                    RESULTS / f"networks/comparison.{suffix}",
+                    FILES.networks.comparison(suffix),
                     caption="../report/networks.rst",
                     category="9 Networks",
                 )
                 for suffix in STUDY.figures.formats
             ],
         log:
-            LOGS / "networks/draw.log",
+            FILES.log("networks/draw"),
         benchmark:
-            BENCHMARKS / "networks/draw.tsv"
+            FILES.benchmark("networks/draw")
         localrule: True
         conda:
             "../envs/m3h.yaml"
         params:
-            settings=settings("figures.formats"),
-            output=RESULTS / "networks",
-            code=code_digest("m3h_pipeline.figures.networks"),
+            settings=SETTINGS.draw_networks(),
+            output=FILES.networks.folder,
+            code=code_of("draw-networks"),
         shell:
             "m3h --log {log} draw-networks --settings {params.settings:q} --comparison {input.comparison}"
             " --tasks {input.tasks} --output {params.output}"

@@ -4,33 +4,23 @@
 rule record:
     input:
         rules.figures.input,
-        GENE_PAIRS,
-        NETWORK_COMPARISON,
-        RESULTS / "selection.parquet",
-        RESULTS / "selection.tsv",
-        RESULTS / "evaluation/summary.tsv",
-        RESULTS / "labels/audit.tsv",
+        outputs.gene_pair_figures(FILES, STUDY),
+        outputs.network_comparison(FILES, STUDY),
+        FILES.selection,
+        FILES.selection_summary,
+        FILES.evaluation.summary,
+        FILES.labels.audit,
     output:
-        RESULTS / "provenance.json",
+        FILES.record,
     log:
-        LOGS / "record.log",
+        FILES.log("record"),
     benchmark:
-        BENCHMARKS / "record.tsv"
+        FILES.benchmark("record")
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=lambda wildcards: json.dumps(
-            {
-                "study": STUDY.model_dump(mode="json"),
-                "inputs": input_hashes(),
-                "definitions": {
-                    name: digest_of(task.model_dump(mode="json", exclude_none=True))
-                    for name, task in TASKS.items()
-                },
-            },
-            sort_keys=True,
-        ),
-        study=RESULTS,
-        code=[code_digest("m3h_pipeline.record"), *code_of_stages().values()],
+        settings=lambda wildcards: SETTINGS.record(explained(INPUTS.hashes)),
+        study=FILES.folder,
+        code=[code_of("record"), *code_of_stages().values()],
     shell:
         "m3h --log {log} record --settings {params.settings:q} --study {params.study} --output {output}"

@@ -2,41 +2,24 @@
 # search ends with the first round that has nothing left to train.
 checkpoint plan_round:
     input:
-        tasks=RESULTS / "labels/tasks.json",
-        summary=RESULTS / "cohort/summary.json",
+        tasks=FILES.labels.tasks,
+        summary=FILES.cohort.summary,
         scores=lambda wildcards: [
-            RESULTS / f"search/round_{r}/scores.parquet"
-            for r in range(1, int(wildcards.round))
+            FILES.round(r).scores for r in range(1, int(wildcards.round))
         ],
     output:
-        RESULTS / "search/round_{round}/plan.json",
+        FILES.round("{round}").plan,
     log:
-        LOGS / "search/plan_round_{round}.log",
+        FILES.log("search/plan_round_{round}"),
     benchmark:
-        BENCHMARKS / "search/plan_round_{round}.tsv"
+        FILES.benchmark("search/plan_round_{round}")
     # Rounds wait for each other. What nothing waits for goes where they leave cores idle.
     priority: 1
     conda:
         "../envs/m3h.yaml"
     params:
-        # Single tasks and pairs are trained whatever the search prefers.
-        settings=lambda wildcards: settings(
-            "search.max_size",
-            "search.replicates",
-            "search.combinations_per_job",
-            *(
-                ["search.beam", "search.min_improvement"]
-                if int(wildcards.round) > 2
-                else []
-            ),
-            "tim.mode",
-            "tim.replicates",
-            "training.batch_sizes",
-            "training.learning_rates",
-            "split.folds",
-            **SIZED,
-        ),
-        code=code_digest("m3h_pipeline.search.plan"),
+        settings=lambda wildcards: SETTINGS.plan_round(int(wildcards.round)),
+        code=code_of("plan-round"),
     shell:
         "m3h --log {log} plan-round --round {wildcards.round} --settings {params.settings:q}"
         " --tasks {input.tasks} --summary {input.summary} --scores {input.scores} --output {output}"
@@ -44,29 +27,24 @@ checkpoint plan_round:
 
 rule train_pack:
     input:
-        plan=lambda wildcards: planned(wildcards.stage),
-        labels=lambda wildcards: planned(wildcards.stage)
-        and pack_labels(wildcards.stage, wildcards.pack),
-        features=FEATURES,
-        samples=RESULTS / "cohort/samples.parquet",
-        split=RESULTS / "split.parquet",
-        genes=GENES,
+        **pack_inputs(lambda wildcards: wildcards.stage),
     output:
-        scores=RESULTS / "{stage}/packs/{pack}.scores.parquet",
-        predictions=RESULTS / "{stage}/packs/{pack}.predictions.parquet",
+        scores=FILES.stage("{stage}").of_pack("{pack}", "scores"),
+        predictions=FILES.stage("{stage}").of_pack("{pack}", "predictions"),
     log:
-        LOGS / "{stage}/pack_{pack}.log",
+        FILES.log("{stage}/pack_{pack}"),
     benchmark:
-        BENCHMARKS / "{stage}/pack_{pack}.tsv"
+        FILES.benchmark("{stage}/pack_{pack}")
     priority: 1
     conda:
         "../envs/m3h.yaml"
     threads: STUDY.compute.threads
     resources:
-        mem_mb=training_resource(sizing.memory_mb),
-        runtime=training_resource(sizing.runtime_minutes),
+        mem_mb=TRAINING.memory_mb(),
+        runtime=TRAINING.runtime(),
     params:
-        **TRAINING,
+        **TRAINED_WITH,
+        settings=SETTINGS.train(),
         kept="",
     shell:
         "m3h --log {log} train-pack --pack {wildcards.pack} --settings {params.settings:q}"
@@ -77,47 +55,47 @@ rule train_pack:
 
 rule merge_scores:
     input:
-        lambda wildcards: pack_files(
-            checkpoints.plan_round.get(round=wildcards.round).output[0], "scores"
+        lambda wildcards: plans.pack_files(
+            planned(f"search/round_{wildcards.round}"), "scores"
         ),
     output:
-        RESULTS / "search/round_{round}/scores.parquet",
+        FILES.round("{round}").scores,
     log:
-        LOGS / "search/merge_round_{round}.log",
+        FILES.log("search/merge_round_{round}"),
     benchmark:
-        BENCHMARKS / "search/merge_round_{round}.tsv"
+        FILES.benchmark("search/merge_round_{round}")
     priority: 1
     conda:
         "../envs/m3h.yaml"
     params:
-        code=code_digest("m3h_pipeline.search.scores"),
+        code=code_of("merge-scores"),
     shell:
         "m3h --log {log} merge-scores --scores {input} --output {output}"
 
 
 rule select:
     input:
-        tasks=RESULTS / "labels/tasks.json",
+        tasks=FILES.labels.tasks,
         plans=round_plans,
         scores=round_scores,
     output:
-        selection=RESULTS / "selection.parquet",
-        trajectory=RESULTS / "search/trajectory.parquet",
+        selection=FILES.selection,
+        trajectory=FILES.trajectory,
         summary=report(
-            RESULTS / "selection.tsv",
+            FILES.selection_summary,
             caption="../report/selection.rst",
             category="4 Selection",
         ),
     log:
-        LOGS / "select.log",
+        FILES.log("select"),
     benchmark:
-        BENCHMARKS / "select.tsv"
+        FILES.benchmark("select")
     priority: 1
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=settings("search.beam", "search.max_size", "search.min_improvement"),
-        code=code_digest("m3h_pipeline.search.selection"),
+        settings=SETTINGS.select(),
+        code=code_of("select"),
     shell:
         "m3h --log {log} select --settings {params.settings:q} --tasks {input.tasks}"
         " --scores {input.scores} --output {output.selection} --trajectory {output.trajectory}"

@@ -3,32 +3,21 @@
 
 checkpoint plan_tim:
     input:
-        tasks=RESULTS / "labels/tasks.json",
-        summary=RESULTS / "cohort/summary.json",
+        tasks=FILES.labels.tasks,
+        summary=FILES.cohort.summary,
         plans=round_plans,
         scores=round_scores,
     output:
-        RESULTS / "tim/plan.json",
+        FILES.tim.plan,
     log:
-        LOGS / "tim/plan.log",
+        FILES.log("tim/plan"),
     benchmark:
-        BENCHMARKS / "tim/plan.tsv"
+        FILES.benchmark("tim/plan")
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=settings(
-            "search.combinations_per_job",
-            "tim.mode",
-            "tim.replicates",
-            "tim.chains",
-            "tim.max_size",
-            "training.batch_sizes",
-            "training.learning_rates",
-            "split.folds",
-            "seed",
-            **SIZED,
-        ),
-        code=code_digest("m3h_pipeline.tim.plan"),
+        settings=SETTINGS.plan_tim(),
+        code=code_of("plan-tim"),
     shell:
         "m3h --log {log} plan-tim --settings {params.settings:q} --tasks {input.tasks} --summary {input.summary}"
         " --scores {input.scores} --output {output}"
@@ -36,28 +25,35 @@ checkpoint plan_tim:
 
 rule tim:
     input:
-        tasks=RESULTS / "labels/tasks.json",
+        tasks=FILES.labels.tasks,
         labels=LABELS,
-        split=RESULTS / "split.parquet",
-        samples=RESULTS / "cohort/samples.parquet",
-        plan=lambda wildcards: checkpoints.plan_tim.get().output[0],
-        scores=tim_files("scores"),
-        predictions=tim_files("predictions"),
+        split=FILES.split,
+        samples=FILES.cohort.samples,
+        plan=lambda wildcards: planned("tim").plan,
+        # Of the search and of the packs that TIM adds.
+        scores=lambda wildcards: [
+            *round_scores(wildcards),
+            *plans.pack_files(planned("tim"), "scores"),
+        ],
+        predictions=lambda wildcards: [
+            *round_predictions(wildcards),
+            *plans.pack_files(planned("tim"), "predictions"),
+        ],
     output:
-        RESULTS / "tim/tim.parquet",
+        FILES.tim_table,
     log:
-        LOGS / "tim/tim.log",
+        FILES.log("tim/tim"),
     benchmark:
-        BENCHMARKS / "tim/tim.tsv"
+        FILES.benchmark("tim/tim")
     conda:
         "../envs/m3h.yaml"
     resources:
         mem_mb=by_input(2000, 6),
-        runtime=minutes(120),
+        runtime=growing(120),
     params:
-        settings=settings("tim", "seed"),
-        label_folder=RESULTS / "labels",
-        code=code_digest("m3h_pipeline.tim.estimate"),
+        settings=SETTINGS.tim(),
+        label_folder=FILES.labels.folder,
+        code=code_of("tim"),
     shell:
         "m3h --log {log} tim --settings {params.settings:q} --tasks {input.tasks}"
         " --labels {params.label_folder} --split {input.split} --samples {input.samples}"

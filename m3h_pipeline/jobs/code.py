@@ -1,0 +1,75 @@
+"""Which code makes a job's results: rules pass its digest, the record keeps that of every stage."""
+
+from __future__ import annotations
+
+from m3h_pipeline.cohort.ingest import code_of as code_of_source
+from m3h_pipeline.cohort.ingest import reader_of
+from m3h_pipeline.config.sources import SOURCE_KINDS
+from m3h_pipeline.digest import code_digest
+from m3h_pipeline.figures.registry import FIGURES
+
+#: How packs are sized, where the study leaves that open: what plans hold beside combinations.
+_SIZING = "m3h_pipeline.search.sizing"
+
+#: Verb of ``m3h`` -> the modules whose code makes its results.
+CODE: dict[str, tuple[str, ...]] = {
+    "simulate": ("m3h_pipeline.cohort.synthetic.simulate",),
+    "embed": ("m3h_pipeline.cohort.mimic.embeddings",),
+    # Of every kind of source; a study's rule has the digest of its own kind's alone.
+    "ingest": ("m3h_pipeline.cohort.ingest", *dict.fromkeys(reader_of(kind) for kind in SOURCE_KINDS)),
+    "label": ("m3h_pipeline.tasks.labels",),
+    "split": ("m3h_pipeline.split",),
+    "assess": ("m3h_pipeline.tasks.assess",),
+    "embed-genes": ("m3h_pipeline.genes.vectors",),
+    "plan-round": ("m3h_pipeline.search.plan", _SIZING),
+    "train-pack": ("m3h_pipeline.training.pack",),
+    "merge-scores": ("m3h_pipeline.search.scores",),
+    "select": ("m3h_pipeline.search.selection",),
+    "plan-tim": ("m3h_pipeline.tim.plan", _SIZING),
+    "tim": ("m3h_pipeline.tim.estimate",),
+    "plan-final": ("m3h_pipeline.evaluation.final", _SIZING),
+    "baselines": ("m3h_pipeline.evaluation.baselines",),
+    "evaluate": ("m3h_pipeline.evaluation.evaluate",),
+    "phenotypes": ("m3h_pipeline.evaluation.phenotypes",),
+    "gene-pairs": ("m3h_pipeline.gene_pairs.stage",),
+    "draw-gene-pairs": ("m3h_pipeline.figures.gene_pairs",),
+    "plan-network": ("m3h_pipeline.networks.plan", _SIZING),
+    "compare-networks": ("m3h_pipeline.networks.compare",),
+    "draw-networks": ("m3h_pipeline.figures.networks",),
+    "record": ("m3h_pipeline.record",),
+}
+
+#: Stage -> its verbs, as in the record. Of training, what stands in the fits' keys.
+STAGES: dict[str, tuple[str, ...]] = {
+    "cohort": ("ingest", "simulate", "embed"),
+    "labels": ("label", "assess"),
+    "split": ("split",),
+    "genes": ("embed-genes",),
+    "search": ("plan-round", "merge-scores", "select"),
+    "tim": ("plan-tim", "tim"),
+    "evaluation": ("plan-final", "baselines", "evaluate", "phenotypes"),
+    "gene_pairs": ("gene-pairs", "draw-gene-pairs"),
+    "networks": ("plan-network", "compare-networks", "draw-networks"),
+}
+
+
+__all__ = ["code_of", "code_of_figure", "code_of_source", "code_of_stages"]
+
+
+def code_of(*verbs: str) -> str:
+    """Digest of the code that makes the results of these verbs."""
+    return code_digest(*(module for verb in verbs for module in CODE[verb]))
+
+
+def code_of_figure(name: str) -> str:
+    """Digest of the code that draws a figure."""
+    return code_digest(FIGURES[name].module)
+
+
+def code_of_stages() -> dict[str, str]:
+    """Stage -> digest of its code."""
+    return {
+        **{stage: code_of(*verbs) for stage, verbs in STAGES.items()},
+        "training": code_digest("m3h_pipeline.training.trainer"),
+        "figures": code_digest(*(spec.module for spec in FIGURES.values())),
+    }

@@ -1,0 +1,198 @@
+"""What each job is told of the study: the JSON of its verb's ``--settings``.
+
+Jobs are told what their verb reads and no more, so that another value beside it does not run them again.
+Mappings whose order has no meaning are sorted in a section (``config.base.ByName``), so that two studies that
+differ in such an order run the same jobs; those whose order has one travel as lists (``InOrder``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from m3h_pipeline.config import Study, located_source
+from m3h_pipeline.config.networks import networks
+from m3h_pipeline.config.paths import located_gene_pairs, located_modality
+from m3h_pipeline.figures.registry import FIGURES
+from m3h_pipeline.hashes import digest_of
+from m3h_pipeline.tasks.definitions import TaskDefinition
+
+#: What the number of combinations in a pack follows from, where the study leaves it open.
+_SIZED = (
+    "modalities",
+    *(f"model.{key}" for key in ("encoder", "projection", "shared", "task", "decoder")),
+    *(f"compute.{key}" for key in ("device", "precision", "threads")),
+    *(f"training.{key}" for key in ("epochs", "update", "batch_sizes", "learning_rates")),
+    *(f"split.{key}" for key in ("folds", "test_fraction")),
+)
+#: What a plan of cross-validated fits says of each of them.
+_CROSSED = ("training.batch_sizes", "training.learning_rates", "split.folds")
+
+
+class JobSettings:
+    """The settings of every job of a study, one method per verb.
+
+    Args:
+        study: its configuration.
+        tasks: task -> definition.
+    """
+
+    def __init__(self, study: Study, tasks: Mapping[str, TaskDefinition]) -> None:
+        self._study, self._tasks = study, tasks
+        self._contents: dict[int, dict[str, Any]] = {}
+
+    def simulate(self) -> str:
+        """For the files of a synthetic cohort."""
+        return self._chosen("source", "seed")
+
+    def embed(self) -> str:
+        """For the vectors of notes or images."""
+        return self._chosen("source", "compute.device")
+
+    def ingest(self) -> str:
+        """For the cohort."""
+        return self._chosen("source")
+
+    def label(self, task: str) -> str:
+        """For one task's labels; the seed only where they are permuted."""
+        definition = self._tasks[task].model_dump(mode="json", exclude_none=True)
+        return self._chosen(*(["seed"] if task in self._study.tasks.permute else []), definition=definition)
+
+    def split(self) -> str:
+        """For parts and folds."""
+        return self._chosen("split")
+
+    def assess(self) -> str:
+        """For the list of tasks that can be evaluated."""
+        return self._chosen("tasks.min_per_fold", "tasks.unevaluable")
+
+    def embed_genes(self, modality: str) -> str:
+        """For the vectors that a modality's genes start from."""
+        return self._chosen("seed", modality=_json(located_modality(self._study, modality)))
+
+    def plan_round(self, number: int) -> str:
+        """For the plan of a round: single tasks and pairs are trained whatever the search prefers."""
+        preferred = ["search.beam", "search.min_improvement"] if number > 2 else []
+        names = ("search.max_size", "search.replicates", *preferred, "tim.mode", "tim.replicates")
+        return self._plan(*names, *_CROSSED)
+
+    def train(self, network: str | None = None) -> str:
+        """For a pack of the study's own network, or of one it is compared with.
+
+        The plan says which batch sizes and learning rates to train.
+        """
+        study = self._network(network)
+        training = study.training.model_dump(mode="json", exclude={"batch_sizes", "learning_rates"})
+        return self._chosen("model", "compute", "modalities", "seed", of=study, training=training)
+
+    def select(self) -> str:
+        """For the choice of each task's combination."""
+        return self._chosen("search.beam", "search.max_size", "search.min_improvement")
+
+    def plan_tim(self) -> str:
+        """For the plan of what task interaction needs beyond the search."""
+        return self._plan("tim.mode", "tim.replicates", "tim.chains", "tim.max_size", "seed", *_CROSSED)
+
+    def tim(self) -> str:
+        """For task interaction."""
+        return self._chosen("tim", "seed")
+
+    def plan_final(self) -> str:
+        """For the plan of the final fits."""
+        return self._plan("evaluation.replicates")
+
+    def baselines(self) -> str:
+        """For the reference models, which know sources and no encoder."""
+        sources = {name: {"sources": spec.sources} for name, spec in self._study.modalities.items()}
+        return self._chosen("evaluation.baselines", "seed", modalities=sources)
+
+    def evaluate(self) -> str:
+        """For the comparison on the test part."""
+        return self._chosen("evaluation.draws", "search.min_improvement", "figures.quantiles", "seed")
+
+    def phenotypes(self) -> str:
+        """For the map of the phenotypes."""
+        return self._chosen("seed", "figures.umap_samples")
+
+    def gene_pairs(self) -> str:
+        """For pairs of genes in a task's final models."""
+        located = located_gene_pairs(self._study)
+        return self._chosen("modalities", "seed", gene_pairs=located and _json(located))
+
+    def draw_gene_pairs(self) -> str:
+        """For the figures of pairs of genes."""
+        return self._chosen("figures.formats", "gene_pairs")
+
+    def plan_network(self, network: str) -> str:
+        """For the plan of one compared network."""
+        names = ("networks.replicates", "networks.alone", *_CROSSED)
+        return self._plan(*names, of=self._network(network))
+
+    def compare_networks(self) -> str:
+        """For the comparison of networks."""
+        return self._chosen("evaluation.draws", "seed")
+
+    def draw_networks(self) -> str:
+        """For the figure of compared networks."""
+        return self._chosen("figures.formats")
+
+    def figure(self, name: str) -> str:
+        """For one figure."""
+        return self._chosen(*(f"figures.{key}" for key in FIGURES[name].settings))
+
+    def record(self, inputs: Mapping[str, Any]) -> str:
+        """For the record: all of the study, and the digests of what it was made from.
+
+        Args:
+            inputs: name -> size and digest of the inputs (``hashes.hashed``).
+        """
+        definitions = {
+            name: digest_of(task.model_dump(mode="json", exclude_none=True))
+            for name, task in self._tasks.items()
+        }
+        content = {"study": _json(self._study), "inputs": dict(inputs), "definitions": definitions}
+        return json.dumps(content)
+
+    @cached_property
+    def _networks(self) -> dict[str, Study]:
+        return networks(self._study)
+
+    def _network(self, name: str | None) -> Study:
+        return self._study if name is None else self._networks[name]
+
+    def _content(self, study: Study) -> dict[str, Any]:
+        """All that jobs may be told of the study, or of one with the sections of a compared network."""
+        if id(study) not in self._contents:
+            # The section that compared networks stand in is the study's; sources lie where the study says.
+            own = {"networks": _json(self._study)["networks"], "source": _json(located_source(self._study))}
+            self._contents[id(study)] = _json(study) | own
+        return self._contents[id(study)]
+
+    def _plan(self, *names: str, of: Study | None = None) -> str:
+        open_size = self._study.search.combinations_per_job is None
+        return self._chosen("search.combinations_per_job", *names, *(_SIZED if open_size else ()), of=of)
+
+    def _chosen(self, *names: str, of: Study | None = None, **more: Any) -> str:
+        """The named sections (``seed``) and keys (``search.beam``), and ``more``, as JSON.
+
+        Args:
+            names: sections and keys.
+            of: the study with the sections of a compared network in the place of its own.
+            more: further entries.
+        """
+        content = self._content(of or self._study)
+        chosen: dict[str, Any] = {}
+        for name in names:
+            section, _, key = name.partition(".")
+            if key:
+                chosen.setdefault(section, {})[key] = content[section][key]
+            else:
+                chosen[section] = content[section]
+        return json.dumps(chosen | more)
+
+
+def _json(section: Any) -> dict[str, Any]:
+    content: dict[str, Any] = section.model_dump(mode="json")
+    return content
