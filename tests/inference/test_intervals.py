@@ -18,6 +18,7 @@ from m3h_pipeline.inference.intervals import (
     Quantity,
     benjamini_hochberg,
     bounded,
+    effective_size,
     floored_seeds,
     fold_component,
     jackknife_variance,
@@ -163,3 +164,12 @@ def test_only_ends_that_a_metric_cannot_reach_are_cut() -> None:
     assert bounded(wide, "r2") == (-0.2, 1.0)
     assert bounded(Interval(-0.5, -1.2, 0.2, 0.5, 0.3, 9.0), "silhouette") == (-1.0, 0.2)
     assert all(map(math.isnan, bounded(UNDEFINED, "auroc")))
+
+
+def test_samples_of_a_patient_say_as_much_as_so_many_independent_ones_at_most() -> None:
+    """Outcomes that alternate within patients vary less than by chance, which makes no samples of them."""
+    patient = np.repeat(np.arange(5), 2)
+    assert effective_size(np.tile([1.0, 0.0], 5), patient) == 10
+    assert effective_size(np.repeat([1.0, 0, 0, 1, 1], 2), patient) == pytest.approx(5)
+    # One patient in two alternates: between the number of patients and that of samples.
+    assert 5 < effective_size(np.array([1.0, 1, 0, 0, 1, 0, 0, 1, 1, 1]), patient) < 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from m3h_pipeline.inference.scored import difference, ensemble, score, scored
+from m3h_pipeline.inference.scored import difference, ensemble, quantity, score, scored
 from tests.inference.cohorts import cohort_of
 
 
@@ -32,3 +32,17 @@ def test_a_shared_seed_pairs_the_difference() -> None:
     assert difference(fewer, first, 80).seeds == pytest.approx(
         score(fewer, 80).seeds + score(first, 80).seeds
     )
+
+
+@pytest.mark.parametrize(("undefined", "known"), [(0, True), (10, True), (11, False), (400, False)])
+def test_draws_that_leave_an_estimate_undefined_leave_its_variance_unknown(
+    undefined: int, known: bool
+) -> None:
+    """Of the draws in which it has to be defined, one in a hundred may be missing."""
+    draws = np.random.default_rng(0).normal(size=1200)
+    usable = np.arange(1200) < 1000
+    draws[~usable] = np.nan
+    draws[:undefined] = np.nan
+    found = quantity(0.0, draws, [], 50, usable)
+    assert np.isfinite(found.patients) == known
+    assert np.isfinite(quantity(0.0, draws, [], 50).patients)

@@ -15,7 +15,7 @@ from m3h_pipeline.config import Search, Tim
 from m3h_pipeline.contracts import combination_key
 from m3h_pipeline.errors import ConfigError
 from m3h_pipeline.files import read_json
-from m3h_pipeline.tim.contexts import Contexts, contexts, needed, weights
+from m3h_pipeline.tim.contexts import Context, Contexts, contexts, needed, weights
 from m3h_pipeline.tim.plan import plan_tim
 from tests.search.studies import ONE_SETTING, fits_of, run_search, write_tasks
 
@@ -167,3 +167,10 @@ def test_sampled_plans_what_its_contexts_need(tmp_path: Path) -> None:
 
 def test_one_task_has_no_companions(tmp_path: Path) -> None:
     assert _planned(tmp_path, Search(), Tim(), ["a"])[0] == set()
+
+
+def test_a_size_weighs_by_how_many_sets_it_has_however_many_were_seen() -> None:
+    """Of five tasks: the empty set, and two of the three sets of one task."""
+    found = [Context("i", "i+j", 0, 1), Context("i+k", "i+j+k", 1, 3), Context("i+l", "i+j+l", 1, 3)]
+    assert weights(found) == pytest.approx([1 / 4, 3 / 8, 3 / 8])
+    assert weights(found[:2]) == pytest.approx([1 / 4, 3 / 4])
