@@ -55,9 +55,11 @@ def test_a_vector_does_not_depend_on_its_batch(
     name: str, pooling: Any, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     embedder = LanguageEmbedder(request.getfixturevalue(name), pooling=pooling)
+    # A vocabulary of letters makes a token of each.
+    notes = NOTES if name == "mini" else [note[:1500] for note in NOTES]
     assert embedder.width == {"mini": 384, "bert": 768}[name]
-    together, _ = embed_all(embedder, NOTES, tmp_path / "a", batch=5, stream=io.StringIO())
-    alone, _ = embed_all(embedder, NOTES[::-1], tmp_path / "b", batch=1, stream=io.StringIO())
+    together, _ = embed_all(embedder, notes, tmp_path / "a", batch=5, stream=io.StringIO())
+    alone, _ = embed_all(embedder, notes[::-1], tmp_path / "b", batch=1, stream=io.StringIO())
     np.testing.assert_allclose(together, alone[::-1], atol=1e-5)
     assert np.abs(together[0] - together[1]).max() > 1e-3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +60,13 @@ PROCEDURE = [
 TIMES = ["charttime", "storetime", "starttime", "endtime", "intime", "outtime", "admittime", "dischtime"]
 
 
+#: What events belong to: labs to an admission, others to a stay.
+KEYS = {"ts_chart": "stay_id", "ts_lab": "hadm_id", "ts_procedure": "stay_id"}
+
+
+@functools.cache
 def read(folder: Path, name: str) -> pd.DataFrame:
-    """A table, with its times as times."""
+    """A table, with its times as times; not to be changed."""
     table = pd.read_csv(folder / f"{name}.csv.gz", low_memory=False, keep_default_na=False, na_values=[""])
     for time in TIMES:
         if time in table:
@@ -102,23 +108,23 @@ class Reference:
         items = read(folder, "hosp/d_labitems")
         if not self.published:
             items = items[items.fluid == "Blood"]
-        self.tables = {
+        tables = {
             "ts_chart": read(folder, "icu/chartevents").merge(labels, on="itemid"),
             "ts_lab": read(folder, "hosp/labevents").merge(items[["itemid", "label"]], on="itemid"),
             "ts_procedure": read(folder, "icu/procedureevents").merge(labels, on="itemid"),
         }
+        self.none = {name: table.iloc[:0] for name, table in tables.items()}
+        self.events = {name: dict(tuple(table.groupby(KEYS[name]))) for name, table in tables.items()}
 
     def features(self, source: str, stay_id: int, time: pd.Timestamp) -> npt.NDArray[np.float64]:
         """The features of one source."""
         stay = self.stays[self.stays.stay_id == stay_id].iloc[0]
-        key = "hadm_id" if source == "ts_lab" else "stay_id"
         when, value, wanted = {
             "ts_chart": ("charttime", "valuenum", CHART),
             "ts_lab": ("charttime", "valuenum", LAB),
             "ts_procedure": ("storetime", "value", PROCEDURE),
         }[source]
-        events = self.tables[source]
-        events = events[events[key] == stay[key]]
+        events = self.events[source].get(stay[KEYS[source]], self.none[source])
         if self.published:
             events = events[events[when] <= time]
         else:
