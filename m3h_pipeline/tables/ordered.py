@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.tables.bulk import parse_records
+from m3h_pipeline.tables import kernel, parsing
 from m3h_pipeline.tables.parsing import Layout, Rows
 from m3h_pipeline.tables.records import Records
 from m3h_pipeline.tables.textfile import reading
 
 #: Bytes of records that are parsed at a time.
-CHUNK = 16 << 20
+CHUNK = 8 << 20
+#: From so many bytes on the compiled kernel repays its start-up; the result is the same.
+KERNEL_FROM = 32 << 20
 
 IntArray = npt.NDArray[np.int64]
 
@@ -39,10 +41,12 @@ def parse_in_order(
     Raises:
         InputError: the file cannot be read, or is another than was indexed.
     """
+    compiled = int(records.lengths.sum()) >= KERNEL_FROM
+    parse = kernel.parse_records if compiled else parsing.parse_records
     with reading(path), path.open("rb") as file, ThreadPoolExecutor(workers) as pool:
 
         def work(chunk: IntArray) -> Rows:
-            return parse_records(_read(file.fileno(), records, chunk), layout)
+            return parse(_read(file.fileno(), records, chunk), layout)
 
         waiting: list[tuple[IntArray, Future[Rows]]] = []
         try:

@@ -1,7 +1,7 @@
 """One record of a delimited text file into numbers and texts: the rules, in plain Python.
 
-This is the reference: :mod:`m3h_pipeline.tables.bulk` does the same for many records at once, and hands every
-record in which it meets something unusual back to here.
+This is the reference: :mod:`m3h_pipeline.tables.kernel` does the same, compiled, for usual records, and hands
+every record in which it meets something else back to here.
 
 A field that nobody reads may hold anything, also bytes that are not UTF-8: what is not read decides nothing.
 Only the number of fields is a matter of the whole record.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,3 +154,30 @@ def _numbers(fields: list[str], wanted: Sequence[int], layout: Layout) -> npt.ND
         except ValueError:
             raise Malformed(f"text in the numeric column `{layout.names[i]}`") from None
     return values
+
+
+def empty_rows(n: int, layout: Layout) -> Rows:
+    """Room for n records, all of them missing."""
+    return Rows(
+        np.full((n, len(layout.singles)), np.nan, dtype=np.float32),
+        np.full((n, len(layout.doubles)), np.nan, dtype=np.float64),
+        [[] for _ in range(n)],
+        [None] * n,
+    )
+
+
+def parse_by_rules(records: Sequence[bytes], chosen: Iterable[int], layout: Layout, rows: Rows) -> None:
+    """Parse the chosen records into their place of ``rows``."""
+    for i in chosen:
+        try:
+            rows.singles[i], rows.doubles[i], rows.texts[i] = parse_record(records[i], layout)
+        except Malformed as reason:
+            rows.malformed[i] = str(reason)
+            rows.singles[i], rows.doubles[i] = np.nan, np.nan
+
+
+def parse_records(records: Sequence[bytes], layout: Layout) -> Rows:
+    """Parse records, each without its line end."""
+    rows = empty_rows(len(records), layout)
+    parse_by_rules(records, range(len(records)), layout, rows)
+    return rows

@@ -6,7 +6,7 @@ nothing else::
     pytest -o addopts= -s tests/benchmarks/bench_ingest.py
 
 Both sides run in fresh processes, in turn (A B A B); each is timed from the call to its last byte, imports
-that the call itself makes included. The values are distinct, so that no side gains from a
+that the call itself makes and its compilation included. The values are distinct, so that no side gains from a
 dictionary; the last two lines are the published overlong ones.
 """
 

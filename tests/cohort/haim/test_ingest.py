@@ -145,15 +145,16 @@ def test_the_order_of_the_rows_does_not_matter(tmp_path: Path, out: Path) -> Non
         }
 
 
-def test_chunks_and_threads_change_nothing(
+def test_chunks_and_threads_and_the_kernel_change_nothing(
     tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = [line(r) for r in rows(stays=6, images=20)]
     lines[7], lines[9] = lines[9] + ",1", lines[9].replace("HOME", '"HOME, SWEET\nHOME"')
     settings = source(tmp_path, random.Random(0).sample(lines, len(lines)))
     run(settings, out)
-    for chunk, threads in ((1, 1), (700, 3), (8 << 20, 2)):
+    for chunk, threads, kernel_from in ((1, 1, 1 << 40), (700, 3, 0), (8 << 20, 2, 0)):
         monkeypatch.setattr(ordered, "CHUNK", chunk)
+        monkeypatch.setattr(ordered, "KERNEL_FROM", kernel_from)
         other = out.parent / f"other{chunk}"
         ingest_haim(settings, SOURCES, other, threads=threads)
         assert files(other) == files(out)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from m3h_pipeline.errors import InputError, M3HError
-from m3h_pipeline.tables import bulk
+from m3h_pipeline.tables import ordered
 from tests.cohort.haim.files import HEADER, PREFIXES, failing, files, line, row, rows, run, source
 
 # ---- malformed lines
@@ -73,11 +73,13 @@ def test_windows_line_ends_and_byte_order_mark(tmp_path: Path, out: Path) -> Non
     assert files(out.parent / "windows") == files(out)
 
 
+@pytest.mark.parametrize("kernel_from", [0, 1 << 40])
 @pytest.mark.parametrize(("column", "kept"), [("n_new_0", 18), ("split", 17), ("img_id", 17), ("vd_1", 17)])
 def test_bytes_that_are_not_utf8_matter_where_they_are_read(
-    tmp_path: Path, out: Path, column: str, kept: int
+    tmp_path: Path, out: Path, column: str, kept: int, kernel_from: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in other tables: what nobody reads decides nothing, and so no row is lost for an accent in it."""
+    monkeypatch.setattr(ordered, "KERNEL_FROM", kernel_from)
     lines = [line(r) for r in rows()]
     lines[4] = line(rows()[4] | {column: "Andr\u00e9"})
     settings = source(tmp_path, lines)
@@ -89,7 +91,7 @@ def test_bytes_that_are_not_utf8_matter_where_they_are_read(
     assert (out / "quarantine.tsv").read_text().splitlines()[1:] == expected
 
 
-def test_damaged_files_are_ingested_alike_by_arrow_and_by_the_rules(
+def test_damaged_files_are_ingested_alike_whatever_their_size(
     tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every file of the cohort, the quarantine included, or the message."""
@@ -99,8 +101,8 @@ def test_damaged_files_are_ingested_alike_by_arrow_and_by_the_rules(
     whole = table.read_bytes()
     errors = set_aside = 0
 
-    def outcome(usual: Callable[[bytes], bool]) -> dict[str, bytes] | str:
-        monkeypatch.setattr(bulk, "_usual", usual)
+    def outcome(kernel_from: int) -> dict[str, bytes] | str:
+        monkeypatch.setattr(ordered, "KERNEL_FROM", kernel_from)
         shutil.rmtree(out, ignore_errors=True)
         try:
             run(settings, out)
@@ -108,7 +110,6 @@ def test_damaged_files_are_ingested_alike_by_arrow_and_by_the_rules(
             return str(error)
         return files(out)
 
-    usual = bulk._usual
     for _ in range(30):
         data = bytearray(whole)
         for _ in range(generator.randint(1, 4)):
@@ -117,8 +118,8 @@ def test_damaged_files_are_ingested_alike_by_arrow_and_by_the_rules(
                 [b"\xe9", b'"', b"\n", b"\r", b",", b"\0", b" ", b"-nan", b"1e999", b"9" * 400, b"\xc3\xa9"]
             )
         table.write_bytes(data)
-        expected = outcome(lambda record: False)
-        assert outcome(usual) == expected
+        expected = outcome(1 << 40)
+        assert outcome(0) == expected
         errors += isinstance(expected, str)
         set_aside += isinstance(expected, dict) and expected["quarantine.tsv"].count(b"\n") > 1
     assert errors > 2
