@@ -154,6 +154,8 @@ LIGHT = {
     "m3h_pipeline.cli": {"torch", "sklearn", "matplotlib", "pandas", "pyarrow"},
     "m3h_pipeline.figures.registry": {"torch", "sklearn", "matplotlib"},
     "m3h_pipeline.search.plan": {"torch", "sklearn", "matplotlib"},
+    "m3h_pipeline.jobs.resources": {"torch", "sklearn", "matplotlib"},
+    "m3h_pipeline.jobs.outputs": {"torch", "sklearn", "matplotlib"},
     "m3h_pipeline.tasks.definitions": {"torch", "sklearn", "matplotlib"},
 }
 
