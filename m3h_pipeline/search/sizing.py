@@ -17,6 +17,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,21 @@ class Study:
         """Clustering tasks of a combination."""
         return sum(self.kinds.get(task) == "clustering" for task in combination)
 
+    @cached_property
+    def encoders(self) -> list[Footprint]:
+        """Size and work of each modality's encoder."""
+        return [
+            footprint(
+                width, self.modalities[name].hidden or self.model.encoder, self.modalities[name].options
+            )
+            for name, width in self.widths.items()
+        ]
+
+    @cached_property
+    def fits(self) -> dict[tuple[int, int, bool, int, bool], float]:
+        """What :func:`fit_seconds` has found, by all it depends on: plans repeat a few cases endlessly."""
+        return {}
+
 
 def study_of(
     summary: Mapping[str, Any],
@@ -152,7 +168,7 @@ def parameters(study: Study, combination: Sequence[str]) -> int:
     model = study.model
     chains: list[Sequence[int]] = []
     encoded = 0
-    total = sum(taken.parameters for taken in _encoders(study))
+    total = sum(taken.parameters for taken in study.encoders)
     for name in study.widths:
         hidden = study.modalities[name].hidden or model.encoder
         chains.append((hidden[-1], model.projection))
@@ -164,13 +180,6 @@ def parameters(study: Study, combination: Sequence[str]) -> int:
     return total + sum(a * b for chain in chains for a, b in itertools.pairwise(chain))
 
 
-def _encoders(study: Study) -> list[Footprint]:
-    return [
-        footprint(width, study.modalities[name].hidden or study.model.encoder, study.modalities[name].options)
-        for name, width in study.widths.items()
-    ]
-
-
 def step_seconds(study: Study, combination: Sequence[str], batch_size: int, gpu: bool) -> float:
     """Seconds of one step of one model, as part of a stack."""
     device = GPU if gpu else CPU
@@ -179,7 +188,7 @@ def step_seconds(study: Study, combination: Sequence[str], batch_size: int, gpu:
     # Threads help the arithmetic, and less than they cost.
     threads = 1.0 if gpu else study.compute.threads**0.7
     # Of tokens' encoders a weight is used many times per sample.
-    again = sum(taken.products - taken.parameters for taken in _encoders(study))
+    again = sum(taken.products - taken.parameters for taken in study.encoders)
     # Forward and both halves of backward: two operations each per product and sample.
     per_sample = 6 * (count + again) / (device.flops * speed)
     per_sample += device.per_sample + device.per_task * len(combination)
@@ -191,6 +200,13 @@ def step_seconds(study: Study, combination: Sequence[str], batch_size: int, gpu:
 
 def fit_seconds(study: Study, combination: Sequence[str], fold: int, batch_size: int, gpu: bool) -> float:
     """Seconds of one fit: its steps and its scoring."""
+    key = len(combination), study.clusters(combination), fold >= 0, batch_size, gpu
+    if key not in study.fits:
+        study.fits[key] = _fit_seconds(study, combination, fold, batch_size, gpu)
+    return study.fits[key]
+
+
+def _fit_seconds(study: Study, combination: Sequence[str], fold: int, batch_size: int, gpu: bool) -> float:
     rows = study.rows * (1 - study.test_fraction)
     if fold >= 0:
         rows *= 1 - 1 / study.folds
@@ -269,7 +285,7 @@ def memory_mb(
                 own += 2 * (4 * count + scored * 4 * study.model.task[-1] * len(combination))
             results += fits * own
             batch = max(int(size) for size, _ in entry["settings"])
-            encoding = sum(taken.activations for taken in _encoders(study))
+            encoding = sum(taken.activations for taken in study.encoders)
             activations = 3 * batch * (features + encoding + 40 * study.model.task[-1] * len(combination))
             stack = max(stack, min(fits * len(pack), _MOST_CPU) * width * (5 * count + activations))
         stack = min(stack, study.compute.memory_gb * 2**30)
