@@ -140,22 +140,32 @@ def run(mutants: Sequence[Mutant], at_once: int) -> list[Outcome]:
 def score(outcomes: Sequence[Outcome]) -> str:
     """How many mutants were killed."""
     killed = sum(outcome.status == "killed" for outcome in outcomes)
-    once = sum(bool(outcome.mutant.survived) for outcome in outcomes)
-    return f"{killed} of {len(outcomes)} mutants are killed; {once} survived when they were first tried."
+    return f"{killed} of {len(outcomes)} mutants are killed."
 
 
-def document(outcomes: Sequence[Outcome], page: str) -> str:
-    """A page with its table of mutants written anew."""
-    lines = [score(outcomes), "", "| file | what the line decides | noticed by |", "|---|---|---|"]
+def document(outcomes: Sequence[Outcome], mutants: Sequence[Mutant], page: str) -> str:
+    """A page with its table of mutants written anew; of those that were not tried now, the line stays."""
+    head, _, rest = page.partition(_START)
+    table, _, tail = rest.partition(_END)
+    lines = {line.split(" | ")[1]: line for line in table.splitlines() if line.startswith("| `")}
     for one in outcomes:
         test = one.by.removeprefix("tests/").replace("::", " ")
         found = f"`{test}`" if one.status == "killed" else f"**{one.status}**"
-        history = f" (survived: {one.mutant.survived})" if one.mutant.survived else ""
-        lines.append(
-            f"| `{one.mutant.file.removeprefix('m3h_pipeline/')}` | {one.mutant.decides} | {found}{history} |"
-        )
-    head, _, rest = page.partition(_START)
-    return head + _START + "\n" + "\n".join(lines) + "\n\n" + _END + rest.partition(_END)[2]
+        history = f"; survived at first: {one.mutant.survived}" if one.mutant.survived else ""
+        file = one.mutant.file.removeprefix("m3h_pipeline/")
+        lines[one.mutant.decides] = f"| `{file}` | {one.mutant.decides} | {found}{history} |"
+    shown = [lines.get(m.decides, f"| `{m.file}` | {m.decides} | **not tried** |") for m in mutants]
+    alive = sum("**" in line for line in shown)
+    first = sum(bool(mutant.survived) for mutant in mutants)
+    said = [
+        f"Tried: {len(shown)}. Killed: {len(shown) - alive}. Survived: {alive}.",
+        f"When first tried {first} survived, for the reason given, until a test was written.",
+        "",
+        "| file | what the line decides | noticed by |",
+        "|---|---|---|",
+        *shown,
+    ]
+    return head + _START + "\n" + "\n".join(said) + "\n\n" + _END + tail
 
 
 def main() -> int:
@@ -171,7 +181,7 @@ def main() -> int:
     outcomes = run(mutants, arguments.at_once)
     print(score(outcomes))
     if arguments.document:
-        arguments.document.write_text(document(outcomes, arguments.document.read_text()))
+        arguments.document.write_text(document(outcomes, read_mutants(), arguments.document.read_text()))
     return 0 if all(outcome.status == "killed" for outcome in outcomes) else 1
 
 
