@@ -141,20 +141,28 @@ def _explained(x: FloatArray, y: FloatArray) -> float:
 
 
 def test_factors_show_where_they_should_and_nowhere_else() -> None:
-    people, outcomes = drawn(DEFAULT, 4000, 4)
-    model = FeatureModel(DEFAULT, WIDTHS, 1.0, 4)
+    # In the mean of several draws: the share that one of them shows varies by more than the margin.
+    seeds = range(5)
+    shares: dict[tuple[str, int], list[float]] = {}
+    for seed in seeds:
+        people, outcomes = drawn(DEFAULT, 4000, seed)
+        model = FeatureModel(DEFAULT, WIDTHS, 1.0, seed)
+        for source in WIDTHS:
+            x = model.draw(source, people, outcomes, 0, 4000)
+            for number in range(len(DEFAULT.factors)):
+                share = _explained(x, outcomes.factors[people.row_admission, number])
+                shares.setdefault((source, number), []).append(share)
     shown = set()
-    for source in WIDTHS:
-        x = model.draw(source, people, outcomes, 0, 4000)
-        for number, factor in enumerate(DEFAULT.factors):
-            share = _explained(x, outcomes.factors[people.row_admission, number])
-            if number in model.shown[source]:
-                shown.add(number)
-                # Unit noise, what all sources have in common, and what masks it stand along its direction.
-                signal_to_noise = (factor.loud or 3.0) ** 2
-                assert share > 0.5 * signal_to_noise / (1 + signal_to_noise), (source, factor.name)
-            else:
-                assert share < 0.05, (source, factor.name)
+    for (source, number), found in shares.items():
+        factor = DEFAULT.factors[number]
+        if number in model.shown[source]:
+            shown.add(number)
+            # Unit noise, what all sources have in common, and what masks it stand along its direction.
+            signal_to_noise = (factor.loud or 3.0) ** 2
+            least = 0.5 * signal_to_noise / (1 + signal_to_noise)
+            assert np.mean(found) > least, (source, factor.name, found)
+        else:
+            assert np.mean(found) < 0.05, (source, factor.name, found)
     assert shown == set(range(len(DEFAULT.factors)))
     # Groups do not share a source, so that no encoder learns two of them from the same columns.
     sources = [set(f.sources) for f in DEFAULT.factors if len(f.outcomes) > 1]
