@@ -40,6 +40,19 @@ def test_a_ratio_to_a_score_near_0_is_undefined() -> None:
     assert intervals([found], "difference")[0].low > 0
 
 
+def test_a_ratio_that_some_draws_leave_undefined_has_no_interval() -> None:
+    """An R² of 0.06 in 100 patients is below the floor in many a draw: leaving those out would flatter it."""
+    rng = np.random.default_rng(1)
+    y = rng.normal(size=100)
+    noise = rng.normal(size=(2, 100, 1))
+    single, multi = 0.04 * y[None, :, None] + 0.15 * noise, y[None, :, None] + noise / 3
+    found = contrast(cohort_of(y, np.arange(100), "regression"), "t", -1, single, multi)
+    relative, difference = intervals([found], "relative")[0], intervals([found], "difference")[0]
+    assert relative.estimate > 1
+    assert np.isnan([relative.low, relative.high, relative.p]).all()
+    assert difference.low > 0
+
+
 def simulate(
     rng: np.random.Generator, gain: float, patients: int = 90, replicates: int = 5
 ) -> tuple[Cohort, Floats, Floats]:

@@ -14,9 +14,10 @@ from sklearn.metrics import r2_score, roc_auc_score
 
 from m3h_pipeline.contracts import SCORES, SELECTION
 from m3h_pipeline.errors import ContractError, InputError
+from m3h_pipeline.evaluation.arms import final_fits
 from m3h_pipeline.files import read_json, read_table, write_json, write_table
 from m3h_pipeline.inference.intervals import benjamini_hochberg
-from tests.evaluation.studies import FOLDS, Floats, Study, noisy, predictor, study
+from tests.evaluation.studies import FOLDS, SETTING, Floats, Study, noisy, predictor, study
 
 Tables = dict[str, list[dict[str, Any]]]
 
@@ -175,6 +176,13 @@ def test_one_class_on_the_test_part_keeps_a_row_without_a_score_and_a_note(tmp_p
     assert "undefined on the test part" in one.path("out/summary.tsv").read_text()
     test = {r["model"]: r["value"] for r in found["comparison"] if r["task"] == "ill" and r["part"] == "test"}
     assert test["multi"] is None
+
+
+def test_fits_of_the_search_are_no_final_fits(written: Study) -> None:
+    assert final_fits([written.path("search.scores.parquet")]) == {}
+    final = final_fits([written.path("final.scores.parquet")])
+    assert final_fits([written.path(f"{name}.scores.parquet") for name in ("final", "search")]) == final
+    assert set(final["days+ill", SETTING]) == {0, 1, 2}
 
 
 def test_a_replicate_that_diverged_in_one_arm_is_left_out_of_both(tmp_path: Path) -> None:

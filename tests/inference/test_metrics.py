@@ -122,6 +122,9 @@ def test_what_is_undefined_is_nan() -> None:
     assert math.isnan(metric("r2", np.array([2.0, 2.0]), np.array([1.0, 3.0])))
     one_cluster = np.array([[4.0, 0.0], [4.0, 0.0]])
     assert math.isnan(metric("silhouette", np.zeros(2), one_cluster))
+    # A sample alone in its cluster has none, and does not count.
+    found = np.array([[0.0, 0.2], [1.0, np.nan], [2.0, 0.6]])
+    assert metric("silhouette", np.zeros(3), found) == pytest.approx(0.4)
 
 
 def test_wrong_arguments_are_refused() -> None:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from m3h_pipeline.inference.scored import difference, ensemble, quantity, score, scored
+from m3h_pipeline.inference.scored import (
+    difference,
+    ensemble,
+    quantity,
+    score,
+    scored,
+    scores_by_replicate,
+)
 from tests.inference.cohorts import cohort_of
 
 
@@ -46,3 +56,22 @@ def test_draws_that_leave_an_estimate_undefined_leave_its_variance_unknown(
     found = quantity(0.0, draws, [], 50, usable)
     assert np.isfinite(found.patients) == known
     assert np.isfinite(quantity(0.0, draws, [], 50).patients)
+
+
+def test_replicates_are_left_out_one_by_one_and_folds_count_alike() -> None:
+    rng = np.random.default_rng(1)
+    y = (rng.random(90) < 0.4).astype(np.float64)
+    cohort = cohort_of(y, np.arange(90), "binary")
+    said = rng.normal(size=(4, 90, 1))
+    found = scored(cohort, "t", {-1: said})
+    without = [scored(cohort, "t", {-1: said[[r for r in range(4) if r != one]]}).value for one in range(4)]
+    assert found.left_out == pytest.approx(without)
+    assert not len(scored(cohort, "t", {-1: said[:1]}).left_out)
+    assert scores_by_replicate(cohort, "t", {-1: said}) == pytest.approx(
+        [scored(cohort, "t", {-1: said[[one]]}).value for one in range(4)]
+    )
+    # Two parts of other sizes: the mean of their scores, not the score of their samples together.
+    parts = {0: cohort.parts[-1], 1: replace(cohort.parts[-1], rows=np.arange(30), unit=np.arange(30))}
+    both = replace(cohort, parts=parts)
+    each = [roc_auc_score(y[:n], said[:, :n, 0].mean(axis=0)) for n in (90, 30)]
+    assert scored(both, "t", {0: said, 1: said[:, :30]}).value == pytest.approx(np.mean(each))
