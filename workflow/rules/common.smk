@@ -2,7 +2,6 @@
 # can be known without Snakemake is known by the package: m3h_pipeline/layout.py and m3h_pipeline/jobs.
 from snakemake.exceptions import WorkflowError
 
-from m3h_pipeline.cohort.ingest import code_of
 from m3h_pipeline.config import Study, located_source, validate
 from m3h_pipeline.config.networks import networks
 from m3h_pipeline.config.paths import (
