@@ -236,6 +236,12 @@ class Study:
             table = pa.Table.from_pylist(rows, schema=contracts.BASELINE_PREDICTIONS)
             write_table(table, self.path(f"baselines/{name}.parquet"), contracts.BASELINE_PREDICTIONS)
 
+    def without(self, *tasks: str) -> Study:
+        """The same study, which never had these tasks; scores over time take most of an evaluation."""
+        for name in tasks:
+            del self.tasks[name], self.labels[name], self.selected[name]
+        return self
+
     def evaluate(
         self, draws: int = 200, quantiles: int = 5, out: str = "out", seed: int = 5, **changes: Any
     ) -> dict[str, list[dict[str, Any]]]:
