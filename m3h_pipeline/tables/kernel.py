@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.tables.parsing import Layout, Rows, empty_rows, parse_by_rules
+from m3h_pipeline.tables.parsing import Data, Layout, Rows, Spans, empty_rows, parse_by_rules
 
 # The compiled loop is kept on disk with these numbers in it, and is made anew only when this file changes:
 # they must not come from elsewhere.
@@ -27,31 +27,25 @@ _STRIDE = 64
 _LARGEST = 300
 
 
-def parse_records(records: Sequence[bytes], layout: Layout) -> Rows:
-    """Parse records, each without its line end."""
-    rows = empty_rows(len(records), layout)
-    # The compiled loop finds the end of a number by the byte behind it, which is a line end.
-    data = b"\n".join([*records, b""])
-    lengths = np.fromiter(map(len, records), np.int64, len(records))
-    starts = np.cumsum(lengths + 1) - lengths - 1
-    usual = np.fromiter(map(bytes.isascii, records), np.bool_, len(records))
-    places = np.empty((len(records), len(layout.texts), 2), dtype=np.int64)
+def parse_records(data: Data, spans: Spans, layout: Layout) -> Rows:
+    """Parse the records at ``spans`` (n, 2) of ``data``, one after the other.
+
+    No digit may follow a record directly: a line end does, or the end of ``data``.
+    """
+    if int(spans[:, 1].max(initial=0)) >= len(data):
+        # The compiled loop finds the end of a number by the byte behind it.
+        data = bytes(data) + b"\n"
+    rows = empty_rows(len(spans), layout)
+    usual = np.full(len(spans), data.isascii())
+    if not usual.all():
+        usual[:] = [data[start:stop].isascii() for start, stop in spans.tolist()]
+    places = np.empty((len(spans), len(layout.texts), 2), dtype=np.int64)
     kind, slot = _kinds(layout)
-    _compiled()(
-        np.frombuffer(data, dtype=np.uint8),
-        np.stack([starts, starts + lengths], axis=1),
-        kind,
-        _runs(kind),
-        slot,
-        _powers(),
-        rows.singles,
-        rows.doubles,
-        places,
-        usual,
-    )
+    buffer, runs = np.frombuffer(data, dtype=np.uint8), _runs(kind)
+    _compiled()(buffer, spans, kind, runs, slot, _powers(), rows.singles, rows.doubles, places, usual)
     for i in np.flatnonzero(usual).tolist():
         rows.texts[i] = [str(data[a:b], "ascii").strip() for a, b in places[i].tolist()]
-    parse_by_rules(records, np.flatnonzero(~usual).tolist(), layout, rows)
+    parse_by_rules(data, spans, np.flatnonzero(~usual).tolist(), layout, rows)
     return rows
 
 

@@ -24,6 +24,9 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", 
 _UNDECODED = re.compile("[\udc80-\udcff]")
 _QUOTED = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"')
 
+Data = bytes | bytearray
+Spans = npt.NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -81,7 +84,7 @@ def parse_number(text: str) -> float:
     raise ValueError("no number")
 
 
-def decode(record: bytes | bytearray) -> str:
+def decode(record: Data) -> str:
     """The text of a record, whatever its bytes are; see :func:`is_text`."""
     return record.decode("utf-8", "surrogateescape")
 
@@ -127,7 +130,7 @@ def split_record(text: str, delimiter: str = ",") -> list[str]:
 
 
 def parse_record(
-    record: bytes | bytearray, layout: Layout
+    record: Data, layout: Layout
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], list[str]]:
     """The singles, doubles and texts of one record.
 
@@ -166,18 +169,19 @@ def empty_rows(n: int, layout: Layout) -> Rows:
     )
 
 
-def parse_by_rules(records: Sequence[bytes], chosen: Iterable[int], layout: Layout, rows: Rows) -> None:
+def parse_by_rules(data: Data, spans: Spans, chosen: Iterable[int], layout: Layout, rows: Rows) -> None:
     """Parse the chosen records into their place of ``rows``."""
     for i in chosen:
+        start, stop = spans[i].tolist()
         try:
-            rows.singles[i], rows.doubles[i], rows.texts[i] = parse_record(records[i], layout)
+            rows.singles[i], rows.doubles[i], rows.texts[i] = parse_record(data[start:stop], layout)
         except Malformed as reason:
             rows.malformed[i] = str(reason)
             rows.singles[i], rows.doubles[i] = np.nan, np.nan
 
 
-def parse_records(records: Sequence[bytes], layout: Layout) -> Rows:
-    """Parse records, each without its line end."""
-    rows = empty_rows(len(records), layout)
-    parse_by_rules(records, range(len(records)), layout, rows)
+def parse_records(data: Data, spans: Spans, layout: Layout) -> Rows:
+    """Parse the records at ``spans`` (n, 2) of ``data``, one after the other."""
+    rows = empty_rows(len(spans), layout)
+    parse_by_rules(data, spans, range(len(spans)), layout, rows)
     return rows
