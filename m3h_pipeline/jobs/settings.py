@@ -8,13 +8,14 @@ differ in such an order run the same jobs; those whose order has one travel as l
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
 from m3h_pipeline.config import Study, located_source
 from m3h_pipeline.config.networks import networks
 from m3h_pipeline.config.paths import located_gene_pairs, located_modality
+from m3h_pipeline.dotted import is_path, source_digest
 from m3h_pipeline.figures.registry import FIGURES
 from m3h_pipeline.hashes import digest_of
 from m3h_pipeline.tasks.definitions import TaskDefinition
@@ -58,7 +59,9 @@ class JobSettings:
     def label(self, task: str) -> str:
         """For one task's labels; the seed only where they are permuted."""
         definition = self._tasks[task].model_dump(mode="json", exclude_none=True)
-        return self._chosen(*(["seed"] if task in self._study.tasks.permute else []), definition=definition)
+        seed = ["seed"] if task in self._study.tasks.permute else []
+        own = own_code([self._tasks[task].criterion.kind])
+        return self._chosen(*seed, definition=definition, **own)
 
     def split(self) -> str:
         """For parts and folds."""
@@ -85,7 +88,10 @@ class JobSettings:
         """
         study = self._network(network)
         training = study.training.model_dump(mode="json", exclude={"batch_sizes", "learning_rates"})
-        return self._chosen("model", "compute", "modalities", "seed", of=study, training=training)
+        networks = [study.model.task_network, *(spec.encoder for spec in study.modalities.values())]
+        classes = [task.own_class for task in self._tasks.values() if task.own_class]
+        own = own_code([*networks, *classes, *self._metrics])
+        return self._chosen("model", "compute", "modalities", "seed", of=study, training=training, **own)
 
     def select(self) -> str:
         """For the choice of each task's combination."""
@@ -97,7 +103,7 @@ class JobSettings:
 
     def tim(self) -> str:
         """For task interaction."""
-        return self._chosen("tim", "seed")
+        return self._chosen("tim", "seed", **own_code(self._metrics))
 
     def plan_final(self) -> str:
         """For the plan of the final fits."""
@@ -106,11 +112,12 @@ class JobSettings:
     def baselines(self) -> str:
         """For the reference models, which know sources and no encoder."""
         sources = {name: {"sources": spec.sources} for name, spec in self._study.modalities.items()}
-        return self._chosen("evaluation.baselines", "seed", modalities=sources)
+        return self._chosen("evaluation.baselines", "seed", modalities=sources, **own_code(self._metrics))
 
     def evaluate(self) -> str:
         """For the comparison on the test part."""
-        return self._chosen("evaluation.draws", "search.min_improvement", "figures.quantiles", "seed")
+        names = ("evaluation.draws", "search.min_improvement", "figures.quantiles", "seed")
+        return self._chosen(*names, **own_code(self._metrics))
 
     def phenotypes(self) -> str:
         """For the map of the phenotypes."""
@@ -132,7 +139,7 @@ class JobSettings:
 
     def compare_networks(self) -> str:
         """For the comparison of networks."""
-        return self._chosen("evaluation.draws", "seed")
+        return self._chosen("evaluation.draws", "seed", **own_code(self._metrics))
 
     def draw_networks(self) -> str:
         """For the figure of compared networks."""
@@ -154,6 +161,10 @@ class JobSettings:
         }
         content = {"study": _json(self._study), "inputs": dict(inputs), "definitions": definitions}
         return json.dumps(content)
+
+    @cached_property
+    def _metrics(self) -> list[str]:
+        return [task.metric for task in self._tasks.values()]
 
     @cached_property
     def _networks(self) -> dict[str, Study]:
@@ -191,6 +202,19 @@ class JobSettings:
             else:
                 chosen[section] = content[section]
         return json.dumps(chosen | more)
+
+
+def own_code(names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Digests of what is named by dotted path, as an entry that no verb reads: an edit runs the job again.
+
+    Args:
+        names: shipped names and dotted paths.
+
+    Raises:
+        ConfigError: a dotted path leads nowhere.
+    """
+    found = {name: source_digest(name) for name in sorted(set(names)) if is_path(name)}
+    return {"own_code": found} if found else {}
 
 
 def _json(section: Any) -> dict[str, Any]:

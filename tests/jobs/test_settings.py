@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -213,3 +214,46 @@ def test_settings_are_told_apart_by_task() -> None:
     one = study()
     found = [text for name, text in told(one).items() if name.startswith("label ")]
     assert len(found) == len(set(found)) == len(tasks(one))
+
+
+def test_an_edit_of_the_users_own_code_reaches_the_jobs_that_run_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    text = {
+        "a_network": "def make(inputs, hidden): ...\n",
+        "a_metric": "def score(y, prediction, weights): ...\n",
+        "a_class": "class Own:\n    name, metric = 'regression', 'a_metric.score'\n",
+        "a_criterion": "from m3h_pipeline.tasks.criteria import ColumnCriterion\n\n\n"
+        "class Own(ColumnCriterion):\n    makes = 'regression'\n",
+    }
+    for name, code in text.items():
+        (tmp_path / f"{name}.py").write_text(code)
+    own = study(model__task_network="a_network.make")
+    definitions = {
+        "plain": task("binary", kind="threshold", column="x", below=1),
+        "criterion": task("regression", kind="a_criterion.Own"),
+        "class": task("a_class.Own", kind="number", column="x"),
+    }
+    before = told(own, definitions)
+    scoring = {"train", "tim", "evaluate", "baselines", "compare_networks"}
+    wanted = {
+        "a_network": {"train"},
+        "a_class": {"train"},
+        "a_metric": scoring,
+        "a_criterion": {"label criterion"},
+    }
+    for name, jobs in wanted.items():
+        (tmp_path / f"{name}.py").write_text(text[name] + "\nMORE = 1\n")
+        after = told(own, definitions)
+        assert {job for job in before if before[job] != after[job]} == jobs, name
+        (tmp_path / f"{name}.py").write_text(text[name])
+    for name in text:
+        sys.modules.pop(name)
+
+
+def task(problem_class: str, **criterion: Any) -> TaskDefinition:
+    """A definition."""
+    given = {"title": "T", "department": "D", "class": problem_class, "criterion": criterion}
+    return validate(TaskDefinition, given, "a test")

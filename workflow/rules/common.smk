@@ -46,6 +46,8 @@ SOURCE = located_source(STUDY)
 TASKS = explained(tasks_of, STUDY.tasks, definition_file)
 FILES = Layout(Path(STUDY.results) / STUDY.study)
 SETTINGS = JobSettings(STUDY, TASKS)
+# A dotted path that leads nowhere is told before any rule is made.
+explained(SETTINGS.train)
 INPUTS = Inputs(STUDY, FILES.input_digests)
 ASKED = workflow.resource_settings.overwrite_resources.get("train_pack", {})
 TRAINING = TrainingResources(FILES, STUDY, NETWORKS, ASKED)
