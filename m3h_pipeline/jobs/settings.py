@@ -204,7 +204,7 @@ class JobSettings:
         return json.dumps(chosen | more)
 
 
-def own_code(names: Iterable[str]) -> dict[str, dict[str, str]]:
+def own_code(names: Iterable[str]) -> dict[str, Any]:
     """Digests of what is named by dotted path, as an entry that no verb reads: an edit runs the job again.
 
     Args:
