@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 
 from m3h_pipeline.config import Study
 from m3h_pipeline.contracts import SCORES
+from m3h_pipeline.environment import versions
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.files import read_json, read_table, write_json
 from m3h_pipeline.hashes import sha256
 from m3h_pipeline.jobs.code import code_of_stages
 from m3h_pipeline.jobs.outputs import results, score_files
 from m3h_pipeline.layout import Layout
-from m3h_pipeline.training.environment import versions
 
 FORMAT = 1
 

@@ -18,6 +18,7 @@ from m3h_pipeline.config import Study, validate
 from m3h_pipeline.config.networks import networks
 from m3h_pipeline.config.paths import input_paths
 from m3h_pipeline.contracts import SCORES
+from m3h_pipeline.environment import environment, versions
 from m3h_pipeline.errors import ContractError, InputError, M3HError
 from m3h_pipeline.files import read_table
 from m3h_pipeline.hashes import input_files, sha256
@@ -25,7 +26,6 @@ from m3h_pipeline.jobs.code import code_of_stages
 from m3h_pipeline.jobs.outputs import score_files
 from m3h_pipeline.layout import Layout
 from m3h_pipeline.record import read_record, segments
-from m3h_pipeline.training.environment import environment, versions
 
 if TYPE_CHECKING:
     from m3h_pipeline.training.spec import FitResult, TrainingSettings

@@ -50,8 +50,8 @@ def _train_pack(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.config import Compute, Modality, Model, Training
         from m3h_pipeline.config.arguments import modalities_of
-        from m3h_pipeline.training.fits import TrainingSettings
         from m3h_pipeline.training.pack import train_pack
+        from m3h_pipeline.training.spec import TrainingSettings
 
         s = sections_of(options, model=Model, training=Training, compute=Compute)
         modalities: dict[str, Modality] = modalities_of(options.settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
@@ -86,7 +86,7 @@ class Modality(Section):
     encoder: str = Field(
         default="mlp", description="`mlp`, `transcriptome`, or a dotted path to a class of your own"
     )
-    hidden: list[Width] | None = Field(
+    hidden: Annotated[list[Width], Field(min_length=1)] | None = Field(
         default=None, description="widths of this encoder's layers; null: `model.encoder`"
     )
     scaling: Literal["standard", "minmax"] = Field(
@@ -107,6 +107,14 @@ class Modality(Section):
     def options(self) -> Transcriptome | None:
         """Options of a transcriptome encoder; None: it is another one."""
         return (self.transcriptome or Transcriptome()) if self.encoder == "transcriptome" else None
+
+    def widths(self, model: Model) -> tuple[int, ...]:
+        """Widths of the encoder's layers in a network."""
+        return tuple(model.encoder if self.hidden is None else self.hidden)
+
+    def resolved(self, model: Model) -> Modality:
+        """The modality in a network, with nothing left to a default that stands elsewhere."""
+        return self.model_copy(update={"hidden": list(self.widths(model)), "transcriptome": self.options})
 
 
 class Attention(Section):

@@ -70,6 +70,6 @@ def code_of_stages() -> dict[str, str]:
     """Stage -> digest of its code."""
     return {
         **{stage: code_of(*verbs) for stage, verbs in STAGES.items()},
-        "training": code_digest("m3h_pipeline.training.trainer"),
+        "training": code_digest("m3h_pipeline.training.export"),
         "figures": code_digest(*(spec.module for spec in FIGURES.values())),
     }

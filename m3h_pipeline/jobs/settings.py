@@ -23,9 +23,10 @@ from m3h_pipeline.tasks.definitions import TaskDefinition
 #: What the number of combinations in a pack follows from, where the study leaves it open.
 _SIZED = (
     "modalities",
-    *(f"model.{key}" for key in ("encoder", "projection", "shared", "task", "decoder")),
+    *(f"model.{key}" for key in ("encoder", "projection", "shared", "task", "decoder", "survival")),
     *(f"compute.{key}" for key in ("device", "precision", "threads")),
-    *(f"training.{key}" for key in ("epochs", "update", "batch_sizes", "learning_rates")),
+    *(f"training.{key}" for key in ("epochs", "update", "contrastive_weight")),
+    *(f"training.{key}" for key in ("batch_sizes", "learning_rates")),
     *(f"split.{key}" for key in ("folds", "test_fraction")),
 )
 #: What a plan of cross-validated fits says of each of them.
@@ -84,14 +85,19 @@ class JobSettings:
     def train(self, network: str | None = None) -> str:
         """For a pack of the study's own network, or of one it is compared with.
 
-        The plan says which batch sizes and learning rates to train.
+        The plan says which batch sizes and learning rates to train. Options left to a default are told.
         """
         study = self._network(network)
+        modalities = {
+            name: _json(modality.resolved(study.model)) for name, modality in sorted(study.modalities.items())
+        }
         training = study.training.model_dump(mode="json", exclude={"batch_sizes", "learning_rates"})
         networks = [study.model.task_network, *(spec.encoder for spec in study.modalities.values())]
         classes = [task.own_class for task in self._tasks.values() if task.own_class]
         own = own_code([*networks, *classes, *self._metrics])
-        return self._chosen("model", "compute", "modalities", "seed", of=study, training=training, **own)
+        return self._chosen(
+            *("model", "compute", "seed"), of=study, training=training, modalities=modalities, **own
+        )
 
     def select(self) -> str:
         """For the choice of each task's combination."""

@@ -11,8 +11,7 @@ from torch.func import functional_call, stack_module_state
 
 from m3h_pipeline.dotted import is_path, locate
 from m3h_pipeline.errors import ConfigError, nearest
-from m3h_pipeline.model.dropout import Dropout
-from m3h_pipeline.model.keys import Draws
+from m3h_pipeline.model.keys import Draws, Dropout
 from m3h_pipeline.model.layers import Mlp, StackedModule
 
 #: Shipped parts by name; ``(inputs, hidden, draws, slope) -> StackedModule``.

@@ -17,8 +17,7 @@ from m3h_pipeline.config.model import Model
 from m3h_pipeline.contracts import METRICS
 from m3h_pipeline.dotted import is_path, locate
 from m3h_pipeline.errors import ConfigError, TaskError, nearest
-from m3h_pipeline.model.dropout import Dropout
-from m3h_pipeline.model.keys import Draws
+from m3h_pipeline.model.keys import Draws, Dropout
 from m3h_pipeline.model.layers import Mlp, StackedLinear, StackedModule
 from m3h_pipeline.model.survival import cox_loss, discrete_loss, survival_outputs
 

@@ -7,78 +7,21 @@ equal size that read the same minibatch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from m3h_pipeline.config.model import Model, Transcriptome
+from m3h_pipeline.config.model import Model
+from m3h_pipeline.model.architecture import Architecture, Input, Signature
 from m3h_pipeline.model.attention import CrossTaskAttention
 from m3h_pipeline.model.contrastive import info_nce
-from m3h_pipeline.model.dropout import Dropout, mix
 from m3h_pipeline.model.encoders import build
 from m3h_pipeline.model.heads import ProblemClass, problem_class
-from m3h_pipeline.model.keys import Draws, Key, seed_of
+from m3h_pipeline.model.keys import Draws, Dropout, RandomKey, mix, seed_of
 from m3h_pipeline.model.layers import StackedLinear, StackedModule, join
-from m3h_pipeline.model.transcriptome import Transcriptome as TranscriptomeEncoder
-
-#: The tasks of a model without their names: (problem class, number of outputs) at each position, sorted.
-Signature = tuple[tuple[str, int], ...]
-
-
-@dataclass(frozen=True)
-class Input:
-    """One modality: how many features it has, and its encoder.
-
-    Attributes:
-        name: of the modality.
-        features: number of features.
-        encoder: shipped name or dotted path.
-        hidden: widths of the encoder.
-        options: of a transcriptome encoder.
-        genes: names of its features, in order.
-    """
-
-    name: str
-    features: int
-    encoder: str
-    hidden: tuple[int, ...]
-    options: Transcriptome | None = None
-    genes: tuple[str, ...] = ()
-
-    def build(self, draws: Draws, slope: float) -> StackedModule:
-        """The encoder of a stack; ``slope``: of its activations below 0."""
-        if self.options is None:
-            return build(self.encoder, self.features, self.hidden, draws, slope)
-        return TranscriptomeEncoder(self.genes, self.hidden, self.options, draws, slope)
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What the shape of a model depends on.
-
-    Attributes:
-        inputs: the modalities, in the order of the feature columns.
-        signature: the tasks' classes and outputs.
-        model: the configured network.
-        contrast: False where the contrastive loss has no weight: it is then not computed.
-    """
-
-    inputs: tuple[Input, ...]
-    signature: Signature
-    model: Model
-    contrast: bool = True
-
-    @property
-    def features(self) -> int:
-        """Number of features of all modalities."""
-        return sum(item.features for item in self.inputs)
-
-    @property
-    def contrastive(self) -> bool:
-        """Whether there is a contrastive loss: a single modality has nothing to be contrasted with."""
-        return self.contrast and len(self.inputs) > 1
+from m3h_pipeline.model.transcriptome import Transcriptome
 
 
 @dataclass(frozen=True)
@@ -113,6 +56,13 @@ def spans(signature: Signature) -> list[Span]:
         else:
             found.append(Span(problem_class(name), outputs, i, i + 1))
     return found
+
+
+def _encoder(item: Input, draws: Draws, slope: float) -> StackedModule:
+    """The encoder of a modality; ``slope``: of its activations below 0."""
+    if item.options is None:
+        return build(item.encoder, item.features, item.hidden, draws, slope)
+    return Transcriptome(item.genes, item.hidden, item.options, draws, slope)
 
 
 class Noise:
@@ -168,7 +118,7 @@ class M3H(nn.Module):
     def __init__(
         self,
         architecture: Architecture,
-        seeds: Sequence[Key],
+        seeds: Sequence[RandomKey],
         tasks: Sequence[Sequence[str]],
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -181,7 +131,7 @@ class M3H(nn.Module):
         task_draws = Draws([key for row in keys for key in row], dtype)
         slope = config.negative_slope
         self.encoders = nn.ModuleDict(
-            {item.name: item.build(draws.at("encoder", item.name), slope) for item in architecture.inputs}
+            {item.name: _encoder(item, draws.at("encoder", item.name), slope) for item in architecture.inputs}
         )
         widths = [int(encoder.width) for encoder in self.encoders.values()]  # type: ignore[arg-type]
         self.projections = nn.ModuleDict()
@@ -318,19 +268,10 @@ class M3H(nn.Module):
                 columns.append(column if mine else zero)
         return torch.stack(columns, 1)
 
-    def rows_per_model(self) -> dict[str, int]:
-        """Leading entries of each parameter that belong to one model."""
-        return {name: len(value) // self.models for name, value in self.named_parameters()}
-
     def take(self, index: int) -> dict[str, Tensor]:
         """The parameters of one model of the stack, as a state of a stack of one: slices, no copies."""
-        rows = self.rows_per_model()
-        return {
-            name: value.detach()[index * rows[name] : (index + 1) * rows[name]]
-            for name, value in self.named_parameters()
-        }
-
-
-def state_of(arrays: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The entries under ``prefix``, without it."""
-    return {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
+        found = {}
+        for name, value in self.named_parameters():
+            rows = len(value) // self.models
+            found[name] = value.detach()[index * rows : (index + 1) * rows]
+        return found

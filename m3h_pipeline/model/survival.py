@@ -64,6 +64,15 @@ def cox_loss(raw: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return loss.sum(1) / event.sum(1).clamp(min=1)
 
 
+def survived_bins(target: Tensor, edges: Tensor) -> Tensor:
+    """:func:`m3h_pipeline.survival.survived_bins` of a stack: signed times (K, T, B), edges (K, T, bins)."""
+    time = target.abs().nan_to_num(0.0).contiguous()
+    event = ~torch.signbit(target)
+    before = torch.searchsorted(edges, time).to(target.dtype)
+    upto = torch.searchsorted(edges, time, right=True).to(target.dtype)
+    return torch.where(torch.isnan(target), target, torch.where(event, before, -upto))
+
+
 def survival_outputs(description: Mapping[str, Any], model: Model | None) -> int:
     """Raw outputs of a survival task: a logit per bin, or one log hazard."""
     return (model or Model()).survival.outputs

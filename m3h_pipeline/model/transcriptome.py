@@ -27,14 +27,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m3h_pipeline.config.model import Transcriptome as Options
-from m3h_pipeline.model.dropout import Dropout
-from m3h_pipeline.model.keys import Draws, seed_of
-from m3h_pipeline.model.layers import StackedLinear, StackedModule, activate
-from m3h_pipeline.model.norms import BatchNorm, LayerNorm
+from m3h_pipeline.model.footprint import MULTIPLE
+from m3h_pipeline.model.keys import Draws, Dropout, seed_of
+from m3h_pipeline.model.layers import BatchNorm, LayerNorm, StackedLinear, StackedModule, activate
 from m3h_pipeline.model.values import ENCODINGS
-
-#: Widths of heads are filled up to a multiple of this, which fast attention kernels ask for.
-_MULTIPLE = 8
 
 
 def per_gene(draws: Draws, name: str, genes: Sequence[str], shape: tuple[int, ...], bound: float) -> Tensor:
@@ -122,7 +118,7 @@ class Layer(nn.Module):
         if extra is not None:
             batch = extra[0].shape[1]
             q, k, v = (part.expand(-1, batch, -1, -1, -1) for part in (q, k, v))
-            fill = -(width + 1) % _MULTIPLE
+            fill = -(width + 1) % MULTIPLE
             q = F.pad(torch.cat([q, extra[0][..., None]], -1), (0, fill))
             k = F.pad(torch.cat([k, extra[1].expand(-1, -1, self.heads, -1)[..., None]], -1), (0, fill))
             v = F.pad(v, (0, fill + 1))
@@ -290,7 +286,3 @@ class Transcriptome(StackedModule):
         for layer in self.layers:
             yield layer.weights(t, extra)  # type: ignore[operator]
             t = layer(t, extra, None, 0)
-
-    def attention(self, x: Tensor) -> Tensor:
-        """Mean attention weights of a batch, (models, layers, heads, genes, genes)."""
-        return torch.stack([weights.mean(1) for weights in self.maps(x)], 1)

@@ -13,10 +13,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from m3h_pipeline.model.footprint import BINS
 from m3h_pipeline.model.keys import Draws
 
-#: Bins, frequencies and pieces of the encodings below.
-BINS = 16
 #: Deviation of the initial frequencies (Gorishniy, Rubachev & Babenko 2022, section 3.3).
 _FREQUENCY = 1.0
 

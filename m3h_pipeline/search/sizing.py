@@ -13,7 +13,6 @@ nominal float32 arithmetic and two thirds of its memory bandwidth; nobody has me
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,8 @@ from m3h_pipeline.config import Compute, Modality, Model, Split, Training
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.files import read_json
 from m3h_pipeline.layout import Layout
-from m3h_pipeline.model.footprint import Footprint, footprint
+from m3h_pipeline.model.architecture import Architecture, Input
+from m3h_pipeline.model.footprint import MOST_ON_CPU, bytes_per_fit, footprint
 from m3h_pipeline.tasks.assessed import Task, read_tasks
 
 #: Seconds of training that a pack is sized for: packs of a plan fall between 5 and 30 minutes.
@@ -36,8 +36,6 @@ _START = 90
 _SAFETY = 2.5
 #: Shortest time limit, in minutes.
 _SHORTEST = 20
-#: Most fits of a stack on a CPU, as in ``m3h_pipeline.training.stacks``.
-_MOST_CPU = 32
 #: Interpreter and libraries, in MB, without and with CUDA.
 _BASE_MB, _BASE_CUDA_MB = 900, 4000
 
@@ -88,22 +86,12 @@ class Study:
     test_fraction: float
     kinds: Mapping[str, str]
 
-    def clusters(self, combination: Iterable[str]) -> int:
-        """Clustering tasks of a combination."""
-        return sum(self.kinds.get(task) == "clustering" for task in combination)
+    def classes(self, combination: Iterable[str]) -> tuple[str, ...]:
+        """The problem classes of a combination's tasks, sorted."""
+        return tuple(sorted(self.kinds.get(task, "binary") for task in combination))
 
     @cached_property
-    def encoders(self) -> list[Footprint]:
-        """Size and work of each modality's encoder."""
-        return [
-            footprint(
-                width, self.modalities[name].hidden or self.model.encoder, self.modalities[name].options
-            )
-            for name, width in self.widths.items()
-        ]
-
-    @cached_property
-    def fits(self) -> dict[tuple[int, int, bool, int, bool], float]:
+    def fits(self) -> dict[tuple[tuple[str, ...], bool, int, bool], float]:
         """What :func:`fit_seconds` has found, by all it depends on: plans repeat a few cases endlessly."""
         return {}
 
@@ -163,44 +151,36 @@ def read_study(
     return study_of(read_json(summary), read_tasks(tasks), modalities, model, training, compute, split)
 
 
-def parameters(study: Study, combination: Sequence[str]) -> int:
-    """Weights of one model, biases left out: what the optimiser works on."""
-    model = study.model
-    chains: list[Sequence[int]] = []
-    encoded = 0
-    total = sum(taken.parameters for taken in study.encoders)
-    for name in study.widths:
-        hidden = study.modalities[name].hidden or model.encoder
-        chains.append((hidden[-1], model.projection))
-        encoded += hidden[-1]
-    chains.append((encoded, *model.shared))
-    chains += [(model.shared[-1], *model.task)] * len(combination)
-    chains.append((model.task[-1],) * 4)  # query, key and value of the attention
-    chains += [(model.task[-1], *model.decoder, sum(study.widths.values()))] * study.clusters(combination)
-    return total + sum(a * b for chain in chains for a, b in itertools.pairwise(chain))
+def architecture(study: Study, combination: Iterable[str]) -> Architecture:
+    """The shape of a model, but for what the files do not say: constant features, numbers of classes."""
+    inputs = []
+    for name, width in study.widths.items():
+        modality = study.modalities[name]
+        inputs.append(Input(name, width, modality.encoder, modality.widths(study.model), modality.options))
+    survival = study.model.survival.outputs
+    signature = tuple((kind, survival if kind == "survival" else 1) for kind in study.classes(combination))
+    return Architecture(tuple(inputs), signature, study.model, study.training.contrastive_weight > 0)
 
 
 def step_seconds(study: Study, combination: Sequence[str], batch_size: int, gpu: bool) -> float:
     """Seconds of one step of one model, as part of a stack."""
     device = GPU if gpu else CPU
-    count = parameters(study, combination)
+    taken = footprint(architecture(study, combination))
     speed = _PRECISION[study.compute.precision][gpu]
     # Threads help the arithmetic, and less than they cost.
     threads = 1.0 if gpu else study.compute.threads**0.7
-    # Of tokens' encoders a weight is used many times per sample.
-    again = sum(taken.products - taken.parameters for taken in study.encoders)
     # Forward and both halves of backward: two operations each per product and sample.
-    per_sample = 6 * (count + again) / (device.flops * speed)
+    per_sample = 6 * taken.products / (device.flops * speed)
     per_sample += device.per_sample + device.per_task * len(combination)
     # Weight, gradient and both moments are read, and all but the gradient written.
-    traffic = (72 if study.compute.precision == "float64" else 36) * count / device.bandwidth
+    traffic = (72 if study.compute.precision == "float64" else 36) * taken.parameters / device.bandwidth
     updates = 1 if study.training.update == "sum" else 1 + len(combination)
     return updates * (batch_size * per_sample / threads + traffic)
 
 
 def fit_seconds(study: Study, combination: Sequence[str], fold: int, batch_size: int, gpu: bool) -> float:
     """Seconds of one fit: its steps and its scoring."""
-    key = len(combination), study.clusters(combination), fold >= 0, batch_size, gpu
+    key = study.classes(combination), fold >= 0, batch_size, gpu
     if key not in study.fits:
         study.fits[key] = _fit_seconds(study, combination, fold, batch_size, gpu)
     return study.fits[key]
@@ -213,7 +193,7 @@ def _fit_seconds(study: Study, combination: Sequence[str], fold: int, batch_size
     batch = min(batch_size, max(1, round(rows)))
     steps = study.training.epochs * math.ceil(rows / batch)
     # k-means and silhouettes run on the CPU, one model after another.
-    scoring = study.clusters(combination) * (0.1 + 5e-5 * rows)
+    scoring = study.classes(combination).count("clustering") * (0.1 + 5e-5 * rows)
     return steps * step_seconds(study, combination, batch, gpu) + scoring
 
 
@@ -278,16 +258,18 @@ def memory_mb(
             combination, folds = entry["combination"], entry["folds"]
             fits = len(entry["replicates"]) * len(folds) * len(entry["settings"])
             scored = study.rows * (study.test_fraction if -1 in folds else 1 / study.folds)
-            count = parameters(study, combination)
             # In the store's format and as arrays, and once more when the tables are written.
             own = 3 * scored * 4 * 2 * len(combination)
+            shape = architecture(study, combination)
             if kept:
-                own += 2 * (4 * count + scored * 4 * study.model.task[-1] * len(combination))
+                parameters = footprint(shape).parameters
+                own += 2 * (4 * parameters + scored * 4 * study.model.task[-1] * len(combination))
             results += fits * own
             batch = max(int(size) for size, _ in entry["settings"])
-            encoding = sum(taken.activations for taken in study.encoders)
-            activations = 3 * batch * (features + encoding + 40 * study.model.task[-1] * len(combination))
-            stack = max(stack, min(fits * len(pack), _MOST_CPU) * width * (5 * count + activations))
+            # Every fit of a stack may have minibatches of its own.
+            each = bytes_per_fit(shape, study.training, batch, study.compute.precision)
+            each += 3 * batch * features * width
+            stack = max(stack, min(fits * len(pack), MOST_ON_CPU) * each)
         stack = min(stack, study.compute.memory_gb * 2**30)
         largest = max(largest, results + (0.0 if gpu else 1.5 * stack))
     base = _BASE_CUDA_MB if gpu else _BASE_MB

@@ -19,12 +19,10 @@ from m3h_pipeline.model.heads import class_of
 from m3h_pipeline.progress import Progress
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.device import DeviceData
+from m3h_pipeline.training.export import said_of, train_stack
 from m3h_pipeline.training.spec import FitResult, FitSpec, TrainingSettings
 from m3h_pipeline.training.stacks import make_stacks, memory_limit
 from m3h_pipeline.training.store import FitStore
-from m3h_pipeline.training.trainer import train_stack
-
-__all__ = ["FitResult", "FitSpec", "TrainingSettings", "fit_keys", "run_fits"]
 
 
 def fit_keys(
@@ -33,9 +31,10 @@ def fit_keys(
     """The content key of each fit: a SHA-256 of everything that determines its result.
 
     That is: the features of its modalities (of genes their names too), the labels of its tasks, the split,
-    the network, the training settings (of the task weights only its own tasks'; of the survival head only if
-    it has a survival task), the precision and the type of device, the seed, the training code, and the fit
-    itself. Threads, stacking and memory only change the rounding.
+    the network with every option that is left to a default, the training settings (of the task weights only
+    its own tasks'; of the survival head only if it has a survival task), the precision and the type of
+    device, the seed, the training code and the user's own, and the fit itself. Threads, stacking and memory
+    only change the rounding.
     """
     training = settings.training.model_dump(mode="json")
     weights = training.pop("task_weights")
@@ -49,7 +48,7 @@ def fit_keys(
         "training": training,
         # Where genes' vectors come from does not matter beside the vectors themselves.
         "modalities": {
-            name: value.model_dump(mode="json", exclude={"transcriptome": {"genes"}})
+            name: value.resolved(settings.model).model_dump(mode="json", exclude={"transcriptome": {"genes"}})
             for name, value in settings.modalities.items()
         },
         # Genes are known by name.
@@ -60,7 +59,9 @@ def fit_keys(
         "device": device,
         "seed": settings.seed,
         "code": code,
-        "own code": own_code(settings),
+        "own code": _own_code(
+            settings.model.task_network, *(value.encoder for value in settings.modalities.values())
+        ),
         "patients": data.patient_digest if settings.training.early_stopping else None,
     }
     base = hashlib.sha256(json.dumps(common, sort_keys=True).encode()).hexdigest()
@@ -75,7 +76,7 @@ def fit_keys(
             "learning_rate": spec.learning_rate,
             "vectors": data.vectors_digest(spec.fold),
         }
-        if classes := own_classes(spec.combination, data):
+        if classes := _own_classes(spec.combination, data):
             own["own classes"] = classes
         if any(class_of(data.tasks[task]).timed for task in spec.combination):
             own["survival"] = survival
@@ -83,13 +84,12 @@ def fit_keys(
     return keys
 
 
-def own_code(settings: TrainingSettings) -> list[str]:
+def _own_code(*names: str) -> list[str]:
     """Digests of the source files of the user's own networks."""
-    names = {modality.encoder for modality in settings.modalities.values()} | {settings.model.task_network}
-    return [source_digest(name) for name in sorted(names) if is_path(name)]
+    return [source_digest(name) for name in sorted(set(names)) if is_path(name)]
 
 
-def own_classes(combination: Sequence[str], data: StudyData) -> list[str]:
+def _own_classes(combination: Sequence[str], data: StudyData) -> list[str]:
     """Digests of the source files of the problem classes, and their metrics, that are the user's own."""
     names = set()
     for task in combination:
@@ -120,7 +120,7 @@ def check_specs(specs: Sequence[FitSpec], data: StudyData) -> None:
 
 def training_code() -> str:
     """Digest of the code that determines what a fit becomes."""
-    return code_digest("m3h_pipeline.training.trainer")
+    return code_digest("m3h_pipeline.training.export")
 
 
 def device_of(settings: TrainingSettings) -> torch.device:
@@ -187,6 +187,10 @@ def run_fits(
     keys = fit_keys(specs, data, settings, training_code() if code is None else code, device.type)
     by_key = dict(zip(keys, specs, strict=True))
     found = store.load(list(by_key), kept=keep_models) if store is not None else {}
+    for result in found.values():
+        if result.kept:
+            # Titles and names determine no fit: of a stored one they may be those of another day.
+            result.metadata |= said_of(data, json.loads(result.metadata["positions"]))
     missing = {spec: key for key, spec in by_key.items() if key not in found}
     if missing:
         with arithmetic(settings), Progress("fits", len(by_key), stream=progress or _Silent()) as bar:

@@ -1,7 +1,7 @@
 """A trained model on its own: kept as safetensors, rebuilt, and used on new rows.
 
 The parameters are a slice of the stack, a stack of one. Beside them stand the statistics that standardise
-features and targets, and the centres of clusters.
+features and targets, and the centres of clusters (:mod:`m3h_pipeline.training.export`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,69 +22,19 @@ from torch import Tensor
 from m3h_pipeline.config.model import Model, Transcriptome
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.files import replacing
-from m3h_pipeline.model.m3h import M3H, Architecture, Input
-from m3h_pipeline.training.clustering import silhouettes, squared_distances
+from m3h_pipeline.model.architecture import Architecture, Input
+from m3h_pipeline.model.clustering import silhouettes, squared_distances
+from m3h_pipeline.model.m3h import M3H
+from m3h_pipeline.model.survival import discrete_prediction
+from m3h_pipeline.survival import cox_prediction
 from m3h_pipeline.training.data import CLIP
 from m3h_pipeline.training.spec import FitResult
-from m3h_pipeline.training.times import predict_times
-
-if TYPE_CHECKING:
-    from m3h_pipeline.training.trainer import StackTrainer
 
 Array = npt.NDArray[Any]
 
-_NETWORK = "network/"
-_TIMES = "times/"
-
-
-def describe(
-    trainer: StackTrainer,
-    index: int,
-    result: FitResult,
-    centres: Mapping[str, Tensor],
-    times: Mapping[str, Mapping[str, Array]],
-) -> None:
-    """Put the model ``index`` of a stack, and what it takes to use it, into ``result``.
-
-    Args:
-        trainer: of the stack.
-        index: of the model.
-        result: what is added to.
-        centres: clustering task -> centres of its clusters.
-        times: survival task -> what its curves take, see :func:`m3h_pipeline.training.times.curves`.
-    """
-    spec, data = trainer.stack.specs[index], trainer.data.data
-    arrays: dict[str, Array] = {
-        _NETWORK + name: value.cpu().numpy().copy() for name, value in trainer.network.take(index).items()
-    }
-    scaling = trainer.data.moments(spec.fold)
-    # Of the raw features: x = (raw - shift) * inverse.
-    arrays["feature/shift"] = data.scaled.mean + data.scaled.deviation * scaling.shift
-    arrays["feature/inverse"] = scaling.inverse / data.scaled.deviation
-    arrays["feature/missing"] = scaling.missing
-    for name, used in data.columns.items():
-        arrays[f"columns/{name}"] = used
-    positions = trainer.stack.positions[index]
-    arrays["target"] = np.array([trainer.data.target_statistics(task, spec.fold) for task in positions])
-    for task, found in centres.items():
-        arrays[f"centres/{task}"] = found.numpy().copy()
-    for task, known in times.items():
-        arrays |= {f"{_TIMES}{task}/{name}": value for name, value in known.items()}
-    architecture = trainer.architecture
-    result.parameters = arrays
-    result.metadata = {
-        "positions": json.dumps(positions),
-        "signature": json.dumps(architecture.signature),
-        "inputs": json.dumps([described(item) for item in architecture.inputs]),
-        "contrast": json.dumps(architecture.contrast),
-        "model": architecture.model.model_dump_json(),
-        "tasks": json.dumps({task: data.tasks[task] for task in positions}),
-        "names": json.dumps(data.names),
-        "seed": json.dumps([trainer.settings.seed, spec.replicate]),
-        "batch_size": json.dumps(spec.batch_size),
-        "fold": json.dumps(spec.fold),
-        "precision": trainer.settings.compute.precision,
-    }
+#: Beginnings of names of arrays: parameters of the network, and what a survival task's curves take.
+NETWORK = "network/"
+TIMES = "times/"
 
 
 def described(item: Input) -> dict[str, Any]:
@@ -147,9 +97,9 @@ class FittedModel:
             inputs, signature, Model.model_validate_json(metadata["model"]), json.loads(metadata["contrast"])
         )
         state = {
-            name[len(_NETWORK) :]: torch.from_numpy(np.array(value))
+            name[len(NETWORK) :]: torch.from_numpy(np.array(value))
             for name, value in arrays.items()
-            if name.startswith(_NETWORK)
+            if name.startswith(NETWORK)
         }
         self._dtype = next(iter(state.values())).dtype
         seed, replicate = json.loads(metadata["seed"])
@@ -206,9 +156,9 @@ class FittedModel:
                 if span.kind.clusters:
                     value = self._clusters(task, value.double())
                 elif span.kind.timed:
-                    start = f"{_TIMES}{task}/"
+                    start = f"{TIMES}{task}/"
                     known = {k[len(start) :]: v for k, v in self._arrays.items() if k.startswith(start)}
-                    value = predict_times(value, known)
+                    value = _times(value, known)
                 else:
                     value = span.kind.predict(value[None])[0]
                     if span.kind.standardise:
@@ -225,6 +175,13 @@ class FittedModel:
         valid = torch.ones_like(cluster, dtype=torch.bool)
         value = silhouettes(latent[None], cluster, valid, len(centres))
         return torch.stack([cluster[0].double(), value[0]], 1)
+
+
+def _times(raw: Tensor, known: Mapping[str, Array]) -> Tensor:
+    """Predictions (n, 1 + SURVIVAL_TIMES) of a survival task from its raw output (n, outputs)."""
+    if "baseline" in known:
+        return torch.from_numpy(cox_prediction(raw[:, 0].double().numpy(), known["baseline"]))
+    return discrete_prediction(raw[None], torch.from_numpy(np.array(known["weights"]))[None])[0]
 
 
 def load_model(path: Path) -> FittedModel:

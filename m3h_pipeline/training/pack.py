@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from m3h_pipeline.contracts import FIT_ATTENTION, LATENTS, METRICS, PREDICTIONS, SCORES, combination_key
+from m3h_pipeline.environment import environment
 from m3h_pipeline.errors import ContractError, InputError, nearest
 from m3h_pipeline.files import read_json, write_table
 from m3h_pipeline.training.data import load_study_data
-from m3h_pipeline.training.environment import environment
 from m3h_pipeline.training.fits import device_of, run_fits
 from m3h_pipeline.training.fitted import save_model
 from m3h_pipeline.training.spec import FitResult, FitSpec, TrainingSettings

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from m3h_pipeline import config
+from m3h_pipeline.config import Compute, Modality, Model, Training
 
 FloatArray = npt.NDArray[Any]
 
@@ -44,10 +44,10 @@ class TrainingSettings:
         seed: of the study.
     """
 
-    model: config.Model
-    training: config.Training
-    compute: config.Compute
-    modalities: dict[str, config.Modality]
+    model: Model
+    training: Training
+    compute: Compute
+    modalities: dict[str, Modality]
     seed: int
 
 

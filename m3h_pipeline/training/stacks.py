@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,16 +10,13 @@ import numpy as np
 import torch
 
 from m3h_pipeline.config import Model
-from m3h_pipeline.model.footprint import footprint
-from m3h_pipeline.model.heads import class_of, problem_class, rank
-from m3h_pipeline.model.m3h import Architecture, Input, Signature
+from m3h_pipeline.model.architecture import Architecture, Input, Signature
+from m3h_pipeline.model.footprint import MOST_ON_CPU, bytes_per_fit
+from m3h_pipeline.model.heads import class_of, rank
 from m3h_pipeline.training.data import StudyData
-from m3h_pipeline.training.seeds import n_steps
+from m3h_pipeline.training.seeds import divided_rows, n_steps
 from m3h_pipeline.training.spec import FitSpec, TrainingSettings
-from m3h_pipeline.training.stopping import divided_rows
 
-#: The most fits of a stack on a CPU: beyond, the arithmetic is no faster and the caches are missed more.
-_MOST_CPU = 32
 #: Parts of the memory of a GPU that a stack may take.
 _GPU_SHARE = 0.7
 
@@ -84,12 +80,12 @@ def architecture_of(signature: Signature, data: StudyData, settings: TrainingSet
     inputs = []
     for name in data.features:
         modality = settings.modalities[name]
-        hidden = settings.model.encoder if modality.hidden is None else modality.hidden
-        options, genes = modality.options, ()
+        hidden, options = modality.widths(settings.model), modality.options
+        genes: tuple[str, ...] = ()
         if options is not None:
             genes = tuple(np.array(data.feature_names(name))[data.columns[name]].tolist())
         features = int(data.columns[name].sum())
-        inputs.append(Input(name, features, modality.encoder, tuple(hidden), options, genes))
+        inputs.append(Input(name, features, modality.encoder, hidden, options, genes))
     return Architecture(
         tuple(inputs), signature, settings.model, contrast=settings.training.contrastive_weight > 0
     )
@@ -101,52 +97,6 @@ def memory_limit(settings: TrainingSettings, device: torch.device) -> float:
         free, _ = torch.cuda.mem_get_info(device)
         return _GPU_SHARE * free
     return settings.compute.memory_gb * 2**30
-
-
-def bytes_per_fit(architecture: Architecture, batch_size: int, width: int, copies: int = 0) -> float:
-    """Estimated memory of one fit of a stack: parameters, gradients, optimiser state, activations.
-
-    Args:
-        architecture: of the model.
-        batch_size: rows of a minibatch.
-        width: bytes of a number.
-        copies: of the parameters beside them, their gradient and what Adam holds.
-    """
-    model, tasks = architecture.model, len(architecture.signature)
-    parameters = activations = 0
-    encoded = 0
-    for item in architecture.inputs:
-        taken = footprint(item.features, item.hidden, item.options)
-        parameters += taken.parameters + item.hidden[-1] * model.projection
-        activations += taken.activations + 3 * model.projection
-        encoded += item.hidden[-1]
-    widths = [encoded, *model.shared]
-    parameters += sum(a * b for a, b in itertools.pairwise(widths))
-    activations += 2 * encoded + sum(model.shared)
-    widths = [model.shared[-1], *model.task]
-    parameters += tasks * sum(a * b for a, b in itertools.pairwise(widths))
-    activations += tasks * (sum(model.task) + 4 * model.task[-1] + 3 * tasks)
-    for name, outputs in architecture.signature:
-        if problem_class(name).clusters:
-            widths = [model.task[-1], *model.decoder, architecture.features]
-            parameters += sum(a * b for a, b in itertools.pairwise(widths))
-            activations += 2 * sum(widths)
-        else:
-            parameters += model.task[-1] * outputs
-            activations += 3 * outputs
-            if problem_class(name).timed:
-                # Cox's loss compares all pairs of a minibatch; the bins of discrete time, a few times.
-                activations += 6 * (batch_size if outputs == 1 else outputs)
-    # Adam holds two numbers and a gradient per parameter; an activation is kept, and has a gradient.
-    return float(width * ((5 + copies) * parameters + 3 * batch_size * activations))
-
-
-def extra_copies(signature: Signature, settings: TrainingSettings) -> int:
-    """Copies of the parameters that the settings ask for: best weights, a gradient for each loss."""
-    copies = int(settings.training.early_stopping is not None)
-    if settings.training.update == "pcgrad":
-        copies += 2 + len(signature)
-    return copies
 
 
 def make_stacks(
@@ -177,7 +127,6 @@ def make_stacks(
         (fold, replicate): len(divided_rows(data, fold, replicate, settings.seed, stopping)[0])
         for fold, replicate in {(s.fold, s.replicate) for s in specs}
     }
-    width = 8 if settings.compute.precision == "float64" else 4
     sets: dict[tuple[Signature, int, int], dict[Group, list[FitSpec]]] = {}
     for spec in specs:
         steps = n_steps(learned[spec.fold, spec.replicate], spec.batch_size)
@@ -187,10 +136,10 @@ def make_stacks(
     stacks = []
     for (signature, batch_size, _), groups in sets.items():
         architecture = architecture_of(signature, data, settings)
-        copies = extra_copies(signature, settings)
-        most = max(1, int(limit / bytes_per_fit(architecture, batch_size, width, copies)))
+        each = bytes_per_fit(architecture, settings.training, batch_size, settings.compute.precision)
+        most = max(1, int(limit / each))
         if device.type == "cpu":
-            most = min(most, _MOST_CPU)
+            most = min(most, MOST_ON_CPU)
         if settings.compute.stack is not None:
             most = min(most, settings.compute.stack)
         sized: dict[int, list[tuple[Group, list[FitSpec]]]] = {}

@@ -62,7 +62,7 @@ class FitStore:
     Args:
         folder: made when the first fit is saved.
         warn: told about segments that cannot be read; standard error by default.
-        environment: what fits are trained with (``training.environment``); segments that are saved carry it
+        environment: what fits are trained with (:mod:`m3h_pipeline.environment`); segments carry it
             in their schema's metadata, and keep it wherever they are used later.
     """
 
@@ -222,8 +222,6 @@ def _result(row: dict[str, Any]) -> FitResult:
 
 
 def _tensors(data: bytes) -> tuple[dict[str, Any], dict[str, str]]:
-    import json
-
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     return load(data), header.get("__metadata__", {})

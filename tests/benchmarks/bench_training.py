@@ -27,10 +27,11 @@ from docs.model import PlainM3H
 from m3h_pipeline import config
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.device import DeviceData
+from m3h_pipeline.training.prepared import prepare
 from m3h_pipeline.training.seeds import minibatches
 from m3h_pipeline.training.spec import FitSpec, TrainingSettings
 from m3h_pipeline.training.stacks import make_stacks
-from m3h_pipeline.training.trainer import StackTrainer
+from m3h_pipeline.training.trainer import Trainer
 from tests.training.studies import DEVICE, PRECISION
 
 ROUNDS = int(os.environ.get("M3H_BENCH_ROUNDS", "5"))
@@ -112,7 +113,7 @@ def test_a_stack_is_faster_than_a_loop(
     device = torch.device(DEVICE)
     on_device = DeviceData(data, settings, device)
     (stack,) = make_stacks(specs, data, settings, 1e10, device)
-    trainer = StackTrainer(stack, on_device, settings)
+    trainer = Trainer(prepare(stack, on_device, settings))
     everything = torch.arange(data.n, device=device)[None]
     prepared = on_device.inputs(everything, on_device.statistics([0]))[0]
     sides = {"stack": trainer.train_epoch, "loop": plain_side(data, specs, settings, prepared)}
@@ -125,7 +126,7 @@ def test_a_stack_is_faster_than_a_loop(
                 seconds[side].append(clock() - start)
     medians = {side: statistics.median(values) for side, values in seconds.items()}
     steps = len(minibatches(data.training_rows(0), 0, 0, 0, 0, batch))
-    parameters = sum(p.numel() for p in trainer.network.parameters()) // models
+    parameters = sum(p.numel() for p in trainer.prepared.network.parameters()) // models
     per_step = {side: 1e3 * value / models / steps for side, value in medians.items()}
     sys.stdout.write(
         f"\n{name}: {models} models of {parameters:,} parameters, batch {batch}, {PRECISION} on {DEVICE}: "

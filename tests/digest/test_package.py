@@ -95,7 +95,7 @@ STAGES = {
     "ingest": "cohort.mimic.ingest",
     "labels": "tasks.labels",
     "split": "split",
-    "fits": "training.trainer",
+    "fits": "training.export",
     "packs": "training.pack",
     "search": "search.plan",
     "tim": "tim.estimate",

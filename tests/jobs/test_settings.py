@@ -82,7 +82,9 @@ def test_a_compared_network_is_told_its_own_sections() -> None:
     for name, own in networks(one).items():
         known = json.loads(JobSettings(one, {}).train(name))
         assert validate(config.Training, known["training"], "").epochs == own.training.epochs
-        assert known["modalities"] == own.model_dump(mode="json")["modalities"]
+        told = {name: validate(config.Modality, value, "") for name, value in known["modalities"].items()}
+        assert told == {name: modality.resolved(own.model) for name, modality in own.modalities.items()}
+        assert all(modality.hidden for modality in told.values())
         plan = json.loads(JobSettings(one, {}).plan_network(name))
         assert plan["training"]["batch_sizes"] == own.training.batch_sizes
         assert plan["networks"] == {"replicates": 5, "alone": True}

@@ -8,7 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from m3h_pipeline.errors import ConfigError, TaskError
-from m3h_pipeline.model.heads import Binary, ProblemClass, Regression, class_of, problem_class, rare_bias
+from m3h_pipeline.model.heads import (
+    Binary,
+    ProblemClass,
+    Regression,
+    class_of,
+    masked_mean,
+    problem_class,
+    rare_bias,
+)
 
 INPUTS = torch.randn(1, 6, 4, generator=torch.Generator().manual_seed(3))
 
@@ -31,7 +39,7 @@ class Rootless(ProblemClass):
 
 def case(kind: str) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    outputs = {"binary": 1, "multiclass": 3, "regression": 1, "clustering": 4}[kind]
+    outputs = {"binary": 1, "multiclass": 3, "regression": 1, "clustering": 4, "survival": 3}[kind]
     raw = torch.randn(2, 6, outputs, generator=generator)
     target = torch.randint(0, 3 if kind == "multiclass" else 2, (2, 6), generator=generator).float()
     return raw, target
@@ -45,6 +53,32 @@ def referee(kind: str, raw: Tensor, target: Tensor, inputs: Tensor) -> Tensor:
     if kind == "regression":
         return F.l1_loss(raw[:, 0], target)
     return F.mse_loss(raw, inputs)
+
+
+def test_a_masked_mean_selects_and_never_multiplies() -> None:
+    """0 * NaN is NaN: what a padded row holds must not reach the mean, nor its gradient the row."""
+    values = torch.tensor([[1.0, torch.nan, 5.0], [torch.inf, torch.nan, -torch.inf]], requires_grad=True)
+    valid = torch.tensor([[True, False, True], [False, False, False]])
+    mean = masked_mean(values, valid)
+    assert mean.tolist() == [3.0, 0.0]
+    (gradient,) = torch.autograd.grad(mean.sum(), values)
+    assert gradient.tolist() == [[0.5, 0.0, 0.5], [0.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "regression", "clustering", "survival"])
+def test_what_rows_without_a_label_say_reaches_no_loss(kind: str) -> None:
+    raw, target = case(kind)
+    valid = torch.tensor([[True, False, True, True, False, True]] * 2)
+    target = torch.where(valid, target, torch.nan)
+    found = []
+    for said in (0.3, torch.nan):
+        logits = torch.where(valid[:, :, None], raw, said).requires_grad_()
+        loss = problem_class(kind).loss(logits, target, valid, INPUTS)
+        (gradient,) = torch.autograd.grad(loss.sum(), logits)
+        found.append((loss.detach(), gradient[valid]))
+    for one, other in zip(*found, strict=True):
+        assert torch.isfinite(one).all()
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "regression", "clustering"])

@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m3h_pipeline.errors import ConfigError
-from m3h_pipeline.model.dropout import Dropout
 from m3h_pipeline.model.encoders import Ordinary, build
-from m3h_pipeline.model.keys import Draws
+from m3h_pipeline.model.keys import Draws, Dropout
 from m3h_pipeline.model.layers import Mlp, StackedLinear, StackedModule
 
 

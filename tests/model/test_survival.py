@@ -15,6 +15,7 @@ from sksurv.metrics import concordance_index_censored
 
 from m3h_pipeline.contracts import SURVIVAL_TIMES, signed_time, time_and_event
 from m3h_pipeline.inference.metrics import metric
+from m3h_pipeline.model.metrics import concordance
 from m3h_pipeline.model.survival import cox_loss, discrete_loss, discrete_prediction
 from m3h_pipeline.survival import (
     bin_edges,
@@ -25,7 +26,6 @@ from m3h_pipeline.survival import (
     survived_bins,
     time_grid,
 )
-from m3h_pipeline.training.metrics import concordance
 
 Outcome = tuple[np.ndarray, np.ndarray]
 

@@ -12,11 +12,10 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from m3h_pipeline.config.model import Modality, Transcriptome
-from m3h_pipeline.model.dropout import Dropout
-from m3h_pipeline.model.footprint import footprint
-from m3h_pipeline.model.keys import Draws
+from m3h_pipeline.model.footprint import BINS
+from m3h_pipeline.model.keys import Draws, Dropout
 from m3h_pipeline.model.transcriptome import Transcriptome as Encoder
-from m3h_pipeline.model.values import BINS, ENCODINGS, PiecewiseLinear, Rank
+from m3h_pipeline.model.values import ENCODINGS, PiecewiseLinear, Rank
 from tests.model.plain_transcriptome import PlainTranscriptome, plain_state
 
 GENES = ["TP53", "ESR1", "GATA3", "MYC", "ERBB2", "KRT5", "PTEN"]
@@ -107,7 +106,7 @@ def test_other_encodings_add_to_the_tokens(value: str) -> None:
 @pytest.mark.parametrize("pre_norm", [False, True])
 def test_attention_maps_are_those_of_the_plain_module(pre_norm: bool) -> None:
     stacked, x = encoder(options(pre_norm=pre_norm)), expression()
-    maps = stacked.attention(x)
+    maps = torch.stack([weights.mean(1) for weights in stacked.maps(x)], 1)
     assert maps.shape == (3, 2, 2, len(GENES), len(GENES))
     torch.testing.assert_close(maps.sum(-1), torch.ones_like(maps[..., 0]))
     for k in range(3):
@@ -165,14 +164,6 @@ def test_pieces_add_up_to_the_value() -> None:
     pieces = PiecewiseLinear(4, Draws([(0,)], torch.float64)).describe(x)
     torch.testing.assert_close(pieces.sum(-1) / BINS, x)
     assert ((pieces[..., 1:-1] >= 0) & (pieces[..., 1:-1] <= 1)).all()
-
-
-@pytest.mark.parametrize("shape", [{}, {"pooling": "mean"}, {"layers": 3, "heads": 5}])
-def test_the_footprint_counts_the_weights(shape: dict[str, Any]) -> None:
-    chosen = options(**shape)
-    made = encoder(chosen, models=1)
-    weights = sum(p.numel() for name, p in made.named_parameters() if p.ndim >= 3 and name != "position")
-    assert footprint(len(GENES), (6, 5), chosen).parameters == weights
 
 
 def test_wrong_options_are_explained() -> None:

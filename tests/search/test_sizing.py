@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3h_pipeline.config import Compute, Modality, Model, Search, Split, Tim, Training, load_study
 from m3h_pipeline.errors import ContractError
-from m3h_pipeline.model.m3h import M3H
+from m3h_pipeline.model.footprint import footprint
 from m3h_pipeline.search import sizing
 from m3h_pipeline.search.plan import plan_round
 from m3h_pipeline.tasks.assessed import Task
@@ -65,7 +64,7 @@ def entry(combination: tuple[str, ...], replicates: int = 1, final: bool = False
     }
 
 
-def test_parameters_are_those_of_the_model() -> None:
+def test_the_shape_is_that_of_the_models() -> None:
     data, chosen = studies.study(), studies.settings(width=8)
     shape = sizing.Study(
         data.n,
@@ -84,11 +83,12 @@ def test_parameters_are_those_of_the_model() -> None:
         ("gout", "phenotype"),
         ("anemia", "gout", "subtype"),
     ]:
-        positions, signature = positions_of(combination, data)
-        network = M3H(architecture_of(signature, data, chosen), [(0, 0)], (positions,), torch.float32)
-        counted = sum(p.numel() for p in network.parameters())
-        # Biases, embeddings and output layers are left out; they are few.
-        assert 0.8 * counted <= sizing.parameters(shape, combination) <= counted
+        _, signature = positions_of(combination, data)
+        found, trained = (
+            footprint(one)
+            for one in (sizing.architecture(shape, combination), architecture_of(signature, data, chosen))
+        )
+        assert found == trained
 
 
 def test_the_published_study_is_a_few_hundred_jobs_of_5_to_30_minutes(tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from m3h_pipeline.training.device import DeviceData
+from m3h_pipeline.training.export import train_stack
 from m3h_pipeline.training.fits import run_fits
+from m3h_pipeline.training.prepared import prepare
 from m3h_pipeline.training.spec import FitResult, FitSpec
 from m3h_pipeline.training.stacks import Stack, make_stacks
-from m3h_pipeline.training.trainer import StackTrainer, train_stack
+from m3h_pipeline.training.trainer import Trainer
 from tests.training.studies import DEVICE, settings, spec, study
 
 #: 60 steps: 15 epochs of 4 minibatches.
@@ -45,6 +47,11 @@ def assert_same(a: FitResult, b: FitResult, inert: tuple[str, ...] = ()) -> None
             np.testing.assert_allclose(b.parameters[name], value, rtol=0, atol=1e-9, err_msg=name)
     for task, prediction in a.predictions.items():
         np.testing.assert_allclose(b.predictions[task], prediction, rtol=1e-6, atol=1e-6)
+    for task, latent in a.latents.items():
+        np.testing.assert_allclose(b.latents[task], latent, rtol=1e-6, atol=1e-6)
+    assert a.attention is not None
+    assert b.attention is not None
+    np.testing.assert_allclose(b.attention, a.attention, rtol=0, atol=1e-9)
     assert a.n_scored == b.n_scored
     np.testing.assert_allclose(list(a.values.values()), list(b.values.values()), atol=1e-9)
 
@@ -100,7 +107,7 @@ def test_float32_agrees_in_the_first_steps() -> None:
     for mine in (specs, [specs[2]]):
         (stack,) = make_stacks(mine, data, config, 1e9, torch.device(DEVICE))
         losses: list[torch.Tensor] = []
-        trainer = StackTrainer(stack, on_device, config)
+        trainer = Trainer(prepare(stack, on_device, config))
         trainer.train_epoch(0, losses.append)
         traces[len(mine)] = torch.stack(losses)[:, stack.specs.index(specs[2])].cpu()
     np.testing.assert_allclose(traces[1][:3], traces[8][:3], rtol=0, atol=1e-5)
@@ -113,7 +120,7 @@ def test_a_short_last_group_is_padded_without_effect() -> None:
     data.fold[np.flatnonzero(data.fold == 0)[:2]] = 1
     config = settings(**LONG)  # type: ignore[arg-type]
     on_device = DeviceData(data, config, torch.device(DEVICE))
-    specs = [spec("anemia", "phenotype", fold=fold, batch=13) for fold in (0, 1)]
+    specs = [spec("anemia", "phenotype", "sepsis", fold=fold, batch=13) for fold in (0, 1)]
     assert len({len(data.training_rows(s.fold)) for s in specs}) == 2
     (stack,) = make_stacks(specs, data, config, 1e9, torch.device(DEVICE))
     together = train_stack(stack, on_device, config, keep_models=True)

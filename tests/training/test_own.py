@@ -100,7 +100,7 @@ def test_a_class_with_its_own_loss_and_metric_beside_shipped_ones(here: Path) ->
 
 def test_where_no_row_is_scored_the_metric_is_undefined(here: Path) -> None:
     from m3h_pipeline.model.heads import class_of
-    from m3h_pipeline.training.metrics import score
+    from m3h_pipeline.model.metrics import score
 
     kind = class_of({"problem_class": "regression", "own_class": "of_my_own.Squared"})
     prediction, target = torch.zeros(3, 4, 1), torch.ones(3, 4)

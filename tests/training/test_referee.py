@@ -13,10 +13,11 @@ from docs.model import PlainM3H
 from m3h_pipeline.model.heads import rare_bias
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.device import DeviceData
+from m3h_pipeline.training.prepared import prepare
 from m3h_pipeline.training.seeds import minibatches
 from m3h_pipeline.training.spec import FitSpec, TrainingSettings
 from m3h_pipeline.training.stacks import make_stacks, positions_of
-from m3h_pipeline.training.trainer import StackTrainer
+from m3h_pipeline.training.trainer import Trainer
 from tests.model.plain import plain_state
 from tests.training.studies import DEVICE, TASKS, settings, spec, study
 
@@ -130,8 +131,9 @@ def compare(combination: tuple[str, ...], index: int = 0, missing: bool = True, 
     # The standardised values that both see, so that rounding of the stored float32 features plays no part.
     stacks = make_stacks(specs, data, config, 1e9, torch.device(DEVICE))
     assert len(stacks) == 1
-    trainer = StackTrainer(stacks[0], on_device, config)
-    starts = [{k: v.clone().cpu() for k, v in trainer.network.take(i).items()} for i in range(len(specs))]
+    trainer = Trainer(prepare(stacks[0], on_device, config))
+    network = trainer.prepared.network
+    starts = [{k: v.clone().cpu() for k, v in network.take(i).items()} for i in range(len(specs))]
     traces: list[torch.Tensor] = []
     for epoch in range(config.training.epochs):
         trainer.train_epoch(epoch, lambda losses: traces.append(losses.cpu()))
@@ -141,7 +143,7 @@ def compare(combination: tuple[str, ...], index: int = 0, missing: bool = True, 
     model, trace = plain_training(data, fit, config, starts[index])
     _, signature = positions_of(fit.combination, data)
     want = model.state_dict()
-    have = plain_state(trainer.network.take(index), list(signature), config.model)
+    have = plain_state(network.take(index), list(signature), config.model)
     assert set(have) == set(want)
     np.testing.assert_allclose(torch.stack(traces)[:, index], trace, rtol=0, atol=1e-9)
     for name, value in want.items():
@@ -201,8 +203,8 @@ def test_a_rare_task_starts_from_its_log_odds() -> None:
     y[data.train] = (np.arange(data.train.sum()) % 25 == 0).astype(np.float32)
     config = settings(precision="float64")
     stack = make_stacks([spec("anemia", "sepsis", fold=1)], data, config, 1e9, torch.device(DEVICE))[0]
-    trainer = StackTrainer(stack, DeviceData(data, config, torch.device(DEVICE)), config)
-    bias = trainer.network.take(0)["heads.0.bias"]
+    prepared = prepare(stack, DeviceData(data, config, torch.device(DEVICE)), config)
+    bias = prepared.network.take(0)["heads.0.bias"]
     rows = data.train & (data.fold != 1)
     positives = int((y[rows] == 1).sum())
     expected = np.log(positives / (rows.sum() - positives))

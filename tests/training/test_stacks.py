@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from m3h_pipeline.training.seeds import dropout_key, minibatches, n_steps, task_key
 from m3h_pipeline.training.spec import FitSpec
-from m3h_pipeline.training.stacks import architecture_of, bytes_per_fit, make_stacks, positions_of
+from m3h_pipeline.training.stacks import make_stacks, positions_of
 from tests.training.studies import TASKS, settings, spec, study
 
 CPU = torch.device("cpu")
@@ -73,14 +73,6 @@ def test_a_full_grid_becomes_few_stacks() -> None:
     assert sum(groups * each for groups, each in sizes) == len(specs)
     # Two signatures, 32 fits at most on a CPU: 36 and 12 fits.
     assert len(stacks) == 3
-
-
-def test_larger_models_need_more_memory() -> None:
-    _, pair = positions_of(("anemia", "stay"), DATA)
-    _, more = positions_of(("anemia", "phenotype", "stay"), DATA)
-    small, large = (architecture_of(pair, DATA, settings(width=w)) for w in (8, 64))
-    assert bytes_per_fit(small, 16, 4) < bytes_per_fit(large, 16, 4) < bytes_per_fit(large, 64, 4)
-    assert bytes_per_fit(architecture_of(more, DATA, settings()), 16, 4) > bytes_per_fit(small, 16, 4)
 
 
 @given(rows=st.integers(1, 200), batch=st.integers(1, 64), epoch=st.integers(0, 3))

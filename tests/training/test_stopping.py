@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from m3h_pipeline.config.training import EarlyStopping
+from m3h_pipeline.training import stopping
 from m3h_pipeline.training.data import StudyData
+from m3h_pipeline.training.device import DeviceData
 from m3h_pipeline.training.fits import fit_keys, run_fits
-from m3h_pipeline.training.spec import TrainingSettings
-from m3h_pipeline.training.stopping import divided_rows
-from tests.training.studies import settings, spec, study
+from m3h_pipeline.training.prepared import Prepared, pad, prepare
+from m3h_pipeline.training.seeds import divided_rows
+from m3h_pipeline.training.spec import FitSpec, TrainingSettings
+from m3h_pipeline.training.stacks import make_stacks
+from m3h_pipeline.training.stopping import BestWeights, stopping_loss
+from m3h_pipeline.training.trainer import Trainer, train
+from tests.training.studies import DEVICE, settings, spec, study
+from tests.training.test_transcriptome_fits import configured, genes
 
 
 def grouped(n: int = 240) -> StudyData:
@@ -77,11 +85,74 @@ def test_noise_is_not_learned_for_long() -> None:
     assert noise.values["size"] > overfitted.values["size"]
 
 
+def prepared(
+    *fits: FitSpec, data: StudyData | None = None, config: TrainingSettings | None = None
+) -> Prepared:
+    data, config = data or grouped(), config or stopped()
+    (stack,) = make_stacks(fits, data, config, 1e9, torch.device(DEVICE))
+    return prepare(stack, DeviceData(data, config, torch.device(DEVICE)), config)
+
+
+def test_the_loss_on_the_rows_set_aside_is_a_weighted_mean_over_them() -> None:
+    config = settings(
+        precision="float64",
+        early_stopping={"fraction": 0.3},
+        task_weights={"anemia": 2.0, "stay": 0.5},
+        contrastive_weight=7.0,
+    )
+    # Minibatches of 7 rows, and all rows at once, of which some have no label.
+    parts, whole = (prepared(spec("anemia", "stay", batch=size), config=config) for size in (7, 1000))
+    rows, valid = pad(whole.stopping_rows, whole.data.device)
+    assert rows.shape[1] % 7
+    losses = whole.losses(whole.batch(rows, valid))[0, 1:].tolist()
+    wanted = 2.0 * losses[0] + 0.5 * losses[1]
+    for one in (parts, whole):
+        assert stopping_loss(one).item() == pytest.approx(wanted, rel=1e-12)
+
+
+def test_judging_changes_nothing() -> None:
+    config = configured({"early_stopping": {}}, normalise="batch")
+    one = prepared(spec("anemia"), data=genes(), config=config)
+    before = {name: value.clone() for name, value in one.network.named_parameters()}
+    stopping_loss(one)
+    assert all(torch.equal(value, before[name]) for name, value in one.network.named_parameters())
+
+
+def test_a_fit_out_of_patience_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = prepared(spec("anemia"), spec("sepsis"))
+    best = BestWeights(one, patience=2)
+    first = one.parameters[0].value.detach().clone()
+    # The first fit is finished after the third epoch; that it would have become better is no matter.
+    for epoch, losses in enumerate([(1.0, 5.0), (2.0, 4.0), (2.0, 3.0), (0.5, 2.0)], start=1):
+        monkeypatch.setattr(stopping, "stopping_loss", lambda _, losses=losses: torch.tensor(losses))
+        assert best.look(epoch)
+        with torch.no_grad():
+            one.parameters[0].value.add_(1.0)
+    assert best.epoch.tolist() == [1, 4]
+    best.restore()
+    rows = one.parameters[0].rows
+    torch.testing.assert_close(one.parameters[0].value[:rows], first[:rows])
+    torch.testing.assert_close(one.parameters[0].value[rows:], first[rows:] + 3.0)
+
+
+def test_a_fit_that_diverges_after_its_best_epoch_has_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    def epoch(self: Trainer, number: int, trace: object = None) -> None:
+        self.diverged[:] = torch.tensor([number + 1 if number else 0, 1])
+
+    losses = iter([torch.tensor([1.0, torch.nan])] + 9 * [torch.tensor([torch.nan, torch.nan])])
+    monkeypatch.setattr(Trainer, "train_epoch", epoch)
+    monkeypatch.setattr(stopping, "stopping_loss", lambda _: next(losses))
+    trained = train(prepared(spec("anemia"), spec("sepsis"), config=stopped(epochs=4)))
+    assert trained.epochs.tolist() == [1, 0]
+    # The second one was never better than nothing.
+    assert trained.diverged.tolist() == [0, 1]
+
+
 def test_keys_know_of_stopping_and_then_of_patients() -> None:
     one, other = grouped(), grouped()
     other.patient = np.arange(other.n)
     fits = [spec("anemia")]
     plain = [fit_keys(fits, data, settings(), "code", "cpu") for data in (one, other)]
-    stopping = [fit_keys(fits, data, stopped(), "code", "cpu") for data in (one, other)]
+    own = [fit_keys(fits, data, stopped(), "code", "cpu") for data in (one, other)]
     assert plain[0] == plain[1]
-    assert len({*plain[0], *stopping[0], *stopping[1]}) == 3
+    assert len({*plain[0], *own[0], *own[1]}) == 3

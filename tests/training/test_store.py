@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.training.export import train_stack
 from m3h_pipeline.training.fits import run_fits
 from m3h_pipeline.training.spec import FitResult, FitSpec
 from m3h_pipeline.training.store import FitStore
-from m3h_pipeline.training.trainer import train_stack
 from tests.training.studies import settings, spec, study
 
 SPECS = [spec("anemia", "organ", fold=0), spec("anemia", "organ", fold=1), spec("phenotype", fold=0)]

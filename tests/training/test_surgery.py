@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from m3h_pipeline.training.fits import run_fits
-from m3h_pipeline.training.surgery import coefficients, is_shared, operate, projection_orders
+from m3h_pipeline.training.optimise import coefficients, is_shared, operate, projection_orders
 from tests.training.studies import settings, spec, study
 
 MODELS, LOSSES, WIDTH = 4, 5, 7

@@ -11,13 +11,15 @@ import torch
 
 from m3h_pipeline.config.model import Modality, Transcriptome
 from m3h_pipeline.errors import ContractError
+from m3h_pipeline.model.footprint import bytes_per_fit
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.device import DeviceData
+from m3h_pipeline.training.export import train_stack
 from m3h_pipeline.training.fits import fit_keys, run_fits
 from m3h_pipeline.training.fitted import FittedModel
+from m3h_pipeline.training.prepared import Prepared, prepare
 from m3h_pipeline.training.spec import FitResult, TrainingSettings
-from m3h_pipeline.training.stacks import architecture_of, bytes_per_fit, make_stacks, positions_of
-from m3h_pipeline.training.trainer import StackTrainer, train_stack
+from m3h_pipeline.training.stacks import architecture_of, make_stacks, positions_of
 from tests.training.studies import DEVICE, settings, spec, study
 from tests.training.test_invariance import assert_same
 
@@ -110,9 +112,9 @@ def test_a_kept_model_predicts_what_was_scored(normalise: str) -> None:
 def test_more_genes_make_smaller_stacks() -> None:
     config, data = configured(layers=8, width=64, feed_forward=256, heads=4), genes()
     _, signature = positions_of(("anemia",), data)
-    small = bytes_per_fit(architecture_of(signature, data, config), 64, 4)
+    small = bytes_per_fit(architecture_of(signature, data, config), config.training, 64, "float32")
     wide = study(widths={"alpha": 5, "beta": 700})
-    large = bytes_per_fit(architecture_of(signature, wide, config), 64, 4)
+    large = bytes_per_fit(architecture_of(signature, wide, config), config.training, 64, "float32")
     assert 80 < large / small < 100
 
 
@@ -126,8 +128,8 @@ def vectors_of(data: StudyData, folds: int = 3) -> StudyData:
     return data
 
 
-def embedding(trainer: StackTrainer) -> torch.Tensor:
-    found: torch.Tensor = trainer.network.state_dict()["encoders.beta.embedding"]
+def embedding(prepared: Prepared) -> torch.Tensor:
+    found: torch.Tensor = prepared.network.state_dict()["encoders.beta.embedding"]
     return found.detach().cpu().clone()
 
 
@@ -136,8 +138,8 @@ def test_genes_start_from_the_vectors_of_their_fold() -> None:
     specs = [spec("anemia", fold=fold, rate=rate) for fold in (0, 2) for rate in (1e-2, 2e-3)]
     on_device = DeviceData(data, config, torch.device(DEVICE))
     (stack,) = make_stacks(specs, data, config, 1e9, torch.device(DEVICE))
-    started = embedding(StackTrainer(stack, on_device, config))
-    own = embedding(StackTrainer(stack, DeviceData(genes(), config, torch.device(DEVICE)), config))
+    started = embedding(prepare(stack, on_device, config))
+    own = embedding(prepare(stack, DeviceData(genes(), config, torch.device(DEVICE)), config))
     for k, chosen in enumerate(stack.specs):
         vectors = torch.from_numpy(data.vectors["beta"][chosen.fold]).to(started.dtype)
         assert torch.equal(started[k, [0, 1, 3, 4, 5, 6]], vectors[[0, 1, 3, 4, 5, 6]])

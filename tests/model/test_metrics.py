@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from sklearn.metrics import r2_score, roc_auc_score, silhouette_samples, silhouette_score
 
+from m3h_pipeline.model.clustering import k_means, silhouettes, squared_distances
 from m3h_pipeline.model.heads import problem_class
-from m3h_pipeline.training.clustering import k_means, silhouettes, squared_distances
-from m3h_pipeline.training.metrics import auroc, macro_auroc, r2, score, silhouette_metric
+from m3h_pipeline.model.metrics import auroc, macro_auroc, r2, score, silhouette_metric
 from tests.model.test_heads import Poisson
 from tests.training.studies import DEVICE
 
@@ -119,7 +119,7 @@ def test_silhouettes_agree_with_scikit_learn(n: int, k: int, doubled: bool, seed
 
 
 def test_silhouettes_in_blocks_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    from m3h_pipeline.training import clustering
+    from m3h_pipeline.model import clustering
 
     x = torch.randn(2, 23, 4, dtype=torch.float64)
     cluster, valid = torch.randint(0, 3, (2, 23)), torch.ones(2, 23, dtype=torch.bool)
@@ -171,10 +171,15 @@ def test_clusters_are_numbered_by_size_and_more_clusters_than_points_are_no_erro
     assert torch.isfinite(few).all()
 
 
+def counted(y: np.ndarray, prediction: np.ndarray, weight: np.ndarray) -> int:
+    """A metric of the user's own: how many rows it is given."""
+    assert len(y) == len(prediction) == len(weight)
+    return len(y)
+
+
 def test_a_class_may_bring_its_own_metric() -> None:
     class Counted(Poisson):
-        def score(self, prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-            return valid.sum(1).float()
+        metric = "tests.model.test_metrics.counted"
 
     prediction, y = torch.zeros(2, 3, 1), torch.ones(2, 3)
     valid = torch.tensor([[True, True, False], [True, False, False]])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from m3h_pipeline.model.keys import Key, generator
+from m3h_pipeline.model.keys import RandomKey, generator
 
 _RESTARTS = 3
 _ITERATIONS = 100
@@ -23,7 +23,7 @@ def squared_distances(x: Tensor, centres: Tensor) -> Tensor:
     return d.add_(x.square().sum(2, keepdim=True)).clamp_(min=0)
 
 
-def k_means(x: Tensor, valid: Tensor, k: int, keys: Sequence[Key]) -> Tensor:
+def k_means(x: Tensor, valid: Tensor, k: int, keys: Sequence[RandomKey]) -> Tensor:
     """Centres of k clusters, from the best of a few k-means++ starts (Arthur & Vassilvitskii 2007).
 
     An empty cluster keeps its centre. Centres are sorted by descending size of their cluster, so that their
@@ -44,7 +44,7 @@ def k_means(x: Tensor, valid: Tensor, k: int, keys: Sequence[Key]) -> Tensor:
     return torch.cat([_k_means(x[part], valid[part], k, keys[part]) for part in parts])
 
 
-def _k_means(x: Tensor, valid: Tensor, k: int, keys: Sequence[Key]) -> Tensor:
+def _k_means(x: Tensor, valid: Tensor, k: int, keys: Sequence[RandomKey]) -> Tensor:
     best_centres = best_inertia = None
     for start in range(_RESTARTS):
         uniform = torch.stack(
