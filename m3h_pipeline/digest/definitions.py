@@ -115,7 +115,8 @@ class Definitions:
         owner, _, part = name.partition(".")
         node = self._class(module.name, owner)
         body = [one for one in node.body if not is_field(one) and _part_name(one) == part]
-        return Writer(self, module, scope=self.package.bound(module.name, node.body)).code(name, body)
+        # A section that another one makes of its defaults is resolved before it is passed.
+        return Writer(self, module, self.package.bound(module.name, node.body), typed=True).code(name, body)
 
     def _parts(self, module: str, name: str) -> set[Mention]:
         """What sections do: of a section, of its bases, and of those that its fields hold."""

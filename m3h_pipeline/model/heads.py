@@ -19,7 +19,7 @@ from m3h_pipeline.dotted import is_path, locate
 from m3h_pipeline.errors import ConfigError, TaskError, nearest
 from m3h_pipeline.model.keys import Draws, Dropout
 from m3h_pipeline.model.layers import Mlp, StackedLinear, StackedModule
-from m3h_pipeline.model.survival import cox_loss, discrete_loss, survival_outputs
+from m3h_pipeline.model.survival import cox_loss, discrete_loss
 
 
 def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
@@ -56,12 +56,12 @@ class ProblemClass:
     clusters = False
     timed = False
 
-    def outputs(self, description: Mapping[str, Any], model: Model | None = None) -> int:
+    def outputs(self, description: Mapping[str, Any], model: Model) -> int:
         """Number of raw outputs of a task; tasks of equal class and number are trained side by side.
 
         Args:
             description: of the task.
-            model: the configured network; None: the default one.
+            model: the configured network.
         """
         return 1
 
@@ -116,7 +116,7 @@ class Multiclass(ProblemClass):
     name = "multiclass"
     metric = METRICS["multiclass"]
 
-    def outputs(self, description: Mapping[str, Any], model: Model | None = None) -> int:
+    def outputs(self, description: Mapping[str, Any], model: Model) -> int:
         classes = description.get("classes") or []
         if len(classes) < 2:
             raise TaskError(
@@ -171,7 +171,7 @@ class Clustering(ProblemClass):
     metric = METRICS["clustering"]
     clusters = True
 
-    def outputs(self, description: Mapping[str, Any], model: Model | None = None) -> int:
+    def outputs(self, description: Mapping[str, Any], model: Model) -> int:
         return 0
 
     def head(
@@ -201,8 +201,8 @@ class Survival(ProblemClass):
     metric = METRICS["survival"]
     timed = True
 
-    def outputs(self, description: Mapping[str, Any], model: Model | None = None) -> int:
-        return survival_outputs(description, model)
+    def outputs(self, description: Mapping[str, Any], model: Model) -> int:
+        return model.survival.outputs
 
     def loss(self, raw: Tensor, target: Tensor, valid: Tensor, inputs: Tensor) -> Tensor:
         return (cox_loss if raw.shape[2] == 1 else discrete_loss)(raw, target, valid)

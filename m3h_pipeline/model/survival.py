@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from m3h_pipeline.config.model import Model
 
 
 def discrete_loss(raw: Tensor, target: Tensor, valid: Tensor) -> Tensor:
@@ -71,11 +66,6 @@ def survived_bins(target: Tensor, edges: Tensor) -> Tensor:
     before = torch.searchsorted(edges, time).to(target.dtype)
     upto = torch.searchsorted(edges, time, right=True).to(target.dtype)
     return torch.where(torch.isnan(target), target, torch.where(event, before, -upto))
-
-
-def survival_outputs(description: Mapping[str, Any], model: Model | None) -> int:
-    """Raw outputs of a survival task: a logit per bin, or one log hazard."""
-    return (model or Model()).survival.outputs
 
 
 def discrete_prediction(raw: Tensor, weights: Tensor) -> Tensor:

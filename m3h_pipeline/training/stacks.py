@@ -56,7 +56,7 @@ class Stack:
 
 
 def positions_of(
-    combination: Sequence[str], data: StudyData, model: Model | None = None
+    combination: Sequence[str], data: StudyData, model: Model
 ) -> tuple[tuple[str, ...], Signature]:
     """The tasks of a combination in the order of a model's positions, and their signature.
 
@@ -65,7 +65,7 @@ def positions_of(
     Args:
         combination: task ids.
         data: the study.
-        model: the configured network; None: the default one.
+        model: the configured network.
     """
     described = []
     for task in combination:

@@ -238,6 +238,10 @@ class Outer(Section):
 
     inner: Inner = Field(default=Inner(), description="inside")
 
+    @property
+    def resolved(self):
+        return self.inner or Inner()
+
     @model_validator(mode="after")
     def _fits(self):
         if self.inner.size > MOST:

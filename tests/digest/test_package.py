@@ -118,7 +118,7 @@ CHANGES = {
     "a default of a section": (
         "PositiveInt = Field(default=8, description",
         "PositiveInt = Field(default=2, description",
-        "fits packs",
+        "",
     ),
     "a description": ('description="layers of the transformer"', 'description="its layers"', ""),
     "a field more": (

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from m3h_pipeline.config import Model
 from m3h_pipeline.errors import ConfigError, TaskError
 from m3h_pipeline.model.heads import (
     Binary,
@@ -141,7 +142,7 @@ def test_an_unknown_class_is_named(name: str, message: str) -> None:
 
 def test_a_multiclass_task_needs_classes() -> None:
     with pytest.raises(TaskError, match="two classes"):
-        problem_class("multiclass").outputs({"id": "organ", "classes": ["one"]})
+        problem_class("multiclass").outputs({"id": "organ", "classes": ["one"]}, Model())
 
 
 def test_only_rare_tasks_get_a_bias() -> None:

@@ -31,7 +31,7 @@ class Huber(Regression):
 class Ordered(Multiclass):
     """C - 1 thresholds: another number of outputs than of predictions."""
 
-    def outputs(self, description: Any, model: Model | None = None) -> int:
+    def outputs(self, description: Any, model: Model) -> int:
         return super().outputs(description, model) - 1
 
     def loss(self, raw: Tensor, target: Tensor, valid: Tensor, inputs: Tensor) -> Tensor:

@@ -83,7 +83,7 @@ def test_the_shape_is_that_of_the_models() -> None:
         ("gout", "phenotype"),
         ("anemia", "gout", "subtype"),
     ]:
-        _, signature = positions_of(combination, data)
+        _, signature = positions_of(combination, data, Model())
         found, trained = (
             footprint(one)
             for one in (sizing.architecture(shape, combination), architecture_of(signature, data, chosen))

@@ -178,3 +178,10 @@ def test_millions_of_codes() -> None:
     expected = np.array(["J12" <= name[:3] <= "J18" for name in codes.to_pylist()])
     assert expected.any()
     assert np.array_equal(found >= 0, expected)
+
+
+def test_a_placeholder_holds_nothing_at_the_end_of_a_stem_and_is_a_character_in_the_seventh_place() -> None:
+    codes = ["T814", "T814XXA", "T814XXX", "T815XXX"]
+    for text, meant in (("T81.4XX", codes[:3]), ("T81.4XXX", ["T814XXX"]), ("T81.4XXA", ["T814XXA"])):
+        found = first_match([parse_icd(text, 10)], pa.array(codes), pa.array([10] * 4, pa.int8()))
+        assert [code for code, at in zip(codes, found.tolist(), strict=True) if at == 0] == meant

@@ -51,7 +51,7 @@ def plain_training(
     data: StudyData, fit: FitSpec, config: TrainingSettings, start: dict[str, torch.Tensor]
 ) -> tuple[PlainM3H, list[list[float]]]:
     """Train one ordinary model."""
-    order, signature = positions_of(fit.combination, data)
+    order, signature = positions_of(fit.combination, data, config.model)
     shapes = [(kind, outputs) for kind, outputs in signature]
     inputs = {name: x.shape[1] for name, x in data.features.items()}
     model = PlainM3H(inputs, shapes, config.model).double()
@@ -141,7 +141,7 @@ def compare(combination: tuple[str, ...], index: int = 0, missing: bool = True, 
     index %= len(specs)
     fit = stacks[0].specs[index]
     model, trace = plain_training(data, fit, config, starts[index])
-    _, signature = positions_of(fit.combination, data)
+    _, signature = positions_of(fit.combination, data, config.model)
     want = model.state_dict()
     have = plain_state(network.take(index), list(signature), config.model)
     assert set(have) == set(want)

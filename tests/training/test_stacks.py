@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
+from m3h_pipeline.config import Model
 from m3h_pipeline.training.seeds import dropout_key, minibatches, n_steps, task_key
 from m3h_pipeline.training.spec import FitSpec
 from m3h_pipeline.training.stacks import make_stacks, positions_of
@@ -58,7 +59,7 @@ def test_every_fit_is_in_one_stack_of_its_kind(specs: list[FitSpec], most: int |
                 fit.learning_rate,
             )
             assert fit.batch_size == stack.batch_size
-            positions, signature = positions_of(fit.combination, DATA)
+            positions, signature = positions_of(fit.combination, DATA, Model())
             assert stack.positions[i] == positions
             assert stack.signature == signature
             assert sorted(positions) == sorted(fit.combination)
@@ -102,7 +103,7 @@ def test_dropout_keys_differ() -> None:
 
 
 def test_positions_do_not_depend_on_the_order_of_names() -> None:
-    positions, signature = positions_of(("stay", "organ", "anemia", "phenotype", "grade"), DATA)
+    positions, signature = positions_of(("stay", "organ", "anemia", "phenotype", "grade"), DATA, Model())
     assert positions == ("anemia", "grade", "organ", "stay", "phenotype")
     assert signature == (
         ("binary", 1),

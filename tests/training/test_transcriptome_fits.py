@@ -111,7 +111,7 @@ def test_a_kept_model_predicts_what_was_scored(normalise: str) -> None:
 
 def test_more_genes_make_smaller_stacks() -> None:
     config, data = configured(layers=8, width=64, feed_forward=256, heads=4), genes()
-    _, signature = positions_of(("anemia",), data)
+    _, signature = positions_of(("anemia",), data, config.model)
     small = bytes_per_fit(architecture_of(signature, data, config), config.training, 64, "float32")
     wide = study(widths={"alpha": 5, "beta": 700})
     large = bytes_per_fit(architecture_of(signature, wide, config), config.training, 64, "float32")
