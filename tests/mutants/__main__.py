@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,9 +103,8 @@ class _Trial:
         return Outcome(self.mutant, "survived" if status == 0 else "not tried", last)
 
 
-def run(mutants: Sequence[Mutant], at_once: int) -> list[Outcome]:
-    """Try mutants, each in the next free copy of the project; outcomes in the order given."""
-    outcomes: dict[Mutant, Outcome] = {}
+def run(mutants: Sequence[Mutant], at_once: int) -> Iterator[Outcome]:
+    """Try mutants, each in the next free copy of the project; outcomes as they come."""
     waiting, trials = list(reversed(mutants)), dict[int, _Trial]()
     for name in HEAVY:
         importlib.import_module(name)
@@ -129,12 +128,9 @@ def run(mutants: Sequence[Mutant], at_once: int) -> list[Outcome]:
                     os.killpg(pid, signal.SIGKILL)
                     os.waitpid(pid, 0)
                 outcome = trial.ended(os.waitstatus_to_exitcode(code) if ended else None)
-                outcomes[trial.mutant] = outcome
                 free.append(trials.pop(pid).project)
-                if outcome.status != "killed":
-                    print(f"{outcome.status}: {outcome.mutant.file}: {outcome.mutant.decides} ({outcome.by})")
                 progress.advance()
-    return [outcomes[mutant] for mutant in mutants]
+                yield outcome
 
 
 def score(outcomes: Sequence[Outcome]) -> str:
@@ -176,12 +172,19 @@ def main() -> int:
     parser.add_argument("--document", type=Path, help="page whose table of mutants is written anew")
     arguments = parser.parse_args()
     words = arguments.words or [""]
-    mutants = [m for m in read_mutants() if any(word in f"{m.file} {m.decides}" for word in words)]
+    every = read_mutants()
+    mutants = [m for m in every if any(word in f"{m.file} {m.decides}" for word in words)]
     os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    outcomes = run(mutants, arguments.at_once)
+    outcomes = []
+    for outcome in run(mutants, arguments.at_once):
+        outcomes.append(outcome)
+        if outcome.status != "killed":
+            print(f"{outcome.status}: {outcome.mutant.file}: {outcome.mutant.decides} ({outcome.by})")
+        if arguments.document:
+            # After each: what was tried is known if it is stopped.
+            page = arguments.document.read_text(encoding="utf-8")
+            arguments.document.write_text(document([outcome], every, page), encoding="utf-8")
     print(score(outcomes))
-    if arguments.document:
-        arguments.document.write_text(document(outcomes, read_mutants(), arguments.document.read_text()))
     return 0 if all(outcome.status == "killed" for outcome in outcomes) else 1
 
 
