@@ -36,7 +36,7 @@ def test_features_are_standardised_on_the_training_rows_of_the_fold(fold: int) -
 def test_outliers_are_clipped_constants_vanish_and_the_missing_become_the_mean() -> None:
     data = study(missing=False)
     x = data.features["alpha"]
-    x[:, 1] = 3.3
+    x[:, 1] = np.where(data.train, 3.3, 4.4)
     x[:, 2] = np.where(data.fold == 0, np.arange(data.n), 5.0)
     test = np.flatnonzero(~data.train)
     x[test[0], 0] = 1e9

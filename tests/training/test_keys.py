@@ -21,7 +21,7 @@ from m3h_pipeline.config.model import Transcriptome
 from m3h_pipeline.jobs.settings import JobSettings
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.fits import fit_keys
-from m3h_pipeline.training.spec import TrainingSettings
+from m3h_pipeline.training.spec import FitSpec, TrainingSettings
 from tests.training.studies import settings, spec, study
 from tests.training.test_survival_fits import survival_study
 
@@ -202,6 +202,29 @@ def test_every_section_that_training_is_told_is_in_the_study_above() -> None:
 
     walk(STUDY)
     assert told <= there
+
+
+def test_everything_that_a_fit_is_specified_by_is_in_its_key() -> None:
+    other = {"combination": ("death",), "fold": 1, "replicate": 1, "batch_size": 32, "learning_rate": 2e-2}
+    assert other.keys() == {field.name for field in dataclasses.fields(FitSpec)}
+    specs = [FIT, *(dataclasses.replace(FIT, **{name: value}) for name, value in other.items())]
+    assert len(set(fit_keys(specs, DATA, settings(), "code", "cpu"))) == 1 + len(other)
+
+
+@pytest.mark.parametrize(
+    ("task", "change"),
+    [
+        ("anemia", {"problem_class": "regression"}),
+        ("stay", {"metric": "another"}),
+        ("organ", {"classes": list("abc")}),
+        ("phenotype", {"clusters": 4}),
+    ],
+)
+def test_what_training_reads_of_a_description_is_in_the_key(task: str, change: dict[str, Any]) -> None:
+    data, other = study(), study()
+    other.tasks[task].update(change)
+    first, second = (fit_keys([spec(task)], one, settings(), "code", "cpu") for one in (data, other))
+    assert first != second
 
 
 def test_options_left_to_their_defaults_are_in_the_key() -> None:

@@ -90,6 +90,8 @@ def test_predictions_do_not_depend_on_the_other_new_rows(tmp_path: Path) -> None
     whole = model.predict(data.features)
     part = model.predict({name: x[5:8] for name, x in data.features.items()})
     np.testing.assert_allclose(part["stay"], whole["stay"][5:8], rtol=1e-5)
+    far = model.standardise({name: 1e6 * x for name, x in data.features.items()})
+    assert float(far.abs().max()) == 10.0
     assert model.predict({name: x[:0] for name, x in data.features.items()})["anemia"].shape == (0, 1)
 
 
