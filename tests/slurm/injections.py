@@ -23,9 +23,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow.parquet as pq
@@ -42,6 +43,12 @@ STUDY = {
     "compute": {"stack": 4, "device": "cpu", "precision": "float64"},
     "search": {"beam": 1, "max_size": 2, "combinations_per_job": 5},
     "tim": {"replicates": 5, "draws": 50},
+}
+#: A third of the training, for tests.
+SHORT = {
+    **STUDY,
+    "training": {"epochs": 100, "batch_sizes": [64], "learning_rates": [1e-3]},
+    "tim": {"replicates": 3, "draws": 50},
 }
 TARGET = "results/killed/selection.parquet"
 #: Seconds until an episode is given up.
@@ -90,9 +97,9 @@ class Episode:
 class Bench:
     """The undisturbed run, and copies of the state before training."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, study: Mapping[str, Any] = STUDY) -> None:
         self.folder = folder
-        self.study = write_study(folder / "study.yaml", STUDY)
+        self.study = write_study(folder / "study.yaml", study)
         self.reference = folder / "undisturbed"
 
     def prepare(self) -> None:
@@ -283,8 +290,10 @@ def time_limit(cluster: Cluster) -> Callable[[psutil.Process], None]:
     return act
 
 
-def run_episode(cluster: Cluster, bench: Bench, kind: str, count: int, seed: int) -> Episode:
-    """Inject ``count`` faults of one kind into one run, and let it end."""
+def run_episode(
+    cluster: Cluster, bench: Bench, kind: str, count: int, seed: int, spread: float = 12.0
+) -> Episode:
+    """Inject ``count`` faults of one kind into one run, in the first ``spread`` seconds of a training."""
     started = time.monotonic()
     folder = bench.episode_folder(f"{kind} {seed}")
     watched = Watched(cluster, bench, folder, seed)
@@ -309,7 +318,7 @@ def run_episode(cluster: Cluster, bench: Bench, kind: str, count: int, seed: int
     try:
         watched.start()
         while len(injections) < count:
-            injection = watched.inject(kind, acts[kind], spread=12.0)
+            injection = watched.inject(kind, acts[kind], spread)
             if injection is None:
                 break
             injections.append(injection)

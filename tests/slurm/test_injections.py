@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.slurm.cluster import Cluster, missing
-from tests.slurm.injections import Bench, run_episode
+from tests.slurm.injections import SHORT, Bench, run_episode
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    made = Bench(tmp_path_factory.mktemp("bench"))
+    made = Bench(tmp_path_factory.mktemp("bench"), SHORT)
     made.prepare()
     return made
 
@@ -30,6 +30,6 @@ def without_accounting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clu
 def test_a_disturbed_study_ends_like_an_undisturbed_one(
     without_accounting: Cluster, bench: Bench, kind: str, count: int, tmp_path: Path
 ) -> None:
-    episode = run_episode(without_accounting, bench, kind, count, seed=7)
+    episode = run_episode(without_accounting, bench, kind, count, seed=7, spread=5.0)
     assert len(episode.injections) == count
     assert episode.sound, episode
