@@ -151,10 +151,12 @@ def document(outcomes: Sequence[Outcome], mutants: Sequence[Mutant], page: str) 
         file = one.mutant.file.removeprefix("m3h_pipeline/")
         lines[one.mutant.decides] = f"| `{file}` | {one.mutant.decides} | {found}{history} |"
     shown = [lines.get(m.decides, f"| `{m.file}` | {m.decides} | **not tried** |") for m in mutants]
-    alive = sum("**" in line for line in shown)
+    untried = sum("**not tried**" in line for line in shown)
+    alive = sum("**survived**" in line for line in shown)
     first = sum(bool(mutant.survived) for mutant in mutants)
+    tried = len(shown) - untried
     said = [
-        f"Tried: {len(shown)}. Killed: {len(shown) - alive}. Survived: {alive}.",
+        f"Tried: {tried} of {len(shown)}. Killed: {tried - alive}. Survived: {alive}.",
         f"When first tried {first} survived, for the reason given, until a test was written.",
         "",
         "| file | what the line decides | noticed by |",
