@@ -205,7 +205,8 @@ def test_every_section_that_training_is_told_is_in_the_study_above() -> None:
 
 
 def test_everything_that_a_fit_is_specified_by_is_in_its_key() -> None:
-    other = {"combination": ("death",), "fold": 1, "replicate": 1, "batch_size": 32, "learning_rate": 2e-2}
+    other: dict[str, Any] = {"combination": ("death",), "fold": 1, "replicate": 1}
+    other |= {"batch_size": 32, "learning_rate": 2e-2}
     assert other.keys() == {field.name for field in dataclasses.fields(FitSpec)}
     specs = [FIT, *(dataclasses.replace(FIT, **{name: value}) for name, value in other.items())]
     assert len(set(fit_keys(specs, DATA, settings(), "code", "cpu"))) == 1 + len(other)
