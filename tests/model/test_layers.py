@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from m3h_pipeline.errors import ConfigError
 from m3h_pipeline.model.encoders import Ordinary, build
-from m3h_pipeline.model.keys import Draws, Dropout
+from m3h_pipeline.model.keys import Draws, Dropout, seed_of
 from m3h_pipeline.model.layers import Mlp, StackedLinear, StackedModule
 
 
@@ -179,3 +179,11 @@ def test_hidden_layers_are_those_of_a_sequential() -> None:
         assert layer.bias is not None
         h = torch.relu(F.linear(h, layer.weight[3], layer.bias[3]))
     torch.testing.assert_close(part(x)[3], h, rtol=0, atol=1e-14)
+
+
+def test_what_is_drawn_depends_on_what_it_is_for() -> None:
+    draws = Draws([(7, 0)], torch.float64)
+    for drawn in (draws.uniform, draws.normal):
+        assert not torch.equal(drawn("weight", (4,), 1.0), drawn("bias", (4,), 1.0))
+    # However the parts of a key are put together.
+    assert seed_of("a", "b") != seed_of("astr:b")
