@@ -171,6 +171,33 @@ def test_clusters_are_numbered_by_size_and_more_clusters_than_points_are_no_erro
     assert torch.isfinite(few).all()
 
 
+def test_each_start_of_k_means_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from m3h_pipeline.model import clustering
+
+    # Many small clusters: one start seldom finds them all.
+    x = blobs(1, 120, 15, seed=3)
+    valid = torch.ones(1, 120, dtype=torch.bool)
+
+    def inertia(starts: int, key: int) -> float:
+        monkeypatch.setattr(clustering, "_RESTARTS", starts)
+        return float(squared_distances(x, k_means(x, valid, 15, [(key,)])).amin(2).sum())
+
+    once, thrice = (np.array([inertia(starts, key) for key in range(8)]) for starts in (1, 3))
+    assert (thrice <= once + 1e-9).all()
+    assert (thrice < 0.99 * once).any()
+
+
+def test_no_centre_starts_in_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    from m3h_pipeline.model import clustering
+
+    monkeypatch.setattr(clustering, "_RESTARTS", 1)
+    x = blobs(1, 40, 3, seed=4)
+    padded = torch.cat([x, torch.full((1, 40, 5), 1e3, dtype=torch.float64)], 1)
+    valid = torch.arange(80)[None] < 40
+    for key in range(8):
+        assert float(k_means(padded, valid, 3, [(key,)]).abs().max()) < 100
+
+
 def counted(y: np.ndarray, prediction: np.ndarray, weight: np.ndarray) -> int:
     """A metric of the user's own: how many rows it is given."""
     assert len(y) == len(prediction) == len(weight)
