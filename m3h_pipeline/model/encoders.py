@@ -38,7 +38,7 @@ def build(name: str, inputs: int, hidden: Sequence[int], draws: Draws, slope: fl
             raise ConfigError(
                 f"unknown network `{name}`",
                 where="configuration",
-                hint=f"{nearest(name, SHIPPED)}; or the dotted path of a class of your own",
+                hint=f"{nearest(name, SHIPPED)} (or the dotted path of a class of your own)",
             )
         return SHIPPED[name](inputs, hidden, draws, slope)
     made = locate(name)

@@ -44,7 +44,7 @@ def kind_of(name: str) -> type[Criterion]:
     if name in KINDS:
         return KINDS[name]
     if not is_path(name):
-        hint = f"{nearest(name, KINDS)}; or the dotted path of a class of your own"
+        hint = f"{nearest(name, KINDS)} (or the dotted path of a class of your own)"
         raise TaskError(f"there is no kind `{name}`", hint=hint)
     made = locate(name)
     if not (isinstance(made, type) and issubclass(made, ColumnCriterion)):

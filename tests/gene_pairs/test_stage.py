@@ -64,7 +64,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for task, combination in CHOSEN.items()
     ]
     write_table(pa.Table.from_pylist(rows, schema=SELECTION), folder / "selection.parquet", SELECTION)
-    tasks = {task: {"title": task, "status": "ok", "problem_class": "binary"} for task in CHOSEN}
+    tasks = {
+        task: {"title": task, "status": "ok", "problem_class": "binary", "metric": "auroc"} for task in CHOSEN
+    }
     write_json({"tasks": tasks}, folder / "labels/tasks.json")
     return folder
 
