@@ -153,11 +153,12 @@ def test_figures_are_made_again_byte_identical_and_no_fit_is_touched(
 def test_a_failed_job_keeps_its_logs_and_the_message_names_them(
     cluster: Cluster, quick_site: Path, run: Run, tmp_path: Path
 ) -> None:
-    """An encoder that does not exist: training fails on the node, once per attempt."""
+    """An encoder that cannot be made: training fails on the node, once per attempt."""
+    (tmp_path / "my_encoders.py").write_text("class Unmade:\n    def __init__(self): ...\n")
     study = write_study(
         tmp_path / "study.yaml",
         SMALL,
-        modalities={"tabular": {"sources": ["demographics"], "encoder": "no_such_module.Encoder"}},
+        modalities={"tabular": {"sources": ["demographics"], "encoder": "my_encoders.Unmade"}},
         search={"combinations_per_job": 100},
     )
     target = "results/small/search/round_1/scores.parquet"
@@ -173,7 +174,7 @@ def test_a_failed_job_keeps_its_logs_and_the_message_names_them(
         assert log.read_text()
         assert log.name == f"{job['JobId']}.log"
         assert str(log) in failed.output
-    assert "no_such_module" in failed.output
+    assert "my_encoders.Unmade" in failed.output
 
 
 def test_the_profile_needs_no_site_file_and_no_gpus(cluster: Cluster, run: Run, tmp_path: Path) -> None:
