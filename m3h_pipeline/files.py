@@ -102,6 +102,25 @@ def write_table(table: pa.Table, path: Path | str, schema: pa.Schema | None = No
         pq.write_table(table, temporary, compression="zstd", **options)
 
 
+@contextmanager
+def reading_parquet(path: Path | str) -> Iterator[None]:
+    """Say of a Parquet file of a study that it is absent or damaged, and what to do.
+
+    Raises:
+        InputError: what is done inside found it so.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(
+            "the file does not exist", where=str(path), hint="run the stage that makes it"
+        ) from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            f"this is no readable Parquet file: {error}", where=str(path), hint="delete it and run again"
+        ) from error
+
+
 def read_table(
     path: Path | str, schema: pa.Schema | None = None, columns: list[str] | None = None
 ) -> pa.Table:
@@ -111,16 +130,8 @@ def read_table(
         InputError: the file is absent or no Parquet file.
         ContractError: the file does not follow the schema.
     """
-    try:
+    with reading_parquet(path):
         table = pq.read_table(path, memory_map=True)
-    except FileNotFoundError as error:
-        raise InputError(
-            "the file does not exist", where=str(path), hint="run the stage that makes it"
-        ) from error
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(
-            f"this is no readable Parquet file: {error}", where=str(path), hint="delete it and run again"
-        ) from error
     if schema is not None:
         table = check_schema(table, schema, str(path))
     return table if columns is None else table.select(columns)

@@ -75,7 +75,7 @@ class SourceSection(Section):
     @property
     def names(self) -> Collection[str]:
         """The sources that modalities may name."""
-        raise NotImplementedError
+        raise NotImplementedError("a source says which blocks it has (`names`)")
 
     @property
     def has_diagnoses(self) -> bool:
@@ -108,7 +108,7 @@ class OwnSource(SourceSection):
         Returns:
             The summary, as :meth:`CohortWriter.finish` returns it.
         """
-        raise NotImplementedError
+        raise NotImplementedError("a source of one's own reads itself (`ingest`)")
 
 
 def located(path: str, data: str) -> str:

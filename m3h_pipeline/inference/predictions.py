@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from m3h_pipeline.contracts import PREDICTIONS
-from m3h_pipeline.errors import ContractError, InputError
-from m3h_pipeline.files import read_table
+from m3h_pipeline.errors import ContractError
+from m3h_pipeline.files import read_table, reading_parquet
 
 Float32 = npt.NDArray[np.float32]
 #: (fit key, task)
@@ -73,16 +73,8 @@ def wanted_predictions(
 
 
 def _read(path: Path, left: set[FitTask]) -> Iterator[tuple[FitTask, Float32]]:
-    try:
+    with reading_parquet(path):
         file = pq.ParquetFile(path, memory_map=True)
-    except FileNotFoundError as error:
-        raise InputError(
-            "the file does not exist", where=str(path), hint="run the stage that makes it"
-        ) from error
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(
-            f"this is no readable Parquet file: {error}", where=str(path), hint="delete it and run again"
-        ) from error
     with file:
         if not file.schema_arrow.equals(PREDICTIONS):
             read_table(path, PREDICTIONS)  # says what is wrong

@@ -126,7 +126,7 @@ def _explained(path: str) -> Iterator[None]:
         yield
     except M3HError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever it is, it is said
         line = error.__traceback__
         while line is not None and line.tb_next is not None:
             line = line.tb_next
