@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from m3h_pipeline.config.base import Subgroup
+from m3h_pipeline.config.missing import is_missing
 from m3h_pipeline.contracts import samples_schema
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.tables.identifiers import normal_id
-from m3h_pipeline.tables.parsing import MISSING, parse_number
+from m3h_pipeline.tables.parsing import parse_number
 
 
 @functools.lru_cache(maxsize=4096)
@@ -23,7 +24,7 @@ def code(text: str) -> str:
         ('1', '0', 'F', '')
     """
     text = normal_id(text)
-    return "" if text.lower() in MISSING else text
+    return "" if is_missing(text) else text
 
 
 def encode(codes: Sequence[str], group: Subgroup, name: str) -> pa.DictionaryArray:
@@ -73,7 +74,7 @@ def infer(texts: Sequence[str]) -> pa.Array:
         >>> infer(["1", "", "2.5"]).to_pylist(), infer(["1", "AP"]).to_pylist()
         ([1.0, None, 2.5], ['1', 'AP'])
     """
-    known = [None if text.lower() in MISSING else text for text in texts]
+    known = [None if is_missing(text) else text for text in texts]
     try:
         return pa.array([None if t is None else parse_number(t) for t in known], pa.float64())
     except ValueError:

@@ -18,6 +18,7 @@ from pydantic import (
 
 from m3h_pipeline.config.base import ByName, Name, OwnSource, Section, SourceSection, Subgroup, Width, located
 from m3h_pipeline.config.mimic import MimicSource
+from m3h_pipeline.config.missing import MISSING
 from m3h_pipeline.dotted import is_path, locate
 from m3h_pipeline.errors import ConfigError
 
@@ -176,8 +177,10 @@ class TableSource(SourceSection):
         default_factory=dict, description="subgroup -> column and names"
     )
     missing_values: list[str] = Field(
-        default_factory=lambda: ["", "NA", "NaN", "nan", "null", "[Unknown]", "[Not Available]"],
-        description="texts that mean: not observed",
+        default_factory=list,
+        description="further texts that mean: not observed, beside "
+        + ", ".join(f"`{text}`" if text else "nothing at all" for text in MISSING)
+        + " in any case",
     )
 
     @property

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-#: Texts that mean "not observed" in a numeric column, in any case.
-MISSING = frozenset({"", "nan", "na", "n/a", "null", "none"})
+from m3h_pipeline.config.missing import is_missing
+
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
 # Bytes that are not UTF-8 are decoded to these, to which no valid UTF-8 is.
 _UNDECODED = re.compile("[\udc80-\udcff]")
@@ -79,7 +79,7 @@ def parse_number(text: str) -> float:
     text = text.strip()
     if _NUMBER.fullmatch(text):
         return float(text)
-    if text.lower() in MISSING:
+    if is_missing(text):
         return math.nan
     raise ValueError("no number")
 

@@ -23,6 +23,7 @@ from m3h_pipeline.cohort.table.expression import Genes, prepare_genes
 from m3h_pipeline.cohort.table.features import check_blocks, expand, values_of
 from m3h_pipeline.cohort.table.join import Joined, join
 from m3h_pipeline.cohort.writer import CohortWriter
+from m3h_pipeline.config.missing import spellings
 from m3h_pipeline.config.sources import TableSource
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.progress import Progress
@@ -111,7 +112,7 @@ def _read(i: int, reader: TableFileReader, source: TableSource, selection: Selec
     key = source.files[i].id
     text = list(dict.fromkeys([*([key] if key is not None else []), *selection.text(i)]))
     try:
-        content = read_columns(reader, selection.numeric(i), text, source.missing_values)
+        content = read_columns(reader, selection.numeric(i), text, spellings(source.missing_values))
     except NotNumericError as error:
         first = (
             "correct the value, add it to `source.missing_values`" if error.value else "`exclude` the column"

@@ -152,7 +152,6 @@ CASES: dict[str, Case] = {
         {},
     ),
     "long text": Case(InputError, ["`a`", "line 3"], edited(",3,", ",Jane Roe's long history,"), {}),
-    "empty text that is not missing": Case(InputError, ["`a`", "line 4"], {}, {"missing_values": ["NA"]}),
     "infinite": Case(InputError, ["`a`", "infinite", "one.csv, line 3"], edited(",3,", ",inf,"), {}),
     "infinite by size": Case(InputError, ["`b`", "infinite", "line 3"], edited(",4,", ",1e999,"), {}),
     "beyond float32": Case(InputError, ["`b`", "3.4e38", "line 4"], edited(",6,", ",-1e39,"), {}),

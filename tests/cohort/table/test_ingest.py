@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -112,6 +113,15 @@ def test_numbers_are_read_exactly_and_outliers_stay(numbers: list[float], blanks
         cohort = run(one(path, blocks={"x": TableBlock(columns=["v", "w"])}), Path(name) / "out")
     np.testing.assert_array_equal(cohort.features["x"][:-2, 0], np.array(numbers).astype(np.float32))
     assert np.isnan(cohort.features["x"][:-1, 1]).all()
+
+
+@pytest.mark.parametrize("text", ["NA", "na", "N/A", "n/a", "#N/A", "NaN", "null", "NULL", "None", ".", "-"])
+def test_usual_texts_for_missing_need_not_be_named(text: str, tmp_path: Path) -> None:
+    path = table(tmp_path / "t.csv", ["v", "k", "y"], [[text, text, text], ["1", "u", "2"], ["-9", "v", "3"]])
+    block = TableBlock(columns=["v", "k"], categorical=["k"])
+    cohort = run(one(path, blocks={"x": block}, columns=["y"], missing_values=["-9"]), tmp_path / "out")
+    assert np.isnan(cohort.features["x"]).tolist() == [[True, True, True], [False] * 3, [True, False, False]]
+    assert cohort.columns["y"].isna().tolist() == [True, False, False]
 
 
 def test_missing_values_are_those_of_the_configuration(tmp_path: Path) -> None:
