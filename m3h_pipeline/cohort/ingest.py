@@ -116,6 +116,7 @@ def render_summary(summary: Mapping[str, Any]) -> str:
         ("duplicates", "repeated images dropped"),
         ("duplicates_that_differ", "of these, not identical to the one kept"),
         ("rows", "rows that belong to no sample"),
+        ("without_key", "rows without id or patient set aside (quarantine.tsv)"),
     ):
         if ignored.get(key):
             lines.append(f"{said}: {n(ignored[key])}")
@@ -124,7 +125,15 @@ def render_summary(summary: Mapping[str, Any]) -> str:
     for file in summary.get("files", ()) if len(summary.get("files", ())) > 1 else ():
         lines.append(
             f"{file['file']}: {n(file['rows'])} rows, samples without {n(file['samples_without'])}"
-            + (f", rows without a sample {n(file['ignored_rows'])}" if file["ignored_rows"] else "")
+            + "".join(
+                f", {said} {n(file[key])}"
+                for key, said in (
+                    ("ignored_rows", "rows without a sample"),
+                    ("dropped_samples", "samples dropped as it lacks them"),
+                    ("added_samples", "samples that it adds"),
+                )
+                if file[key]
+            )
         )
     if labels := ignored.get("label_columns"):
         lines.append("columns of task definitions kept out of the features: " + ", ".join(labels))

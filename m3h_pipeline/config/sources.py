@@ -84,13 +84,32 @@ class TableFile(Section):
     id: str | None = Field(
         default=None, description="column to join the files on; null: the row number (one file only)"
     )
+    on: str | None = Field(
+        default=None,
+        description="column of an earlier file that `id` is compared with, where several samples share a row "
+        "(samples in one file, patients in another); null: the sample's id, or, where `id` is the column of "
+        "`patient_id` or `stay_id`, that",
+    )
+    join: Literal["left", "inner", "outer"] | None = Field(
+        default=None,
+        description="how this file meets the first: `left` leaves out its rows that belong to no sample, "
+        "`inner` samples that it lacks too, `outer` makes samples of its rows; null: like `left`, and a "
+        "sample that stands in one file alone is refused",
+    )
+    annotation: list[str] = Field(
+        default_factory=list,
+        description="columns that are left out, as if the file did not have them; of a `transposed` file "
+        "those that are no samples (`Entrez_Gene_Id`)",
+    )
     transposed: bool = Field(
         default=False,
         description="features in rows, samples in columns; the samples' names are then the column `sample`",
     )
     layer: str | None = Field(default=None, description="`.h5ad`: layer of the values; null: `X`")
     symbols: str | None = Field(
-        default=None, description="`.h5ad`: column of `var` that names the features; null: its index"
+        default=None,
+        description="column that names the features: of a `transposed` file (null: the first), or of `var` "
+        "of a `.h5ad` (null: its index)",
     )
 
     @model_validator(mode="after")
@@ -98,15 +117,23 @@ class TableFile(Section):
         anndata = self.path.endswith(".h5ad")
         if self.transposed and anndata:
             raise ValueError("a `.h5ad` file is never `transposed`")
-        if not anndata and (self.layer is not None or self.symbols is not None):
-            raise ValueError("`layer` and `symbols` belong to `.h5ad` files")
+        if not anndata and self.layer is not None:
+            raise ValueError("`layer` belongs to `.h5ad` files")
+        if not anndata and not self.transposed and self.symbols is not None:
+            raise ValueError("`symbols` belongs to `.h5ad` and `transposed` files")
+        if self.on is not None and (self.id is None or self.join == "outer"):
+            raise ValueError("a file joined `on` a column has an `id`, and its rows are no samples (`outer`)")
         return self
 
 
 class GeneOptions(Section):
     """How gene expression is prepared, in this order; no step knows an outcome."""
 
-    strip_version: bool = Field(default=False, description="`ENSG00000141510.18` becomes `ENSG00000141510`")
+    strip_version: bool = Field(
+        default=False,
+        description="`ENSG00000141510.18` becomes `ENSG00000141510`, `NM_000546.6` `NM_000546`; no other "
+        "name with a dot changes",
+    )
     keep: list[str] | str | None = Field(
         default=None, description="genes to keep, or a file with one per line; null: all"
     )
@@ -138,7 +165,11 @@ class TableBlock(Section):
     """The columns of one source of a `table` cohort: by pattern, by list, or both."""
 
     pattern: str | None = Field(default=None, description="regular expression a column's whole name matches")
-    columns: list[str] = Field(default_factory=list, description="column names")
+    columns: list[str] = Field(
+        default_factory=list,
+        description="column names; a column of vectors (a list column of Parquet, `obsm:X_pca` of a `.h5ad`) "
+        "stands for all their elements",
+    )
     exclude: list[str] = Field(default_factory=list, description="column names left out")
     file: int | None = Field(
         default=None, ge=0, description="number of the file the columns stand in; null: any"
@@ -182,6 +213,16 @@ class TableSource(SourceSection):
         + ", ".join(f"`{text}`" if text else "nothing at all" for text in MISSING)
         + " in any case",
     )
+
+    max_malformed: int = Field(
+        default=10, ge=0, description="rows without id or patient that are set aside; one more is an error"
+    )
+
+    @model_validator(mode="after")
+    def _the_first_file_joins_nothing(self) -> TableSource:
+        if self.files[0].on is not None or self.files[0].join is not None:
+            raise ValueError("`on` and `join` say how a file meets the first one: write them at the others")
+        return self
 
     @property
     def names(self) -> Collection[str]:

@@ -24,6 +24,7 @@ from m3h_pipeline.genes.networks import coexpression, node2vec, read_network
 from m3h_pipeline.layout import CohortFiles
 from m3h_pipeline.progress import Progress
 from m3h_pipeline.tables.formats import open_table
+from m3h_pipeline.tables.reader import called
 from m3h_pipeline.tables.textfile import reading
 
 #: Genes -> vectors, by fold; None: of all folds.
@@ -96,7 +97,7 @@ def _from_file(path: str, genes: Sequence[str], width: int) -> tuple[list[str], 
     with ExitStack() as stack:
         reader = open_table(path, stack)
         name, *entries = reader.names
-        if len(entries) != width or len(set(reader.names)) != len(reader.names):
+        if len(entries) != width or len(set(map(called, reader.names))) != len(reader.names):
             raise ConfigError(
                 f"the vectors have {len(entries)} entries, but `width` is {width}",
                 where=path,

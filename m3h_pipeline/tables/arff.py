@@ -23,6 +23,8 @@ _DATA = re.compile(r"\s*@data\s*$", re.IGNORECASE)
 class ArffTable(TableFileReader):
     """An ARFF file of numeric, nominal and date attributes, read by :func:`scipy.io.arff.loadarff`."""
 
+    repeats = False
+
     def __init__(self, path: Path, shown: str) -> None:
         with open_bytes(path) as stream:
             data = stream.read()
@@ -59,9 +61,9 @@ class ArffTable(TableFileReader):
         self, numeric: Sequence[str], text: Sequence[str], missing: Sequence[str], *, plain: bool
     ) -> Iterator[pa.RecordBatch]:
         for row, record in enumerate(self._records):
-            if (fields := len(_arff_fields(record))) != len(self.names):
+            if (fields := len(_arff_fields(record))) != len(self.header):
                 raise InputError(
-                    f"a line has {fields} fields instead of {len(self.names)}", where=self.place([row])
+                    f"a line has {fields} fields instead of {len(self.header)}", where=self.place([row])
                 )
         try:
             data = _loadarff([*self._header, *self._records])[0]
@@ -84,7 +86,7 @@ class ArffTable(TableFileReader):
             except _ARFF_ERRORS:
                 high = middle
         hint = "correct the value, or write ? where it is missing"
-        for name, value in zip(self.names, _arff_fields(self._records[low]), strict=True):
+        for name, value in zip(self.header, _arff_fields(self._records[low]), strict=True):
             kind, values = self._meta[name]
             if kind == "numeric" and not _is_number(value):
                 return InputError(

@@ -39,7 +39,7 @@ class DelimitedTable(TableFileReader):
             line, _ = read_header(stream, self.shown)
         counts = {other: len(split_header(line, self.shown, other)) for other in DELIMITERS}
         best = max(counts, key=lambda other: counts[other])
-        if counts[best] > len(self.names):
+        if counts[best] > len(self.header):
             expected = DELIMITERS[self._delimiter]
             ending = next((e for e, delimiter in ENDINGS.items() if delimiter == best), None)
             raise InputError(
@@ -53,14 +53,14 @@ class DelimitedTable(TableFileReader):
     ) -> Iterator[pa.RecordBatch]:
         wanted = list(dict.fromkeys([*numeric, *text]))
         # Columns go by number: a name may stand twice among the columns that nobody wants.
-        number = {name: str(self.names.index(name)) for name in wanted}
+        number = {name: str(self.header.index(name)) for name in wanted}
         as_text = set(wanted) if plain else set(text)
         types = {number[name]: pa.string() if name in as_text else pa.float64() for name in wanted}
         with open_bytes(self._path) as stream:
             reader = pacsv.open_csv(
                 pa.PythonFile(stream, mode="r"),
                 read_options=pacsv.ReadOptions(
-                    column_names=[str(i) for i in range(len(self.names))], skip_rows=1, block_size=32 << 20
+                    column_names=[str(i) for i in range(len(self.header))], skip_rows=1, block_size=32 << 20
                 ),
                 parse_options=pacsv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True),
                 convert_options=pacsv.ConvertOptions(
@@ -82,9 +82,9 @@ class DelimitedTable(TableFileReader):
     def explain(self, error: Exception) -> InputError:
         line = 0
         for line, fields in self._records():
-            if fields != len(self.names):
+            if fields != len(self.header):
                 return InputError(
-                    f"a line has {fields} fields instead of {len(self.names)}",
+                    f"a line has {fields} fields instead of {len(self.header)}",
                     where=f"{self.shown}, line {line}",
                     hint="correct the line; a field that holds the delimiter must stand in quotation marks",
                 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ def open_table(
     transposed: bool = False,
     layer: str | None = None,
     symbols: str | None = None,
+    annotation: Sequence[str] = (),
 ) -> TableFileReader:
     """Open one file and read the names of its columns.
 
@@ -34,7 +35,8 @@ def open_table(
         stack: closes what stays open for the reader's life.
         transposed: whether rows are columns (:class:`~m3h_pipeline.tables.matrices.TransposedTable`).
         layer: of an AnnData file.
-        symbols: column of an AnnData file's ``var`` that names its features.
+        symbols: column that names the features, of a transposed file or of an AnnData file's ``var``.
+        annotation: columns that are left out, as if they did not stand in the file.
 
     Raises:
         ConfigError: the ending is of no known format.
@@ -51,7 +53,10 @@ def open_table(
             hint=f"give a file that ends in {', '.join(formats)}, with or without .gz",
         )
     reader = read(stack.enter_context(_located(path)), path)
-    return TransposedTable(reader) if transposed else reader
+    if transposed:
+        return TransposedTable(reader, symbols, annotation)
+    reader.leave_out(annotation, "annotation")
+    return reader
 
 
 def _formats(layer: str | None, symbols: str | None) -> dict[str, Callable[[Path, str], TableFileReader]]:

@@ -1,46 +1,58 @@
-"""Matrices as tables: transposed ones, and AnnData's ``.h5ad``."""
+"""Matrices as tables: transposed ones, and AnnData's ``.h5ad``.
+
+A feature can stand several times (a gene that several probes measure): each has a key of its own, and what
+becomes of them is said where they are used.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from m3h_pipeline.errors import InputError, nearest
-from m3h_pipeline.tables.reader import TableFileReader, read_columns
+from m3h_pipeline.tables.reader import TableFileReader, called, elements, once, read_columns
 
 #: The column of the samples' names.
 SAMPLE = "sample"
+#: What an AnnData file's column ``obs["sample"]`` is called, as ``sample`` are the names of the samples.
+OBS_SAMPLE = f"obs:{SAMPLE}"
+_OBSM = "obsm:"
 _ROWS = 8192
 
 
 class TransposedTable(TableFileReader):
-    """A table with features in rows and samples in columns, turned.
-
-    Its columns are :data:`SAMPLE` and the features. A feature that stands again is numbered like a version
-    (``TP53``, ``TP53.2``).
+    """A table with features in rows and samples in columns, turned: columns are :data:`SAMPLE` and features.
 
     Args:
-        inner: the table as it is in the file; its first column names the features.
+        inner: the table as it is in the file.
+        symbols: its column that names the features; None: the first one.
+        annotation: its columns that are neither that nor a sample.
 
     Raises:
-        InputError: a feature has no name, or a sample stands twice.
+        InputError: a feature has no name, a sample stands twice, or a named column is absent.
     """
 
     unit = "column"
 
-    def __init__(self, inner: TableFileReader) -> None:
+    def __init__(self, inner: TableFileReader, symbols: str | None, annotation: Sequence[str]) -> None:
         self._inner = inner
-        corner, *self._samples = inner.names
-        if len(set(self._samples)) < len(self._samples):
-            twice = [i + 2 for i, name in enumerate(self._samples) if name in self._samples[:i]]
+        inner.leave_out(annotation, "annotation")
+        if symbols is not None:
+            once(inner, symbols, "symbols")
+        corner = inner.names[0] if symbols is None else symbols
+        self._samples = [key for key in inner.names if key != corner]
+        self._position = {key: i + 1 for i, key in enumerate(inner.header)}
+        if twice := [key for key in self._samples if called(key) != key]:
             raise InputError(
-                "a sample stands more than once in the header",
-                where=f"{inner.shown}, column {twice[0]}",
-                hint="keep one column per sample",
+                f"the sample `{called(twice[0])}` stands more than once in the header",
+                where=f"{inner.shown}, column {self._position[twice[0]]}",
+                hint="keep one column per sample; a column that is no sample is named under `annotation`",
             )
         if not self._samples:
             inner.check_delimiter()
@@ -48,13 +60,17 @@ class TransposedTable(TableFileReader):
         features = read_columns(inner, [], [corner], [""]).text[corner]
         if features.null_count:
             lacking = np.flatnonzero(features.is_null().to_numpy(zero_copy_only=False))
-            raise InputError("a feature has no name", where=inner.place(lacking.tolist()))
-        super().__init__(inner.shown, [SAMPLE, *_numbered(features.to_pylist())])
+            raise InputError(
+                "a feature has no name",
+                where=inner.place(lacking.tolist()),
+                hint="if another column names the features, say which: `symbols`",
+            )
+        super().__init__(inner.shown, [SAMPLE, *features.to_pylist()])
 
     def batches(
         self, numeric: Sequence[str], text: Sequence[str], missing: Sequence[str], *, plain: bool
     ) -> Iterator[pa.RecordBatch]:
-        place = {name: i for i, name in enumerate(self.names[1:])}
+        place = {name: i for i, name in enumerate(self.header[1:])}
         wanted = [name for name in dict.fromkeys([*numeric, *text]) if name != SAMPLE]
         columns = self._numbers(wanted, place, missing) if not set(text) - {SAMPLE} else None
         if columns is None:
@@ -76,18 +92,20 @@ class TransposedTable(TableFileReader):
         return {name: pa.array(content.numbers[place[name]]) for name in wanted}
 
     def positions(self, rows: Sequence[int]) -> list[int]:
-        return [row + 2 for row in rows]
+        return [self._position[self._samples[row]] for row in rows]
 
 
 class AnnDataTable(TableFileReader):
     """An AnnData file: samples in rows; columns are the samples' names, those of ``obs``, and the features.
 
+    ``sample`` is the index of ``obs``; a column of ``obs`` that is itself called so is ``obs:sample``. An
+    array of ``obsm`` is a column of vectors, ``obsm:X_pca``, of elements ``obsm:X_pca.0`` and so on.
+
     Args:
         path: the ``.h5ad`` file.
         shown: the file as its user names it.
         layer: which layer holds the values; None: ``X``.
-        symbols: column of ``var`` that names the features; None: ``var_names``. A name that stands again is
-            numbered as in :class:`TransposedTable`.
+        symbols: column of ``var`` that names the features; None: ``var_names``.
 
     Raises:
         InputError: anndata is not installed, the file is no AnnData, or has no such layer or column.
@@ -96,28 +114,13 @@ class AnnDataTable(TableFileReader):
     unit = "row"
 
     def __init__(self, path: Path, shown: str, layer: str | None, symbols: str | None) -> None:
-        try:
-            from anndata import read_h5ad
-        except ImportError as error:
-            raise InputError(
-                "reading AnnData takes the package anndata",
-                where=shown,
-                hint="pip install 'm3h-pipeline[expression]'",
-            ) from error
-        try:
-            self._data = read_h5ad(path)
-        except FileNotFoundError as error:
-            raise InputError("the file does not exist", where=shown, hint="check the path") from error
-        except (OSError, KeyError, ValueError, TypeError) as error:
-            raise InputError(
-                "this is no readable AnnData file", where=shown, hint="write it with a current anndata"
-            ) from error
+        self._data = _read(path, shown)
         if layer is not None and layer not in self._data.layers:
             raise InputError(
                 f"there is no layer `{layer}`", where=shown, hint=nearest(layer, set(self._data.layers))
             )
-        self._values = self._data.X if layer is None else self._data.layers[layer]
-        if self._values is None:
+        values = self._data.X if layer is None else self._data.layers[layer]
+        if values is None and not len(self._data.obsm):
             raise InputError(
                 "there are no values in `X`",
                 where=shown,
@@ -127,40 +130,74 @@ class AnnDataTable(TableFileReader):
             raise InputError(
                 f"`var` has no column `{symbols}`", where=shown, hint=nearest(symbols, set(self._data.var))
             )
-        features = self._data.var_names if symbols is None else self._data.var[symbols]
-        self._features = _numbered(map(str, features))
-        self._place = {name: i for i, name in enumerate(self._features)}
-        super().__init__(shown, [SAMPLE, *map(str, self._data.obs.columns), *self._features])
+        named = self._data.var_names if symbols is None else self._data.var[symbols]
+        features = [] if values is None else list(map(str, named))
+        obs = [OBS_SAMPLE if name == SAMPLE else str(name) for name in self._data.obs.columns]
+        found = ((f"{_OBSM}{key}", _matrix(self._data.obsm[key])) for key in self._data.obsm)
+        arrays = {name: array for name, array in found if array is not None}
+        parts = {name: elements(name, array.shape[1]) for name, array in arrays.items()}
+        super().__init__(shown, [SAMPLE, *obs, *features, *(one for part in parts.values() for one in part)])
+        self.arrays, self.listed_only = parts, frozenset(one for part in parts.values() for one in part)
+        self._obs = dict(zip(obs, self._data.obs.columns, strict=True))
+        # Keys by where their columns stand, as a feature may be called like a column of `obs`.
+        after = 1 + len(obs)
+        self._where: dict[str, tuple[Any, int]] = {
+            key: (values, j) for j, key in enumerate(self.header[after : after + len(features)])
+        }
+        for name, part in parts.items():
+            self._where |= {key: (arrays[name], j) for j, key in enumerate(part)}
 
     def batches(
         self, numeric: Sequence[str], text: Sequence[str], missing: Sequence[str], *, plain: bool
     ) -> Iterator[pa.RecordBatch]:
         names = list(dict.fromkeys([*numeric, *text]))
-        own = [name for name in names if name in self._place]
-        at = [self._place[name] for name in own]
+        groups: dict[int, list[str]] = {}
+        for name in names:
+            if name in self._where:
+                groups.setdefault(id(self._where[name][0]), []).append(name)
         for a in range(0, self._data.n_obs, _ROWS):
             rows = slice(a, min(a + _ROWS, self._data.n_obs))
             columns: dict[str, pa.Array] = {
                 SAMPLE: pa.array(map(str, self._data.obs_names[rows]), pa.string())
             }
-            if own:
-                values = self._values[rows]
+            for own in groups.values():
+                values, at = self._where[own[0]][0][rows], [self._where[name][1] for name in own]
                 dense = values[:, at] if isinstance(values, np.ndarray) else values[:, at].toarray()
                 columns |= {name: pa.array(np.ascontiguousarray(dense[:, j])) for j, name in enumerate(own)}
             for name in names:
                 if name not in columns:
-                    columns[name] = pa.Array.from_pandas(self._data.obs[name].iloc[rows])
+                    columns[name] = pa.Array.from_pandas(self._data.obs[self._obs[name]].iloc[rows])
             yield pa.record_batch([columns[name] for name in names], names=names)
 
     def positions(self, rows: Sequence[int]) -> list[int]:
         return [row + 1 for row in rows]
 
 
-def _numbered(names: Iterable[str]) -> list[str]:
-    """Names of which those that stand again are numbered."""
-    seen: Counter[str] = Counter()
-    found = []
-    for name in names:
-        seen[name] += 1
-        found.append(name if seen[name] == 1 else f"{name}.{seen[name]}")
-    return found
+def _read(path: Path, shown: str) -> Any:
+    try:
+        from anndata import read_h5ad
+    except ImportError as error:
+        raise InputError(
+            "reading AnnData takes the package anndata",
+            where=shown,
+            hint="pip install 'm3h-pipeline[expression]'",
+        ) from error
+    try:
+        with warnings.catch_warnings():
+            # Its advice on names that stand again would rename them.
+            warnings.filterwarnings("ignore", message=".*names are not unique")
+            return read_h5ad(path)
+    except FileNotFoundError as error:
+        raise InputError("the file does not exist", where=shown, hint="check the path") from error
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(
+            "this is no readable AnnData file", where=shown, hint="write it with a current anndata"
+        ) from error
+
+
+def _matrix(array: Any) -> npt.NDArray[Any] | None:
+    """An entry of ``obsm`` as a matrix of numbers; None: it is none."""
+    if hasattr(array, "toarray"):
+        array = array.toarray()
+    matrix = np.asarray(array)
+    return matrix if matrix.ndim == 2 and matrix.dtype.kind in "fiub" else None

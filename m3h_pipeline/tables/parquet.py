@@ -18,6 +18,7 @@ class ParquetTable(TableFileReader):
     """A Parquet file; columns may be numbers, booleans, strings or dictionaries of strings."""
 
     unit = "row"
+    repeats = False
 
     def __init__(self, path: Path, shown: str) -> None:
         with open_bytes(path) as stream:

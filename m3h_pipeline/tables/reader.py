@@ -43,6 +43,43 @@ class Content:
     text: dict[str, pa.Array]
 
 
+#: Between the name of a column and the number that tells it from an earlier one of the same name.
+_AGAIN = "\x1f"
+
+
+def called(key: str) -> str:
+    """The name in the header of the column that a key stands for.
+
+    A name can stand several times in a header (a gene that several probes measure). Every column has a key of
+    its own, which is its name where that stands for the first time.
+
+    Examples:
+        >>> keys = _keys(["TP53", "MYC", "TP53"])
+        >>> len(set(keys)), [called(key) for key in keys]
+        (3, ['TP53', 'MYC', 'TP53'])
+    """
+    return key.partition(_AGAIN)[0]
+
+
+def _keys(names: Sequence[str]) -> list[str]:
+    seen: Counter[str] = Counter()
+    keys = []
+    for name in names:
+        seen[name] += 1
+        keys.append(name if seen[name] == 1 else f"{name}{_AGAIN}{seen[name]}")
+    return keys
+
+
+def elements(name: str, width: int) -> list[str]:
+    """The names of the elements of a column of vectors.
+
+    Examples:
+        >>> elements("embedding", 2)
+        ['embedding.0', 'embedding.1']
+    """
+    return [f"{name}.{i}" for i in range(width)]
+
+
 class NotNumericError(InputError):
     """A column that is read as numbers holds something else.
 
@@ -61,20 +98,49 @@ class TableFileReader(abc.ABC):
 
     Attributes:
         shown: the file as its user names it, for messages.
-        names: its columns in order; a name can stand twice.
+        header: keys of its columns in order, each once (see :func:`called`).
+        names: of these, the keys of the columns that are offered, all but those :meth:`leave_out` names.
+        arrays: name of a column of vectors -> the keys of its elements; a pattern takes no column of
+            ``listed_only``.
         unit: what :meth:`positions` counts, ``line`` or ``row``.
+        repeats: whether a column whose name stands again can be read.
     """
 
     unit = "line"
+    repeats = True
 
     def __init__(self, shown: str, names: Sequence[str]) -> None:
         self.shown = shown
-        self.names = list(names)
-        self._counts = Counter(self.names)
+        self.header = _keys(names)
+        self.names = list(self.header)
+        self.arrays: dict[str, list[str]] = {}
+        self.listed_only: frozenset[str] = frozenset()
+        self._counts = Counter(names)
 
     def count(self, name: str) -> int:
         """How often a name stands in the header."""
         return self._counts[name]
+
+    def keys(self, name: str) -> list[str]:
+        """The keys of the columns of a name, in order."""
+        return [key for key in self.names if called(key) == name] if self._counts[name] else []
+
+    def leave_out(self, names: Sequence[str], key: str) -> None:
+        """Read the table as if the named columns did not stand in it.
+
+        Raises:
+            InputError: there is no such column; ``key`` of the configuration names it.
+        """
+        for name in names:
+            if not self._counts[name]:
+                raise InputError(
+                    f"column `{name}` of `{key}` is absent",
+                    where=self.shown,
+                    hint=nearest(name, set(self._counts)),
+                )
+        self.names = [one for one in self.names if called(one) not in set(names)]
+        for name in names:
+            del self._counts[name]
 
     @abc.abstractmethod
     def batches(
@@ -219,7 +285,7 @@ def _numbers(
             x[:, j], wrong = parse_numbers(text)
             if wrong is not None:
                 raise NotNumericError(
-                    f"column `{name}` holds text where a number is expected{_quoted(text, wrong)}",
+                    f"column `{called(name)}` holds text where a number is expected{_quoted(text, wrong)}",
                     where=reader.place([before + wrong]),
                     value=True,
                 )
@@ -227,14 +293,14 @@ def _numbers(
             x[:, j] = pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False)
         else:
             raise NotNumericError(
-                f"column `{name}` is of type {kind}, not numbers", where=reader.shown, value=False
+                f"column `{called(name)}` is of type {kind}, not numbers", where=reader.shown, value=False
             )
     # The comparison is false for NaN, and true for what would become infinite as float32.
     if (beyond := np.abs(x) > _LARGEST).any():
         row, j = (int(i) for i in np.argwhere(beyond)[0])
         what = "an infinite value" if np.isinf(x[row, j]) else "a value beyond 3.4e38"
         raise InputError(
-            f"column `{names[j]}` holds {what}",
+            f"column `{called(names[j])}` holds {what}",
             where=reader.place([before + row]),
             hint="correct it, or leave it empty if it was not observed",
         )
@@ -289,11 +355,14 @@ def once(reader: TableFileReader, name: str, key: str) -> None:
     if count == 0:
         reader.check_delimiter()
         raise InputError(
-            f"column `{name}` of `{key}` is absent", where=reader.shown, hint=nearest(name, set(reader.names))
+            f"column `{name}` of `{key}` is absent",
+            where=reader.shown,
+            hint=nearest(name, set(map(called, reader.names))),
         )
     if count > 1:
         raise InputError(
             f"column `{name}` stands {count} times in the header",
             where=reader.shown,
-            hint="rename or remove the others",
+            hint="rename or remove the others; of genes, say what becomes of them: "
+            "`genes: {duplicates: mean}`",
         )

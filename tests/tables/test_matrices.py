@@ -88,8 +88,10 @@ def test_a_gene_that_stands_twice_can_become_one(tmp_path: Path) -> None:
     turned = pd.concat([expression().T, expression(1).T.loc[["MYC"]]]).rename_axis("gene")
     turned.to_csv(tmp_path / "t.csv")
     file = {"path": str(tmp_path / "t.csv"), "transposed": True}
-    assert ingested(tmp_path, file).columns.tolist() == [*GENES, "MYC.2"]
-    merged = ingested(tmp_path, file, {"genes": {"strip_version": True, "duplicates": "mean"}})
+    with pytest.raises(InputError, match=r"column `MYC` stands 2 times(.|\n)*duplicates: mean"):
+        ingested(tmp_path, file)
+    merged = ingested(tmp_path, file, {"genes": {"duplicates": "mean"}})
+    assert merged.columns.tolist() == GENES
     mean = (expression()["MYC"] + expression(1)["MYC"]) / 2
     np.testing.assert_allclose(merged["MYC"], mean.loc[sorted(PATIENTS)])
 
@@ -109,7 +111,7 @@ def test_text_of_a_transposed_table_is_read_as_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("gene,a,a\nMYC,1,2\n", "a sample stands more than once"),
+        ("gene,a,a\nMYC,1,2\n", "the sample `a` stands more than once"),
         ("gene,a,b\n,1,2\n", "a feature has no name"),
         ("gene,a,b\nMYC,1,x\n", "column `MYC` holds text"),
         ("gene;a;b\nMYC;1;2\n", "separated by semicolons"),

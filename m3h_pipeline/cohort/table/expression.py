@@ -19,7 +19,9 @@ from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import InputError, nearest
 from m3h_pipeline.tables.textfile import open_bytes
 
-_VERSION = re.compile(r"\.\d+$")
+#: Identifiers that carry a version: stable ones of Ensembl (a gene's copy on chromosome Y in GENCODE is
+#: another gene) and accessions of RefSeq. `RP11-34P13.7` and `AC114498.1` are names of clones.
+_VERSION = re.compile(r"(ENS[A-Z]*\d{11}|[NX][MRPGCT]_\d{6,9})\.\d+(_PAR_Y)?")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def prepare_genes(x: Float32Array, names: Sequence[str], options: GeneOptions, w
 
     Args:
         x: (n, G) values, NaN = missing.
-        names: of the columns; versions apart, each once.
+        names: of the columns; a gene may stand several times.
         options: section ``source.blocks.<name>.genes``.
         where: the section, for messages.
 
@@ -53,11 +55,11 @@ def prepare_genes(x: Float32Array, names: Sequence[str], options: GeneOptions, w
     Examples:
         >>> x = np.array([[1, 3, 0], [3, 3, 8]], dtype=np.float32)
         >>> options = GeneOptions(strip_version=True, log="log2", clip=(0, 2), duplicates="mean")
-        >>> found = prepare_genes(x, ["E1.1", "E1.2", "E2"], options, "genes")
+        >>> found = prepare_genes(x, ["NM_000546.5", "NM_000546.6", "TP53"], options, "genes")
         >>> found.names, found.x.tolist(), found.report["clipped"], found.report["merged"]
-        (['E1', 'E2'], [[1.5, 0.0], [2.0, 2.0]], 1, 1)
+        (['NM_000546', 'TP53'], [[1.5, 0.0], [2.0, 2.0]], 1, 1)
     """
-    symbols = [_VERSION.sub("", name) if options.strip_version else name for name in names]
+    symbols = [without_version(name) if options.strip_version else name for name in names]
     report = {"given": len(symbols)}
     values = x.astype(np.float64)
     if options.keep is not None:
@@ -88,6 +90,19 @@ def prepare_genes(x: Float32Array, names: Sequence[str], options: GeneOptions, w
         raise InputError("no gene is left", where=where, hint="loosen `keep` or `min_observed`")
     report["kept"] = len(symbols)
     return Genes(values.astype(np.float32), symbols, report)
+
+
+def without_version(name: str) -> str:
+    """A gene's name without the version of its record.
+
+    Examples:
+        >>> [without_version(name) for name in ("ENSG00000141510.16", "ENSG00000182378.15_PAR_Y")]
+        ['ENSG00000141510', 'ENSG00000182378_PAR_Y']
+        >>> without_version("RP11-34P13.7")
+        'RP11-34P13.7'
+    """
+    found = _VERSION.fullmatch(name)
+    return f"{found[1]}{found[2] or ''}" if found else name
 
 
 def _listed(keep: list[str] | str, symbols: Sequence[str], where: str) -> set[str]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from m3h_pipeline.cohort.table.columns import Column, Feature
+from m3h_pipeline.cohort.table.blocks import Column, Feature
 from m3h_pipeline.cohort.table.join import Joined
 from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import ConfigError, InputError
 from m3h_pipeline.tables.identifiers import normal_ids
+from m3h_pipeline.tables.reader import called
 
 #: A column with more values than this is no category.
 MOST_CATEGORIES = 1000
@@ -39,7 +40,7 @@ def expand(joined: Joined, features: Sequence[Feature]) -> list[Expanded]:
     for feature in features:
         column = feature.column
         if not feature.categorical:
-            expanded.append(Expanded(column.name, column, None))
+            expanded.append(Expanded(called(column.name), column, None))
             continue
         values = sorted(normal_ids(joined.text(column)).drop_null().unique().to_pylist())
         if len(values) > MOST_CATEGORIES:
@@ -73,8 +74,10 @@ def values_of(joined: Joined, expanded: Sequence[Expanded], samples: slice) -> F
     return x
 
 
-def check_blocks(blocks: Mapping[str, Sequence[Expanded]], joined: Joined) -> None:
-    """Check that every block has features, and no two of one name.
+def check_blocks(
+    blocks: Mapping[str, Sequence[Expanded]], joined: Joined, genes: Collection[str] = ()
+) -> None:
+    """Check that every block has features, and, unless they are ``genes``, no two of one name.
 
     Raises:
         InputError: a block has none.
@@ -88,7 +91,7 @@ def check_blocks(blocks: Mapping[str, Sequence[Expanded]], joined: Joined) -> No
                 hint="take the source out of `modalities`",
             )
         name, count = Counter(feature.name for feature in expanded).most_common(1)[0]
-        if count > 1:
+        if count > 1 and block not in genes:
             raise ConfigError(
                 f"two features of the block are named `{name}`",
                 where=f"source.blocks.{block}",

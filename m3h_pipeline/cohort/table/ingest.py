@@ -1,9 +1,10 @@
 """Any table as a cohort: CSV, TSV, Parquet or ARFF files, joined on an id.
 
-The first file decides which samples exist. A sample that another file lacks has no value there (its features
-are missing, not zero); a row of another file that belongs to no sample is left out; both are counted. Nothing
-is clipped or scaled: outliers are the model's business. An unreadable line is an error, never a missing row,
-because a table is expected to be whole; ``quarantine.tsv`` stays empty.
+The first file decides which samples exist, unless another says `join: inner` or `outer`. A sample that
+another file lacks has no value there (its features are missing, not zero); a row of another file that
+belongs to no sample is left out; both are counted. Nothing is clipped or scaled: outliers are the business of
+the model. An unreadable line is an error, never a missing row, because a table is expected to be whole;
+``quarantine.tsv`` names the rows that were set aside because they have no key.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from m3h_pipeline.cohort.subgroups import samples_table
+from m3h_pipeline.cohort.table.aside import Aside
 from m3h_pipeline.cohort.table.columns import Selection, select_columns
 from m3h_pipeline.cohort.table.expression import Genes, prepare_genes
 from m3h_pipeline.cohort.table.features import check_blocks, expand, values_of
@@ -65,7 +67,14 @@ def ingest_table(
     """
     with ExitStack() as stack:
         readers = [
-            open_table(file.path, stack, transposed=file.transposed, layer=file.layer, symbols=file.symbols)
+            open_table(
+                file.path,
+                stack,
+                transposed=file.transposed,
+                layer=file.layer,
+                symbols=file.symbols,
+                annotation=file.annotation,
+            )
             for file in source.files
         ]
         selection = select_columns(source, sources, readers)
@@ -74,11 +83,14 @@ def ingest_table(
             for i, reader in enumerate(readers):
                 contents.append(_read(i, reader, source, selection))
                 progress.advance()
-        joined = join([file.id for file in source.files], readers, contents)
+        aside = Aside(source.max_malformed)
+        joined = _with_patient(
+            join(source.files, selection.links, readers, contents, aside), selection, aside
+        )
         samples = _samples(joined, source, selection)
         columns = _columns(joined, selection)
         blocks = {name: expand(joined, features) for name, features in selection.features.items()}
-        check_blocks(blocks, joined)
+        check_blocks(blocks, joined, [name for name in blocks if source.blocks[name].genes is not None])
         names = {name: [feature.name for feature in expanded] for name, expanded in blocks.items()}
         genes: dict[str, Genes] = {}
         for name, expanded in blocks.items():
@@ -101,10 +113,10 @@ def ingest_table(
                     hint="check `source.missing_values` and the ids the files are joined on, "
                     "or take the source out of `modalities`",
                 )
-            summary = {"kind": source.kind, **_ignored(source, sources, selection, joined)}
+            summary = {"kind": source.kind, **_ignored(source, sources, selection, joined, aside)}
             if genes:
                 summary["genes"] = {name: found.report for name, found in genes.items()}
-            return writer.finish(samples, columns, None, summary, [])
+            return writer.finish(samples, columns, None, summary, aside.lines())
 
 
 def _read(i: int, reader: TableFileReader, source: TableSource, selection: Selection) -> Content:
@@ -132,28 +144,36 @@ def _chunks(n: int) -> Iterator[slice]:
         yield slice(start, min(n, start + _CHUNK))
 
 
+def _with_patient(joined: Joined, selection: Selection, aside: Aside) -> Joined:
+    """The samples that have a patient; the others are set aside.
+
+    Raises:
+        InputError: they are too many, or there is no other.
+    """
+    if not selection.patient:
+        return joined
+    patient = normal_ids(joined.agreed(selection.patient))
+    nameless = pc.fill_null(pc.equal(patient, ""), True).to_numpy(zero_copy_only=False)
+    if not nameless.any():
+        return joined
+    column = selection.patient[0]
+    for sample in np.flatnonzero(nameless).tolist():
+        file = next(i for i in (column.file, *range(len(joined.rows))) if joined.rows[i][sample] >= 0)
+        reason = f"no patient in column `{column.name}`"
+        aside.add(joined.readers[file], int(joined.rows[file][sample]), reason)
+    if nameless.all():
+        raise InputError("no sample has a patient", where=joined.readers[column.file].shown)
+    return joined.only(~nameless)
+
+
 def _samples(joined: Joined, source: TableSource, selection: Selection) -> pa.Table:
     """``samples.parquet``: the identifiers, then the subgroups."""
     ids = pa.array(joined.ids, type=pa.string())
-    patient, stay = ids, pa.nulls(len(ids), pa.string())
-    if selection.patient is not None:
-        patient = normal_ids(joined.text(selection.patient))
-        if patient.null_count:
-            lacking = np.flatnonzero(patient.is_null().to_numpy(zero_copy_only=False))
-            rows = joined.rows[selection.patient.file][lacking]
-            reader = joined.readers[selection.patient.file]
-            raise InputError(
-                f"a sample has no patient in column `{selection.patient.name}`",
-                where=reader.place(rows[rows >= 0].tolist())
-                if (rows >= 0).any()
-                else f"{reader.shown}, which lacks rows of {joined.readers[0].shown}",
-                hint="without a patient a sample cannot be split: complete or remove these rows",
-            )
-    if selection.stay is not None:
-        stay = normal_ids(joined.text(selection.stay))
+    patient = normal_ids(joined.agreed(selection.patient)) if selection.patient else ids
+    stay = normal_ids(joined.agreed(selection.stay)) if selection.stay else pa.nulls(len(ids), pa.string())
     codes = {
-        name: pc.fill_null(normal_ids(joined.text(column)), "").to_pylist()
-        for name, column in selection.subgroups.items()
+        name: pc.fill_null(normal_ids(joined.agreed(places)), "").to_pylist()
+        for name, places in selection.subgroups.items()
     }
     return samples_table(ids, patient, stay, source.subgroups, codes)
 
@@ -161,19 +181,19 @@ def _samples(joined: Joined, source: TableSource, selection: Selection) -> pa.Ta
 def _columns(joined: Joined, selection: Selection) -> pa.Table:
     """``columns.parquet``: float64 if every value that is not missing is a number, else strings."""
     found: dict[str, pa.Array] = {}
-    for column in selection.labels:
-        text = joined.text(column)
+    for name, places in selection.labels.items():
+        text = joined.agreed(places)
         numbers, wrong = parse_numbers(text)
         if wrong is not None:
-            found[column.name] = text
+            found[name] = text
             continue
         if (infinite := np.isinf(numbers)).any():
             raise InputError(
-                f"column `{column.name}` holds an infinite value",
-                where=joined.place(column, int(np.argmax(infinite))),
+                f"column `{name}` holds an infinite value",
+                where=joined.place(places[0], int(np.argmax(infinite))),
                 hint="correct it, or leave it empty if it was not observed",
             )
-        found[column.name] = pa.array(numbers, pa.float64(), from_pandas=True)
+        found[name] = pa.array(numbers, pa.float64(), from_pandas=True)
     return pa.table(found)
 
 
@@ -182,6 +202,7 @@ def _ignored(
     sources: Sequence[str],
     selection: Selection,
     joined: Joined,
+    aside: Aside,
 ) -> dict[str, Any]:
     """What was left out, and how the files met."""
     return {
@@ -189,19 +210,23 @@ def _ignored(
             "columns": selection.unused,
             "label_columns": selection.withheld,
             "unused_sources": sorted(set(source.blocks) - set(sources)),
-            "rows": sum(joined.surplus),
+            "rows": sum(meeting.surplus for meeting in joined.meetings),
             "duplicates": 0,
             "malformed": 0,
+            "without_key": len(aside),
         },
         "files": [
             {
                 "file": Path(reader.shown).name,
                 "rows": content.rows,
                 "samples_without": int((rows < 0).sum()),
-                "ignored_rows": surplus,
+                "ignored_rows": met.surplus,
+                "dropped_samples": met.dropped,
+                "added_samples": met.added,
+                "without_key": aside.of(reader),
             }
-            for reader, content, rows, surplus in zip(
-                joined.readers, joined.contents, joined.rows, joined.surplus, strict=True
+            for reader, content, rows, met in zip(
+                joined.readers, joined.contents, joined.rows, joined.meetings, strict=True
             )
         ],
     }

@@ -57,7 +57,7 @@ def arff(rows: str, attributes: str = "@attribute a numeric\n@attribute k {u,v}\
     return {"t.arff": f"% comment\n@relation t\n{attributes}@data\n{rows}"}
 
 
-FILES = {"files": [TableFile(path="one.csv", id="id"), TableFile(path="two.csv", id="id")]}
+FILES = {"files": [TableFile(path="one.csv", id="id"), TableFile(path="two.csv", id="id", join="left")]}
 NO_ID = {"files": [TableFile(path="one.csv")]}
 ARFF = {
     "files": [TableFile(path="t.arff")],
@@ -212,13 +212,18 @@ CASES: dict[str, Case] = {
         {"one.csv": "id,a\n7,1\n7.0,2\n"},
         {**block(columns=["a"]), "columns": [], "patient_id": None},
     ),
-    "no id": Case(InputError, ["`id`", "line 3"], edited("secret2", " "), {}),
-    "no patient": Case(InputError, ["`who`", "no patient", "one.csv, line 3"], edited("w1,3", ",3"), {}),
+    "no id": Case(InputError, ["`id`", "line 3"], edited("secret2", " "), {"max_malformed": 0}),
+    "no patient": Case(
+        InputError, ["`who`", "no patient", "one.csv, line 3"], edited("w1,3", ",3"), {"max_malformed": 0}
+    ),
+    "no patient at all": Case(
+        InputError, ["no sample has a patient"], {"one.csv": re.sub(r",w\d", ",", ONE)}, {}
+    ),
     "no patient in the second file": Case(
         InputError,
-        ["`p`", "no patient", "two.csv", "lacks rows"],
+        ["`p`", "no patient", "one.csv, line 3"],
         {"two.csv": "id,c,p\nsecret3,0.3,w\nsecret1,1,v\n"},
-        {**FILES, "patient_id": "p"},
+        {**FILES, "patient_id": "p", "max_malformed": 0},
     ),
     "no common id": Case(
         InputError, ["no row belongs", "two.csv"], {"two.csv": TWO.replace("secret", "other")}, FILES
@@ -301,7 +306,7 @@ CASES: dict[str, Case] = {
     ),
     "label column in two files": Case(
         InputError,
-        ["`y`", "2 files", "one.csv", "two.csv"],
+        ["`y`", "different things of 2 sample(s)", "one.csv, line 2", "two.csv, line 3", "annotation: [y]"],
         {"two.csv": TWO.replace(",c", ",y")},
         {**FILES, **block(pattern="[ab]")},
     ),

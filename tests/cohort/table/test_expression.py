@@ -18,7 +18,7 @@ from m3h_pipeline.config.sources import GeneOptions, TableSource
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.files import read_features
 
-SYMBOLS = ["TP53.1", "MYC", "TP53.4", "ESR1", "KRT5", "MYC.2"]
+SYMBOLS = ["TP53", "MYC", "TP53", "ESR1", "KRT5", "MYC"]
 
 
 def expression(seed: int = 0, missing: bool = True) -> pd.DataFrame:
@@ -32,8 +32,6 @@ def expression(seed: int = 0, missing: bool = True) -> pd.DataFrame:
 
 def by_pandas(frame: pd.DataFrame, options: GeneOptions) -> pd.DataFrame:
     """The same steps, said in pandas."""
-    if options.strip_version:
-        frame = frame.rename(columns=lambda name: name.split(".")[0])
     if isinstance(options.keep, list):
         frame = frame.loc[:, frame.columns.isin(options.keep)]
     if options.log != "none":
@@ -71,7 +69,7 @@ def by_pandas(frame: pd.DataFrame, options: GeneOptions) -> pd.DataFrame:
 )
 def test_steps_are_those_of_pandas(duplicates: str, more: dict[str, Any]) -> None:
     frame = expression()
-    options = GeneOptions.model_validate({"strip_version": True, "duplicates": duplicates, **more})
+    options = GeneOptions.model_validate({"duplicates": duplicates, **more})
     found = prepare_genes(frame.to_numpy(), SYMBOLS, options, "genes")
     expected = by_pandas(frame.astype(np.float64), options)
     assert found.names == list(expected.columns)
@@ -84,8 +82,8 @@ def test_steps_are_those_of_pandas(duplicates: str, more: dict[str, Any]) -> Non
 
 @given(st.permutations(range(5)))
 def test_columns_in_another_order_give_the_same_genes(order: list[int]) -> None:
-    frame = expression().drop(columns="MYC.2")
-    options = GeneOptions(strip_version=True, duplicates="mean", clip=(0, 30), top_variance=3)
+    frame = expression().iloc[:, :5]
+    options = GeneOptions(duplicates="mean", clip=(0, 30), top_variance=3)
     one = prepare_genes(frame.to_numpy(), frame.columns.tolist(), options, "genes")
     moved = frame.iloc[:, order]
     other = prepare_genes(moved.to_numpy(), moved.columns.tolist(), options, "genes")
@@ -97,7 +95,7 @@ def test_columns_in_another_order_give_the_same_genes(order: list[int]) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strip_version": True}, "gene `TP53` stands 2 times"),
+        ({}, "gene `TP53` stands 2 times"),
         ({"keep": ["ESR2"]}, "gene `ESR2` is not in the block"),
         ({"log": "log2", "pseudo_count": 0.5}, "gene `MYC` has values without a logarithm"),
         ({"min_observed": 1.0}, "no gene is left"),
@@ -114,7 +112,9 @@ def test_what_is_wrong_is_said(options: dict[str, Any], message: str) -> None:
 def test_a_file_may_list_more_than_the_table_has(tmp_path: Path) -> None:
     panel = tmp_path / "panel.txt"
     panel.write_text("KRT5\n\nFOXA1\nESR1\n")
-    found = prepare_genes(expression().to_numpy(), SYMBOLS, GeneOptions(keep=str(panel)), "genes")
+    found = prepare_genes(
+        expression().to_numpy(), SYMBOLS, GeneOptions(keep=str(panel), duplicates="mean"), "genes"
+    )
     assert found.names == ["ESR1", "KRT5"]
     panel.write_text("FOXA1\n")
     with pytest.raises(InputError, match="none of the listed genes"):
@@ -132,7 +132,6 @@ def test_a_cohort_holds_the_prepared_genes_and_reports_them(tmp_path: Path) -> N
                 "expression": {
                     "pattern": "[A-Z].*",
                     "genes": {
-                        "strip_version": True,
                         "duplicates": "first",
                         "log": "log1p",
                         "top_variance": 3,
@@ -177,3 +176,24 @@ def test_a_gene_observed_in_just_the_least_share_is_kept() -> None:
     x = np.array([[1, 1, 1], [np.nan, 2, 2], [np.nan, np.nan, 3], [4, np.nan, 4]], dtype=np.float32)
     for least, names in ((0.5, ["A", "B", "C"]), (0.51, ["C"])):
         assert prepare_genes(x, ["A", "B", "C"], GeneOptions(min_observed=least), "genes").names == names
+
+
+@pytest.mark.parametrize(
+    ("name", "bare"),
+    [
+        ("ENSG00000141510.16", "ENSG00000141510"),
+        ("ENSMUSG00000059552.14", "ENSMUSG00000059552"),
+        ("ENST00000269305.9", "ENST00000269305"),
+        ("ENSG00000182378.15_PAR_Y", "ENSG00000182378_PAR_Y"),
+        ("NM_000546.6", "NM_000546"),
+        *((name, name) for name in ("RP11-34P13.7", "RP11-34P13.8", "AC114498.1", "AC114498.2", "HLA.A")),
+        *((name, name) for name in ("TP53.1", "Y56A3A.20", "7.1", "ENSG.1", "ENSG00000141510", "X1.2.3")),
+    ],
+)
+def test_a_version_is_that_of_a_record_and_no_part_of_a_name(name: str, bare: str) -> None:
+    x = np.array([[1.0, 3.0], [2.0, 4.0]], dtype=np.float32)
+    options = GeneOptions(strip_version=True, duplicates="mean")
+    assert prepare_genes(x, [name, "other"], options, "genes").names == [bare, "other"]
+    # Another version of the same record is the same gene; a name with another ending is another gene.
+    again = f"{name}7" if bare == name else name.replace(".", ".7", 1)
+    assert len(prepare_genes(x, [name, again], options, "genes").names) == 1 + (bare == name)
