@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from m3h_pipeline.errors import InputError, nearest
-from m3h_pipeline.tables.reader import TableFileReader, called, elements, once, read_columns
+from m3h_pipeline.tables.names import called, elements
+from m3h_pipeline.tables.reader import TableFileReader, once, read_columns
 
 #: The column of the samples' names.
 SAMPLE = "sample"

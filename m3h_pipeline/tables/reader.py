@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import InputError, nearest
+from m3h_pipeline.tables.names import called, keys_of
 
 _LARGEST = float(np.finfo(np.float32).max)
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -43,43 +44,6 @@ class Content:
     text: dict[str, pa.Array]
 
 
-#: Between the name of a column and the number that tells it from an earlier one of the same name.
-_AGAIN = "\x1f"
-
-
-def called(key: str) -> str:
-    """The name in the header of the column that a key stands for.
-
-    A name can stand several times in a header (a gene that several probes measure). Every column has a key of
-    its own, which is its name where that stands for the first time.
-
-    Examples:
-        >>> keys = _keys(["TP53", "MYC", "TP53"])
-        >>> len(set(keys)), [called(key) for key in keys]
-        (3, ['TP53', 'MYC', 'TP53'])
-    """
-    return key.partition(_AGAIN)[0]
-
-
-def _keys(names: Sequence[str]) -> list[str]:
-    seen: Counter[str] = Counter()
-    keys = []
-    for name in names:
-        seen[name] += 1
-        keys.append(name if seen[name] == 1 else f"{name}{_AGAIN}{seen[name]}")
-    return keys
-
-
-def elements(name: str, width: int) -> list[str]:
-    """The names of the elements of a column of vectors.
-
-    Examples:
-        >>> elements("embedding", 2)
-        ['embedding.0', 'embedding.1']
-    """
-    return [f"{name}.{i}" for i in range(width)]
-
-
 class NotNumericError(InputError):
     """A column that is read as numbers holds something else.
 
@@ -98,7 +62,7 @@ class TableFileReader(abc.ABC):
 
     Attributes:
         shown: the file as its user names it, for messages.
-        header: keys of its columns in order, each once (see :func:`called`).
+        header: keys of its columns in order, each once (see :mod:`m3h_pipeline.tables.names`).
         names: of these, the keys of the columns that are offered, all but those :meth:`leave_out` names.
         arrays: name of a column of vectors -> the keys of its elements; a pattern takes no column of
             ``listed_only``.
@@ -111,7 +75,7 @@ class TableFileReader(abc.ABC):
 
     def __init__(self, shown: str, names: Sequence[str]) -> None:
         self.shown = shown
-        self.header = _keys(names)
+        self.header = keys_of(names)
         self.names = list(self.header)
         self.arrays: dict[str, list[str]] = {}
         self.listed_only: frozenset[str] = frozenset()
