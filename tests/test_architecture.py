@@ -26,7 +26,7 @@ PACKAGE = Package(FOLDER)
 ROOMS = [
     {"errors", "progress", "digest", "disclosure", "dotted", "environment"},
     {"contracts", "config", "files", "hashes", "layout"},
-    {"tables", "embedders"},
+    {"tables", "embedders", "features"},
     {"cohort", "tasks", "split", "survival"},
     {"genes", "model"},
     {"training"},
@@ -40,7 +40,14 @@ ROOMS = [
 ]
 #: Rooms that stand side by side: neither knows the other.
 APART = [
-    *(("tables", "embedders"), ("cohort", "tasks"), ("cohort", "split"), ("tasks", "split")),
+    *(
+        ("tables", "embedders"),
+        ("tables", "features"),
+        ("embedders", "features"),
+        ("cohort", "tasks"),
+        ("cohort", "split"),
+        ("tasks", "split"),
+    ),
     *(("genes", "model"), ("tim", "evaluation"), ("gene_pairs", "networks")),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
@@ -12,6 +12,10 @@ from m3h_pipeline.digest import code_digest
 from m3h_pipeline.disclosure import small_count
 from m3h_pipeline.dotted import is_path, source_digest
 from m3h_pipeline.errors import ConfigError, nearest
+from m3h_pipeline.features.extremes import FAR
+
+#: Names of features that one line of the summary lists.
+_SHOWN = 5
 
 
 def ingest(
@@ -90,6 +94,7 @@ def render_summary(summary: Mapping[str, Any]) -> str:
         lines.append(f"genes of {name}: {counts}")
     if infinite := sum(s["infinite"] for s in summary["sources"].values()):
         lines.append(f"infinite values, taken as missing: {n(infinite)}")
+    lines += [said for name, found in summary["sources"].items() for said in _remarks(name, found)]
     for name, counts in summary["subgroups"].items():
         lines.append(f"{name}: " + ", ".join(f"{value} {n(count)}" for value, count in counts.items()))
     if found := summary.get("diagnoses"):
@@ -143,3 +148,21 @@ def render_summary(summary: Mapping[str, Any]) -> str:
         shown = ", ".join(columns[:10]) + (f" and {len(columns) - 10} more" if len(columns) > 10 else "")
         lines.append(f"columns not offered to task definitions: {shown}")
     return "\n".join(lines)
+
+
+def _remarks(name: str, found: Mapping[str, Any]) -> Iterator[str]:
+    """What is strange about the features of a source, and what to do."""
+    # As many as there are without the source: already said, and declared missing.
+    if (zero := found["zero_throughout"]) and found["samples_without"] < zero:
+        yield (
+            f"{name}: {small_count(zero)} samples are zero throughout: absent? "
+            f"Then say `zero_is_missing: [{name}]` of the source"
+        )
+    if far := found["far_values"]:
+        some = ", ".join(far[:_SHOWN]) + (", ..." if len(far) > _SHOWN else "")
+        one = len(far) == 1
+        yield (
+            f"{name}: {len(far):,} {'feature has' if one else 'features have'} a value over {FAR:g} robust "
+            f"deviations from {'its' if one else 'their'} median ({some}): a slip, or another unit? Correct "
+            f"it, or leave it to `scaling: robust`"
+        )

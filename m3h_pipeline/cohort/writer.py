@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from m3h_pipeline.contracts import DIAGNOSES, samples_schema
 from m3h_pipeline.errors import ContractError, InputError
+from m3h_pipeline.features.extremes import Extremes
 from m3h_pipeline.files import check_schema, features_schema, write_json, write_table, writing
 from m3h_pipeline.layout import CohortFiles
 
@@ -33,6 +34,7 @@ class CohortWriter:
         out: the folder ``cohort/`` of a study.
         sources: source -> names of its features.
         units: source -> units of its features, where known.
+        zero_is_missing: sources of which a row that is zero throughout is not observed.
 
     Raises:
         InputError: the disk is full or the folder cannot be written.
@@ -43,6 +45,7 @@ class CohortWriter:
         out: Path | str,
         sources: Mapping[str, Sequence[str]],
         units: Mapping[str, Sequence[str]] | None = None,
+        zero_is_missing: Collection[str] = (),
     ) -> None:
         self.out = Path(out)
         self.units = {name: list(found) for name, found in (units or {}).items()}
@@ -51,6 +54,9 @@ class CohortWriter:
         self.missing = dict.fromkeys(self.sources, 0)
         self.without = dict.fromkeys(self.sources, 0)
         self.infinite = dict.fromkeys(self.sources, 0)
+        self.zero = dict.fromkeys(self.sources, 0)
+        self._zero_is_missing = frozenset(zero_is_missing)
+        self._extremes = {name: Extremes(len(features)) for name, features in self.sources.items()}
         self._writers: dict[str, pq.ParquetWriter] = {}
         self._held: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in self.sources}
         self._held_bytes = 0
@@ -83,7 +89,10 @@ class CohortWriter:
             shutil.rmtree(self.staging, ignore_errors=True)
 
     def append(self, features: Mapping[str, npt.NDArray[np.float32]]) -> None:
-        """Append rows: per source an array (rows, D); infinite values become missing and are counted."""
+        """Append rows: per source an array (rows, D); infinite values become missing and are counted.
+
+        So do rows that are zero throughout, of the sources of which these are not observed.
+        """
         counts = {len(features[name]) for name in self.sources}
         if len(counts) > 1:
             raise ContractError("the sources have different numbers of rows", where=str(self.out))
@@ -91,6 +100,11 @@ class CohortWriter:
             x = features[name]
             if x.shape[1] != width:
                 raise ContractError(f"{x.shape[1]} columns for {width} features", where=name)
+            if len(zero := _zero_rows(x)):
+                self.zero[name] += len(zero)
+                if name in self._zero_is_missing:
+                    x = x.copy()
+                    x[zero] = np.nan
             with np.errstate(over="ignore", invalid="ignore"):
                 # A sum is several times faster than a look at every value, and finite only if all are.
                 finite = bool(np.isfinite(x.sum()))
@@ -101,6 +115,7 @@ class CohortWriter:
                 self.infinite[name] += infinite
                 self.missing[name] += int(absent.sum())
                 self.without[name] += int(absent.all(axis=1).sum())
+            self._extremes[name].add(x)
             self._held[name].append(x)
             self._held_bytes += x.nbytes
         self.rows += counts.pop()
@@ -168,6 +183,8 @@ class CohortWriter:
                     "missing": self.missing[name] / max(1, self.rows * len(names)),
                     "samples_without": self.without[name],
                     "infinite": self.infinite[name],
+                    "zero_throughout": self.zero[name],
+                    "far_values": [names[i] for i in np.flatnonzero(self._extremes[name].far())],
                 }
                 for name, names in self.sources.items()
             },
@@ -196,6 +213,15 @@ class CohortWriter:
                 old.unlink(missing_ok=True)
         for path in sorted(new):
             (self.staging / path).replace(self.out / path)
+
+
+def _zero_rows(x: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """Numbers of the rows that are zero throughout."""
+    if not x.shape[1]:
+        return np.zeros(0, dtype=np.int64)
+    # One column rules most rows out.
+    rows = np.flatnonzero(x[:, 0] == 0)
+    return rows[~x[rows].any(axis=1)]
 
 
 def _counts(column: pa.ChunkedArray) -> dict[str, int]:

@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     PositiveInt,
     WrapSerializer,
+    model_validator,
 )
 
 K = TypeVar("K")
@@ -71,6 +72,11 @@ class SourceSection(Section):
     """
 
     kind: str
+    zero_is_missing: bool | list[Name] = Field(
+        default=False,
+        description="sources (`true`: all) of which a row that is zero throughout was not observed, as the "
+        "embedding of an absent note or image",
+    )
 
     @property
     def names(self) -> Collection[str]:
@@ -81,6 +87,20 @@ class SourceSection(Section):
     def has_diagnoses(self) -> bool:
         """Whether its cohort has diagnosis codes."""
         return False
+
+    def absent_if_zero(self) -> Collection[str]:
+        """The sources of which a row that is zero throughout was not observed."""
+        if isinstance(self.zero_is_missing, bool):
+            return self.names if self.zero_is_missing else ()
+        return self.zero_is_missing
+
+    @model_validator(mode="after")
+    def _zero_is_of_its_sources(self) -> Self:
+        if isinstance(self.zero_is_missing, list):
+            for name in self.zero_is_missing:
+                if name not in self.names:
+                    raise ValueError(f"`zero_is_missing`: there is no source `{name}`")
+        return self
 
     def located(self, data: str) -> Self:
         """The section with its relative paths joined to ``data``."""

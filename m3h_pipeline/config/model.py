@@ -89,9 +89,10 @@ class Modality(Section):
     hidden: Annotated[list[Width], Field(min_length=1)] | None = Field(
         default=None, description="widths of this encoder's layers; null: `model.encoder`"
     )
-    scaling: Literal["standard", "minmax"] = Field(
-        default="standard",
-        description="by mean and deviation, or to the range 0 to 1, of the training rows of the fold",
+    scaling: Literal["robust", "standard", "minmax"] = Field(
+        default="robust",
+        description="by median and robust deviation, by mean and deviation (published for M3H), or to the "
+        "range 0 to 1 (published for TxT), of the training rows of the fold",
     )
     transcriptome: Transcriptome | None = Field(
         default=None, description="options of that encoder; null: the published ones"

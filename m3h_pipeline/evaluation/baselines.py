@@ -26,7 +26,7 @@ from m3h_pipeline.evaluation.references import (
     Rows,
     boosting_path,
     linear_path,
-    standardised,
+    scaled_features,
 )
 from m3h_pipeline.files import write_table
 from m3h_pipeline.inference.metrics import metric
@@ -108,7 +108,7 @@ def baseline_predictions(
     def linear(fold: int, chosen: list[int]) -> list[Floats]:
         strengths = tuple(STRENGTHS[i] for i in chosen)
         return linear_path(
-            problem(fold, lambda training, rows: standardised(data, training, rows)), strengths
+            problem(fold, lambda training, rows: scaled_features(data, training, rows)), strengths
         )
 
     def boosting(fold: int, chosen: list[int]) -> list[Floats]:
@@ -120,12 +120,12 @@ def baseline_predictions(
     def cox(fold: int, chosen: list[int]) -> list[Floats]:
         strengths = tuple(STRENGTHS[i] for i in chosen)
         return cox_path(
-            problem(fold, lambda training, rows: standardised(data, training, rows)), grid, strengths
+            problem(fold, lambda training, rows: scaled_features(data, training, rows)), grid, strengths
         )
 
     def boosted_hazards(fold: int, chosen: list[int]) -> list[Floats]:
         trees = tuple(TREES[i] for i in chosen)
-        seen = problem(fold, lambda training, rows: standardised(data, training, rows))
+        seen = problem(fold, lambda training, rows: scaled_features(data, training, rows))
         return hazard_boosting_path(seen, grid, seed, trees)
 
     if problem_class == "survival":

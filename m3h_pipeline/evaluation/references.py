@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from m3h_pipeline.contracts import prediction_width
 from m3h_pipeline.errors import InputError
-from m3h_pipeline.training.data import CLIP, StudyData
+from m3h_pipeline.features.scaling import CLIP
+from m3h_pipeline.training.data import StudyData
 
 Floats = npt.NDArray[np.floating[Any]]
 Rows = npt.NDArray[np.int64]
@@ -25,7 +26,7 @@ STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 #: Numbers of boosting iterations.
 TREES = (20, 40, 80)
 #: Boosting iterations are shallow and see a random tenth of the features per split (of few features: the
-#: square root of their number): among thousands of standardised features this predicts better than all of
+#: square root of their number): among thousands of scaled features this predicts better than all of
 #: them, and takes less time.
 BOOSTING: dict[str, Any] = {"learning_rate": 0.1, "max_leaf_nodes": 8, "min_samples_leaf": 20, "max_bins": 63}
 _LEAST_SHARE = 0.1
@@ -58,18 +59,18 @@ class Problem:
         return prediction_width(self.problem_class, self.classes)
 
 
-def standardised(data: StudyData, training: Rows, rows: Rows) -> npt.NDArray[np.float32]:
-    """Features as the network sees them: standardised on ``training``, clipped, missing values 0.
+def scaled_features(data: StudyData, training: Rows, rows: Rows) -> npt.NDArray[np.float32]:
+    """Features scaled robustly by their values in ``training``, clipped, missing values 0.
 
     Shape:
         (len(rows), F) float32
     """
     scaled = data.scaled
-    mean, reciprocal = scaled.statistics(training)
+    centre, inverse, _ = scaled.statistics(training, "robust")
     x = scaled.x[rows]
     for start in range(0, len(x), 4096):
         part = x[start : start + 4096]
-        part[...] = np.clip((part - mean) * reciprocal, -CLIP, CLIP)
+        part[...] = np.clip((part - centre) * inverse, -CLIP, CLIP)
     return np.nan_to_num(x, copy=False, nan=0.0)
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from m3h_pipeline.config.model import Modality
 from m3h_pipeline.contracts import SPLIT
 from m3h_pipeline.errors import ContractError, InputError, TaskError
+from m3h_pipeline.features.scaling import Scaled, scaled_once
 from m3h_pipeline.files import read_features, read_labels, read_samples, read_table
 from m3h_pipeline.genes.vectors import read_vectors
 from m3h_pipeline.layout import CohortFiles, LabelFiles
@@ -26,10 +27,6 @@ Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
-#: Standardised features are clipped to plus or minus this.
-CLIP = 10.0
-#: A deviation below this, on features scaled to a deviation of 1, is rounding: the feature is constant.
-_CONSTANT = 1e-6
 _COLUMNS = 256
 
 
@@ -108,12 +105,7 @@ class StudyData:
         """The used features of all modalities side by side."""
         parts = [x[:, self.columns[name]] for name, x in self.features.items()]
         x = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0].copy()
-        mean, deviation = moments(x, np.flatnonzero(self.train))
-        deviation[deviation == 0] = 1.0
-        for a in range(0, x.shape[1], _COLUMNS):
-            part = slice(a, a + _COLUMNS)
-            x[:, part] = (x[:, part].astype(np.float64) - mean[part]) / deviation[part]
-        return Scaled(x, mean, deviation)
+        return scaled_once(x, np.flatnonzero(self.train))
 
     def feature_names(self, modality: str) -> list[str]:
         """Names of a modality's features; numbers where they are unknown."""
@@ -192,58 +184,6 @@ class StudyData:
     @cached_property
     def _label_digests(self) -> dict[str, str]:
         return {}
-
-
-@dataclass(frozen=True)
-class Scaled:
-    """Features scaled by the whole training part, only for the sake of rounding.
-
-    What a fit sees is standardised again with the statistics of its own training rows; since both maps are
-    affine, the result is what standardising the raw values would give.
-
-    Attributes:
-        x: (n, F) float32, NaN = missing.
-        mean: (F,) float64, of the raw features.
-        deviation: (F,) float64, of the raw features.
-    """
-
-    x: Float32Array
-    mean: Float64Array
-    deviation: Float64Array
-
-    def statistics(self, rows: IntArray) -> tuple[Float64Array, Float64Array]:
-        """Mean and reciprocal deviation over ``rows``; 0 for features constant there, which become 0."""
-        mean, deviation = moments(self.x, rows)
-        constant = deviation < _CONSTANT
-        return mean, np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, deviation))
-
-    def ranges(self, rows: IntArray) -> tuple[Float64Array, Float64Array]:
-        """Minimum and reciprocal range over ``rows``; 0 for features constant there, which become 0."""
-        low, high = np.zeros(self.x.shape[1]), np.zeros(self.x.shape[1])
-        for a in range(0, self.x.shape[1], _COLUMNS):
-            part = self.x[rows, a : a + _COLUMNS].astype(np.float64)
-            low[a : a + _COLUMNS] = np.fmin.reduce(part, axis=0)
-            high[a : a + _COLUMNS] = np.fmax.reduce(part, axis=0)
-        low, high = np.nan_to_num(low), np.nan_to_num(high)
-        constant = high - low < _CONSTANT
-        return low, np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, high - low))
-
-
-def moments(x: Float32Array, rows: IntArray) -> tuple[Float64Array, Float64Array]:
-    """Mean and deviation (of the population) of each column over ``rows``, in float64, ignoring NaN.
-
-    A column without any value has mean and deviation 0.
-    """
-    mean = np.zeros(x.shape[1])
-    deviation = np.zeros(x.shape[1])
-    for a in range(0, x.shape[1], _COLUMNS):
-        part = x[rows, a : a + _COLUMNS].astype(np.float64)
-        seen = ~np.isnan(part)
-        count = np.maximum(seen.sum(0), 1)
-        m = np.where(seen, part, 0.0).sum(0) / count
-        v = np.square(np.where(seen, part - m, 0.0)).sum(0) / count
-        mean[a : a + _COLUMNS], deviation[a : a + _COLUMNS] = m, np.sqrt(v)
-    return mean, deviation
 
 
 def _digest(*arrays: npt.NDArray[Any]) -> str:

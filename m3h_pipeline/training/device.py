@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from m3h_pipeline.features.scaling import CLIP, Float64Array
 from m3h_pipeline.model.heads import class_of
 from m3h_pipeline.survival import bin_edges, time_grid
-from m3h_pipeline.training.data import CLIP, Float64Array, StudyData
+from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.spec import TrainingSettings
 
 
@@ -26,9 +27,9 @@ class Scaling:
     """How features become what a network sees: (x - shift) * inverse, clipped; (F,) float64 each.
 
     Attributes:
-        shift: mean, or minimum where a modality is scaled by its range.
-        inverse: reciprocal deviation or range; 0 for features constant on the training rows.
-        missing: what a missing value becomes: the scaled mean.
+        shift: median, mean or minimum, as the modality is scaled.
+        inverse: reciprocal robust deviation, deviation or range; 0 of features constant on these rows.
+        missing: what a missing value becomes: the scaled median or mean.
     """
 
     shift: Float64Array
@@ -57,14 +58,10 @@ class DeviceData:
         self.autocast = settings.compute.precision == "bfloat16"
         self._statistics: dict[int, Tensor] = {}
         self._moments: dict[int, Scaling] = {}
-        self._ranged = np.concatenate(
-            [
-                np.full(int(used.sum()), settings.modalities[name].scaling == "minmax")
-                for name, used in data.columns.items()
-            ]
-        )
+        used = {name: int(columns.sum()) for name, columns in data.columns.items()}
+        self._kinds = np.repeat([settings.modalities[name].scaling for name in used], list(used.values()))
         #: Whether features of some modality are scaled to a range, so that their mean is not 0.
-        self.ranged = bool(self._ranged.any())
+        self.ranged = "minmax" in self._kinds
         self._targets: dict[tuple[str, int], tuple[float, float]] = {}
         self._edges: dict[tuple[str, int, int], Float64Array] = {}
 
@@ -77,15 +74,11 @@ class DeviceData:
     def moments(self, fold: int) -> Scaling:
         """How a fold's features are scaled, by the scaled features of its training rows."""
         if fold not in self._moments:
-            rows, scaled = self.data.training_rows(fold), self.data.scaled
-            shift, inverse = scaled.statistics(rows)
-            missing = np.zeros_like(shift)
-            if self.ranged:
-                low, per_range = scaled.ranges(rows)
-                missing = np.where(self._ranged, (shift - low) * per_range, missing)
-                shift = np.where(self._ranged, low, shift)
-                inverse = np.where(self._ranged, per_range, inverse)
-            self._moments[fold] = Scaling(shift, inverse, missing)
+            rows, found = self.data.training_rows(fold), np.zeros((3, len(self._kinds)))
+            for kind in sorted(set(self._kinds)):
+                these = self._kinds == kind
+                found[:, these] = self.data.scaled.statistics(rows, kind, these)
+            self._moments[fold] = Scaling(*found)
         return self._moments[fold]
 
     def statistics(self, folds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:

@@ -99,8 +99,8 @@ def _arrays(prepared: Prepared, index: int, scores: Scores) -> dict[str, Array]:
         NETWORK + name: value.cpu().numpy().copy() for name, value in prepared.network.take(index).items()
     }
     # Of the raw features: x = (raw - shift) * inverse.
-    arrays["feature/shift"] = data.scaled.mean + data.scaled.deviation * scaling.shift
-    arrays["feature/inverse"] = scaling.inverse / data.scaled.deviation
+    arrays["feature/shift"] = data.scaled.shift + data.scaled.scale * scaling.shift
+    arrays["feature/inverse"] = scaling.inverse / data.scaled.scale
     arrays["feature/missing"] = scaling.missing
     arrays |= {f"columns/{name}": used for name, used in data.columns.items()}
     arrays["target"] = np.array(targets)

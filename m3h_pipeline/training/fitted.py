@@ -21,13 +21,13 @@ from torch import Tensor
 
 from m3h_pipeline.config.model import Model, Transcriptome
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.features.scaling import CLIP
 from m3h_pipeline.files import replacing
 from m3h_pipeline.model.architecture import Architecture, Input
 from m3h_pipeline.model.clustering import silhouettes, squared_distances
 from m3h_pipeline.model.m3h import M3H
 from m3h_pipeline.model.survival import discrete_prediction
 from m3h_pipeline.survival import cox_prediction
-from m3h_pipeline.training.data import CLIP
 from m3h_pipeline.training.spec import FitResult
 
 Array = npt.NDArray[Any]

@@ -85,7 +85,7 @@ def _default(**changes: object) -> dict[str, object]:
         ({"source": {"kind": "haim"}}, "`source.table` is missing"),
         (
             {"modalities": {"table": {"sources": ["ts_lab"], "scaling": "none"}}},
-            "`modalities.table.scaling`: Input should be 'standard' or 'minmax'",
+            "`modalities.table.scaling`: Input should be 'robust', 'standard' or 'minmax'",
         ),
         ({"study": "a b"}, "`study`:"),
     ],

@@ -16,7 +16,8 @@ from m3h_pipeline.config import Evaluation, Modality
 from m3h_pipeline.contracts import BASELINE_PREDICTIONS, METRICS, SPLIT
 from m3h_pipeline.errors import TaskError
 from m3h_pipeline.evaluation.baselines import baseline_predictions, choose, run_baselines
-from m3h_pipeline.evaluation.references import Problem, boosting_path, linear_path, standardised
+from m3h_pipeline.evaluation.references import Problem, boosting_path, linear_path, scaled_features
+from m3h_pipeline.features.spread import spread
 from m3h_pipeline.files import read_table, write_features, write_labels, write_table
 from m3h_pipeline.inference.metrics import metric
 from m3h_pipeline.training.data import StudyData
@@ -74,15 +75,16 @@ def test_linear_path_equals_scikit_learn(problem_class: str, n: int) -> None:
         np.testing.assert_allclose(prediction, expected, atol=2e-3, rtol=1e-5)
 
 
-def test_features_are_standardised_on_the_training_rows_clipped_and_filled() -> None:
+def test_features_are_scaled_on_the_training_rows_clipped_and_filled() -> None:
     data = study()
     data.features["tabular"][7, 3] = 1e6
     training, rows = data.training_rows(1), np.arange(data.n)
     x = data.features["tabular"].astype(np.float64)
-    expected = (x - np.nanmean(x[training], axis=0)) / np.nanstd(x[training], axis=0)
+    found = spread(x[training])
+    expected = (x - found.centre) / found.deviation
     expected = np.nan_to_num(np.clip(expected, -10, 10))
-    np.testing.assert_allclose(standardised(data, training, rows), expected, atol=2e-4)
-    assert not data.train[5] or np.isfinite(standardised(data, training, rows)).all()
+    np.testing.assert_allclose(scaled_features(data, training, rows), expected, atol=2e-4)
+    assert not data.train[5] or np.isfinite(scaled_features(data, training, rows)).all()
 
 
 @pytest.mark.parametrize("task", ["ill", "grade", "days"])

@@ -1,4 +1,4 @@
-"""Preparation of a fold's data: standardising, clipping, constants, missing values, digests, files."""
+"""The arrays of a study: what is refused, digests, files."""
 
 from __future__ import annotations
 
@@ -7,64 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from m3h_pipeline.config.model import Modality
 from m3h_pipeline.errors import ContractError, InputError, TaskError
 from m3h_pipeline.training.data import StudyData, load_study_data
-from m3h_pipeline.training.device import DeviceData
 from m3h_pipeline.training.fits import check_specs, fit_keys
-from tests.training.studies import DEVICE, settings, spec, study, write_study
-
-
-def inputs(data: StudyData, fold: int) -> np.ndarray:
-    on_device = DeviceData(data, settings(precision="float64"), torch.device(DEVICE))
-    rows = torch.arange(data.n, device=DEVICE)[None]
-    return on_device.inputs(rows, on_device.statistics([fold]))[0].cpu().numpy()
-
-
-@pytest.mark.parametrize("fold", [0, 2, -1])
-def test_features_are_standardised_on_the_training_rows_of_the_fold(fold: int) -> None:
-    data = study()
-    raw = np.concatenate(list(data.features.values()), axis=1).astype(np.float64)
-    rows = data.train & (data.fold != fold) if fold >= 0 else data.train
-    want = (raw - np.nanmean(raw[rows], 0)) / np.nanstd(raw[rows], 0)
-    want = np.nan_to_num(np.clip(want, -10, 10), nan=0.0)
-    np.testing.assert_allclose(inputs(data, fold), want, atol=2e-6)
-
-
-def test_outliers_are_clipped_constants_vanish_and_the_missing_become_the_mean() -> None:
-    data = study(missing=False)
-    x = data.features["alpha"]
-    x[:, 1] = np.where(data.train, 3.3, 4.4)
-    x[:, 2] = np.where(data.fold == 0, np.arange(data.n), 5.0)
-    test = np.flatnonzero(~data.train)
-    x[test[0], 0] = 1e9
-    x[test[1], 0] = np.nan
-    x[:, 3] = np.nan
-    # Constant on the whole training part: dropped. Constant on one fold's training rows: 0 there.
-    x[~data.train, 2] = 77.0
-    assert data.columns["alpha"].tolist() == [True, False, True, False, True]
-    prepared = inputs(data, 0)
-    assert prepared.shape[1] == 3 + 7 + 4
-    assert prepared[test[0], 0] == 10.0
-    assert prepared[test[1], 0] == 0.0
-    assert (prepared[:, 1] == 0).all()
-    assert (inputs(data, 1)[:, 1] != 0).any()
-
-
-def test_a_large_offset_costs_no_precision() -> None:
-    data = study(missing=False)
-    rng = np.random.default_rng(0)
-    small = rng.normal(size=data.n)
-    data.features["alpha"][:, 0] = 20000 + small
-    raw = data.features["alpha"][:, 0].astype(np.float64)
-    rows = data.train & (data.fold != 1)
-    want = (raw - raw[rows].mean()) / raw[rows].std()
-    config = settings(precision="float32")
-    on_device = DeviceData(data, config, torch.device(DEVICE))
-    have = on_device.inputs(torch.arange(data.n, device=DEVICE)[None], on_device.statistics([1]))
-    np.testing.assert_allclose(have[0, :, 0].cpu(), want, atol=1e-5)
+from tests.training.studies import settings, spec, study, write_study
 
 
 def test_a_modality_without_variation_is_refused() -> None:
@@ -183,24 +131,3 @@ def test_fits_that_cannot_be_trained_are_refused() -> None:
     data.fold = np.abs(data.fold)
     with pytest.raises(TaskError, match="no test part"):
         check_specs([spec("anemia", fold=-1)], data)
-
-
-@pytest.mark.parametrize("fold", [0, -1])
-def test_a_modality_may_be_scaled_to_its_range(fold: int) -> None:
-    data = study()
-    config = settings(precision="float64")
-    config.modalities["beta"] = config.modalities["beta"].model_copy(update={"scaling": "minmax"})
-    on_device = DeviceData(data, config, torch.device(DEVICE))
-    every = torch.arange(data.n, device=DEVICE)[None]
-    have = on_device.inputs(every, on_device.statistics([fold]))[0].cpu().numpy()
-    raw = data.features["beta"].astype(np.float64)
-    rows = data.train & (data.fold != fold) if fold >= 0 else data.train
-    low, high = np.nanmin(raw[rows], 0), np.nanmax(raw[rows], 0)
-    want = (raw - low) / (high - low)
-    # A missing value is the mean, not the minimum.
-    want = np.where(np.isnan(want), np.nanmean(want[rows], 0), want)
-    start = data.features["alpha"].shape[1]
-    mine = slice(start, start + raw.shape[1])
-    np.testing.assert_allclose(have[:, mine], want, atol=2e-6)
-    others = np.delete(have, np.arange(start, mine.stop), 1)
-    np.testing.assert_array_equal(others, np.delete(inputs(data, fold), np.arange(start, mine.stop), 1))

@@ -153,7 +153,7 @@ def compare(combination: tuple[str, ...], index: int = 0, missing: bool = True, 
 @pytest.fixture(autouse=True)
 def _exact_features(monkeypatch: pytest.MonkeyPatch) -> None:
     """Store the scaled features in float64, so that only the arithmetic is compared."""
-    from m3h_pipeline.training import data as module
+    from m3h_pipeline.features import scaling as module
 
     def scaled(self: StudyData) -> module.Scaled:
         x = np.concatenate([self.features[name] for name in self.features], axis=1).astype(np.float64)

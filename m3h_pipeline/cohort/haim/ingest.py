@@ -67,7 +67,11 @@ def ingest_haim(
         names = split_header(read_header(opened, path)[0], path, expect=IDENTITY)
     plan = plan_columns(names, source, sources, path)
     with (
-        CohortWriter(out, {key: [names[i] for i in plan.fields(key)] for key in sources}) as writer,
+        CohortWriter(
+            out,
+            {key: [names[i] for i in plan.fields(key)] for key in sources},
+            zero_is_missing=source.absent_if_zero(),
+        ) as writer,
         plain_file(path, writer.staging) as plain,
     ):
         with Progress("MB", 2 * plain.stat().st_size / 1e6, stream=stream) as progress:

@@ -65,7 +65,10 @@ def ingest_mimic(
     known |= {name: (names, [""] * len(names)) for name, names in embedded.names.items()}
     with (
         CohortWriter(
-            out, {name: known[name][0] for name in sources}, {name: known[name][1] for name in sources}
+            out,
+            {name: known[name][0] for name in sources},
+            {name: known[name][1] for name in sources},
+            source.absent_if_zero(),
         ) as writer,
         _scratch(source, writer) as folder,
         database(folder, source.memory_gb) as db,

@@ -46,6 +46,7 @@ def haim_source(settings: SyntheticSource, folder: Path) -> HaimSource:
         blocks=blocks,
         subgroups=default.subgroups if settings.widths.get("demographics", 0) > 1 else {},
         max_malformed=settings.max_malformed,
+        zero_is_missing=settings.zero_is_missing,
     )
 
 

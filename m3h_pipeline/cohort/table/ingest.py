@@ -98,7 +98,7 @@ def ingest_table(
                 x = values_of(joined, expanded, slice(0, len(joined.ids)))
                 genes[name] = prepare_genes(x, names[name], options, f"source.blocks.{name}.genes")
                 names[name] = genes[name].names
-        with CohortWriter(out, names) as writer:
+        with CohortWriter(out, names, zero_is_missing=source.absent_if_zero()) as writer:
             for rows in _chunks(len(joined.ids)):
                 writer.append(
                     {

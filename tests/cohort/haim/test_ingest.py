@@ -95,6 +95,8 @@ def test_the_summary_counts(tmp_path: Path, out: Path) -> None:
         "missing": pytest.approx(3 / 72),
         "samples_without": 0,
         "infinite": 2,
+        "zero_throughout": 0,
+        "far_values": [],
     }
     assert summary["sources"]["ts_lab"]["samples_without"] == 1
     assert summary["subgroups"] == {"sex": {"female": 9, "male": 9}}

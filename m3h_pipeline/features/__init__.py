@@ -1,0 +1,1 @@
+"""Features as numbers: where their values lie, which are absurd, what scales them."""
