@@ -13,6 +13,7 @@ from m3h_pipeline.contracts import samples_schema
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.tables.identifiers import normal_id
 from m3h_pipeline.tables.parsing import parse_number
+from m3h_pipeline.tables.values import number_text, read_number
 
 
 @functools.lru_cache(maxsize=4096)
@@ -20,11 +21,12 @@ def code(text: str) -> str:
     """A group's code as text: whole numbers lose their fraction, missing ones become empty.
 
     Examples:
-        >>> code("1.0"), code("0"), code(" F "), code("nan")
-        ('1', '0', 'F', '')
+        >>> code("1.0"), code("0"), code(" F "), code("nan"), code("True")
+        ('1', '0', 'F', '', '1')
     """
     text = normal_id(text)
-    return "" if is_missing(text) else text
+    number = read_number(text) if text.lower() in ("true", "false") else None
+    return "" if is_missing(text) else text if number is None else number_text(number)
 
 
 def encode(codes: Sequence[str], group: Subgroup, name: str) -> pa.DictionaryArray:
@@ -33,7 +35,8 @@ def encode(codes: Sequence[str], group: Subgroup, name: str) -> pa.DictionaryArr
     Raises:
         InputError: not a single code has a name, so that the configuration names the wrong column or codes.
     """
-    named = [group.values.get(c) if group.values else (c or None) for c in codes]
+    given = {code(key) or key: value for key, value in group.values.items()}
+    named = [given.get(c) if group.values else (c or None) for c in codes]
     if group.values and codes and not any(named):
         raise InputError(
             f"no value of column `{group.column}` is among {', '.join(sorted(group.values))}",

@@ -5,10 +5,10 @@ A study adds to it with ``source.missing_values``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
-#: As they are usually written; in tables they count in any case, with or without blanks around them.
+#: As they are usually written; in tables they count in any case, with or without blanks around them. Only
+#: ``None`` counts as it is, as Python writes it: `none` is a category of many clinical tables.
 MISSING: Final = (
     "",
     ".",
@@ -16,38 +16,26 @@ MISSING: Final = (
     "NA",
     "N/A",
     "#N/A",
+    "<NA>",
     "NaN",
+    "-NaN",
     "null",
     "None",
     "[Unknown]",
     "[Not Available]",
 )
-_PLAIN: Final = frozenset(text.lower() for text in MISSING)
+#: Spellings that count in one case only.
+AS_WRITTEN: Final = frozenset({"None"})
+#: The others in lower case.
+ANY_CASE: Final = tuple(text.lower() for text in MISSING if text not in AS_WRITTEN)
 
 
-def is_missing(text: str, added: Iterable[str] = ()) -> bool:
-    """Whether a text means: not observed.
-
-    Args:
-        text: a value of a table.
-        added: further texts with that meaning, compared as they are but for blanks around them.
+def is_missing(text: str) -> bool:
+    """Whether a text means: not observed, in any study.
 
     Examples:
-        >>> [is_missing(text) for text in ("n/a", " nan ", "NONE", "-", "-9", "no", "0")]
+        >>> [is_missing(text) for text in ("n/a", " nan ", "None", "-", "none", "no", "0")]
         [True, True, True, True, False, False, False]
-        >>> is_missing("-9", ["-9"])
-        True
     """
     text = text.strip()
-    return text.lower() in _PLAIN or text in {other.strip() for other in added}
-
-
-def spellings(added: Iterable[str] = ()) -> list[str]:
-    """The list and what a study adds to it, in every usual case, for readers that compare texts as they are.
-
-    Examples:
-        >>> {"n/a", "N/A", "NAN", "nan", "None", "none", "-9"} <= set(spellings(["-9"]))
-        True
-    """
-    cases = [form for text in MISSING for form in (text, text.lower(), text.upper(), text.capitalize())]
-    return list(dict.fromkeys([*cases, *added]))
+    return text in AS_WRITTEN or text.lower() in ANY_CASE

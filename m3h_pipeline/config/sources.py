@@ -12,6 +12,7 @@ from pydantic import (
     SerializeAsAny,
     ValidationError,
     ValidatorFunctionWrapHandler,
+    WithJsonSchema,
     WrapValidator,
     model_validator,
 )
@@ -72,6 +73,12 @@ class HaimSource(SourceSection):
 
     def paths(self) -> list[str]:
         return [self.table, self.key_ids, *([self.hosp] if self.hosp else [])]
+
+
+#: Numbers need no quotes.
+MissingValue = Annotated[
+    str, Field(coerce_numbers_to_str=True), WithJsonSchema({"type": ["string", "number"]})
+]
 
 
 class TableFile(Section):
@@ -207,11 +214,11 @@ class TableSource(SourceSection):
     subgroups: ByName[Name, Subgroup] = Field(
         default_factory=dict, description="subgroup -> column and names"
     )
-    missing_values: list[str] = Field(
+    missing_values: list[MissingValue] = Field(
         default_factory=list,
         description="further texts that mean: not observed, beside "
         + ", ".join(f"`{text}`" if text else "nothing at all" for text in MISSING)
-        + " in any case",
+        + " (`None` as it is, the others in any case); numbers are compared as numbers, in every format",
     )
 
     max_malformed: int = Field(

@@ -18,6 +18,7 @@ from m3h_pipeline.config.model import GeneVectors
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.tables.formats import open_table
 from m3h_pipeline.tables.reader import once, read_columns
+from m3h_pipeline.tables.values import Absent
 
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -87,7 +88,7 @@ def read_network(path: str, genes: Sequence[str]) -> Network:
         reader = open_table(path, stack)
         for name in EDGE:
             once(reader, name, "transcriptome.genes.path")
-        pairs = read_columns(reader, [], EDGE, [""]).text
+        pairs = read_columns(reader, [], EDGE, Absent(usual=False)).text
     known = {gene: i for i, gene in enumerate(dict.fromkeys(genes))}
     ends = [np.array([known.get(name, -1) for name in pairs[side].to_pylist()]) for side in EDGE]
     inside = (ends[0] >= 0) & (ends[1] >= 0) & (ends[0] != ends[1])

@@ -26,6 +26,7 @@ from m3h_pipeline.progress import Progress
 from m3h_pipeline.tables.formats import open_table
 from m3h_pipeline.tables.names import called
 from m3h_pipeline.tables.textfile import reading
+from m3h_pipeline.tables.values import Absent
 
 #: Genes -> vectors, by fold; None: of all folds.
 Vectors = dict[int | None, tuple[list[str], npt.NDArray[np.float64]]]
@@ -105,7 +106,7 @@ def _from_file(path: str, genes: Sequence[str], width: int) -> tuple[list[str], 
             )
         try:
             with reading(reader.shown):
-                batches = list(reader.batches(entries, [name], ["", "NA"], plain=False))
+                batches = list(reader.batches(entries, [name], Absent(), plain=False))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise InputError(
                 "an entry of a vector is no number, or a line has another number of fields",

@@ -14,6 +14,7 @@ import pyarrow.csv as pacsv
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.tables.reader import TableFileReader, no_row
 from m3h_pipeline.tables.textfile import DELIMITERS, open_bytes, read_header, split_header
+from m3h_pipeline.tables.values import Absent
 
 #: Endings of delimited files and their delimiters.
 ENDINGS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
@@ -49,7 +50,7 @@ class DelimitedTable(TableFileReader):
             )
 
     def batches(
-        self, numeric: Sequence[str], text: Sequence[str], missing: Sequence[str], *, plain: bool
+        self, numeric: Sequence[str], text: Sequence[str], absent: Absent, *, plain: bool
     ) -> Iterator[pa.RecordBatch]:
         wanted = list(dict.fromkeys([*numeric, *text]))
         # Columns go by number: a name may stand twice among the columns that nobody wants.
@@ -64,7 +65,7 @@ class DelimitedTable(TableFileReader):
                 ),
                 parse_options=pacsv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True),
                 convert_options=pacsv.ConvertOptions(
-                    include_columns=list(number.values()), column_types=types, null_values=list(missing)
+                    include_columns=list(number.values()), column_types=types, null_values=absent.spellings
                 ),
             )
             for batch in reader:

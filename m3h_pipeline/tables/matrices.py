@@ -18,6 +18,7 @@ import pyarrow as pa
 from m3h_pipeline.errors import InputError, nearest
 from m3h_pipeline.tables.names import called, elements
 from m3h_pipeline.tables.reader import TableFileReader, once, read_columns
+from m3h_pipeline.tables.values import Absent
 
 #: The column of the samples' names.
 SAMPLE = "sample"
@@ -58,7 +59,7 @@ class TransposedTable(TableFileReader):
         if not self._samples:
             inner.check_delimiter()
             raise InputError("there is no sample in the header", where=inner.shown)
-        features = read_columns(inner, [], [corner], [""]).text[corner]
+        features = read_columns(inner, [], [corner], Absent(usual=False)).text[corner]
         if features.null_count:
             lacking = np.flatnonzero(features.is_null().to_numpy(zero_copy_only=False))
             raise InputError(
@@ -69,13 +70,13 @@ class TransposedTable(TableFileReader):
         super().__init__(inner.shown, [SAMPLE, *features.to_pylist()])
 
     def batches(
-        self, numeric: Sequence[str], text: Sequence[str], missing: Sequence[str], *, plain: bool
+        self, numeric: Sequence[str], text: Sequence[str], absent: Absent, *, plain: bool
     ) -> Iterator[pa.RecordBatch]:
         place = {name: i for i, name in enumerate(self.header[1:])}
         wanted = [name for name in dict.fromkeys([*numeric, *text]) if name != SAMPLE]
-        columns = self._numbers(wanted, place, missing) if not set(text) - {SAMPLE} else None
+        columns = self._numbers(wanted, place, absent) if not set(text) - {SAMPLE} else None
         if columns is None:
-            found = read_columns(self._inner, [], self._samples, missing).text
+            found = read_columns(self._inner, [], self._samples, absent).text
             rows = list(zip(*(found[sample].to_pylist() for sample in self._samples), strict=True))
             columns = {name: pa.array(rows[place[name]], pa.string()) for name in wanted}
         columns[SAMPLE] = pa.array(self._samples, pa.string())
@@ -83,11 +84,11 @@ class TransposedTable(TableFileReader):
         yield pa.record_batch([columns[name] for name in names], names=names)
 
     def _numbers(
-        self, wanted: Sequence[str], place: dict[str, int], missing: Sequence[str]
+        self, wanted: Sequence[str], place: dict[str, int], absent: Absent
     ) -> dict[str, pa.Array] | None:
         """Features of a file that holds nothing but numbers; None: it holds text too."""
         try:
-            content = read_columns(self._inner, self._samples, [], missing)
+            content = read_columns(self._inner, self._samples, [], absent)
         except InputError:
             return None
         return {name: pa.array(content.numbers[place[name]]) for name in wanted}
@@ -149,7 +150,7 @@ class AnnDataTable(TableFileReader):
             self._where |= {key: (arrays[name], j) for j, key in enumerate(part)}
 
     def batches(
-        self, numeric: Sequence[str], text: Sequence[str], missing: Sequence[str], *, plain: bool
+        self, numeric: Sequence[str], text: Sequence[str], absent: Absent, *, plain: bool
     ) -> Iterator[pa.RecordBatch]:
         names = list(dict.fromkeys([*numeric, *text]))
         groups: dict[int, list[str]] = {}

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.tables.reader import TableFileReader
 from m3h_pipeline.tables.textfile import open_bytes, reading
+from m3h_pipeline.tables.values import Absent
 
 
 class ParquetTable(TableFileReader):
@@ -34,16 +35,18 @@ class ParquetTable(TableFileReader):
             raise InputError(
                 "this is no readable Parquet file", where=shown, hint="copy or download it again"
             ) from error
-        super().__init__(shown, self._file.schema_arrow.names)
+        self._own_names = list(self._file.schema_arrow.names)
+        super().__init__(shown, self._own_names)
 
     def batches(
-        self, numeric: Sequence[str], text: Sequence[str], missing: Sequence[str], *, plain: bool
+        self, numeric: Sequence[str], text: Sequence[str], absent: Absent, *, plain: bool
     ) -> Iterator[pa.RecordBatch]:
         wanted = list(dict.fromkeys([*numeric, *text]))
+        own = [self._own_names[self.header.index(name)] for name in wanted]
         with reading(self.shown):
-            for batch in self._file.iter_batches(batch_size=8192, columns=wanted):
+            for batch in self._file.iter_batches(batch_size=8192, columns=own):
                 # Arrow takes `a` for a prefix of `a.b`.
-                yield batch.select(wanted)
+                yield batch.select(own).rename_columns(wanted)
 
     def positions(self, rows: Sequence[int]) -> list[int]:
         return [row + 1 for row in rows]

@@ -1,28 +1,38 @@
-"""A table read column by column: what is a number, what is missing, what is an error.
+"""A table read column by column, and what is an error in it.
 
-Each format is a :class:`TableFileReader` that yields Arrow batches. The values are judged here once for all
-formats, so that the same table means the same in each of them.
+Each format is a :class:`TableFileReader` that yields Arrow batches. The values are judged once for all
+formats (:mod:`m3h_pipeline.tables.values`), so that the same table means the same in each of them.
 """
 
 from __future__ import annotations
 
 import abc
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import InputError, nearest
+from m3h_pipeline.tables.dates import dates_error, holds_dates
 from m3h_pipeline.tables.names import called, keys_of
+from m3h_pipeline.tables.values import (
+    NUMBER,
+    Absent,
+    as_numbers,
+    as_text,
+    composed,
+    is_text,
+    is_time,
+    unwrapped,
+    why_no_number,
+)
 
 _LARGEST = float(np.finfo(np.float32).max)
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 #: Longer texts are not repeated in a message.
 _SHORT = 20
 
@@ -62,7 +72,7 @@ class TableFileReader(abc.ABC):
 
     Attributes:
         shown: the file as its user names it, for messages.
-        header: keys of its columns in order, each once (see :mod:`m3h_pipeline.tables.names`).
+        header: keys of its columns in order, each once (:mod:`m3h_pipeline.tables.names`), letters composed.
         names: of these, the keys of the columns that are offered, all but those :meth:`leave_out` names.
         arrays: name of a column of vectors -> the keys of its elements; a pattern takes no column of
             ``listed_only``.
@@ -75,11 +85,12 @@ class TableFileReader(abc.ABC):
 
     def __init__(self, shown: str, names: Sequence[str]) -> None:
         self.shown = shown
-        self.header = keys_of(names)
+        own = [composed(name) for name in names]
+        self.header = keys_of(own)
         self.names = list(self.header)
         self.arrays: dict[str, list[str]] = {}
         self.listed_only: frozenset[str] = frozenset()
-        self._counts = Counter(names)
+        self._counts = Counter(own)
 
     def count(self, name: str) -> int:
         """How often a name stands in the header."""
@@ -108,11 +119,12 @@ class TableFileReader(abc.ABC):
 
     @abc.abstractmethod
     def batches(
-        self, numeric: Sequence[str], text: Sequence[str], missing: Sequence[str], *, plain: bool
+        self, numeric: Sequence[str], text: Sequence[str], absent: Absent, *, plain: bool
     ) -> Iterator[pa.RecordBatch]:
         """Yield the columns ``numeric`` then ``text``, those in both once, in row order.
 
-        A numeric column may come as numbers or as text. ``plain`` forbids the reader to convert text itself.
+        A numeric column may come as numbers or as text; in numbers that were text, the spellings of
+        ``absent`` are null. ``plain`` forbids the reader to convert text itself.
         """
 
     @abc.abstractmethod
@@ -134,20 +146,20 @@ class TableFileReader(abc.ABC):
 
 
 def read_columns(
-    reader: TableFileReader, numeric: Sequence[str], text: Sequence[str], missing: Sequence[str]
+    reader: TableFileReader, numeric: Sequence[str], text: Sequence[str], absent: Absent
 ) -> Content:
     """Read columns of one file as numbers, as text, or (named in both) as both.
 
-    Blanks around a value do not count; a missing value is a text of ``missing``, a null, or not a number.
+    What a value means is the matter of :mod:`m3h_pipeline.tables.values`.
 
     Raises:
         NotNumericError: a numeric column holds text, or is of another type.
-        InputError: a numeric column holds an infinite value or one beyond 3.4e38; a line has too many or too
-            few fields; the file is damaged. All messages name file, line and column.
+        InputError: a numeric column holds an infinite value or one beyond 3.4e38; a column holds dates; a
+            line has too many or too few fields; the file is damaged. All messages name file, line and column.
     """
     for plain in (False, True):
         try:
-            return _collect(reader, numeric, text, missing, plain=plain)
+            return _collect(reader, numeric, text, absent, plain=plain)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             # Arrow's own conversion is fast and strict; the second pass takes blanks off and finds the place.
             if plain:
@@ -156,26 +168,23 @@ def read_columns(
 
 
 def _collect(
-    reader: TableFileReader,
-    numeric: Sequence[str],
-    text: Sequence[str],
-    missing: Sequence[str],
-    *,
-    plain: bool,
+    reader: TableFileReader, numeric: Sequence[str], text: Sequence[str], absent: Absent, *, plain: bool
 ) -> Content:
-    absent = pa.array(list(missing), type=pa.string())
     parts: list[Float32Array] = []
     texts: dict[str, list[pa.Array]] = {name: [] for name in text}
     rows = 0
-    for batch in reader.batches(numeric, text, missing, plain=plain):
-        parts.append(_numbers(reader, batch, numeric, absent, rows))
+    for batch in reader.batches(numeric, text, absent, plain=plain):
+        columns = {
+            name: _plain(batch.column(name), name, reader) for name in dict.fromkeys([*numeric, *text])
+        }
+        parts.append(_numbers(reader, columns, batch.num_rows, numeric, absent, rows))
         for name in text:
-            values = batch.column(name)
-            if pa.types.is_nested(values.type):
+            if pa.types.is_nested(columns[name].type):
                 raise InputError(
-                    f"column `{name}` is of type {values.type}, neither text nor number", where=reader.shown
+                    f"column `{name}` is of type {columns[name].type}, neither text nor number",
+                    where=reader.shown,
                 )
-            texts[name].append(as_text(values, absent))
+            texts[name].append(as_text(columns[name], absent))
         rows += batch.num_rows
     empty: Float32Array = np.empty((0, len(numeric)), dtype=np.float32)
     numbers = np.concatenate(parts) if len(parts) > 1 else parts[0] if parts else empty
@@ -186,78 +195,41 @@ def _collect(
 _NO_TEXT = pa.array([], type=pa.string())
 
 
-def as_text(values: pa.Array, absent: pa.Array) -> pa.Array:
-    """Any column as strings without surrounding blanks; those in ``absent`` become null.
-
-    Examples:
-        >>> as_text(pa.array([" a", "NA", None]), pa.array(["NA"])).to_pylist()
-        ['a', None, None]
-        >>> as_text(pa.array([True, False]), pa.array(["NA"])).to_pylist()
-        ['1', '0']
-    """
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    if pa.types.is_boolean(values.type):
-        values = pc.cast(values, pa.int8())
-    if pa.types.is_floating(values.type):
-        texts = [
-            None if value is None or value != value else _shortest(value) for value in values.to_pylist()
-        ]
-        values = pa.array(texts, pa.string())
-    trimmed = pc.utf8_trim_whitespace(pc.cast(values, pa.string()))
-    return pc.if_else(pc.is_in(trimmed, value_set=absent), pa.scalar(None, pa.string()), trimmed)
-
-
-def _shortest(value: float) -> str:
-    # Identifiers that a missing one has made floats: 10003400.0 is the text 10003400 in other files.
-    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
-
-
-def parse_numbers(text: pa.Array) -> tuple[npt.NDArray[np.float64], int | None]:
-    """Strings as float64 (null = NaN), and the first row that is no number, or None.
-
-    Examples:
-        >>> parse_numbers(pa.array(["1.5", None, "2e3"]))
-        (array([1.5e+00,     nan, 2.0e+03]), None)
-        >>> parse_numbers(pa.array(["1.5", None, "<3"]))[1]
-        2
-    """
-    try:
-        return pc.cast(text, pa.float64()).to_numpy(zero_copy_only=False), None
-    except pa.ArrowInvalid:
-        low, high = 0, len(text)
-        while high - low > 1:
-            middle = (low + high) // 2
-            try:
-                pc.cast(text.slice(low, middle - low), pa.float64())
-                low = middle
-            except pa.ArrowInvalid:
-                high = middle
-        return np.full(len(text), np.nan), low
+def _plain(values: pa.Array, name: str, reader: TableFileReader) -> pa.Array:
+    values = unwrapped(values)
+    if not is_time(values.type):
+        return values
+    if values.null_count < len(values):
+        raise dates_error(name, where=reader.shown)
+    return pa.nulls(len(values))
 
 
 def _numbers(
-    reader: TableFileReader, batch: pa.RecordBatch, names: Sequence[str], absent: pa.Array, before: int
+    reader: TableFileReader,
+    columns: Mapping[str, pa.Array],
+    rows: int,
+    names: Sequence[str],
+    absent: Absent,
+    before: int,
 ) -> Float32Array:
     """The named columns of a batch, of which ``before`` rows stand before, as (n, D) float32."""
-    x = np.empty((batch.num_rows, len(names)), dtype=np.float64)
+    x = np.empty((rows, len(names)), dtype=np.float64)
     for j, name in enumerate(names):
-        values = batch.column(name)
-        kind = values.type
-        if _is_text(kind):
-            text = as_text(values, absent)
-            x[:, j], wrong = parse_numbers(text)
-            if wrong is not None:
-                raise NotNumericError(
-                    f"column `{called(name)}` holds text where a number is expected{_quoted(text, wrong)}",
-                    where=reader.place([before + wrong]),
-                    value=True,
-                )
-        elif _is_numeric(kind):
-            x[:, j] = pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False)
-        else:
+        values = columns[name]
+        if not (is_text(values.type) or _is_numeric(values.type)):
             raise NotNumericError(
-                f"column `{called(name)}` is of type {kind}, not numbers", where=reader.shown, value=False
+                f"column `{called(name)}` is of type {values.type}, not numbers",
+                where=reader.shown,
+                value=False,
+            )
+        x[:, j], wrong, text = as_numbers(values, absent)
+        if wrong is not None:
+            if holds_dates(text):
+                raise dates_error(called(name), where=reader.shown)
+            raise NotNumericError(
+                f"column `{called(name)}` holds text where a number is expected{_quoted(text, wrong)}",
+                where=reader.place([before + wrong]),
+                value=True,
             )
     # The comparison is false for NaN, and true for what would become infinite as float32.
     if (beyond := np.abs(x) > _LARGEST).any():
@@ -269,16 +241,6 @@ def _numbers(
             hint="correct it, or leave it empty if it was not observed",
         )
     return x.astype(np.float32)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    tests: list[Callable[[Any], bool]] = [
-        pa.types.is_string,
-        pa.types.is_large_string,
-        pa.types.is_string_view,
-        pa.types.is_dictionary,
-    ]
-    return any(test(kind) for test in tests)
 
 
 def _is_numeric(kind: pa.DataType) -> bool:
@@ -293,15 +255,18 @@ def _is_numeric(kind: pa.DataType) -> bool:
 
 
 def _quoted(text: pa.Array, row: int) -> str:
-    """The offending text, if it is short and a slip among numbers.
+    """The offending text, if it is short and a slip among numbers, and what keeps it from being one.
 
-    Where the other values are no numbers either, the column may hold names or dates of birth.
+    Where the other values are no numbers either, the column may hold names.
     """
     value = text[row].as_py()
-    numbers = pc.sum(pc.match_substring_regex(text, _NUMBER)).as_py() or 0
+    if holds_dates(text[row : row + 1]):
+        return " (a date)"
+    why = f" ({why})" if (why := why_no_number(value)) else ""
+    numbers = pc.sum(pc.match_substring_regex(text, NUMBER)).as_py() or 0
     if len(value) > _SHORT or 2 * numbers < len(text) - text.null_count:
-        return ""
-    return f": {value!r}"
+        return why
+    return f": {value!r}{why}"
 
 
 def no_row(reader: TableFileReader) -> InputError:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from m3h_pipeline.errors import TaskError
+from m3h_pipeline.tables.values import composed, read_number
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
@@ -57,7 +58,7 @@ class Column:
     def is_any(self, values: Sequence[Value]) -> BoolArray:
         """Rows that hold one of the values; what reads as a number is compared as a number."""
         numbers = [number for value in values if not np.isnan(number := _as_number(value))]
-        wanted = {str(value) for value in values}
+        wanted = {composed(str(value)) for value in values}
         text = np.array([item in wanted for item in self._text], dtype=bool)
         return np.asarray(self.observed & (text | np.isin(self.number, numbers)))
 
@@ -113,8 +114,8 @@ def listed(values: Sequence[Value]) -> str:
 
 
 def _as_number(value: Value | None) -> float:
-    """The value as a number, NaN if it is none."""
-    try:
+    """The value as a number, truths as 1 and 0; NaN if it is none."""
+    if value is None or isinstance(value, float | int):
         return np.nan if value is None else float(value)
-    except ValueError:
-        return np.nan
+    number = read_number(value)
+    return np.nan if number is None else number

@@ -23,7 +23,6 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from m3h_pipeline.config.missing import spellings
 from m3h_pipeline.errors import InputError, TaskError, nearest
 
 #: Endings of task lists among the files of task definitions, and their delimiters.
@@ -121,13 +120,14 @@ def _distinct(clinical: Path, lines: Iterable[_Line]) -> dict[str, list[str]]:
     from m3h_pipeline.tables.formats import open_table
     from m3h_pipeline.tables.identifiers import normal_ids
     from m3h_pipeline.tables.reader import once, read_columns
+    from m3h_pipeline.tables.values import Absent
 
     columns = {line.label: line for line in lines}
     with ExitStack() as stack:
         reader = open_table(str(clinical), stack)
         for column in columns:
             once(reader, column, "task list")
-        text = read_columns(reader, [], list(columns), spellings()).text if columns else {}
+        text = read_columns(reader, [], list(columns), Absent()).text if columns else {}
     found = {}
     for column, line in columns.items():
         values = normal_ids(text[column]).drop_null().unique().to_pylist()

@@ -42,7 +42,7 @@ def test_fields_that_nobody_reads_may_hold_anything(skipped: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1_000", "12_5", "١٢", "0x1f", "1,5", "1 2", "+-1", "e3", "..", "--", "nano", "-nan"]
+    "text", ["1_000", "12_5", "١٢", "0x1f", "1,5", "1 2", "+-1", "e3", "..", "--", "nano"]
 )
 def test_no_number(text: str) -> None:
     with pytest.raises(ValueError, match="no number"):

@@ -14,7 +14,8 @@ from m3h_pipeline.cohort.table.blocks import Column, Feature
 from m3h_pipeline.cohort.table.join import Joined
 from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import ConfigError, InputError
-from m3h_pipeline.tables.identifiers import normal_ids
+from m3h_pipeline.tables.dates import no_dates
+from m3h_pipeline.tables.identifiers import categories
 from m3h_pipeline.tables.names import called
 
 #: A column with more values than this is no category.
@@ -34,7 +35,7 @@ def expand(joined: Joined, features: Sequence[Feature]) -> list[Expanded]:
     """The features of a block; a categorical column has one per value, in sorted order.
 
     Raises:
-        InputError: a categorical column has more than :data:`MOST_CATEGORIES` values.
+        InputError: a categorical column holds dates, or has more than :data:`MOST_CATEGORIES` values.
     """
     expanded: list[Expanded] = []
     for feature in features:
@@ -42,7 +43,11 @@ def expand(joined: Joined, features: Sequence[Feature]) -> list[Expanded]:
         if not feature.categorical:
             expanded.append(Expanded(called(column.name), column, None))
             continue
-        values = sorted(normal_ids(joined.text(column)).drop_null().unique().to_pylist())
+        text = joined.text(column)
+        no_dates(
+            text, column.name, where=joined.readers[column.file].shown, leave="take it out of `categorical`"
+        )
+        values = sorted(categories(text).drop_null().unique().to_pylist())
         if len(values) > MOST_CATEGORIES:
             raise InputError(
                 f"the categorical column `{column.name}` has {len(values):,} values; "
@@ -68,7 +73,7 @@ def values_of(joined: Joined, expanded: Sequence[Expanded], samples: slice) -> F
     for j, feature in enumerate(expanded):
         if feature.value is not None:
             if feature.column not in held:
-                held[feature.column] = normal_ids(joined.text(feature.column)).slice(samples.start, n)
+                held[feature.column] = categories(joined.text(feature.column)).slice(samples.start, n)
             is_it = pc.cast(pc.equal(held[feature.column], feature.value), pa.float32())
             x[:, j] = is_it.to_numpy(zero_copy_only=False)
     return x

@@ -20,25 +20,25 @@ import pyarrow.compute as pc
 
 from m3h_pipeline.cohort.subgroups import samples_table
 from m3h_pipeline.cohort.table.aside import Aside
-from m3h_pipeline.cohort.table.columns import Selection, select_columns
+from m3h_pipeline.cohort.table.columns import Places, Selection, select_columns
 from m3h_pipeline.cohort.table.expression import Genes, prepare_genes
 from m3h_pipeline.cohort.table.features import check_blocks, expand, values_of
 from m3h_pipeline.cohort.table.join import Joined, join
 from m3h_pipeline.cohort.writer import CohortWriter
-from m3h_pipeline.config.missing import spellings
 from m3h_pipeline.config.sources import TableSource
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.progress import Progress
+from m3h_pipeline.tables.dates import no_dates
 from m3h_pipeline.tables.formats import open_table
-from m3h_pipeline.tables.identifiers import normal_ids
+from m3h_pipeline.tables.identifiers import categories, normal_ids
 from m3h_pipeline.tables.reader import (
     Content,
     NotNumericError,
     TableFileReader,
     no_row,
-    parse_numbers,
     read_columns,
 )
+from m3h_pipeline.tables.values import Absent, parse_numbers
 
 _CHUNK = 4096
 
@@ -124,7 +124,7 @@ def _read(i: int, reader: TableFileReader, source: TableSource, selection: Selec
     key = source.files[i].id
     text = list(dict.fromkeys([*([key] if key is not None else []), *selection.text(i)]))
     try:
-        content = read_columns(reader, selection.numeric(i), text, spellings(source.missing_values))
+        content = read_columns(reader, selection.numeric(i), text, Absent(source.missing_values))
     except NotNumericError as error:
         first = (
             "correct the value, add it to `source.missing_values`" if error.value else "`exclude` the column"
@@ -171,11 +171,16 @@ def _samples(joined: Joined, source: TableSource, selection: Selection) -> pa.Ta
     ids = pa.array(joined.ids, type=pa.string())
     patient = normal_ids(joined.agreed(selection.patient)) if selection.patient else ids
     stay = normal_ids(joined.agreed(selection.stay)) if selection.stay else pa.nulls(len(ids), pa.string())
-    codes = {
-        name: pc.fill_null(normal_ids(joined.agreed(places)), "").to_pylist()
-        for name, places in selection.subgroups.items()
-    }
+    codes = {}
+    for name, places in selection.subgroups.items():
+        text = joined.agreed(places)
+        _no_dates(joined, places, text, f"take `{name}` out of `source.subgroups`")
+        codes[name] = pc.fill_null(categories(text), "").to_pylist()
     return samples_table(ids, patient, stay, source.subgroups, codes)
+
+
+def _no_dates(joined: Joined, places: Places, text: pa.Array, leave: str) -> None:
+    no_dates(text, places[0].name, where=joined.readers[places[0].file].shown, leave=leave)
 
 
 def _columns(joined: Joined, selection: Selection) -> pa.Table:
@@ -183,6 +188,7 @@ def _columns(joined: Joined, selection: Selection) -> pa.Table:
     found: dict[str, pa.Array] = {}
     for name, places in selection.labels.items():
         text = joined.agreed(places)
+        _no_dates(joined, places, text, "leave it out of `source.columns`")
         numbers, wrong = parse_numbers(text)
         if wrong is not None:
             found[name] = text

@@ -147,7 +147,7 @@ CASES: dict[str, Case] = {
     ),
     "dates of birth": Case(
         InputError,
-        ["`b`", "line 2"],
+        ["`b`", "dates", "exclude", "years of age"],
         {"one.csv": ONE.replace(",2,", ",1950-01-02,").replace(",4,", ",1960-02-03,")},
         {},
     ),
@@ -158,7 +158,7 @@ CASES: dict[str, Case] = {
     "infinite label": Case(InputError, ["`y`", "infinite", "line 3"], edited("y,1\n", "y,-inf\n"), {}),
     "parquet of times": Case(
         InputError,
-        ["`t`", "timestamp"],
+        ["`t`", "dates", "exclude"],
         {"t.parquet": parquet(t=pa.array([0, 1], pa.timestamp("s")))},
         only("t.parquet"),
     ),
@@ -188,11 +188,20 @@ CASES: dict[str, Case] = {
     ),
     # ARFF.
     "arff without data": Case(InputError, ["@data"], {"t.arff": ONE}, ARFF),
-    "arff of strings": Case(
-        InputError, ["string attributes"], arff("1,u\n", "@attribute a string\n@attribute k {u,v}\n"), ARFF
+    "arff of no known type": Case(
+        InputError,
+        ["`a`", "line 3", "string"],
+        arff("1,u\n", "@attribute a text\n@attribute k {u,v}\n"),
+        ARFF,
     ),
-    "arff beyond ASCII": Case(
-        InputError, ["ASCII"], arff("1,u\n", "@attribute a numeric\n@attribute k {ä,v}\n"), ARFF
+    "arff attribute without type": Case(InputError, ["line 3"], arff("1,u\n", "@attribute a\n"), ARFF),
+    "sparse arff": Case(InputError, ["sparse", "line 6"], arff("{0 1, 1 u}\n"), ARFF),
+    "arff quotation marks": Case(InputError, ["quotation", "line 7"], arff("1,u\n2,'u\n"), ARFF),
+    "arff dates": Case(
+        InputError,
+        ["`a`", "dates"],
+        arff("2020-01-01,u\n", '@attribute a date "yyyy-MM-dd"\n@attribute k {u,v}\n'),
+        ARFF,
     ),
     "text in an arff number": Case(
         InputError, ["`a`", "t.arff, line 9"], arff("1,u\n%\n2,v\nhigh,u\n3,u\n"), ARFF
