@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from m3h_pipeline.disclosure.text import message
+
 
 class M3HError(Exception):
     """A problem the user can solve.
@@ -37,7 +39,8 @@ class M3HError(Exception):
             lines.append(f"  where: {self.where}")
         if self.hint:
             lines.append(f"  to do: {self.hint}")
-        return "\n".join(lines)
+        # Names of columns, files and values come from elsewhere.
+        return message("\n".join(lines))
 
 
 class ConfigError(M3HError):

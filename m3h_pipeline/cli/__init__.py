@@ -13,6 +13,7 @@ from typing import TextIO
 
 from m3h_pipeline.cli import cohort, results, training
 from m3h_pipeline.cli.arguments import Verb
+from m3h_pipeline.disclosure.text import plain
 from m3h_pipeline.errors import M3HError
 
 
@@ -20,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status: 0, or 2 after a message about what the user can mend."""
     options = _parser().parse_args(arguments)
     verb: Verb = options.verb
-    log = _tee(options.log) if options.log else None
+    messages = _messages(options.log)
     try:
         verb(options)
     except M3HError as error:
@@ -33,26 +34,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"m3h {options.name}: out of memory; lower `compute.memory_gb` or ask for more\n")
         return 2
     finally:
-        if log is not None:
-            log.restore()
+        messages.restore()
     return 0
 
 
-class _Tee:
-    """Standard error on the screen and in a log file at once."""
+class _Messages:
+    """Standard error on the screen and, if one is given, in a log file: plain text, whatever it names."""
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: TextIO = path.open("w", encoding="utf-8", buffering=1)
+    def __init__(self, log: Path | None) -> None:
+        self._file: TextIO | None = None
+        if log is not None:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            self._file = log.open("w", encoding="utf-8", buffering=1)
         self._screen = sys.stderr
         sys.stderr = self
 
     def write(self, text: str) -> int:
-        self._file.write(text)
-        return self._screen.write(text)
+        shown = "\n".join(map(plain, text.split("\n")))
+        if self._file is not None:
+            self._file.write(shown)
+        self._screen.write(shown)
+        return len(text)
 
     def flush(self) -> None:
-        self._file.flush()
+        if self._file is not None:
+            self._file.flush()
         self._screen.flush()
 
     def isatty(self) -> bool:
@@ -60,14 +66,15 @@ class _Tee:
 
     def restore(self) -> None:
         sys.stderr = self._screen
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
-def _tee(path: Path) -> _Tee:
+def _messages(log: Path | None) -> _Messages:
     try:
-        return _Tee(path)
+        return _Messages(log)
     except OSError as error:
-        raise SystemExit(f"m3h: cannot write the log {path}: {error.strerror}") from error
+        raise SystemExit(f"m3h: cannot write the log {log}: {error.strerror}") from error
 
 
 def _parser() -> argparse.ArgumentParser:

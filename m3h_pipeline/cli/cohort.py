@@ -14,8 +14,11 @@ from m3h_pipeline.errors import InputError
 def _check(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.check import check_study
+        from m3h_pipeline.disclosure import true_numbers
 
-        check_study(options.configfile, sys.stdout)
+        # The user's own screen, for what belongs to the user: true numbers.
+        with true_numbers():
+            check_study(options.configfile, sys.stdout)
 
     parser = add_verb(verbs, "check", run, "validate a study before anything is trained", settings=False)
     parser.add_argument("--configfile", type=Path, default=Path("config/config.yaml"), metavar="FILE")

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from m3h_pipeline.config.base import OwnSource, SourceSection
 from m3h_pipeline.digest import code_digest
 from m3h_pipeline.disclosure import small_count
+from m3h_pipeline.disclosure.text import plain
 from m3h_pipeline.dotted import is_path, source_digest
 from m3h_pipeline.errors import ConfigError, nearest
 from m3h_pipeline.features.extremes import FAR
@@ -78,7 +79,7 @@ def code_of(kind: str) -> str:
 
 
 def render_summary(summary: Mapping[str, Any]) -> str:
-    """The summary for the screen; counts of 1 to 9 are shown as "<10"."""
+    """The summary for the screen; counts of 1 to 10 are shown as "<11"."""
     n = small_count
     lines = [
         f"{n(summary['rows'])} samples of {n(summary['patients'])} patients, {n(summary['stays'])} stays"
@@ -147,7 +148,7 @@ def render_summary(summary: Mapping[str, Any]) -> str:
     if columns := ignored.get("columns"):
         shown = ", ".join(columns[:10]) + (f" and {len(columns) - 10} more" if len(columns) > 10 else "")
         lines.append(f"columns not offered to task definitions: {shown}")
-    return "\n".join(lines)
+    return "\n".join(map(plain, lines))
 
 
 def _remarks(name: str, found: Mapping[str, Any]) -> Iterator[str]:

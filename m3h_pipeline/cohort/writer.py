@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from m3h_pipeline.contracts import DIAGNOSES, samples_schema
+from m3h_pipeline.disclosure.text import tsv
 from m3h_pipeline.errors import ContractError, InputError
 from m3h_pipeline.features.extremes import Extremes
 from m3h_pipeline.files import check_schema, features_schema, write_json, write_table, writing
@@ -196,10 +197,8 @@ class CohortWriter:
         if diagnoses is not None:
             write_table(diagnoses, self.files.diagnoses, DIAGNOSES)
         write_json(full, self.files.summary)
-        lines = ["file\tline\treason\n"]
-        lines += [f"{file}\t{line}\t{reason}\n" for file, line, reason in quarantine]
         with writing(self.out):
-            self.files.quarantine.write_text("".join(lines), encoding="utf-8")
+            self.files.quarantine.write_text(tsv([("file", "line", "reason"), *quarantine]), encoding="utf-8")
         self._ready = True
         return full
 

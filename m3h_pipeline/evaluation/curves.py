@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.inference.intervals import effective_size, wilson
 from m3h_pipeline.inference.metrics import Floats, metric
 
@@ -15,8 +16,6 @@ Float64 = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Rows = list[dict[str, Any]]
 
-#: A group of fewer samples is left out of the calibration.
-LEAST = 10
 #: Points of a ROC curve's grid of false positive rates.
 GRID = 101
 #: Cells across the range that holds all but the most extreme of the observed values.
@@ -39,8 +38,9 @@ def calibration(
     """Observed event rate by quantile of the predicted risk, for all samples and for each subgroup.
 
     The quantiles are those of all samples, so that a quantile is the same risk in every subgroup. There are
-    as many as asked for, or fewer if they would hold less than ten samples; equal risks stay together.
-    Groups of fewer than ten samples are left out.
+    as many as asked for, or fewer if they would hold fewer than :data:`LEAST` samples; equal risks stay
+    together.
+    Groups of fewer than :data:`LEAST` patients are left out.
 
     Args:
         y: 1 = event, 0 = none, NaN = not observed; (n,).

@@ -8,6 +8,7 @@ from typing import Any
 
 from m3h_pipeline.contracts import combination_tasks
 from m3h_pipeline.disclosure import small_count
+from m3h_pipeline.disclosure.text import tsv
 from m3h_pipeline.files import replacing
 
 Row = Mapping[str, Any]
@@ -55,36 +56,34 @@ def write_summary(
     """
     test = {(r["task"], r["model"]): r["value"] for r in comparison if r["part"] == "test"}
     search = {r["task"]: r for r in optimism}
-    lines = ["\t".join(_HEADER)]
+    lines: list[Sequence[object]] = [_HEADER]
     for row in evaluation:
         task = row["task"]
         others = [t for t in combination_tasks(row["combination"]) if t != task]
         lines.append(
-            "\t".join(
-                [
-                    task,
-                    row["title"],
-                    row["department"],
-                    row["metric"],
-                    ", ".join(others) or "alone",
-                    _interval(row, "single"),
-                    _interval(row, "multi"),
-                    _interval(row, "difference", sign="+"),
-                    _interval(row, "relative", digits=1, factor=100.0, sign="+"),
-                    probability(row["p"]),
-                    probability(row["q"]),
-                    _number(test.get((task, "linear"))),
-                    _number(test.get((task, "gradient_boosting"))),
-                    _number(search[task]["selected"] if task in search else None),
-                    _number(search[task]["corrected"] if task in search else None),
-                    small_count(row["n_samples"]),
-                    small_count(row["n_patients"]),
-                    notes.get(task, ""),
-                ]
-            )
+            [
+                task,
+                row["title"],
+                row["department"],
+                row["metric"],
+                ", ".join(others) or "alone",
+                _interval(row, "single"),
+                _interval(row, "multi"),
+                _interval(row, "difference", sign="+"),
+                _interval(row, "relative", digits=1, factor=100.0, sign="+"),
+                probability(row["p"]),
+                probability(row["q"]),
+                _number(test.get((task, "linear"))),
+                _number(test.get((task, "gradient_boosting"))),
+                _number(search[task]["selected"] if task in search else None),
+                _number(search[task]["corrected"] if task in search else None),
+                small_count(row["n_samples"]),
+                small_count(row["n_patients"]),
+                notes.get(task, ""),
+            ]
         )
     with replacing(out) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        temporary.write_text(tsv(lines), encoding="utf-8")
 
 
 def probability(p: float) -> str:

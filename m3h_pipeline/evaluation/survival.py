@@ -183,7 +183,7 @@ def survival_rows(
 def kaplan_meier(outcome: Outcome, risk: Floats) -> Rows:
     """Kaplan-Meier curves by third of the predicted risk, with pointwise 95 % intervals (log-log).
 
-    Curves end where fewer than 10 are at risk; groups smaller than that are left out.
+    Curves end where fewer than :data:`LEAST` are at risk; groups smaller than that are left out.
 
     Args:
         outcome: (n,).

@@ -18,6 +18,7 @@ from matplotlib.transforms import Bbox
 
 from m3h_pipeline.config import Figures, GenePairs
 from m3h_pipeline.contracts import GENE_HEADS, GENE_IMPORTANCE, GENE_PAIRS
+from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import read_catalogue
 from m3h_pipeline.files import read_table
@@ -194,7 +195,7 @@ def _notable(pairs: pd.DataFrame, fdr: float) -> pd.Series:
 def volcano(pairs: pd.DataFrame, fdr: float, title: str) -> Figure:
     """Difference of attention between two groups against its p value."""
     if pairs.empty or pairs["p"].isna().all():
-        return style.notice("No two groups of ten patients or more: attention was not compared.")
+        return style.notice(f"No two groups of {LEAST} patients or more: attention was not compared.")
     figure = style.canvas(style.WIDTH, 3.9)
     called = pairs["called"].fillna(False).astype(bool)
     style.write(figure, 0.06, 0.12, style.fit(f"{title}: differential attention", 6.9))

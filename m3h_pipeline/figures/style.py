@@ -27,6 +27,7 @@ from matplotlib.text import Text
 
 from m3h_pipeline.config import Figures
 from m3h_pipeline.disclosure import FEW, is_small
+from m3h_pipeline.disclosure.text import cell
 from m3h_pipeline.figures.text import BASE as BASE
 from m3h_pipeline.figures.text import fit as fit
 from m3h_pipeline.figures.text import number as number
@@ -274,13 +275,16 @@ def notice(text: str) -> Figure:
 
 
 def csv_bytes(frame: pd.DataFrame, counts: Sequence[str] = ()) -> bytes:
-    """The table as CSV: six significant digits, and counts from 1 to 9 as ``<10``.
+    """The table as CSV: six significant digits, counts from 1 to 10 as ``<11``, no formulas.
 
     Examples:
-        >>> csv_bytes(pd.DataFrame({"x": [0.123456789, float("nan")], "n": [9, 10]}), ["n"])
-        b'x,n\\n0.123457,<10\\n,10\\n'
+        >>> csv_bytes(pd.DataFrame({"x": [0.123456789, float("nan")], "n": [10, 11]}), ["n"])
+        b'x,n\\n0.123457,<11\\n,11\\n'
     """
-    shown = frame.copy()
+    shown = frame.rename(columns=cell)
+    for name, column in shown.items():
+        if column.dtype.kind == "O" or isinstance(column.dtype, pd.CategoricalDtype | pd.StringDtype):
+            shown[name] = [cell(value) if isinstance(value, str) else value for value in column]
     for name in counts:
         shown[name] = [FEW if is_small(n) else "" if n != n else f"{int(n)}" for n in frame[name]]
     return shown.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
@@ -304,7 +308,7 @@ def save(
         out: path without suffix.
         settings: its ``formats`` are written.
         title: title inside the SVG, for screen readers.
-        counts: columns of ``frame`` in which counts from 1 to 9 are shown as ``<10``.
+        counts: columns of ``frame`` in which counts from 1 to 10 are shown as ``<11``.
 
     Raises:
         InputError: the folder cannot be written.

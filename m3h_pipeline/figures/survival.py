@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import DYNAMIC_AUROC, KAPLAN_MEIER, SURVIVAL
-from m3h_pipeline.disclosure import small_count
+from m3h_pipeline.disclosure import LEAST, small_count
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.files import read_table
@@ -135,7 +135,7 @@ def _kaplan_meier(ax: Axes, rows: pd.DataFrame, title: str) -> None:
     ax.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
     ax.xaxis.set_major_locator(MaxNLocator(4))
     if rows.empty:
-        ax.text(0.5, 0.5, "under 10 patients", ha="center", color=style.MUTED, transform=ax.transAxes)
+        ax.text(0.5, 0.5, f"under {LEAST} patients", ha="center", color=style.MUTED, transform=ax.transAxes)
 
 
 def _auroc(ax: Axes, rows: pd.DataFrame) -> None:

@@ -21,6 +21,7 @@ from m3h_pipeline.contracts import (
     combination_tasks,
     time_and_event,
 )
+from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.errors import ConfigError, InputError, nearest
 from m3h_pipeline.evaluation.arms import final_fits
 from m3h_pipeline.files import read_table, write_table
@@ -35,8 +36,6 @@ from m3h_pipeline.training.fitted import FittedModel, load_model
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
-#: Smallest group of patients whose attention is compared.
-LEAST = 10
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def find_gene_pairs(
 
     Raises:
         ConfigError: not just one modality has a transcriptome encoder, or the groups cannot be told apart.
-        InputError: a file is absent, or a group has fewer than ten patients.
+        InputError: a file is absent, or a group has fewer than :data:`LEAST` patients.
     """
     name = _modality(modalities)
     extra = [settings.groups or task, *([settings.within.task] if settings.within else [])]
@@ -204,8 +203,10 @@ def _stratum(data: StudyData, settings: GenePairs) -> IntArray:
             hint=nearest(value, classes),
         )
     rows = np.flatnonzero(~data.train & (data.labels[task] == classes.index(value)))
-    if len(rows) < LEAST:
-        raise InputError(f"fewer than {LEAST} test samples are of class `{value}`", where="gene_pairs.within")
+    if len(np.unique(data.patients[rows])) < LEAST:
+        raise InputError(
+            f"fewer than {LEAST} test patients are of class `{value}`", where="gene_pairs.within"
+        )
     return rows
 
 
@@ -227,10 +228,11 @@ def _groups(
             raise ConfigError(f"`{by}` {needed}", where="gene_pairs.groups")
         return np.zeros(len(rows), dtype=bool), None
     compared = np.flatnonzero(known)
-    if min(int(group[compared].sum()), int((~group[compared]).sum())) < LEAST:
+    sizes = [len(np.unique(data.patients[rows[compared[group[compared] == side]]])) for side in (True, False)]
+    if min(sizes) < LEAST:
         if settings.groups is not None:
             raise InputError(
-                f"fewer than {LEAST} test samples are in one of the groups of `{by}`",
+                f"fewer than {LEAST} test patients are in one of the groups of `{by}`",
                 where="gene_pairs.groups",
             )
         return group, None

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from m3h_pipeline.contracts import NETWORK_COMPARISON, SCORES
+from m3h_pipeline.disclosure.text import tsv
 from m3h_pipeline.evaluation.validation import read_references
 from m3h_pipeline.files import read_table, replacing, write_table
 from m3h_pipeline.inference.intervals import UNDEFINED, Interval, Quantity, bounded, pooled_intervals
@@ -80,7 +81,7 @@ def compare_networks(
         pa.Table.from_pylist(rows, NETWORK_COMPARISON), files.comparison("parquet"), NETWORK_COMPARISON
     )
     with replacing(files.comparison("tsv")) as path:
-        path.write_text("\n".join(lines(rows, cohort)) + "\n", encoding="utf-8")
+        path.write_text(tsv(lines(rows, cohort)), encoding="utf-8")
 
 
 def network_predictions(folder: Path, cohort: Cohort) -> Iterator[tuple[str, str, Predictions]]:
@@ -234,19 +235,17 @@ _HEADER = (
 )
 
 
-def lines(rows: Sequence[Mapping[str, Any]], cohort: Cohort) -> Iterator[str]:
-    """The table for people, tab-separated."""
-    yield "\t".join(_HEADER)
+def lines(rows: Sequence[Mapping[str, Any]], cohort: Cohort) -> Iterator[Sequence[str]]:
+    """The table for people, row by row."""
+    yield _HEADER
     for row in rows:
         task = cohort.tasks[row["task"]]
-        yield "\t".join(
-            [
-                *(row["task"], task.title, row["metric"], row["network"], row["learned"], row["part"]),
-                _with_interval(row["value"], row["low"], row["high"]),
-                _with_deviation(row["one_seed"], row["deviation"]),
-                _with_interval(row["difference"], row["difference_low"], row["difference_high"], "+"),
-            ]
-        )
+        yield [
+            *(row["task"], task.title, row["metric"], row["network"], row["learned"], row["part"]),
+            _with_interval(row["value"], row["low"], row["high"]),
+            _with_deviation(row["one_seed"], row["deviation"]),
+            _with_interval(row["difference"], row["difference_low"], row["difference_high"], "+"),
+        ]
 
 
 def _with_interval(value: float | None, low: float | None, high: float | None, sign: str = "") -> str:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from m3h_pipeline.config import Search
 from m3h_pipeline.contracts import SELECTION, TRAJECTORY, combination_tasks
+from m3h_pipeline.disclosure.text import tsv
 from m3h_pipeline.files import replacing, write_table
 from m3h_pipeline.search.greedy import replay
 from m3h_pipeline.search.scores import Scores, read_scores
@@ -68,23 +69,21 @@ def select(
     write_table(pa.Table.from_pylist(looked, schema=TRAJECTORY), trajectory, TRAJECTORY)
     write_table(pa.Table.from_pylist(rows, schema=SELECTION), out, SELECTION)
     with replacing(summary) as path:
-        path.write_text("\n".join(["\t".join(_SUMMARY), *map(_line, rows)]) + "\n", encoding="utf-8")
+        path.write_text(tsv([_SUMMARY, *map(_line, rows)]), encoding="utf-8")
 
 
-def _line(row: Mapping[str, Any]) -> str:
+def _line(row: Mapping[str, Any]) -> list[str]:
     others = [task for task in combination_tasks(row["combination"]) if task != row["task"]]
     scores = (row["single_score"], row["score"])
-    return "\t".join(
-        [
-            row["task"],
-            row["problem_class"],
-            row["metric"],
-            ", ".join(others) or "alone",
-            *(f"{score:.4f}" for score in scores),
-            f"{row['batch_size']}",
-            f"{row['learning_rate']:g}",
-        ]
-    )
+    return [
+        row["task"],
+        row["problem_class"],
+        row["metric"],
+        ", ".join(others) or "alone",
+        *(f"{score:.4f}" for score in scores),
+        f"{row['batch_size']}",
+        f"{row['learning_rate']:g}",
+    ]
 
 
 def _row(task: Task, best: str, scores: Scores) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,26 +12,14 @@ import pyarrow as pa
 
 from m3h_pipeline.config import TaskSelection
 from m3h_pipeline.contracts import SPLIT, Float32Array, time_and_event
-from m3h_pipeline.disclosure import is_small, small_count
+from m3h_pipeline.disclosure import small_count
+from m3h_pipeline.disclosure.text import tsv
 from m3h_pipeline.errors import ContractError, InputError, TaskError
 from m3h_pipeline.files import read_labels, read_samples, read_table, replacing, write_json
 from m3h_pipeline.layout import LabelFiles
+from m3h_pipeline.tasks.prevalence import PREVALENCE_COLUMNS, Slice, prevalence
 
 BoolArray = npt.NDArray[np.bool_]
-
-#: Columns of ``labels/prevalence.tsv``. ``fold`` is empty for a whole part; ``n`` counts samples of ``class``
-#: among the ``observed`` ones of ``samples``; counts of 1 to 9 read "<10", and shares that would tell them
-#: are empty.
-PREVALENCE_COLUMNS = ("task", "part", "fold", "class", "n", "share", "observed", "samples", "patients")
-
-
-class Slice(NamedTuple):
-    """A part of the split or one of its folds: name for people, columns of the table, rows."""
-
-    name: str
-    part: str
-    fold: str
-    rows: BoolArray
 
 
 def assess(
@@ -64,22 +52,23 @@ def assess(
     slices = list(_slices(read_table(split, SPLIT), cohort, str(split)))
     patients = np.unique(np.asarray(cohort["patient_id"].to_pylist(), dtype=str), return_inverse=True)[1]
     tasks: dict[str, Any] = {}
-    prevalence: list[tuple[str, ...]] = []
+    spread: list[tuple[str, ...]] = []
     for task, path in labels.items():
         y, description = read_labels(path)
         if len(y) != cohort.num_rows:
             raise ContractError(f"{len(y)} labels for {cohort.num_rows} samples", where=str(path))
         reason = unevaluable(y, description, slices, settings.min_per_fold)
         tasks[task] = {**description, "status": "dropped" if reason else "ok", "reason": reason}
-        prevalence += _prevalence(task, y, description, slices, patients)
+        classes = dict(_classes(y, description))
+        shown = [name for name in classes if description["problem_class"] != "binary" or name == "positive"]
+        spread += prevalence(task, classes, shown, slices, patients)
     _refuse(tasks, settings)
     audit = _merged_audit(labels)
     files = LabelFiles(Path(output))
     with replacing(files.audit) as temporary:
         temporary.write_text(audit, encoding="utf-8")
     with replacing(files.prevalence) as temporary:
-        lines = ["\t".join(row) for row in [PREVALENCE_COLUMNS, *prevalence]]
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        temporary.write_text(tsv([PREVALENCE_COLUMNS, *spread]), encoding="utf-8")
     result = {"tasks": tasks}
     write_json(result, files.tasks)
     return result
@@ -159,36 +148,6 @@ def _slices(split: pa.Table, samples: pa.Table, where: str) -> Iterator[Slice]:
     for k in np.unique(fold[part == "train"]):
         yield Slice(f"fold {k}", "train", str(k), (part == "train") & (fold == k))
     yield Slice("the test part", "test", "", part == "test")
-
-
-def _prevalence(
-    task: str,
-    y: Float32Array,
-    description: Mapping[str, Any],
-    slices: list[Slice],
-    patients: npt.NDArray[np.intp],
-) -> Iterator[tuple[str, ...]]:
-    for s in slices:
-        observed = ~np.isnan(y) & s.rows
-        total = int(observed.sum())
-        for name, rows in _classes(y, description):
-            if description["problem_class"] == "binary" and name == "negative":
-                continue
-            hit = rows & s.rows
-            n = int(hit.sum())
-            whole = int(s.rows.sum()) if hit.sum() == total else total
-            telling = is_small(n) or is_small(whole - n) or whole == 0
-            yield (
-                task,
-                s.part,
-                s.fold,
-                name,
-                small_count(n),
-                "" if telling else f"{n / whole:.4f}",
-                small_count(total),
-                small_count(int(s.rows.sum())),
-                small_count(len(np.unique(patients[hit]))),
-            )
 
 
 def _refuse(tasks: Mapping[str, Mapping[str, Any]], settings: TaskSelection) -> None:

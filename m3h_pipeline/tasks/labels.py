@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from m3h_pipeline.contracts import DIAGNOSES, Float32Array
 from m3h_pipeline.disclosure import small_count
+from m3h_pipeline.disclosure.text import tsv
 from m3h_pipeline.errors import TaskError, nearest
 from m3h_pipeline.files import read_samples, read_table, replacing, write_labels
 from m3h_pipeline.layout import CohortFiles
@@ -23,7 +24,7 @@ from m3h_pipeline.tasks.diagnoses import CodeCount, label_stays
 
 #: Columns of ``labels/<task>.audit.tsv``. For a diagnosis, ``code`` is an ICD code of ``version`` and
 #: ``title`` its title; for other criteria they are a column and its values. ``status`` says what became of
-#: it, ``by`` which pattern decided. Counts are of the samples' stays and patients; 1 to 9 read "<10".
+#: it, ``by`` which pattern decided. Counts are of the samples' stays and patients; 1 to 10 read "<11".
 AUDIT_COLUMNS = ("task", "group", "version", "code", "title", "status", "by", "samples", "stays", "patients")
 
 
@@ -62,8 +63,7 @@ def label_task(
         where = f"task `{task_id}`" + (f", {error.where}" if error.where else "")
         raise TaskError(error.what, where=where, hint=error.hint) from error
     with replacing(audit) as temporary:
-        lines = ["\t".join(AUDIT_COLUMNS), *("\t".join([task_id, *row]) for row in rows)]
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        temporary.write_text(tsv([AUDIT_COLUMNS, *([task_id, *row] for row in rows)]), encoding="utf-8")
         # Inside, so that there is no audit table without its labels.
         write_labels(y, output, definition.describe(task_id, permuted=permute_seed is not None))
 

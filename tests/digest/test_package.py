@@ -108,8 +108,8 @@ STAGES = {
 #: A capital letter in ``...``: nothing is said of the others.
 CHANGES = {
     "the least count that is shown": (
-        "LEAST: Final = 10\n",
         "LEAST: Final = 11\n",
+        "LEAST: Final = 12\n",
         "ingest labels evaluation calibration map",
     ),
     "a message": ("did you mean `{close[0]}`?", "perhaps `{close[0]}`?", ""),

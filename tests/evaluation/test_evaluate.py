@@ -291,7 +291,7 @@ def test_small_counts_are_not_written_for_people(tmp_path: Path) -> None:
     found = one.evaluate(draws=50)
     lines = [line.split("\t") for line in one.path("out/summary.tsv").read_text().splitlines()]
     row = dict(zip(lines[0], next(line for line in lines if line[0] == "ill"), strict=True))
-    assert row["test samples"] == row["test patients"] == "<10"
+    assert row["test samples"] == row["test patients"] == "<11"
     assert found["calibration"] == []
 
 

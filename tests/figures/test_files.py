@@ -166,12 +166,12 @@ def test_small_counts_are_hidden(name: str, columns: list[str], tmp_path: Path) 
     assert rows
     for column in columns:
         values = [row[column] for row in rows]
-        assert "<10" in values
+        assert "<11" in values
         assert not {str(n) for n in range(1, 10)} & set(values)
     if name == "calibration":
-        hidden = [row for row in rows if row["n"] == "<10"]
+        hidden = [row for row in rows if row["n"] == "<11"]
         assert {row[c] for row in hidden for c in ("predicted", "observed", "low", "high")} == {""}
-        shown = [row for row in rows if row["n"] != "<10"]
+        shown = [row for row in rows if row["n"] != "<11"]
         assert all(row["observed"] for row in shown)
 
 

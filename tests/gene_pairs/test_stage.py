@@ -143,10 +143,10 @@ def test_a_horizon_divides_patients_by_their_survival(trained: Path, tmp_path: P
     labels = signed_time(time, event)
     description = {"problem_class": "survival", "metric": "concordance", "title": "Death"}
     write_labels(labels, trained / "labels/death.parquet", description)
-    run(trained, "anemia", tmp_path / "death", groups="death", horizon=7.0)
+    run(trained, "anemia", tmp_path / "death", groups="death", horizon=10.0)
     # The same groups as a binary task, those last seen before the horizon without an event left out.
-    early = (event & (time <= 7.0)).astype(np.float32)
-    early[~event & (time <= 7.0)] = np.nan
+    early = (event & (time <= 10.0)).astype(np.float32)
+    early[~event & (time <= 10.0)] = np.nan
     write_labels(early, trained / "labels/early.parquet", {"problem_class": "binary", "metric": "auroc"})
     run(trained, "anemia", tmp_path / "early", groups="early")
     one, other = ((tmp_path / n / "pairs.parquet").read_bytes() for n in ("death", "early"))
@@ -161,7 +161,7 @@ def test_a_horizon_divides_patients_by_their_survival(trained: Path, tmp_path: P
         ("gout", {}, "no model of `gout` was selected"),
         ("anemia", {"groups": "stay"}, "`stay` is no binary or survival task"),
         ("anemia", {"within": {"task": "grade", "value": "4"}}, "`4` is no class of `grade`"),
-        ("anemia", {"groups": "gout"}, "fewer than 10 test samples"),
+        ("anemia", {"groups": "gout"}, "fewer than 11 test patients"),
     ],
 )
 def test_what_is_wrong_is_said(

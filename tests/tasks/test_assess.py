@@ -15,8 +15,9 @@ from m3h_pipeline.config import TaskSelection
 from m3h_pipeline.contracts import SPLIT, signed_time
 from m3h_pipeline.errors import ContractError, InputError, TaskError
 from m3h_pipeline.files import write_labels, write_table
-from m3h_pipeline.tasks.assess import PREVALENCE_COLUMNS, assess
+from m3h_pipeline.tasks.assess import assess
 from m3h_pipeline.tasks.labels import AUDIT_COLUMNS
+from m3h_pipeline.tasks.prevalence import PREVALENCE_COLUMNS
 from tests.tasks.cohorts import audit_rows, write_cohort
 
 PER_FOLD = 30
@@ -66,11 +67,11 @@ def study(tmp_path: Path) -> Study:
     return made
 
 
-def few(fold: int, n: int) -> npt.NDArray[np.float64]:
-    """Ten positives in every slice but one, which has ``n``."""
+def few(fold: int, n: int, others: int = 10) -> npt.NDArray[np.float64]:
+    """Ten positives (``others``) in every slice but one, which has ``n``."""
     y = np.zeros(N)
     for k in np.unique(FOLD):
-        y[np.flatnonzero(k == FOLD)[: n if k == fold else 10]] = 1
+        y[np.flatnonzero(k == FOLD)[: n if k == fold else others]] = 1
     return y
 
 
@@ -102,19 +103,19 @@ def test_reasons(study: Study) -> None:
         "none": "no label is observed",
         "one_class": "every observed label is negative",
         "no_negative": "every observed label is positive",
-        "few_in_fold": "positive: <10 in fold 2, at least 5 needed",
+        "few_in_fold": "positive: <11 in fold 2, at least 5 needed",
         "enough": "",
         "few_in_test": "positive: 0 in the test part, at least 5 needed",
-        "few_negatives": "negative: <10 in fold 0, at least 5 needed",
+        "few_negatives": "negative: <11 in fold 0, at least 5 needed",
         "not_in_fold": "negative: 0 in fold 1, at least 5 needed; positive: 0 in fold 1, at least 5 needed",
         "three": "",
         "third_missing": "c: 0 in fold 0, 0 in fold 1, 0 in fold 2 and 0 in the test part, at least 5 needed",
         "days": "",
         "constant": "all values are the same in fold 1",
-        "few_days": "observed: <10 in fold 0, at least 5 needed",
+        "few_days": "observed: <11 in fold 0, at least 5 needed",
         "death": "",
-        "rare_death": "events: <10 in fold 2, at least 5 needed",
-        "all_die": "observed: <10 in fold 1, at least 6 needed",
+        "rare_death": "events: <11 in fold 2, at least 5 needed",
+        "all_die": "observed: <11 in fold 1, at least 6 needed",
         "groups": "",
         "many_groups": "observed: 30 in fold 0, 30 in fold 1, 30 in fold 2 and 30 in the test part, "
         "at least 31 needed",
@@ -148,9 +149,7 @@ def test_nothing_left_to_learn(study: Study) -> None:
 
 
 def test_prevalence_counts_by_part_and_fold_and_hides_small_numbers(study: Study) -> None:
-    y = few(2, 4)
-    y[np.flatnonzero(FOLD == 0)[-6:]] = np.nan
-    study.add("rare", y)
+    study.add("rare", few(2, 4, 12))
     study.add("three", np.arange(N) % 3, "multiclass", classes=["a", "b", "c"])
     study.assess()
     rows = audit_rows(study.labels / "prevalence.tsv")
@@ -165,26 +164,44 @@ def test_prevalence_counts_by_part_and_fold_and_hides_small_numbers(study: Study
         ("test", ""),
     ]
     assert {key: (r["n"], r["share"], r["observed"], r["samples"]) for key, r in rare.items()} == {
-        ("all", ""): ("34", f"{34 / 114:.4f}", "114", "120"),
-        ("train", ""): ("24", f"{24 / 84:.4f}", "84", "90"),
-        ("train", "0"): ("10", f"{10 / 24:.4f}", "24", "30"),
-        ("train", "1"): ("10", f"{10 / 30:.4f}", "30", "30"),
-        ("train", "2"): ("<10", "", "30", "30"),
-        ("test", ""): ("10", f"{10 / 30:.4f}", "30", "30"),
+        ("all", ""): ("40", f"{40 / 120:.4f}", "120", "120"),
+        ("train", ""): ("28", f"{28 / 90:.4f}", "90", "90"),
+        # 28 less two folds would be the third: a second one is hidden.
+        ("train", "0"): ("hidden", "", "30", "30"),
+        ("train", "1"): ("12", f"{12 / 30:.4f}", "30", "30"),
+        ("train", "2"): ("<11", "", "30", "30"),
+        ("test", ""): ("12", f"{12 / 30:.4f}", "30", "30"),
     }
     three = [r["class"] for r in rows if r["task"] == "three" and r["part"] == "test"]
     assert three == ["a", "b", "c"]
 
 
-def test_a_share_does_not_tell_how_few_the_others_are(study: Study) -> None:
-    """26 of 30 positive: the share would give the four others away; 20 of 30 may be said."""
-    y = 1 - few(2, 4)
-    study.add("frequent", y)
+def test_no_count_tells_how_few_the_others_are(study: Study) -> None:
+    """26 of 30 positive would give the four others away, and 26 of 30 labelled the four that are not."""
+    study.add("frequent", 1 - few(2, 4, 12))
+    partly = np.arange(N) % 2.0
+    partly[np.flatnonzero(FOLD == 0)[:4]] = np.nan
+    study.add("partly", partly)
     study.assess()
-    rows = [row for row in audit_rows(study.labels / "prevalence.tsv") if row["task"] == "frequent"]
-    shown = {row["fold"]: (row["n"], row["share"]) for row in rows if row["part"] == "train"}
-    assert shown["2"] == ("26", "")
-    assert shown["1"] == ("20", f"{20 / 30:.4f}")
+    rows = audit_rows(study.labels / "prevalence.tsv")
+    shown = {(r["task"], r["part"], r["fold"]): (r["n"], r["share"], r["observed"]) for r in rows}
+    assert shown["frequent", "train", "2"] == ("hidden", "", "30")
+    assert shown["frequent", "train", "1"] == ("18", f"{18 / 30:.4f}", "30")
+    assert shown["partly", "train", "0"][2] == "hidden"
+    assert shown["partly", "train", ""][2] == shown["partly", "all", ""][2] == "hidden"
+    assert shown["partly", "test", ""] == ("15", "0.5000", "30")
+
+
+def test_many_samples_of_few_patients_are_few(study: Study, tmp_path: Path) -> None:
+    """Thirty samples of two patients are no group that is shown."""
+    people = ["p0000" if i < 20 else "p0001" if i < 30 else f"p{i:04d}" for i in range(N)]
+    write_cohort(tmp_path, [(patient, None) for patient in people])
+    study.add("theirs", np.arange(N) < 30)
+    study.assess()
+    rows = [row for row in audit_rows(study.labels / "prevalence.tsv") if row["task"] == "theirs"]
+    assert [(row["n"], row["share"], row["patients"]) for row in rows if row["part"] == "all"] == [
+        ("hidden", "", "<11")
+    ]
 
 
 def test_audit_tables_become_one(study: Study) -> None:

@@ -61,9 +61,9 @@ def test_stays_with_without_and_lacking_diagnoses(tmp_path: Path) -> None:
     assert np.array_equal(y, np.array([1, 1, 0, 0, np.nan, np.nan, 1], np.float32), equal_nan=True)
     assert list(audit[0]) == list(AUDIT_COLUMNS)
     assert [(r["version"], r["code"], r["status"], r["by"], r["samples"]) for r in audit] == [
-        ("9", "2749", "counted", "274", "<10"),
-        ("10", "M109", "counted", "/gout/", "<10"),
-        ("10", "Z8269", "excluded", "not “history”", "<10"),
+        ("9", "2749", "counted", "274", "<11"),
+        ("10", "M109", "counted", "/gout/", "<11"),
+        ("10", "Z8269", "excluded", "not “history”", "<11"),
     ]
 
 
@@ -85,7 +85,7 @@ def test_audit_counts_samples_stays_and_patients_and_hides_small_ones(tmp_path: 
     rows = {row["code"]: row for row in labels(tmp_path, GOUT, cohort)[1]}
     assert [rows["M109"][c] for c in ("samples", "stays", "patients")] == ["72", "24", "12"]
     assert rows["M109"]["title"] == "Gout of all kinds"
-    assert [rows["2749"][c] for c in ("samples", "stays", "patients")] == ["<10", "<10", "<10"]
+    assert [rows["2749"][c] for c in ("samples", "stays", "patients")] == ["<11", "<11", "<11"]
 
 
 def test_column_tasks_write_what_became_of_every_value(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_column_tasks_write_what_became_of_every_value(tmp_path: Path) -> None:
     assert [(r["code"], r["title"], r["status"], r["samples"], r["patients"]) for r in audit] == [
         ("er", "pos", "positive", "25", "25"),
         ("er", "any other", "negative", "12", "12"),
-        ("er", "empty", "missing", "<10", "<10"),
+        ("er", "empty", "missing", "<11", "<11"),
     ]
 
 

@@ -106,9 +106,9 @@ def test_the_summary_counts(tmp_path: Path, out: Path) -> None:
     x, _ = read_features(out / "features" / "vision_dense.parquet")
     assert np.isnan([x[0, 0], x[2, 1], x[3, 1]]).all()
     shown = render_summary(summary)
-    assert "18 samples of <10 patients, <10 stays" in shown
+    assert "18 samples of <11 patients, <11 stays" in shown
     assert "n_new_* (6)" in shown
-    assert "sex: female <10, male <10" in shown
+    assert "sex: female <11, male <11" in shown
     assert not any(str(identifier) in shown for identifier in (100, 201, 301))
 
 
@@ -271,7 +271,7 @@ def test_wrong_keys(tmp_path: Path, out: Path, extra: str, message: str) -> None
     settings = source(tmp_path)
     path = Path(settings.key_ids)
     path.write_text(path.read_text() + extra)
-    assert message.replace("1 and 9", "<10") in str(failing(settings, out))
+    assert message.replace("1 and 9", "<11") in str(failing(settings, out))
 
 
 def test_samples_without_a_key_are_counted_with_their_first_lines(tmp_path: Path, out: Path) -> None:

@@ -181,7 +181,7 @@ def no_diagnosis(folder: Path) -> None:
         (text_for_numbers, "values of column `valuenum` are not a number", "chartevents.csv.gz"),
         (numbers_for_times, "values of column `intime` are not a date and time", "icustays.csv.gz"),
         (fractions_for_ids, "values of column `anchor_age` are not a whole number", "patients.csv.gz"),
-        (twice, "<10 values of `subject_id` stand there more than once", "patients.csv.gz"),
+        (twice, "<11 values of `subject_id` stand there more than once", "patients.csv.gz"),
         (orphans, "ICU stays have no admission or no patient", "mimic"),
         (nothing_but_a_header, "there is no row after the header", "icustays.csv.gz"),
         (other_items, "has not one event of the series", "labevents.csv.gz"),
@@ -233,7 +233,7 @@ def test_progress_and_summary_for_people(tenth: Path, tmp_path: Path) -> None:
     assert "samples in" in stream.getvalue()
     shown = render_summary(summary)
     assert "icu/chartevents:" in shown
-    assert "ICU stays without a sample: <10" in shown
+    assert "ICU stays without a sample: <11" in shown
     assert summary["sources"]["ts_lab"]["features"] == 242
 
 

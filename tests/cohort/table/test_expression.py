@@ -151,7 +151,7 @@ def test_a_cohort_holds_the_prepared_genes_and_reports_them(tmp_path: Path) -> N
     order = np.argsort([str(i) for i in range(30)])
     np.testing.assert_allclose(x, expected.to_numpy()[order], rtol=1e-5)
     assert summary["genes"]["expression"] == {"given": 6, "merged": 2, "less_variable": 1, "kept": 3}
-    assert "genes of expression: given <10, merged <10, less variable <10, kept <10" in render_summary(
+    assert "genes of expression: given <11, merged <11, less variable <11, kept <11" in render_summary(
         summary
     )
 
