@@ -86,10 +86,6 @@ class StageFiles(Files):
         """A table of one pack: ``scores``, ``predictions``; of final fits ``attention``, ``latents`` too."""
         return self.pack_folder / f"{pack}.{kind}.parquet"
 
-    def models_of(self, pack: str) -> Path:
-        """The folder of a pack's models (final fits)."""
-        return self.folder / "models" / pack
-
 
 class EvaluationFiles(Files):
     """``evaluation/``: the comparison of the models on the test part."""
@@ -106,8 +102,8 @@ class EvaluationFiles(Files):
         return [self.table(name) for name in EVALUATION_TABLES]
 
     def baselines(self, task: str) -> Path:
-        """Predictions of a task's reference models."""
-        return self.folder / "baselines" / f"{task}.parquet"
+        """Predictions of a task's reference models: rows of patients, beside those of the search."""
+        return self.folder.parent / "search" / "baselines" / f"{task}.parquet"
 
 
 class GenePairFiles(Files):
@@ -125,11 +121,11 @@ class GenePairFiles(Files):
 
 
 class NetworkFiles(Files):
-    """``networks/``: the fits of compared networks, and what the comparison says."""
+    """``networks/``: what the comparison of networks says, and where their fits are."""
 
     def fits_of(self, network: str) -> StageFiles:
         """The fits of one network."""
-        return StageFiles(self.folder / network)
+        return StageFiles(self.folder.parent / "search" / "networks" / network)
 
     def comparison(self, suffix: str) -> Path:
         """The comparison: table (``parquet``, ``tsv``), figure, what it shows (``csv``)."""
@@ -148,8 +144,8 @@ class Layout(Files):
     """
 
     input = _Named("input")  # of a synthetic study: what a source delivers
-    embeddings = _Named("embeddings")
-    embedding_store = _Named("embeddings/store")  # vectors are computed once, whichever source asks
+    embeddings = _Named("cohort/embeddings")
+    embedding_store = _Named("cohort/embeddings/store")  # vectors are computed once, whichever source asks
     split = _Named("split.parquet")
     genes = _Named("genes")
     search = _Named("search")
@@ -186,12 +182,16 @@ class Layout(Files):
     @property
     def tim(self) -> StageFiles:
         """The fits of task interaction beyond those of the search."""
-        return self.stage("tim")
+        return self.stage("search/tim")
 
     @property
     def final(self) -> StageFiles:
-        """Fits on the whole training part."""
-        return self.stage("final")
+        """Fits on the whole training part; their models are in :meth:`models_of`."""
+        return self.stage("search/final")
+
+    def models_of(self, pack: str) -> Path:
+        """The folder of the models of a pack of final fits."""
+        return self.folder / "final" / "models" / pack
 
     def round(self, number: int | str) -> StageFiles:
         """A round of the search; the first is number 1."""

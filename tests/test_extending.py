@@ -119,7 +119,7 @@ def test_the_source_and_the_criterion_say_what_they_are_meant_to(folder: Path, f
 
 
 def test_the_class_is_trained_scored_and_evaluated_by_its_own_metric(finished: Whole) -> None:
-    packs = finished.folder / "final/packs"
+    packs = finished.folder / "search/final/packs"
     alone = {
         row["fit_key"]
         for path in packs.glob("*.scores.parquet")

@@ -68,7 +68,7 @@ def test_names_may_be_wildcards() -> None:
         == "r/{stage}/packs/{pack}.scores.parquet"
     )
     assert files.round("{round}") == files.stage("search/round_{round}")
-    assert files.networks.fits_of("{network}") == files.stage("networks/{network}")
+    assert files.networks.fits_of("{network}") == files.stage("search/networks/{network}")
 
 
 def test_the_readme_names_files_that_there_are() -> None:

@@ -129,7 +129,7 @@ def results(layout: Layout, study: Study) -> list[Path]:
         final = stage == layout.final
         for pack in packs(stage.plan):
             files += [stage.of_pack(pack, kind) for kind in (FINAL_KINDS if final else CROSSED_KINDS)]
-            files += _found(stage.models_of(pack)) if final else []
+            files += _found(layout.models_of(pack)) if final else []
     for task in study.gene_pairs.tasks if study.gene_pairs else []:
         files += _found(layout.gene_pairs(task).folder)
     return [*files, *network_comparison(layout, study), *figures(layout, study)]

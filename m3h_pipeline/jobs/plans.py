@@ -30,12 +30,12 @@ def planner(stage: str) -> tuple[str, dict[str, str]]:
     """The rule that plans a stage, and its wildcards.
 
     Examples:
-        >>> planner("search/round_2"), planner("networks/mlp"), planner("tim")
+        >>> planner("search/round_2"), planner("search/networks/mlp"), planner("search/tim")
         (('plan_round', {'round': '2'}), ('plan_network', {'network': 'mlp'}), ('plan_tim', {}))
     """
-    kind, _, name = stage.partition("/")
-    if kind == "search":
-        return "plan_round", {"round": name.removeprefix("round_")}
+    kind, _, name = stage.removeprefix("search/").partition("/")
+    if kind.startswith("round_"):
+        return "plan_round", {"round": kind.removeprefix("round_")}
     return ("plan_network", {"network": name}) if kind == "networks" else (f"plan_{kind}", {})
 
 
@@ -44,9 +44,9 @@ def pack_files(stage: StageFiles, kind: str) -> list[Path]:
     return [stage.of_pack(pack, kind) for pack in packs(stage.plan)]
 
 
-def pack_models(stage: StageFiles) -> list[Path]:
+def pack_models(layout: Layout, final: StageFiles) -> list[Path]:
     """Folders of the models of every pack of the final fits."""
-    return [stage.models_of(pack) for pack in packs(stage.plan)]
+    return [layout.models_of(pack) for pack in packs(final.plan)]
 
 
 def pack_labels(layout: Layout, stage: StageFiles, pack: str) -> list[Path]:

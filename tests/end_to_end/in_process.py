@@ -106,7 +106,7 @@ class Whole:
             self.folder / "selection.tsv",
             s.search,
         )
-        plan = self.folder / "tim/plan.json"
+        plan = self.folder / "search/tim/plan.json"
         plan_tim(self.tasks, self.scores, plan, s.search, s.tim, s.training, s.split.folds, s.seed, per_job)
         scores, predictions = self.train(plan)
         compute_tim(
@@ -124,14 +124,14 @@ class Whole:
     def finish(self) -> None:
         """Final fits, references, evaluation."""
         s = self.study
-        plan = self.folder / "final/plan.json"
+        plan = self.folder / "search/final/plan.json"
         plan_final(
             self.folder / "selection.parquet", self.tasks, plan, s.evaluation, per_job_of(s.search, None)
         )
         scores, predictions = self.train(plan, final=True)
         references = []
         for task in read_json(self.tasks)["tasks"]:
-            references.append(self.folder / f"evaluation/baselines/{task}.parquet")
+            references.append(self.folder / f"search/baselines/{task}.parquet")
             run_baselines(
                 task,
                 self.cohort,

@@ -127,7 +127,7 @@ class Case:
         """What runs again. How many packs final fits make follows from what is selected."""
         if self.final != "*":
             return self.jobs
-        packs_now = read_json(project.folder / RESULTS / "final/plan.json")["packs"]
+        packs_now = read_json(project.folder / RESULTS / "search/final/plan.json")["packs"]
         return {job for job in self.jobs if not _is_final(job)} | finals(*packs_now)
 
 

@@ -63,5 +63,5 @@ def test_notes_are_embedded_before_the_cohort_is_made(
         "modalities={language: {sources: [note_radiology]}}",
     )
     assert run.status == 0, run.output
-    assert "results/mimic_demo/embeddings/note_radiology.parquet" in run.output
+    assert "results/mimic_demo/cohort/embeddings/note_radiology.parquet" in run.output
     assert "rule embed:" in run.output

@@ -175,7 +175,7 @@ def test_networks_are_compared_and_verified_with_their_own_settings(project: Pro
     assert len(cross_validated) == 2 * 2 + 5 * 2
     table = (project.folder / RESULTS / "networks/comparison.tsv").read_text().splitlines()
     assert len(table) == 1 + len(TASKS) * 2 * (2 * 2 + 1)
-    assert {"networks/comparison.svg", "networks/leaky/plan.json"} <= set(_record(project)["files"])
+    assert {"networks/comparison.svg", "search/networks/leaky/plan.json"} <= set(_record(project)["files"])
     status, text = _verify(project, "--fits", "12", "--tolerance", "0")
     assert status == 0, text
     assert "may differ" not in text

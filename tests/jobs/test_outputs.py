@@ -39,7 +39,7 @@ def test_embeddings_are_of_the_notes_and_images_that_modalities_use() -> None:
         },
     }
     one = study(source=source, modalities={"all": {"sources": ["ts_lab", "notes"]}})
-    assert names(outputs.embeddings(FILES, one)) == ["r/embeddings/notes.parquet"]
+    assert names(outputs.embeddings(FILES, one)) == ["r/cohort/embeddings/notes.parquet"]
 
 
 def test_genes_start_from_vectors_where_the_modality_says_so() -> None:

@@ -50,7 +50,9 @@ def test_files_of_packs(files: Layout) -> None:
         "0000.attention.parquet",
         "0001.attention.parquet",
     ]
-    assert plans.pack_models(files.final) == [files.folder / f"final/models/{n}" for n in ("0000", "0001")]
+    assert plans.pack_models(files, files.final) == [
+        files.folder / f"final/models/{n}" for n in ("0000", "0001")
+    ]
 
 
 def test_the_search_ends_with_the_round_that_trains_nothing(files: Layout) -> None:
@@ -63,7 +65,7 @@ def test_the_search_ends_with_the_round_that_trains_nothing(files: Layout) -> No
 def test_all_that_was_trained(files: Layout) -> None:
     folders = [stage.folder.relative_to(files.folder).as_posix() for stage in plans.stages(files, ["txt"])]
     rounds = [f"search/round_{number}" for number in (1, 2, 3)]
-    assert folders == [*rounds, "tim", "final", "networks/txt"]
+    assert folders == [*rounds, "search/tim", "search/final", "search/networks/txt"]
 
 
 def _compared() -> Study:
@@ -108,7 +110,7 @@ def test_results_are_named_once_and_by_what_the_study_asks_for(files: Layout) ->
 def test_what_lies_in_folders_of_its_own_is_found(files: Layout) -> None:
     write_tasks(files.labels.tasks, ["a", "b", "c"])
     there = [
-        files.final.models_of("0000") / "key.safetensors",
+        files.models_of("0000") / "key.safetensors",
         files.input / "hosp/patients.csv.gz",
         files.cohort.diagnoses,
     ]

@@ -64,7 +64,7 @@ wildcard_constraints:
     task="[A-Za-z][A-Za-z0-9_]*",
     round=r"\d+",
     pack=r"\d+",
-    stage=r"search/round_\d+|tim",
+    stage=r"search/(round_\d+|tim)",
     network="|".join(NETWORKS) or "none",
 
 

@@ -26,13 +26,13 @@ checkpoint plan_final:
 # Final fits are packs as any other, and keep their models, attention and latents.
 use rule train_pack as train_final with:
     input:
-        **pack_inputs(lambda wildcards: "final"),
+        **pack_inputs(lambda wildcards: "search/final"),
     output:
         scores=FILES.final.of_pack("{pack}", "scores"),
         predictions=FILES.final.of_pack("{pack}", "predictions"),
         attention=FILES.final.of_pack("{pack}", "attention"),
         latents=FILES.final.of_pack("{pack}", "latents"),
-        models=directory(FILES.final.models_of("{pack}")),
+        models=directory(FILES.models_of("{pack}")),
     log:
         FILES.log("final/pack_{pack}"),
     benchmark:
@@ -79,16 +79,16 @@ rule baselines:
 
 rule evaluate:
     input:
-        plan=lambda wildcards: planned("final").plan,
+        plan=lambda wildcards: planned("search/final").plan,
         selection=FILES.selection,
         trajectory=FILES.trajectory,
         tasks=FILES.labels.tasks,
         labels=LABELS,
         split=FILES.split,
         samples=FILES.cohort.samples,
-        scores=pack_files("scores", "final"),
-        predictions=pack_files("predictions", "final"),
-        attention=pack_files("attention", "final"),
+        scores=pack_files("scores", "search/final"),
+        predictions=pack_files("predictions", "search/final"),
+        attention=pack_files("attention", "search/final"),
         baselines=references,
         search_scores=round_scores,
         search_predictions=round_predictions,
@@ -124,11 +124,11 @@ rule evaluate:
 
 rule phenotypes:
     input:
-        plan=lambda wildcards: planned("final").plan,
+        plan=lambda wildcards: planned("search/final").plan,
         selection=FILES.selection,
-        scores=pack_files("scores", "final"),
-        predictions=pack_files("predictions", "final"),
-        latents=pack_files("latents", "final"),
+        scores=pack_files("scores", "search/final"),
+        predictions=pack_files("predictions", "search/final"),
+        latents=pack_files("latents", "search/final"),
     output:
         FILES.evaluation.phenotypes,
     log:

@@ -5,13 +5,13 @@ if STUDY.gene_pairs:
 
     rule gene_pairs:
         input:
-            plan=lambda wildcards: planned("final").plan,
+            plan=lambda wildcards: planned("search/final").plan,
             selection=FILES.selection,
             labels=LABELS,
             features=FEATURES,
             split=FILES.split,
-            scores=pack_files("scores", "final"),
-            models=lambda wildcards: plans.pack_models(planned("final")),
+            scores=pack_files("scores", "search/final"),
+            models=lambda wildcards: plans.pack_models(FILES, planned("search/final")),
         output:
             outputs.gene_pair_tables(FILES, STUDY, "{task}"),
         log:

@@ -1,7 +1,7 @@
 # Networks compared with the study's own one: the same fits of each, and one table of them all.
 
 
-COMPARED = [f"networks/{name}" for name in NETWORKS]
+COMPARED = [f"search/networks/{name}" for name in NETWORKS]
 
 if NETWORKS:
 
@@ -27,7 +27,7 @@ if NETWORKS:
 
     use rule train_pack as train_network with:
         input:
-            **pack_inputs(lambda wildcards: f"networks/{wildcards.network}"),
+            **pack_inputs(lambda wildcards: f"search/networks/{wildcards.network}"),
         output:
             scores=FILES.networks.fits_of("{network}").of_pack("{pack}", "scores"),
             predictions=FILES.networks.fits_of("{network}").of_pack(

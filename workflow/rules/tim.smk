@@ -29,15 +29,15 @@ rule tim:
         labels=LABELS,
         split=FILES.split,
         samples=FILES.cohort.samples,
-        plan=lambda wildcards: planned("tim").plan,
+        plan=lambda wildcards: planned("search/tim").plan,
         # Of the search and of the packs that TIM adds.
         scores=lambda wildcards: [
             *round_scores(wildcards),
-            *plans.pack_files(planned("tim"), "scores"),
+            *plans.pack_files(planned("search/tim"), "scores"),
         ],
         predictions=lambda wildcards: [
             *round_predictions(wildcards),
-            *plans.pack_files(planned("tim"), "predictions"),
+            *plans.pack_files(planned("search/tim"), "predictions"),
         ],
     output:
         FILES.tim_table,
