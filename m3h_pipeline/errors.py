@@ -7,6 +7,7 @@ package and keeps its traceback.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable
 
 from m3h_pipeline.disclosure.text import message
@@ -74,3 +75,15 @@ def nearest(name: str, valid: Iterable[str]) -> str:
         return f"did you mean `{close[0]}`?"
     shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     return f"valid: {shown}"
+
+
+def as_list(values: Iterable[str | float]) -> str:
+    """Values as they stand in a YAML list, texts in quotes.
+
+    Examples:
+        >>> as_list(["1:DECEASED", 2.0, 'a "b"'])
+        '["1:DECEASED", 2, "a \\\\"b\\\\""]'
+    """
+    return json.dumps(
+        [int(v) if isinstance(v, float) and v.is_integer() else v for v in values], ensure_ascii=False
+    )

@@ -119,7 +119,7 @@ def diagnosed(hosp: Path | str, stays: pa.Table, total: int) -> tuple[pa.Table, 
         total: number of the cohort's stays, with those whose admission is unknown.
 
     Returns:
-        The table, and numbers of ``rows``, ``codes`` and ``stays_without`` any.
+        The table, and what :func:`described` says of it.
 
     Raises:
         InputError: as there; or there is no diagnosis at all.
@@ -131,11 +131,26 @@ def diagnosed(hosp: Path | str, stays: pa.Table, total: int) -> tuple[pa.Table, 
             where=str(find_table(hosp, "diagnoses_icd")),
             hint="is this the whole file, and of the same release as the cohort?",
         )
-    codes = table.select(["icd_code", "icd_version"]).group_by(["icd_code", "icd_version"]).aggregate([])
-    return table, {
-        "rows": table.num_rows,
-        "codes": codes.num_rows,
-        "stays_without": total - len(table["stay_id"].unique()),
+    return table, described(table, total)
+
+
+def described(diagnoses: pa.Table, total: int) -> dict[str, int]:
+    """What there is of diagnoses.
+
+    Args:
+        diagnoses: schema :data:`m3h_pipeline.contracts.DIAGNOSES`.
+        total: number of the cohort's stays.
+
+    Returns:
+        Numbers of ``rows``, ``codes``, ``codes_without_title`` and ``stays_without`` any.
+    """
+    keys = ["icd_code", "icd_version"]
+    untitled = diagnoses.filter(pc.equal(diagnoses["long_title"], ""))
+    return {
+        "rows": diagnoses.num_rows,
+        "codes": diagnoses.select(keys).group_by(keys).aggregate([]).num_rows,
+        "codes_without_title": untitled.select(keys).group_by(keys).aggregate([]).num_rows,
+        "stays_without": total - len(diagnoses["stay_id"].unique()),
     }
 
 

@@ -18,6 +18,8 @@ from m3h_pipeline.features.extremes import FAR
 #: Names of features that one line of the summary lists.
 _SHOWN = 5
 
+_OWNERS = ("sample", "stay", "patient")
+
 
 def ingest(
     source: SourceSection,
@@ -103,6 +105,14 @@ def render_summary(summary: Mapping[str, Any]) -> str:
             f"diagnoses: {n(found['rows'])} of {n(found['codes'])} codes; "
             f"stays without any: {n(found['stays_without'])}"
         )
+        for key, said in (
+            ("codes_without_title", "codes without a title, which tasks by title cannot judge"),
+            ("left_out", "values left out, as they are no ICD codes"),
+            ("without_id", "codes in rows without an id"),
+            *((f"of_no_{of}", f"with diagnoses, but no {of} of the cohort") for of in _OWNERS),
+        ):
+            if found.get(key):
+                lines.append(f"{said}: {n(found[key])}")
     for table, counts in summary.get("events", {}).items():
         lines.append(
             f"{table}: {n(counts['kept'])} events of the cohort's stays"

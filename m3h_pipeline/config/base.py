@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, TextIO, TypeVar
+from typing import Annotated, Any, Literal, Self, TextIO, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     PositiveInt,
     WrapSerializer,
+    field_validator,
     model_validator,
 )
 
@@ -114,7 +115,89 @@ class SourceSection(Section):
         return []
 
 
-class OwnSource(SourceSection):
+class Diagnoses(Section):
+    """ICD codes from any table: one code a row (`code`), or several columns of codes (`columns`)."""
+
+    path: str | None = Field(
+        default=None, description="the table of codes; null: `columns` stand in the files of the source"
+    )
+    id: str | None = Field(default=None, description="column of `path` that says whose codes a row has")
+    of: Literal["sample", "stay", "patient"] = Field(
+        default="sample", description="what `id` names: a sample, a stay or a patient of the cohort"
+    )
+    code: str | None = Field(default=None, description="column of the code, where a row of `path` has one")
+    columns: list[str] = Field(
+        default_factory=list,
+        description="columns of codes, where a row has several; no block may contain them",
+    )
+    version: Literal[9, 10] | None = Field(default=None, description="of ICD, where all codes have the same")
+    version_column: str | None = Field(
+        default=None, description="column of the version: `9`, `10`, `ICD-10-CM` and the like"
+    )
+    versions: ByName[str, Literal[9, 10] | None] = Field(
+        default_factory=dict,
+        description="other texts of `version_column` -> version; null: these rows are left out and counted",
+    )
+    not_codes: list[str] = Field(
+        default_factory=list, description="values that are no ICD codes: left out and counted"
+    )
+    title: str | None = Field(default=None, description="column of `path` with the title of the code")
+    titles: str | None = Field(
+        default=None,
+        description="table of titles, columns `icd_code, icd_version, long_title`, as `d_icd_diagnoses` of "
+        "MIMIC-IV; it also tells which code a number was",
+    )
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return int(value) if isinstance(value, str) and value in {"9", "10"} else value
+
+    @model_validator(mode="after")
+    def _complete(self) -> Diagnoses:
+        if (self.code is None) == (not self.columns):
+            raise ValueError("give `code` (one code a row) or `columns` (several), and not both")
+        if (self.version is None) == (self.version_column is None):
+            raise ValueError("give `version` (9 or 10) or `version_column`, and not both")
+        if self.path is None and (self.code is not None or self.id is not None or self.title is not None):
+            raise ValueError("`code`, `id` and `title` belong to a table of codes: give its `path`")
+        if self.path is not None and self.id is None:
+            raise ValueError("give `id`, the column of `path` that says whose codes a row has")
+        if self.title is not None and self.code is None:
+            raise ValueError("`title` belongs to `code`")
+        return self
+
+    @property
+    def named(self) -> list[str]:
+        """The columns of codes and of their version."""
+        codes = [*([self.code] if self.code else []), *self.columns]
+        return list(dict.fromkeys([*codes, *([self.version_column] if self.version_column else [])]))
+
+
+class CodedSource(SourceSection):
+    """Base of the sources that take diagnosis codes from a table; ``cohort/coded.py`` reads it."""
+
+    diagnoses: Diagnoses | None = Field(default=None, description="ICD codes of the cohort; null: none")
+
+    @property
+    def has_diagnoses(self) -> bool:
+        return self.diagnoses is not None
+
+    def located(self, data: str) -> Self:
+        if self.diagnoses is None:
+            return self
+        files = {"path": self.diagnoses.path, "titles": self.diagnoses.titles}
+        found = {key: located(path, data) for key, path in files.items() if path is not None}
+        return self.model_copy(update={"diagnoses": self.diagnoses.model_copy(update=found)})
+
+    def paths(self) -> list[str]:
+        if self.diagnoses is None:
+            return []
+        paths = [self.diagnoses.path, self.diagnoses.titles]
+        return [path for path in paths if path is not None and not path.startswith("python:")]
+
+
+class OwnSource(CodedSource):
     """Base of a kind of source of the user's own, whose ``kind`` is its dotted path: it reads itself."""
 
     def ingest(self, sources: Sequence[str], out: Path, stream: TextIO | None = None) -> dict[str, Any]:

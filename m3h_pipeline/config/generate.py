@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from m3h_pipeline.config.base import Diagnoses
 from m3h_pipeline.config.mimic import MimicEmbedding
 from m3h_pipeline.config.model import GeneVectors, Transcriptome
 from m3h_pipeline.config.results import GenePairs, Network, Networks, Stratum
@@ -125,6 +126,7 @@ def readme() -> str:
     )
     table: dict[str, type[BaseModel]] = {
         "source.files[]": TableFile,
+        "source.diagnoses": Diagnoses,
         "source.blocks.<name>": TableBlock,
         "source.blocks.<name>.genes": GeneOptions,
     }

@@ -17,7 +17,17 @@ from pydantic import (
     model_validator,
 )
 
-from m3h_pipeline.config.base import ByName, Name, OwnSource, Section, SourceSection, Subgroup, Width, located
+from m3h_pipeline.config.base import (
+    ByName,
+    CodedSource,
+    Name,
+    OwnSource,
+    Section,
+    SourceSection,
+    Subgroup,
+    Width,
+    located,
+)
 from m3h_pipeline.config.mimic import MimicSource
 from m3h_pipeline.config.missing import MISSING
 from m3h_pipeline.dotted import is_path, locate
@@ -196,7 +206,7 @@ class TableBlock(Section):
         return self
 
 
-class TableSource(SourceSection):
+class TableSource(CodedSource):
     """Any table: CSV, TSV, Parquet, ARFF; several files are joined on an id."""
 
     kind: Literal["table"] = "table"
@@ -245,12 +255,12 @@ class TableSource(SourceSection):
             else block
             for name, block in self.blocks.items()
         }
-        return self.model_copy(update={"files": files, "blocks": blocks})
+        return super().located(data).model_copy(update={"files": files, "blocks": blocks})
 
     def paths(self) -> list[str]:
         lists = [block.genes.keep for block in self.blocks.values() if block.genes is not None]
         paths = [*(file.path for file in self.files), *(keep for keep in lists if isinstance(keep, str))]
-        return [path for path in paths if not path.startswith("python:")]
+        return [*(path for path in paths if not path.startswith("python:")), *super().paths()]
 
 
 class SyntheticSource(SourceSection):

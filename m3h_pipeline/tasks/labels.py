@@ -126,7 +126,8 @@ def _diagnoses(cohort: Path) -> pa.Table:
         raise TaskError(
             "the task is defined by diagnosis codes, and the cohort has none",
             where=str(path),
-            hint="name the folder of MIMIC-IV hosp tables as `source.hosp`, or leave the task out",
+            hint="name the table of codes as `source.diagnoses` (or MIMIC-IV's hosp tables as "
+            "`source.hosp`), or leave the task out",
         )
     return read_table(path, DIAGNOSES)
 

@@ -1,9 +1,10 @@
 """Which columns make the features of a block: those it lists, then those that its pattern matches.
 
-A pattern never takes a column that has another use: identifiers, label inputs (`source.columns`) and subgroup
-columns are left out of patterns, because a pattern such as `.+` must not make a label its own predictor. A
-label input or identifier that a block *lists* is an error; a subgroup column may be listed (sex is often
-both). Columns without a name and those that pandas invents for an index are left out of patterns too.
+A pattern never takes a column that has another use: identifiers, label inputs (`source.columns`, codes of
+`source.diagnoses`) and subgroup columns are left out of patterns, because a pattern such as `.+` must not
+make a label its own predictor. A label input or identifier that a block *lists* is an error; a subgroup
+column may be listed (sex is often both). Columns without a name and those that pandas invents for an index
+are left out of patterns too.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def _listed(
     """The columns of a name that a block lists: several of a gene that stands again, or of vectors."""
     if name in reserved.labels:
         raise ConfigError(
-            f"column `{name}` is listed in `{key}.columns` and in `source.columns`: "
+            f"column `{name}` is listed in `{key}.columns` and in `source.columns` or `source.diagnoses`: "
             "a model would be given the label that it shall predict",
             where=key,
             hint="remove it from one of the two",

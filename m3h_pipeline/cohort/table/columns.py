@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from m3h_pipeline.cohort.coded import code_columns
 from m3h_pipeline.cohort.table.blocks import Column, Feature, Reserved, features_of, names_of
 from m3h_pipeline.config.sources import TableSource
 from m3h_pipeline.errors import ConfigError, InputError, nearest
@@ -30,6 +31,7 @@ class Selection:
         stay: the stay's column, or none.
         labels: the columns of `source.columns`, in that order.
         subgroups: subgroup -> its column.
+        codes: the columns of `source.diagnoses` that stand in these files.
         links: per file the column of an earlier file that its id is compared with; None: the sample's id.
         withheld: label inputs that a pattern matched and that were left out.
         unused: columns without any use.
@@ -40,14 +42,16 @@ class Selection:
     stay: Places
     labels: dict[str, Places]
     subgroups: dict[str, Places]
+    codes: dict[str, Places]
     links: list[Column | None]
     withheld: list[str]
     unused: list[str]
 
     def text(self, file: int) -> list[str]:
         """Columns of a file, but its id, that are read as text."""
+        named = [*self.labels.values(), *self.subgroups.values(), *self.codes.values()]
         columns = [
-            *(column for places in [*self.labels.values(), *self.subgroups.values()] for column in places),
+            *(column for places in named for column in places),
             *(*self.patient, *self.stay),
             *(link for link in self.links if link is not None),
             *(f.column for block in self.features.values() for f in block if f.categorical),
@@ -89,6 +93,9 @@ def select_columns(
     labels = {
         name: _locate(name, "source.columns", source, readers) for name in dict.fromkeys(source.columns)
     }
+    codes = {
+        name: _locate(name, "source.diagnoses", source, readers) for name in code_columns(source.diagnoses)
+    }
     subgroups = {
         group: _locate(spec.column, f"source.subgroups.{group}.column", source, readers)
         for group, spec in source.subgroups.items()
@@ -97,7 +104,7 @@ def select_columns(
     identifiers |= {link.name for link in links if link is not None}
     reserved = Reserved(
         frozenset(name for name in identifiers if name is not None),
-        frozenset(source.columns),
+        frozenset([*source.columns, *codes]),
         frozenset(spec.column for spec in source.subgroups.values()),
     )
     withheld: dict[Column, None] = {}
@@ -121,13 +128,14 @@ def select_columns(
                 )
             owner[feature.column] = name
     used = set(owner) | {Column(i, file.id) for i, file in enumerate(source.files) if file.id is not None}
-    used |= {column for places in [*labels.values(), *subgroups.values()] for column in places}
+    places = [*labels.values(), *subgroups.values(), *codes.values()]
+    used |= {column for named in places for column in named}
     used |= {*patient, *stay, *(link for link in links if link is not None)}
     unused = [
         called(key) for i, reader in enumerate(readers) for key in reader.names if Column(i, key) not in used
     ]
     without = list(dict.fromkeys(column.name for column in withheld))
-    return Selection(features, patient, stay, labels, subgroups, links, without, unused)
+    return Selection(features, patient, stay, labels, subgroups, codes, links, without, unused)
 
 
 def _link(i: int, source: TableSource, readers: Sequence[TableFileReader]) -> Column | None:

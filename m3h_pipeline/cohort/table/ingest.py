@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from m3h_pipeline.cohort.coded import CodeColumn, Coded, code_samples, holds_numbers
 from m3h_pipeline.cohort.subgroups import samples_table
 from m3h_pipeline.cohort.table.aside import Aside
 from m3h_pipeline.cohort.table.columns import Places, Selection, select_columns
@@ -88,6 +89,8 @@ def ingest_table(
             join(source.files, selection.links, readers, contents, aside), selection, aside
         )
         samples = _samples(joined, source, selection)
+        coded = _coded(joined, source, selection, samples)
+        samples = samples if coded is None else coded.samples
         columns = _columns(joined, selection)
         blocks = {name: expand(joined, features) for name, features in selection.features.items()}
         check_blocks(blocks, joined, [name for name in blocks if source.blocks[name].genes is not None])
@@ -116,7 +119,9 @@ def ingest_table(
             summary = {"kind": source.kind, **_ignored(source, sources, selection, joined, aside)}
             if genes:
                 summary["genes"] = {name: found.report for name, found in genes.items()}
-            return writer.finish(samples, columns, None, summary, aside.lines())
+            if coded is not None:
+                summary["diagnoses"] = coded.summary
+            return writer.finish(samples, columns, coded and coded.diagnoses, summary, aside.lines())
 
 
 def _read(i: int, reader: TableFileReader, source: TableSource, selection: Selection) -> Content:
@@ -201,6 +206,21 @@ def _columns(joined: Joined, selection: Selection) -> pa.Table:
             )
         found[name] = pa.array(numbers, pa.float64(), from_pandas=True)
     return pa.table(found)
+
+
+def _coded(joined: Joined, source: TableSource, selection: Selection, samples: pa.Table) -> Coded | None:
+    """The samples' diagnosis codes, or None where the source has none."""
+    if source.diagnoses is None:
+        return None
+    readers = joined.readers
+    own = {
+        name: CodeColumn(joined.agreed(places), any(holds_numbers(readers[c.file], c.name) for c in places))
+        for name, places in selection.codes.items()
+    }
+    shown = ", ".join(
+        dict.fromkeys(readers[c.file].shown for places in selection.codes.values() for c in places)
+    )
+    return code_samples(source.diagnoses, samples, Absent(source.missing_values), own, shown)
 
 
 def _ignored(

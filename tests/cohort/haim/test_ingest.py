@@ -102,7 +102,7 @@ def test_the_summary_counts(tmp_path: Path, out: Path) -> None:
     assert summary["subgroups"] == {"sex": {"female": 9, "male": 9}}
     assert summary["ignored"]["blocks"] == {"n_new_": 6}
     assert summary["ignored"]["duplicates"] == 1
-    assert summary["diagnoses"] == {"rows": 12, "codes": 2, "stays_without": 0}
+    assert summary["diagnoses"] == {"rows": 12, "codes": 2, "codes_without_title": 1, "stays_without": 0}
     x, _ = read_features(out / "features" / "vision_dense.parquet")
     assert np.isnan([x[0, 0], x[2, 1], x[3, 1]]).all()
     shown = render_summary(summary)

@@ -43,7 +43,7 @@ def run(source: TableSource, out: Path, sources: Sequence[str] | None = None) ->
     assert len(aside) == 1 + summary["ignored"]["without_key"]
     assert aside[0] == "file\tline\treason"
     assert sorted(path.stem for path in (out / "features").iterdir()) == sorted(wanted)
-    assert not (out / "diagnoses.parquet").exists()
+    assert (out / "diagnoses.parquet").exists() == source.has_diagnoses
     read = {name: read_features(out / "features" / f"{name}.parquet") for name in wanted}
     return Cohort(
         read_samples(out / "samples.parquet").to_pandas(),
