@@ -65,7 +65,9 @@ class HaimSource(SourceSection):
         description="subgroup -> column and names of its codes",
     )
     max_malformed: int = Field(
-        default=10, ge=0, description="malformed lines that are set aside; one more is an error"
+        default=10,
+        ge=0,
+        description="lines that are malformed or have no key and are set aside; one more is an error",
     )
 
     @property

@@ -5,11 +5,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from m3h_pipeline.cohort.haim.stays import Stay
-from m3h_pipeline.disclosure import small_count
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.progress import Progress
 from m3h_pipeline.tables.identifiers import normal_id
@@ -38,8 +36,12 @@ class Index:
         return sorted(known, key=lambda r: (self.sample[r], r))
 
 
+#: Why a whole line can be of no patient's.
+NO_KEY = "its `haim_id` has no key"
+
+
 class Quarantine:
-    """Malformed lines, by number and reason, up to a limit."""
+    """Malformed lines and lines without a key, by number and reason, up to a limit."""
 
     def __init__(self, path: str, limit: int) -> None:
         self.path, self.limit = path, limit
@@ -54,11 +56,18 @@ class Quarantine:
         self.lines.append((line, reason))
         if len(self.lines) > self.limit:
             shown = "; ".join(f"line {n}: {why}" for n, why in sorted(self.lines)[:3])
+            keyless = self.without_key > self.limit // 2
             raise InputError(
-                f"more than {self.limit} lines are malformed ({shown})",
+                f"more than {self.limit} lines are malformed or without a key ({shown})",
                 where=self.path,
-                hint="repair the file, or raise `source.max_malformed` if these lines may be left out",
+                hint=("take both files from the same release" if keyless else "repair the file")
+                + ", or raise `source.max_malformed` if these lines may be left out",
             )
+
+    @property
+    def without_key(self) -> int:
+        """How many of the lines are whole and of no known patient."""
+        return sum(reason == NO_KEY for _, reason in self.lines)
 
 
 def index_samples(
@@ -75,12 +84,12 @@ def index_samples(
         plain: the table, unpacked.
         path: the table as the configuration names it, for messages.
         names: its columns.
-        stays: ``haim_id`` -> stay; a record of another one is only set aside if it is malformed.
-        quarantine: takes the malformed records.
+        stays: ``haim_id`` -> stay; a record of another one is set aside: it has no patient to split by.
+        quarantine: takes the malformed records and those without a key.
         progress: advanced by megabytes.
 
     Raises:
-        InputError: there is no record, or too many are malformed.
+        InputError: there is no record, or too many are set aside.
     """
     at = [names.index(name) for name in (*IDENTITY, _TIME) if name in names]
     last = max(at)
@@ -92,12 +101,16 @@ def index_samples(
         fields = split_record(decode(record))
         if len(fields) != len(names):
             raise Malformed(f"{len(fields)} fields instead of {len(names)}")
+        if [field.strip() for field in fields] == list(names):
+            raise Malformed("the header again")
         for i in at:
             if not is_text(fields[i]):
                 raise Malformed(f"bytes that are not UTF-8 in the column `{names[i]}`")
         values = [_identifier(fields[i]) for i in at]
         if not (values[0] and values[1]):
             raise Malformed("no `haim_id` or no `img_id`")
+        if values[0] not in stays:
+            raise Malformed(NO_KEY)
         return values
 
     def visit(buffer: bytearray, start: int, stop: int, line: int) -> None:
@@ -105,7 +118,7 @@ def index_samples(
         fields = head.split(",", last + 1) if '"' not in head else []
         values = [_identifier(fields[i]) for i in at] if len(fields) > last + 1 else ["", ""]
         if not (values[0] in stays and values[1] and all(map(is_text, values))):
-            # Something is wrong with the line or with the keys; only a whole line speaks against the keys.
+            # Something is wrong with the line or with its key; only a whole line speaks against the keys.
             try:
                 values = whole(bytes(buffer[start:stop]))
             except Malformed as reason:
@@ -133,22 +146,3 @@ def _sample_id(haim: str, image: str) -> str:
         '00000031-0002'
     """
     return f"{haim.zfill(8) if haim.isdigit() else haim}-{image.zfill(4) if image.isdigit() else image}"
-
-
-def check_stays(index: Index, stays: Mapping[str, Stay], path: str, key_ids: str) -> None:
-    """Check that every record's stay is known.
-
-    Raises:
-        InputError: it is not; the message has how many and their first lines.
-    """
-    absent = {name for name in index.haim if name and name not in stays}
-    if absent:
-        lines = islice(
-            (int(n) for n, h in zip(index.records.lines, index.haim, strict=True) if h in absent), 3
-        )
-        raise InputError(
-            f"{small_count(len(absent))} `haim_id` of the table have no key, first on line(s) "
-            + ", ".join(map(str, lines)),
-            where=f"{path}, {key_ids}",
-            hint="without a patient a sample cannot be split: take both files from the same release",
-        )

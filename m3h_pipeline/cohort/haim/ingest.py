@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from m3h_pipeline.cohort.diagnoses import STAYS, diagnosed, find_table
 from m3h_pipeline.cohort.haim.columns import Plan, plan_columns
-from m3h_pipeline.cohort.haim.index import IDENTITY, Index, Quarantine, check_stays, index_samples
+from m3h_pipeline.cohort.haim.index import IDENTITY, Index, Quarantine, index_samples
 from m3h_pipeline.cohort.haim.kept import Kept
 from m3h_pipeline.cohort.haim.stays import Stay, read_stays
 from m3h_pipeline.cohort.subgroups import infer, samples_table
@@ -76,7 +76,6 @@ def ingest_haim(
     ):
         with Progress("MB", 2 * plain.stat().st_size / 1e6, stream=stream) as progress:
             index = index_samples(plain, path, names, known, quarantine, progress)
-            check_stays(index, known, path, source.key_ids)
             workers = threads or min(4, len(os.sched_getaffinity(0)))
             kept = Kept(index, plan, quarantine)
             for chunk, rows in parse_in_order(plain, index.records, index.by_sample(), plan.layout, workers):
@@ -98,7 +97,8 @@ def ingest_haim(
                 "unused_sources": sorted(set(source.blocks) - set(sources)),
                 "duplicates": kept.duplicates,
                 "duplicates_that_differ": kept.differing,
-                "malformed": len(quarantine.lines),
+                "malformed": len(quarantine.lines) - quarantine.without_key,
+                "without_key": quarantine.without_key,
                 "blank_lines": index.records.blank,
             },
             **described,

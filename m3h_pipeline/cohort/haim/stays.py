@@ -22,28 +22,27 @@ class Stay(NamedTuple):
 def read_stays(path: Path | str) -> dict[str, Stay]:
     """Read the stay of every ``haim_id``. A row that is repeated unchanged is one row.
 
-    A ``haim_id`` without a stay is its own stay: HAIM numbers stays.
+    A ``haim_id`` without a stay is its own stay: HAIM numbers stays. A row without ``haim_id`` or patient, or
+    one that repeats the header, is the key of nothing: records of the table that lack theirs are set aside.
 
     Raises:
-        InputError: the file is absent or malformed, a patient is missing, or one ``haim_id`` is two stays.
+        InputError: the file is absent or malformed, no row names a patient, or one ``haim_id`` is two stays.
     """
     stays: dict[str, Stay] = {}
     contradictory: set[str] = set()
-    nameless = 0
     for batch in stream_text(path, ["haim_id", "subject_id", "hadm_id", "stay_id"]):
         columns = [normal_ids(column).to_pylist() for column in batch.columns]
         for haim, patient, admission, stay in zip(*columns, strict=True):
-            if not haim or not patient:
-                nameless += 1
+            if not haim or not patient or (haim, patient) == ("haim_id", "subject_id"):
                 continue
             found = Stay(patient, admission, stay or f"haim-{haim}")
             if stays.setdefault(haim, found) != found:
                 contradictory.add(haim)
-    if nameless:
+    if not stays:
         raise InputError(
-            f"{small_count(nameless)} rows have no `haim_id` or no `subject_id`",
+            "no row has a `haim_id` and a `subject_id`",
             where=str(path),
-            hint="without a patient a sample cannot be split; complete or remove these rows",
+            hint="without a patient a sample cannot be split",
         )
     if contradictory:
         raise InputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -263,7 +264,6 @@ def test_a_repeated_key_is_one_key(tmp_path: Path, out: Path) -> None:
     [
         ("101,201,301,1\n", "1 and 9 `haim_id` have several rows that contradict"),
         ("100,201,999,1\n", "contradict each other"),
-        (",201,301,9\n", "no `haim_id` or no `subject_id`"),
         ("5,6\n", "2 fields instead of 4"),
     ],
 )
@@ -274,11 +274,49 @@ def test_wrong_keys(tmp_path: Path, out: Path, extra: str, message: str) -> None
     assert message.replace("1 and 9", "<11") in str(failing(settings, out))
 
 
-def test_samples_without_a_key_are_counted_with_their_first_lines(tmp_path: Path, out: Path) -> None:
-    lines = [line(r) for r in rows()] + [line(row(70 + h, 0)) for h in range(12)]
-    error = str(failing(source(tmp_path, lines), out))
-    assert "12 `haim_id` of the table have no key, first on line(s) 20, 21, 22" in error
-    assert "to do:" in error
+def test_keys_of_nobody(tmp_path: Path, out: Path) -> None:
+    settings = source(tmp_path)
+    path = Path(settings.key_ids)
+    head, *keys = path.read_text().splitlines()
+    path.write_text("\n".join([head, ",201,301,1", head, *(f",{key.split(',', 1)[1]}" for key in keys)]))
+    assert "no row has a `haim_id` and a `subject_id`" in str(failing(settings, out))
+
+
+@pytest.mark.parametrize("change", ["absent", "no patient", "no patient, blank", "another number"])
+def test_samples_without_a_key_are_set_aside_by_their_line(tmp_path: Path, out: Path, change: str) -> None:
+    settings = source(tmp_path, max_malformed=3)
+    path = Path(settings.key_ids)
+    text, key = path.read_text(), "101,203,303,3\n"
+    assert key in text
+    new = {"absent": "", "no patient": ",203,303,3\n", "no patient, blank": " ,203,303,3\n"}
+    path.write_text(text.replace(key, new.get(change, "101,203,303,33\n")))
+    summary = run(settings, out)
+    assert (summary["rows"], summary["ignored"]["without_key"], summary["ignored"]["malformed"]) == (15, 3, 0)
+    assert (out / "quarantine.tsv").read_text().splitlines()[1:] == [
+        f"table.csv\t{n}\tits `haim_id` has no key" for n in (8, 9, 10)
+    ]
+    error = str(failing(settings.model_copy(update={"max_malformed": 2}), out))
+    assert "more than 2 lines are malformed or without a key (line 8: its `haim_id` has no key" in error
+    assert "take both files from the same release" in error
+
+
+@pytest.mark.parametrize(
+    "spelling", [",".join, lambda names: ", ".join(names), lambda names: ",".join(names) + "\r"]
+)
+@pytest.mark.parametrize("keyed", [False, True])
+def test_a_header_that_repeats_is_a_malformed_line(
+    tmp_path: Path, out: Path, spelling: Callable[[Sequence[str]], str], keyed: bool
+) -> None:
+    """As files appended to one another have it, the key file likewise."""
+    lines = [line(r) for r in rows()]
+    settings = source(tmp_path, [*lines[:5], spelling(HEADER), *lines[5:]])
+    if keyed:
+        path = Path(settings.key_ids)
+        head, *keys = path.read_text().splitlines()
+        path.write_text("\n".join([head, *keys[:2], head, *keys[2:], ""]))
+    summary = run(settings, out)
+    assert (summary["rows"], summary["ignored"]["malformed"], summary["ignored"]["without_key"]) == (18, 1, 0)
+    assert (out / "quarantine.tsv").read_text().splitlines()[1:] == ["table.csv\t7\tthe header again"]
 
 
 def test_a_malformed_line_does_not_speak_against_the_keys(tmp_path: Path, out: Path) -> None:

@@ -55,6 +55,7 @@ def test_too_many_malformed_lines(tmp_path: Path, out: Path, count: int, limit: 
         return
     error = failing(settings, out)
     assert f"more than {limit} lines are malformed" in str(error)
+    assert "repair the file" in str(error)
     assert f"line 4: {len(HEADER) + 1} fields instead of {len(HEADER)}" in str(error)
     assert "max_malformed" in (error.hint or "")
 
