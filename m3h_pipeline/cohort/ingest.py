@@ -132,7 +132,7 @@ def render_summary(summary: Mapping[str, Any]) -> str:
         ("duplicates", "repeated images dropped"),
         ("duplicates_that_differ", "of these, not identical to the one kept"),
         ("rows", "rows that belong to no sample"),
-        ("without_key", "rows without id or patient set aside (quarantine.tsv)"),
+        ("without_key", "rows without id or patient set aside"),
     ):
         if ignored.get(key):
             lines.append(f"{said}: {n(ignored[key])}")

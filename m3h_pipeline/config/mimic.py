@@ -25,6 +25,8 @@ MIMIC_TABLES = (
     "icu/icustays",
     "icu/procedureevents",
 )
+#: Of these, the ones that MIMIC-IV 1.0 has in the folder `core`.
+CORE_TABLES = ("hosp/admissions", "hosp/patients")
 CXR_TABLES = ("mimic-cxr-2.0.0-metadata", "mimic-cxr-2.0.0-chexpert")
 #: The labels of a report by CheXpert in the published order, columns of the second of these tables and of
 #: HAIM-MIMIC-MM: 1, 0, -1 (uncertain) or empty.
@@ -76,7 +78,7 @@ class MimicEmbedding(Section):
 
 
 class MimicSource(SourceSection):
-    """MIMIC-IV 2.x or 3.x as distributed: `hosp/` and `icu/`; MIMIC-CXR-JPG for samples per image."""
+    """MIMIC-IV as distributed: `hosp/` and `icu/` (1.0: `core/` too); MIMIC-CXR-JPG for samples per image."""
 
     kind: Literal["mimic"] = "mimic"
     folder: str = Field(description="folder with `hosp/` and `icu/`, their tables as .csv or .csv.gz")
@@ -111,6 +113,12 @@ class MimicSource(SourceSection):
         default=None, description="folder for what is spilled; null: beside the cohort while it is built"
     )
 
+    max_malformed: int = Field(
+        default=10,
+        ge=0,
+        description="ICU stays without patient or admission that are set aside; one more is an error",
+    )
+
     @property
     def blocks(self) -> dict[str, str]:
         """The sources this one can deliver, and where each comes from."""
@@ -138,7 +146,7 @@ class MimicSource(SourceSection):
 
     def paths(self) -> list[str]:
         """The tables, then what embeddings are made of; a table that is absent is named as distributed."""
-        names = [Path(self.folder) / name for name in MIMIC_TABLES]
+        names = [folder_of(Path(self.folder), name) / Path(name).name for name in MIMIC_TABLES]
         if self.cxr is not None and self.samples == "per_image":
             names += [Path(self.cxr) / name for name in CXR_TABLES]
         found = [_as_distributed(path) for path in names]
@@ -169,6 +177,14 @@ class MimicSource(SourceSection):
                     f"subgroup `{name}` names the column `{group.column}`; valid: {', '.join(MIMIC_GROUPS)}"
                 )
         return self
+
+
+def folder_of(root: Path, name: str) -> Path:
+    """The folder of a table such as ``hosp/patients``; MIMIC-IV 1.0 has some tables of `hosp` in `core`."""
+    given, core = (root / name).parent, root / "core"
+    if name not in CORE_TABLES or _as_distributed(root / name).is_file() or not core.is_dir():
+        return given
+    return core
 
 
 def _as_distributed(path: Path) -> Path:

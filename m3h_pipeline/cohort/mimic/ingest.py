@@ -102,7 +102,10 @@ def ingest_mimic(
             "events": counts,
             "stays_without_sample": samples.without,
             "categories_without_code": unknown,
-            "ignored": {"unused_sources": sorted(set(source.blocks) - set(sources))},
+            "ignored": {
+                "unused_sources": sorted(set(source.blocks) - set(sources)),
+                "without_key": samples.keyless,
+            },
             "diagnoses": codes,
         }
         columns = samples.table.select(samples.columns)

@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from m3h_pipeline.cohort.diagnoses import find_table
 from m3h_pipeline.cohort.mimic.database import load_file, run, unique
-from m3h_pipeline.config.mimic import CHEXPERT, CXR_TABLES, MimicSource
+from m3h_pipeline.config.mimic import CHEXPERT, CXR_TABLES, MimicSource, folder_of
 from m3h_pipeline.disclosure import small_count
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.tables.textfile import open_bytes, read_header, split_header
 
 _DESCRIPTIONS = ("PerformedProcedureStepDescription", "ViewPosition")
 _COLUMNS = {
@@ -51,6 +52,7 @@ class Samples:
         time: (n,) microseconds since the epoch (of MIMIC's shifted calendar): nothing known later is used.
         columns: the columns that label definitions may read.
         stays: number of stays that have samples; ``without``: number of those that have none.
+        keyless: rows of ``icustays`` that were left out: they lack an id, the admission or the patient.
     """
 
     table: pa.Table
@@ -59,6 +61,7 @@ class Samples:
     columns: tuple[str, ...]
     stays: int
     without: int
+    keyless: int
 
 
 def build_samples(db: duckdb.DuckDBPyConnection, source: MimicSource) -> Samples:
@@ -68,12 +71,18 @@ def build_samples(db: duckdb.DuckDBPyConnection, source: MimicSource) -> Samples
     ``stay_id``, ``hadm_id``, ``latest``, the time of the stay's last sample).
 
     Raises:
-        InputError: a table is absent or malformed, a stay has no admission or patient, or there is no sample.
+        InputError: a table is absent or malformed, too many stays have no admission or patient, or there is
+            no sample.
     """
     root = Path(source.folder)
+    keyless = 0
     for name, folder in (("icustays", "icu"), ("admissions", "hosp"), ("patients", "hosp")):
         path = table_file(root, f"{folder}/{name}")
-        load_file(db, name, path, _COLUMNS[name])
+        _load(db, name, path)
+        if name == "icustays":
+            # Of nobody: without these ids a stay has neither sample nor patient.
+            keyless = _count(db, "SELECT count(*) FROM icustays WHERE stay_id IS NULL OR subject_id IS NULL")
+            run(db, "DELETE FROM icustays WHERE stay_id IS NULL OR subject_id IS NULL")
         unique(db, name, [{"icustays": "stay_id", "admissions": "hadm_id"}.get(name, "subject_id")], path)
     run(
         db,
@@ -82,13 +91,16 @@ def build_samples(db: duckdb.DuckDBPyConnection, source: MimicSource) -> Samples
         " FROM icustays i LEFT JOIN admissions a USING (subject_id, hadm_id)"
         " LEFT JOIN patients p USING (subject_id)",
     )
-    lost = _count(db, "SELECT count(*) FROM joined WHERE NOT whole")
-    if lost:
+    keyless += _count(db, "SELECT count(*) FROM joined WHERE NOT whole")
+    if keyless > source.max_malformed:
         raise InputError(
-            f"{small_count(lost)} ICU stays have no admission or no patient",
+            f"{small_count(keyless)} ICU stays have no admission or no patient",
             where=str(root),
-            hint="do `hosp` and `icu` come from the same release?",
+            hint="do `hosp` and `icu` come from the same release? Else raise `source.max_malformed` if these "
+            "stays may be left out",
         )
+    run(db, "DELETE FROM icustays WHERE stay_id IN (SELECT stay_id FROM joined WHERE NOT whole)")
+    run(db, "DELETE FROM joined WHERE NOT whole")
     more: tuple[str, ...] = ()
     if source.samples == "per_image":
         _images(db, Path(str(source.cxr)))
@@ -130,7 +142,20 @@ def build_samples(db: duckdb.DuckDBPyConnection, source: MimicSource) -> Samples
         ("img_deltacharttime", "discharge_location", "img_length_of_stay", "death_status", *more),
         stays,
         _count(db, "SELECT count(*) FROM icustays") - stays,
+        keyless,
     )
+
+
+def _load(db: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
+    """A table of :data:`_COLUMNS`; what MIMIC-IV 1.0 calls `ethnicity` is `race` since."""
+    columns = _COLUMNS[name]
+    with open_bytes(path) as stream:
+        header = split_header(read_header(stream, path)[0], path)
+    if "race" in columns and "race" not in header and "ethnicity" in header:
+        columns = {{"race": "ethnicity"}.get(column, column): kind for column, kind in columns.items()}
+    load_file(db, name, path, columns)
+    if "ethnicity" in columns:
+        run(db, f"ALTER TABLE {name} RENAME COLUMN ethnicity TO race")
 
 
 def table_file(root: Path, name: str) -> Path:
@@ -139,7 +164,7 @@ def table_file(root: Path, name: str) -> Path:
     Raises:
         InputError: there is none.
     """
-    folder = (root / name).parent
+    folder = folder_of(root, name)
     if not folder.is_dir():
         raise InputError(
             f"the folder `{folder.name}` is absent",

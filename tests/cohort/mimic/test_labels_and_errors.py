@@ -204,6 +204,51 @@ def test_what_is_wrong_is_said_and_nothing_is_written(
     assert list(tmp_path.rglob("out/*")) == []
 
 
+@pytest.mark.parametrize("column", ["race", "ethnicity"])
+def test_tables_of_version_1_are_read_from_the_folder_core(
+    column: str, own: Path, tenth: Path, tmp_path: Path
+) -> None:
+    (own / "core").mkdir()
+    for name in ("admissions", "patients"):
+        table = text(own, f"hosp/{name}").rename(columns={"race": column})
+        write(table, own / f"core/{name}.csv.gz")
+        (own / f"hosp/{name}.csv.gz").unlink()
+    source = MimicSource(folder=str(own))
+    assert str(own / "core/patients.csv.gz") in source.paths()
+    cohorts = []
+    for folder, where in ((tenth, "later"), (own, "core")):
+        ingest_mimic(MimicSource(folder=str(folder)), ALL, tmp_path / where, stream=io.StringIO())
+        cohorts.append({p.name: p.read_bytes() for p in (tmp_path / where).rglob("*") if p.is_file()})
+    assert cohorts[0] == cohorts[1]
+    (own / "core/patients.csv.gz").unlink()
+    with pytest.raises(InputError, match=r"`patients.csv` or `patients.csv.gz` is absent"):
+        ingest_mimic(source, ALL, tmp_path / "out", stream=io.StringIO())
+
+
+@pytest.mark.parametrize("lost", ["admission", "subject_id", "hadm_id", "stay_id"])
+def test_stays_without_a_key_are_set_aside_and_counted(lost: str, own: Path, tmp_path: Path) -> None:
+    stays = text(own, "icu/icustays")
+    whole = ingest_mimic(MimicSource(folder=str(own)), ALL, tmp_path / "whole", stream=io.StringIO())
+    first = stays.iloc[[0]]
+    if lost == "admission":
+        table = text(own, "hosp/admissions")
+        write(table[table.hadm_id != first.hadm_id.item()], own / "hosp/admissions.csv.gz")
+        gone = int((stays.hadm_id == first.hadm_id.item()).sum())
+    else:
+        write(
+            stays.mask((stays.index == 0)[:, None] & (stays.columns == lost), ""), own / "icu/icustays.csv.gz"
+        )
+        gone = 1
+    summary = ingest_mimic(MimicSource(folder=str(own)), ALL, tmp_path / "out", stream=io.StringIO())
+    assert summary["ignored"]["without_key"] == gone
+    assert whole["rows"] - gone <= summary["rows"] <= whole["rows"]
+    assert "rows without id or patient set aside" in render_summary(summary)
+    with pytest.raises(InputError, match="ICU stays have no admission or no patient"):
+        ingest_mimic(
+            MimicSource(folder=str(own), max_malformed=gone - 1), ALL, tmp_path / "few", stream=io.StringIO()
+        )
+
+
 def test_no_stay_lasts_that_long(tenth: Path, tmp_path: Path) -> None:
     source = MimicSource(folder=str(tenth), hours=5000)
     with pytest.raises(InputError, match="no ICU stay lasts long enough"):

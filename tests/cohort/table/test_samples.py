@@ -287,7 +287,7 @@ def test_rows_without_a_key_are_set_aside_and_counted(tmp_path: Path, absent: st
         "t.csv\t3\tno id in column `id`",
         "t.csv\t4\tno patient in column `mrn`",
     ]
-    assert "rows without id or patient set aside (quarantine.tsv): <10" in render_summary(cohort.summary)
+    assert "rows without id or patient set aside: <10" in render_summary(cohort.summary)
     few = study.model_copy(update={"max_malformed": 1})
     message = refused(few, tmp_path / "few")
     assert "more than 1 rows have no key" in message
