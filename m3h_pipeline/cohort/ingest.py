@@ -98,6 +98,11 @@ def render_summary(summary: Mapping[str, Any]) -> str:
     if infinite := sum(s["infinite"] for s in summary["sources"].values()):
         lines.append(f"infinite values, taken as missing: {n(infinite)}")
     lines += [said for name, found in summary["sources"].items() for said in _remarks(name, found)]
+    if (limits := summary.get("limits")) and limits["values"]:
+        lines.append(
+            f"values beyond a limit of measurement, each taken as `{limits['taken_as']}`: "
+            + ", ".join(f"{column} {n(count)}" for column, count in limits["values"].items())
+        )
     for name, counts in summary["subgroups"].items():
         lines.append(f"{name}: " + ", ".join(f"{value} {n(count)}" for value, count in counts.items()))
     if found := summary.get("diagnoses"):

@@ -233,6 +233,11 @@ class TableSource(CodedSource):
         + " (`None` as it is, the others in any case); numbers are compared as numbers, in every format",
     )
 
+    limits: Literal["number", "half", "missing"] | None = Field(
+        default=None,
+        description="what a feature's value beyond what can be measured (`<5`, `>=1000`) becomes: the "
+        "`number`, `half` of it where it is the least, or `missing`; they are counted; null: refused",
+    )
     max_malformed: int = Field(
         default=10, ge=0, description="rows without id or patient that are set aside; one more is an error"
     )

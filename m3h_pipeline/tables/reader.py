@@ -23,11 +23,13 @@ from m3h_pipeline.tables.names import called, keys_of
 from m3h_pipeline.tables.values import (
     NUMBER,
     Absent,
+    Limits,
     as_numbers,
     as_text,
     composed,
     is_text,
     is_time,
+    parse_numbers,
     unwrapped,
     why_no_number,
 )
@@ -146,11 +148,16 @@ class TableFileReader(abc.ABC):
 
 
 def read_columns(
-    reader: TableFileReader, numeric: Sequence[str], text: Sequence[str], absent: Absent
+    reader: TableFileReader,
+    numeric: Sequence[str],
+    text: Sequence[str],
+    absent: Absent,
+    limits: Limits | None = None,
 ) -> Content:
     """Read columns of one file as numbers, as text, or (named in both) as both.
 
-    What a value means is the matter of :mod:`m3h_pipeline.tables.values`.
+    What a value means is the matter of :mod:`m3h_pipeline.tables.values`; ``limits`` makes numbers of values
+    such as ``<5``, which else are none.
 
     Raises:
         NotNumericError: a numeric column holds text, or is of another type.
@@ -159,7 +166,7 @@ def read_columns(
     """
     for plain in (False, True):
         try:
-            return _collect(reader, numeric, text, absent, plain=plain)
+            return _collect(reader, numeric, text, absent, limits, plain=plain)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             # Arrow's own conversion is fast and strict; the second pass takes blanks off and finds the place.
             if plain:
@@ -168,7 +175,13 @@ def read_columns(
 
 
 def _collect(
-    reader: TableFileReader, numeric: Sequence[str], text: Sequence[str], absent: Absent, *, plain: bool
+    reader: TableFileReader,
+    numeric: Sequence[str],
+    text: Sequence[str],
+    absent: Absent,
+    limits: Limits | None,
+    *,
+    plain: bool,
 ) -> Content:
     parts: list[Float32Array] = []
     texts: dict[str, list[pa.Array]] = {name: [] for name in text}
@@ -177,7 +190,7 @@ def _collect(
         columns = {
             name: _plain(batch.column(name), name, reader) for name in dict.fromkeys([*numeric, *text])
         }
-        parts.append(_numbers(reader, columns, batch.num_rows, numeric, absent, rows))
+        parts.append(_numbers(reader, columns, batch.num_rows, numeric, absent, limits, rows))
         for name in text:
             if pa.types.is_nested(columns[name].type):
                 raise InputError(
@@ -210,6 +223,7 @@ def _numbers(
     rows: int,
     names: Sequence[str],
     absent: Absent,
+    limits: Limits | None,
     before: int,
 ) -> Float32Array:
     """The named columns of a batch, of which ``before`` rows stand before, as (n, D) float32."""
@@ -223,6 +237,8 @@ def _numbers(
                 value=False,
             )
         x[:, j], wrong, text = as_numbers(values, absent)
+        if wrong is not None and limits is not None:
+            x[:, j], wrong = parse_numbers(text := limits.taken(called(name), text))
         if wrong is not None:
             if holds_dates(text):
                 raise dates_error(called(name), where=reader.shown)

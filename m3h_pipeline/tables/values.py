@@ -278,6 +278,43 @@ def number_names(texts: Sequence[str]) -> dict[str, str]:
     return named if len(set(named.values())) == len(named) else same
 
 
+_LIMIT = re.compile(r"(<|>|≤|≥)=? ?([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)")
+
+
+class Limits:
+    """Values beyond what was measured, such as ``<5`` and ``>1000``, as numbers, and how many there were.
+
+    Args:
+        rule: what becomes of them: the limit itself (``number``), half of it where it is the least that can
+            be measured (``half``), or nothing (``missing``).
+
+    Attributes:
+        counts: column -> number of such values.
+
+    Examples:
+        >>> Limits("half").taken("troponin", pa.array(["<5", "14.7", ">= 1e3", "high", None])).to_pylist()
+        ['2.5', '14.7', '1e3', 'high', None]
+    """
+
+    def __init__(self, rule: str) -> None:
+        self._rule = rule
+        self.counts: dict[str, int] = {}
+
+    def taken(self, name: str, text: pa.Array) -> pa.Array:
+        """The strings of a column, of which those that are limits are what the rule makes of them."""
+        found = {one: match for one in text.unique().to_pylist() if one and (match := _LIMIT.fullmatch(one))}
+        made = {one: self._value(*match.groups()) for one, match in found.items()}
+        values = text.to_pylist()
+        if count := sum(value in made for value in values):
+            self.counts[name] = self.counts.get(name, 0) + count
+        return pa.array([made.get(value, value) for value in values], pa.string())
+
+    def _value(self, side: str, number: str) -> str | None:
+        if self._rule == "missing":
+            return None
+        return repr(float(number) / 2) if self._rule == "half" and side in "<≤" else number
+
+
 _EXPLAINED = (
     (re.compile(r"[+-]?[0-9]+,[0-9]+"), "decimals take a point, no comma"),
     (
@@ -286,7 +323,7 @@ _EXPLAINED = (
     ),
     (re.compile(r"[+-]?[0-9][0-9_.]*(e[+-]?[0-9_]+)?", re.IGNORECASE), "digits stand without underscores"),
     (re.compile(r"[+-]?0x[0-9a-f]+", re.IGNORECASE), "numbers are decimal"),
-    (re.compile(r"[<>≤≥~]=? ?[0-9.,]+"), "a limit is no number: decide on one"),
+    (re.compile(r"[<>≤≥~]=? ?[0-9.,]+"), "a limit is no number: say `source.limits`"),
     (
         re.compile(r"[+-]?[0-9.,]+ ?(%|[a-zµ]+(/[a-z]+)?)", re.IGNORECASE),
         "units belong into the column's name",

@@ -39,7 +39,7 @@ from m3h_pipeline.tables.reader import (
     no_row,
     read_columns,
 )
-from m3h_pipeline.tables.values import Absent, parse_numbers
+from m3h_pipeline.tables.values import Absent, Limits, parse_numbers
 
 _CHUNK = 4096
 
@@ -80,9 +80,10 @@ def ingest_table(
         ]
         selection = select_columns(source, sources, readers)
         contents: list[Content] = []
+        limits = Limits(source.limits) if source.limits is not None else None
         with Progress("files", len(readers), stream=stream) as progress:
             for i, reader in enumerate(readers):
-                contents.append(_read(i, reader, source, selection))
+                contents.append(_read(i, reader, source, selection, limits))
                 progress.advance()
         aside = Aside(source.max_malformed)
         joined = _with_patient(
@@ -117,6 +118,8 @@ def ingest_table(
                     "or take the source out of `modalities`",
                 )
             summary = {"kind": source.kind, **_ignored(source, sources, selection, joined, aside)}
+            if limits is not None:
+                summary["limits"] = {"taken_as": source.limits, "values": dict(sorted(limits.counts.items()))}
             if genes:
                 summary["genes"] = {name: found.report for name, found in genes.items()}
             if coded is not None:
@@ -124,12 +127,14 @@ def ingest_table(
             return writer.finish(samples, columns, coded and coded.diagnoses, summary, aside.lines())
 
 
-def _read(i: int, reader: TableFileReader, source: TableSource, selection: Selection) -> Content:
+def _read(
+    i: int, reader: TableFileReader, source: TableSource, selection: Selection, limits: Limits | None
+) -> Content:
     """The columns of one file that have a use."""
     key = source.files[i].id
     text = list(dict.fromkeys([*([key] if key is not None else []), *selection.text(i)]))
     try:
-        content = read_columns(reader, selection.numeric(i), text, Absent(source.missing_values))
+        content = read_columns(reader, selection.numeric(i), text, Absent(source.missing_values), limits)
     except NotNumericError as error:
         first = (
             "correct the value, add it to `source.missing_values`" if error.value else "`exclude` the column"

@@ -428,3 +428,45 @@ def test_the_cases_are_read_right(
         assert "`Entrez_Gene_Id`" in found
         return
     assert (found.summary["rows"], found.summary["patients"], found.names) == (240, patients, features)
+
+
+# --- values beyond what can be measured -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["<5", "< 5", "<=5", "<5.0", "≤5", "<0.5e1"])
+@pytest.mark.parametrize(("rule", "value"), [("number", 5.0), ("half", 2.5), ("missing", np.nan), (None, 0)])
+@pytest.mark.parametrize("ending", ["csv", "parquet", "transposed"])
+def test_limits_of_measurement_become_what_the_study_says(
+    tmp_path: Path, text: str, rule: str | None, value: float, ending: str
+) -> None:
+    above = text.replace("<", ">").replace("≤", "≥")
+    rows = [["a", text, 1], ["b", "14.7", 2], ["c", above, 3], ["d", "", 4], ["e", text, 5], ["f", "7", 6]]
+    frame = pd.DataFrame(rows, columns=["id", "hs-TnT", "n"])
+    file: dict[str, Any] = {"path": str(tmp_path / "t.csv"), "id": "id"}
+    if ending == "parquet":
+        file["path"] = str(tmp_path / "t.parquet")
+        frame.to_parquet(file["path"])
+    elif ending == "transposed":
+        file |= {"id": "sample", "transposed": True}
+        frame.set_index("id").T.rename_axis("gene").to_csv(file["path"])
+    else:
+        frame.to_csv(file["path"], index=False)
+    study = source(file, blocks={"x": {"columns": ["hs-TnT", "n"]}}, limits=rule)
+    if rule is None:
+        message = refused(study, tmp_path / "out")
+        assert f"{text!r}" in message
+        assert "source.limits" in message
+        return
+    cohort = run(study, tmp_path / "out")
+    upper = value if rule == "missing" else 5.0
+    expected = np.array([value, 14.7, upper, np.nan, value, 7], np.float32)
+    np.testing.assert_array_equal(cohort.features["x"][:, 0], expected)
+    assert cohort.summary["limits"] == {"taken_as": rule, "values": {"hs-TnT": 3}}
+    assert f"each taken as `{rule}`: hs-TnT <10" in render_summary(cohort.summary)
+
+
+def test_what_is_no_limit_stays_wrong(tmp_path: Path) -> None:
+    for text in ("<LOD", "5<", "<5 mg", "<<5", "< ", "~5", "5-7"):
+        path = table(tmp_path / "t.csv", ["v", "w"], [[1, 1], [text, 2], [3, 3]])
+        study = source({"path": path}, blocks={"x": {"columns": ["v", "w"]}}, limits="number")
+        assert "column `v` holds text" in refused(study, tmp_path / "out")
