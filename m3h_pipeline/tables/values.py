@@ -323,7 +323,7 @@ _EXPLAINED = (
     ),
     (re.compile(r"[+-]?[0-9][0-9_.]*(e[+-]?[0-9_]+)?", re.IGNORECASE), "digits stand without underscores"),
     (re.compile(r"[+-]?0x[0-9a-f]+", re.IGNORECASE), "numbers are decimal"),
-    (re.compile(r"[<>≤≥~]=? ?[0-9.,]+"), "a limit is no number: say `source.limits`"),
+    (re.compile(r"[<>≤≥~]=? ?[0-9.,e+-]+"), "a limit is no number: say `source.limits`"),
     (
         re.compile(r"[+-]?[0-9.,]+ ?(%|[a-zµ]+(/[a-z]+)?)", re.IGNORECASE),
         "units belong into the column's name",

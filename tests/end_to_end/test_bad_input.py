@@ -52,6 +52,14 @@ def _cells(name: str, change: Callable[[list[list[str]]], None]) -> Spoil:
     return spoil
 
 
+def _all(*spoils: Spoil) -> Spoil:
+    def spoil(folder: Path, study: dict[str, Any]) -> None:
+        for one in spoils:
+            one(folder, study)
+
+    return spoil
+
+
 def _cell(name: str, line: int, column: int, value: str) -> Spoil:
     return _cells(name, lambda rows: rows[line - 1].__setitem__(column, value))
 
@@ -140,9 +148,11 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     ),
     "more malformed lines than allowed": (_many_malformed, ["11", "max_malformed"]),
     "text in a float column": (_cells("table.csv", _text_in_numbers), ["vd_0"]),
-    "sample without a patient": (
-        _cells("keys.csv", lambda r: r.__delitem__(slice(3, 5))),
-        ["keys.csv"],
+    "more samples without a patient than allowed": (
+        _all(
+            _cells("keys.csv", lambda r: r.__delitem__(slice(3, 5))), _set("source", "max_malformed", value=1)
+        ),
+        ["table.csv", "max_malformed", "has no key"],
     ),
     "one stay with two patients": (
         _cells("keys.csv", lambda r: r.append(["999", *r[1][1:]])),

@@ -67,8 +67,8 @@ def test_the_study_of_tcga_brca(real_data: Path, tmp_path: Path) -> None:
     assert samples["sample_id"].tolist() == outcomes["patient"].tolist()
     x, names = read_features(tmp_path / "out/features/expression.parquet")
     assert names == list(genes.columns)
-    np.testing.assert_array_equal(x, genes.to_numpy(np.float32))
-    assert x.max() > 30_000  # the outliers are the model's business
+    assert genes.to_numpy().max() > 30_000
+    np.testing.assert_array_equal(x, genes.clip(-10, 10).to_numpy(np.float32))
     clinical, names = read_features(tmp_path / "out/features/clinical.parquet")
     np.testing.assert_array_equal(clinical[:, names.index("age")], outcomes["age"].astype(np.float32))
     pre = clinical[:, names.index("menopause=Pre")]
