@@ -15,10 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from m3h_pipeline.errors import InputError
-from m3h_pipeline.files import write_json
+from m3h_pipeline.files import read_json, write_json
+from m3h_pipeline.files.sealed import CHANGED, damaged
 
 #: Of a folder of hospital tables, those that are read; the others there are many gigabytes and no input.
 TABLES = ("diagnoses_icd.csv", "diagnoses_icd.csv.gz", "d_icd_diagnoses.csv", "d_icd_diagnoses.csv.gz")
+
+#: Digests of the files of a folder, in it.
+DIGESTS = "digests.json"
 
 
 def sha256(path: Path | str) -> str:
@@ -32,6 +36,28 @@ def sha256(path: Path | str) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"cannot read the file: {error.strerror}", where=str(path)) from error
+
+
+def write_digests(folder: Path) -> None:
+    """Write the digests of the files below a folder into it, for files that have no room for a seal.
+
+    Raises:
+        InputError: a file cannot be read, or the folder not written.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    digests = {path.relative_to(folder).as_posix(): sha256(path) for path in files}
+    write_json({"files": digests}, folder / DIGESTS)
+
+
+def check_digests(folder: Path) -> None:
+    """Compare the files below a folder with the digests of :func:`write_digests`.
+
+    Raises:
+        InputError: one is absent, or its content is not what was written.
+    """
+    for name, digest in read_json(folder / DIGESTS)["files"].items():
+        if sha256(folder / name) != digest:
+            raise damaged(folder / name, CHANGED)
 
 
 def digest_of(value: Any) -> str:
@@ -108,8 +134,8 @@ def hashed(files: Mapping[str, Path], cache: Path) -> dict[str, dict[str, Any]]:
 
 def _cached(cache: Path) -> dict[str, list[Any]]:
     try:
-        content = json.loads(cache.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_json(cache)
+    except InputError:
         return {}
-    good = isinstance(content, dict) and all(isinstance(v, list) and len(v) == 3 for v in content.values())
+    good = all(isinstance(v, list) and len(v) == 3 for v in content.values())
     return content if good else {}

@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from m3h_pipeline.config import Study
 from m3h_pipeline.contracts import SCORES
 from m3h_pipeline.environment import versions
@@ -24,6 +22,7 @@ from m3h_pipeline.hashes import sha256
 from m3h_pipeline.jobs.code import code_of_stages
 from m3h_pipeline.jobs.outputs import results, score_files
 from m3h_pipeline.layout import Layout
+from m3h_pipeline.training.store import environment_of, keys_of
 
 FORMAT = 1
 
@@ -35,14 +34,7 @@ def segments(layout: Layout, study: Study) -> dict[Path, set[str]]:
         used.update(read_table(path, SCORES, ["fit_key"]).column(0).to_pylist())
     found: dict[Path, set[str]] = {}
     for path in sorted(layout.store.glob("*.parquet")):
-        try:
-            keys = set(pq.read_table(path, columns=["fit_key"]).column(0).to_pylist())
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"the stored fits cannot be read: {error}",
-                where=str(path),
-                hint="delete the file and run again",
-            ) from error
+        keys = set(keys_of(path))
         if mine := keys & used:
             found[path] = mine
     return found
@@ -119,8 +111,7 @@ def trained_with(layout: Layout, study: Study) -> list[dict[str, Any]]:
     """The environments the study's fits were trained in, and how many fits in each."""
     counts: Counter[str] = Counter()
     for path, keys in segments(layout, study).items():
-        metadata = pq.read_schema(path).metadata or {}
-        counts[metadata.get(b"environment", b"{}").decode()] += len(keys)
+        counts[json.dumps(environment_of(path), sort_keys=True)] += len(keys)
     return [{**json.loads(text), "fits": number} for text, number in sorted(counts.items())]
 
 

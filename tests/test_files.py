@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -80,7 +79,7 @@ def test_survival_labels_that_make_no_sense_are_refused(
     y: float, time: float, said: str, tmp_path: Path
 ) -> None:
     schema = SURVIVAL_LABELS.with_metadata({"task": '{"problem_class": "survival"}'})
-    pq.write_table(pa.table({"y": [y], "time": [time]}, schema=schema), tmp_path / "y.parquet")
+    write_table(pa.table({"y": [y], "time": [time]}, schema=schema), tmp_path / "y.parquet")
     with pytest.raises(ContractError, match=said) as refused:
         read_labels(tmp_path / "y.parquet")
     assert str(tmp_path / "y.parquet") in str(refused.value)
@@ -106,7 +105,7 @@ def test_a_table_that_breaks_its_contract_is_neither_written_nor_read(
     with pytest.raises(ContractError, match=said):
         write_table(table, tmp_path / "written.parquet", SCHEMA)
     assert not list(tmp_path.iterdir())
-    pq.write_table(table, tmp_path / "read.parquet")
+    write_table(table, tmp_path / "read.parquet")
     with pytest.raises(ContractError, match=said) as refused:
         read_table(tmp_path / "read.parquet", SCHEMA)
     assert str(tmp_path / "read.parquet") in str(refused.value)
@@ -160,7 +159,7 @@ def test_json_is_utf8_whatever_the_locale(tmp_path: Path) -> None:
 def test_files_are_shared_as_the_umask_says(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
-        write_json(1, tmp_path / "value.json")
+        write_json({}, tmp_path / "value.json")
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "value.json").stat().st_mode) == 0o640
@@ -169,7 +168,7 @@ def test_files_are_shared_as_the_umask_says(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write") as refused:
-        write_json(1, tmp_path / "file/value.json")
+        write_json({}, tmp_path / "file/value.json")
     assert str(tmp_path / "file/value.json") in str(refused.value)
 
 

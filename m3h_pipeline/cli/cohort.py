@@ -92,9 +92,13 @@ def _source(options: argparse.Namespace) -> Any:
     from m3h_pipeline.cohort.synthetic.simulate import haim_source
     from m3h_pipeline.config import SyntheticSource
     from m3h_pipeline.config.arguments import source_of
+    from m3h_pipeline.hashes import check_digests
 
     source = source_of(options.settings)
-    return haim_source(source, options.simulated) if isinstance(source, SyntheticSource) else source
+    if not isinstance(source, SyntheticSource):
+        return source
+    check_digests(options.simulated)
+    return haim_source(source, options.simulated)
 
 
 def _label(verbs: Any) -> None:

@@ -18,7 +18,16 @@ from m3h_pipeline.contracts import DIAGNOSES, samples_schema
 from m3h_pipeline.disclosure.text import tsv
 from m3h_pipeline.errors import ContractError, InputError
 from m3h_pipeline.features.extremes import Extremes
-from m3h_pipeline.files import check_schema, features_schema, write_json, write_table, writing
+from m3h_pipeline.files import (
+    check_schema,
+    features_schema,
+    parquet_writer,
+    write_json,
+    write_table,
+    writing,
+)
+from m3h_pipeline.files.durable import make_folder, moved
+from m3h_pipeline.files.sealed import seal
 from m3h_pipeline.layout import CohortFiles
 
 #: Bytes of features of all sources held back before they are written.
@@ -65,7 +74,7 @@ class CohortWriter:
 
     def __enter__(self) -> CohortWriter:
         with writing(self.out):
-            self.out.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.out.parent)
             self.staging = Path(
                 tempfile.mkdtemp(dir=self.out.parent, prefix=f".{self.out.name}.", suffix=".part")
             )
@@ -78,8 +87,10 @@ class CohortWriter:
     ) -> None:
         try:
             with writing(self.out):
-                for writer in self._writers.values():
+                for name, writer in self._writers.items():
                     writer.close()
+                    if kind is None:
+                        seal(self.files.features(name))
                 if kind is None and self._ready:
                     self._move()
         except InputError:
@@ -136,10 +147,9 @@ class CohortWriter:
                     # Floats barely repeat: a dictionary and min/max statistics cost more than they save. At
                     # this level zstd passes noise through at the speed of no compression and still collapses
                     # the zeros of absent notes (measured; level 1 takes twice the time to save a tenth).
-                    self._writers[name] = pq.ParquetWriter(
+                    self._writers[name] = parquet_writer(
                         self.files.features(name),
                         schema,
-                        compression="zstd",
                         compression_level=-3,
                         use_dictionary=False,
                         write_statistics=False,
@@ -205,13 +215,13 @@ class CohortWriter:
     def _move(self) -> None:
         """Put the new files in place and remove those of an earlier ingestion that this one does not have."""
         before = CohortFiles(self.out)
-        before.feature_folder.mkdir(parents=True, exist_ok=True)
+        make_folder(before.feature_folder)
         new = {path.relative_to(self.staging) for path in self.staging.rglob("*") if path.is_file()}
         for old in [*before.tables(), *before.feature_folder.glob("*.parquet")]:
             if old.relative_to(self.out) not in new:
                 old.unlink(missing_ok=True)
         for path in sorted(new):
-            (self.staging / path).replace(self.out / path)
+            moved(self.staging / path, self.out / path)
 
 
 def _zero_rows(x: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:

@@ -16,8 +16,12 @@ from m3h_pipeline.digest.definitions import Definitions
 from m3h_pipeline.digest.kept import Kept
 from m3h_pipeline.digest.modules import Mention, Package
 
-#: Modules that cannot change a result: messages, progress lines and places of files reach no output.
-NEUTRAL = ("m3h_pipeline.errors", "m3h_pipeline.progress", "m3h_pipeline.layout")
+#: Modules that cannot change a result: messages, progress, places of files and when they are synced reach no
+#: output.
+NEUTRAL = (
+    *("m3h_pipeline.errors", "m3h_pipeline.progress", "m3h_pipeline.layout"),
+    *("m3h_pipeline.files.makers", "m3h_pipeline.files.durable"),
+)
 
 # How far a definition's digest looks through what it mentions. All that is reached counts anyway; this tells
 # apart definitions that say the same and mention, so many steps away, others.

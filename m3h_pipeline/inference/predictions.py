@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from m3h_pipeline.contracts import PREDICTIONS
 from m3h_pipeline.errors import ContractError
-from m3h_pipeline.files import read_table, reading_parquet
+from m3h_pipeline.files import read_table, reading
 
 Float32 = npt.NDArray[np.float32]
 #: (fit key, task)
@@ -73,7 +73,7 @@ def wanted_predictions(
 
 
 def _read(path: Path, left: set[FitTask]) -> Iterator[tuple[FitTask, Float32]]:
-    with reading_parquet(path):
+    with reading(path, "Parquet file"):
         file = pq.ParquetFile(path, memory_map=True)
     with file:
         if not file.schema_arrow.equals(PREDICTIONS):

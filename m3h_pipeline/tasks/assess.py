@@ -14,8 +14,8 @@ from m3h_pipeline.config import TaskSelection
 from m3h_pipeline.contracts import SPLIT, Float32Array, time_and_event
 from m3h_pipeline.disclosure import small_count
 from m3h_pipeline.disclosure.text import tsv
-from m3h_pipeline.errors import ContractError, InputError, TaskError
-from m3h_pipeline.files import read_labels, read_samples, read_table, replacing, write_json
+from m3h_pipeline.errors import ContractError, TaskError
+from m3h_pipeline.files import read_audit, read_labels, read_samples, read_table, replacing, write_json
 from m3h_pipeline.layout import LabelFiles
 from m3h_pipeline.tasks.prevalence import PREVALENCE_COLUMNS, Slice, prevalence
 
@@ -171,12 +171,6 @@ def _merged_audit(paths: Mapping[str, Path]) -> str:
     """The audit tables of all tasks under one head line."""
     merged: list[str] = []
     for task, path in paths.items():
-        audit = LabelFiles(path.parent).audit_of(task)
-        try:
-            lines = audit.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise InputError(
-                f"cannot read the audit table: {error.strerror}", where=str(audit), hint="run `label` again"
-            ) from error
+        lines = read_audit(LabelFiles(path.parent).audit_of(task), path).splitlines()
         merged += lines if not merged else lines[1:]
     return "\n".join(merged) + "\n"

@@ -63,9 +63,10 @@ def label_task(
         where = f"task `{task_id}`" + (f", {error.where}" if error.where else "")
         raise TaskError(error.what, where=where, hint=error.hint) from error
     with replacing(audit) as temporary:
-        temporary.write_text(tsv([AUDIT_COLUMNS, *([task_id, *row] for row in rows)]), encoding="utf-8")
+        text = tsv([AUDIT_COLUMNS, *([task_id, *row] for row in rows)])
+        temporary.write_text(text, encoding="utf-8")
         # Inside, so that there is no audit table without its labels.
-        write_labels(y, output, definition.describe(task_id, permuted=permute_seed is not None))
+        write_labels(y, output, definition.describe(task_id, permuted=permute_seed is not None), text)
 
 
 def build_labels(

@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
 from m3h_pipeline.config.model import Model, Transcriptome
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.features.scaling import CLIP
-from m3h_pipeline.files import replacing
+from m3h_pipeline.files import reading, replacing
+from m3h_pipeline.files.sealed import KEY, UNSEALED, seal
 from m3h_pipeline.model.architecture import Architecture, Input
 from m3h_pipeline.model.clustering import silhouettes, squared_distances
 from m3h_pipeline.model.m3h import M3H
@@ -50,11 +51,11 @@ def restored(content: Mapping[str, Any]) -> Input:
     return Input(**{**parts, "options": None if options is None else Transcriptome.model_validate(options)})
 
 
-def model_bytes(result: FitResult) -> bytes:
-    """A kept model as safetensors; the same model is the same bytes."""
+def model_bytes(result: FitResult, **notes: str) -> bytes:
+    """A kept model as safetensors, with notes beside its metadata; the same model is the same bytes."""
     assert result.parameters is not None
     arrays = {name: np.ascontiguousarray(value) for name, value in result.parameters.items()}
-    content = save(arrays, metadata=result.metadata)
+    content = save(arrays, metadata={**result.metadata, **notes})
     # The library writes the metadata in an order that differs from call to call. A file is the length of its
     # header (8 bytes), the header as JSON, filled up with blanks to a multiple of 8, and the tensors.
     end = 8 + int.from_bytes(content[:8], "little")
@@ -68,7 +69,8 @@ def model_bytes(result: FitResult) -> bytes:
 def save_model(result: FitResult, path: Path) -> None:
     """Write a kept model as one safetensors file, whole or not at all."""
     with replacing(path) as temporary:
-        temporary.write_bytes(model_bytes(result))
+        temporary.write_bytes(model_bytes(result, **{KEY: UNSEALED}))
+        seal(temporary, path)
 
 
 class FittedModel:
@@ -188,16 +190,11 @@ def load_model(path: Path) -> FittedModel:
     """Rebuild a model from its safetensors file.
 
     Raises:
-        InputError: the file is absent, or no model of this package.
+        InputError: the file is absent, damaged, or no model of this package.
     """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-    except FileNotFoundError as error:
-        raise InputError("the file does not exist", where=str(path)) from error
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"this is no readable safetensors file: {error}", where=str(path)) from error
+    with reading(path, "safetensors file"), safe_open(path, framework="numpy") as file:
+        metadata = file.metadata() or {}
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
     if "positions" not in metadata:
         raise InputError("the file holds no model of this package", where=str(path))
     return FittedModel(arrays, metadata)

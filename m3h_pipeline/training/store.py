@@ -2,8 +2,8 @@
 
 The store is a folder of segments, one Parquet file per finished stack, each written whole or not at all. The
 name of a segment is a digest of the keys in it, so that two jobs may write at once, even the same stack.
-Finding a fit reads only the columns of the index; a segment that cannot be read is reported and left alone,
-and what stood in it is trained again.
+Finding a fit reads only the columns of the index; the digest of a segment is checked when something is taken
+from it. A segment that cannot be read is reported and left alone, and what stood in it is trained again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from safetensors.numpy import load, save
 
 from m3h_pipeline.contracts import combination_key, combination_tasks
 from m3h_pipeline.errors import InputError
-from m3h_pipeline.files import write_table
+from m3h_pipeline.files import metadata_of, reading, write_table
+from m3h_pipeline.files.sealed import check_seal, damaged
 from m3h_pipeline.training.fitted import model_bytes
 from m3h_pipeline.training.spec import FitResult, FitSpec
 
@@ -77,9 +78,6 @@ class FitStore:
         # Segment -> (its size and time, key -> (row, whether the model is kept)).
         self._index: dict[Path, tuple[tuple[int, int], dict[str, tuple[int, bool]]]] = {}
 
-    def _open(self, path: Path) -> pq.ParquetFile:
-        return pq.ParquetFile(path, page_checksum_verification=True)
-
     def _refresh(self) -> None:
         index = {}
         for path in sorted(self.folder.glob("*.parquet")):
@@ -89,7 +87,7 @@ class FitStore:
                 if path in self._index and self._index[path][0] == stamp:
                     index[path] = self._index[path]
                     continue
-                with self._open(path) as file:
+                with _open(path) as file:
                     if file.schema_arrow != SEGMENT:
                         raise ValueError("it has other columns")
                     table = file.read(columns=["fit_key", "kept"])
@@ -124,11 +122,12 @@ class FitStore:
             if not mine:
                 continue
             try:
-                with self._open(path) as file:
+                check_seal(path)
+                with _open(path) as file:
                     table = file.read(columns=SEGMENT.names if kept else _LIGHT)
                 for row in table.take(sorted(mine)).to_pylist():
                     found[row["fit_key"]] = _result(row)
-            except (OSError, ValueError, pa.ArrowException, SafetensorError) as error:
+            except (OSError, ValueError, pa.ArrowException, SafetensorError, InputError) as error:
                 self._unreadable(path, error)
         return found
 
@@ -151,18 +150,43 @@ class FitStore:
         write_table(table, path, SEGMENT, write_page_checksum=True, use_dictionary=False)
 
 
-def read_segment(path: Path) -> tuple[list[FitResult], dict[str, Any]]:
-    """The fits of one segment, in the order of their stack, and what they were trained with.
+def _open(path: Path) -> pq.ParquetFile:
+    return pq.ParquetFile(path, page_checksum_verification=True)
+
+
+def keys_of(path: Path) -> list[str]:
+    """Keys of the fits of one segment; its seal is not checked, as nothing is taken from it.
 
     Raises:
         InputError: the file is no segment, or cannot be read.
     """
     try:
-        table = pq.read_table(path, columns=_LIGHT)
-        metadata = pq.read_schema(path).metadata or {}
-        return [_result(row) for row in table.to_pylist()], json.loads(metadata.get(b"environment", b"{}"))
+        with _open(path) as file:
+            keys: list[str] = file.read(columns=["fit_key"]).column(0).to_pylist()
+            return keys
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise InputError(f"the stored fits cannot be read: {error}", where=str(path)) from error
+        raise damaged(path, f"the stored fits cannot be read: {error}") from error
+
+
+def environment_of(path: Path) -> dict[str, Any]:
+    """What the fits of one segment were trained with.
+
+    Raises:
+        InputError: the file is absent or damaged.
+    """
+    with reading(path, "segment of the store"):
+        return metadata_of(pq.read_schema(path).empty_table(), "environment", dict, path)
+
+
+def read_segment(path: Path) -> tuple[list[FitResult], dict[str, Any]]:
+    """The fits of one segment, in the order of their stack, and what they were trained with.
+
+    Raises:
+        InputError: the file is no segment, or damaged.
+    """
+    with reading(path, "segment of the store"):
+        rows = pq.read_table(path, columns=_LIGHT).to_pylist()
+    return [_result(row) for row in rows], environment_of(path)
 
 
 def _row(result: FitResult) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from m3h_pipeline.config import Study
+from m3h_pipeline.files import write_json, write_table
 from m3h_pipeline.hashes import sha256
 from tests.end_to_end.small_study import RESULTS, TASKS, Project, ran
 from tests.end_to_end.test_invalidation import finished
@@ -47,7 +48,8 @@ def _record(project: Project) -> dict[str, Any]:
 
 
 def _rewrite(project: Project, content: dict[str, Any]) -> None:
-    (project.folder / RESULTS / "provenance.json").write_text(json.dumps(content))
+    content.pop("digest", None)
+    write_json(content, project.folder / RESULTS / "provenance.json", sort_keys=False)
 
 
 def test_a_finished_study_matches_and_its_fits_are_equal_to_the_bit(project: Project) -> None:
@@ -137,7 +139,7 @@ def test_a_tampered_score_is_found_by_training_again(project: Project) -> None:
     for path in sorted((project.folder / RESULTS).glob("*/**/packs/*.scores.parquet")):
         table = pq.read_table(path)
         rows = [{**row, "value": row["value"] + 1e-9} for row in table.to_pylist()]
-        pq.write_table(type(table).from_pylist(rows, schema=table.schema), path)
+        write_table(type(table).from_pylist(rows, schema=table.schema), path)
         name = path.relative_to(project.folder / RESULTS).as_posix()
         content["files"][name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
     _rewrite(project, content)

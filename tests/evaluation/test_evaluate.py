@@ -302,7 +302,7 @@ def test_problems_are_named_and_leave_nothing_behind(tmp_path: Path, written: St
     with pytest.raises(InputError, match="does not exist"):
         written.evaluate(draws=10, out=str(out), predictions=[tmp_path / "none.parquet"])
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 but no more")
-    with pytest.raises(InputError, match="no readable Parquet"):
+    with pytest.raises(InputError, match="carries no digest"):
         written.evaluate(draws=10, out=str(out), predictions=[tmp_path / "broken.parquet"])
     with pytest.raises(ContractError, match="column"):
         written.evaluate(draws=10, out=str(out), predictions=[written.path("samples.parquet")])

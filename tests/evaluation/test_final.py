@@ -105,7 +105,7 @@ def test_bad_input_is_named_and_leaves_no_plan(tmp_path: Path) -> None:
     selection, tasks, out = (tmp_path / n for n in ("selection.parquet", "tasks.json", "plan.json"))
     with pytest.raises(InputError, match="does not exist"):
         plan_final(tmp_path / "none", tasks, out, Evaluation(), 1)
-    tasks.write_text("[]")
+    write_json({}, tasks)
     with pytest.raises(ContractError, match="does not describe tasks"):
         plan_final(selection, tasks, out, Evaluation(), 1)
     assert not out.exists()

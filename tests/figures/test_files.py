@@ -11,6 +11,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -22,6 +23,7 @@ from m3h_pipeline.digest import Digests
 from m3h_pipeline.errors import ConfigError, ContractError, InputError
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.registry import FIGURES, render
+from m3h_pipeline.files import write_json
 from tests.figures import fakes
 
 PROJECT = Path(__file__).parents[2]
@@ -247,12 +249,12 @@ def test_a_missing_input_is_named(name: str, tmp_path: Path) -> None:
     assert not (tmp_path / "figures").exists()
 
 
-@pytest.mark.parametrize("content", ["[]", '{"tasks": [1]}', '{"tasks": {"a": 3}}'])
-def test_a_wrong_task_list_is_refused(content: str, study: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [{}, {"tasks": [1]}, {"tasks": {"a": 3}}])
+def test_a_wrong_task_list_is_refused(content: dict[str, Any], study: Path, tmp_path: Path) -> None:
     for name in FIGURES["tim"].inputs:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes((study / name).read_bytes())
-    (tmp_path / "labels/tasks.json").write_text(content)
+    write_json(content, tmp_path / "labels/tasks.json")
     with pytest.raises(ContractError, match="does not describe tasks"):
         render("tim", tmp_path, Figures(), tmp_path / "figures")
     assert not (tmp_path / "figures").exists()

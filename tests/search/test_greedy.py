@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from m3h_pipeline.config import Search, Tim, Training
 from m3h_pipeline.contracts import SELECTION, TRAJECTORY, combination_key
 from m3h_pipeline.errors import ContractError, TaskError
-from m3h_pipeline.files import read_table
+from m3h_pipeline.files import read_json, read_table, write_json
 from m3h_pipeline.search.selection import select
 from tests.search.studies import fits_of, run_search, write_scores, write_tasks
 
@@ -166,8 +165,9 @@ def test_the_order_of_tasks_plays_no_part(tmp_path: Path) -> None:
         folder.mkdir()
         tasks = folder / "tasks.json"
         described = write_tasks(tasks, order)
-        content = json.loads(described.read_text())["tasks"]
-        tasks.write_text(json.dumps({"tasks": {task: content[task] for task in [*order, "dropped"]}}))
+        content = read_json(described)["tasks"]
+        listed = {task: content[task] for task in [*order, "dropped"]}
+        write_json({"tasks": listed}, tasks, sort_keys=False)
         plans, _ = run_search(folder, tasks, lambda c, t, *_: round(noise(c, t), 1) + len(c), Search())
         texts.append([plan.read_text() for plan in plans])
     assert texts[0] == texts[1]
@@ -345,7 +345,7 @@ def test_the_test_part_plays_no_part(tmp_path: Path) -> None:
     before = selection_of(tmp_path, tasks, scores, Search())
     plan = tmp_path / "final.json"
     entry = {"combination": ["a", "b"], "replicates": [0], "folds": [-1], "settings": [[64, 1e-3]]}
-    plan.write_text(json.dumps({"stage": "final", "packs": {"0000": [entry]}}))
+    write_json({"stage": "final", "packs": {"0000": [entry]}}, plan)
     stray = write_scores(plan, tmp_path / "final.parquet", lambda *_: 1.0)
     assert selection_of(tmp_path, tasks, [*scores, stray], Search()) == before
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from m3h_pipeline.config import Search, Tim, Training
 from m3h_pipeline.contracts import SCORES, combination_key
 from m3h_pipeline.errors import ContractError, InputError
-from m3h_pipeline.files import read_table, write_table
+from m3h_pipeline.files import read_json, read_table, write_table
 from m3h_pipeline.search.combinations import Entry, pack, signature
 from m3h_pipeline.search.plan import plan_round
 from m3h_pipeline.search.scores import merge_scores, read_scores
@@ -93,7 +93,7 @@ def test_a_plan_has_the_documented_form(tmp_path: Path) -> None:
         "folds": [0, 1, 2],
         "settings": [[256, 5e-4], [256, 1e-3], [512, 5e-4], [512, 1e-3]],
     }
-    assert json.loads((tmp_path / "plan.json").read_text()) == {
+    assert read_json(tmp_path / "plan.json") == {
         "stage": "round_1",
         "packs": {"0000": [{"combination": ["a"], **rest}, {"combination": ["b"], **rest}]},
     }

@@ -44,13 +44,11 @@ class Study:
         write_table(split, self.split, SPLIT)
 
     def add(self, task: str, y: npt.ArrayLike, kind: str = "binary", **more: Any) -> None:
-        described = {"id": task, "title": task, "department": "D", "problem_class": kind, "classes": []}
-        write_labels(
-            np.asarray(y, np.float32), self.labels / f"{task}.parquet", described | {"clusters": 0} | more
-        )
-        (self.labels / f"{task}.audit.tsv").write_text(
-            "\t".join(AUDIT_COLUMNS) + f"\n{task}" + "\tx" * 9 + "\n"
-        )
+        described: dict[str, Any] = {"id": task, "title": task, "department": "D", "classes": []}
+        audit = "\t".join(AUDIT_COLUMNS) + f"\n{task}" + "\tx" * 9 + "\n"
+        described |= {"problem_class": kind, "clusters": 0, **more}
+        write_labels(np.asarray(y, np.float32), self.labels / f"{task}.parquet", described, audit)
+        (self.labels / f"{task}.audit.tsv").write_text(audit)
 
     def assess(self, **settings: Any) -> dict[str, Any]:
         chosen = TaskSelection(**settings)

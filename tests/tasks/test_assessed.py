@@ -62,9 +62,9 @@ def test_what_says_little_of_a_task_is_enough(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [[], {"tasks": [1]}, {"tasks": {"a": 3}}, {"tasks": {"a": {"status": "ok"}}}]
+    "content", [{}, {"tasks": [1]}, {"tasks": {"a": 3}}, {"tasks": {"a": {"status": "ok"}}}]
 )
-def test_what_describes_no_tasks_is_refused(content: object, tmp_path: Path) -> None:
+def test_what_describes_no_tasks_is_refused(content: dict[str, object], tmp_path: Path) -> None:
     write_json(content, tmp_path / "tasks.json")
     with pytest.raises(ContractError, match="does not describe tasks"):
         read_assessed(tmp_path / "tasks.json")

@@ -192,7 +192,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pyarrow.parquet.write_table", full)
+    monkeypatch.setattr("pyarrow.parquet.ParquetWriter.write_table", full)
     with pytest.raises(InputError, match="No space left"):
         label_task("t", RECEPTOR, cohort, tmp_path / "out/t.parquet", tmp_path / "out/t.audit.tsv")
     assert list((tmp_path / "out").iterdir()) == []

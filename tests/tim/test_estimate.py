@@ -17,7 +17,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 from m3h_pipeline.config import Tim, Training
 from m3h_pipeline.contracts import PREDICTIONS
 from m3h_pipeline.errors import ContractError, InputError
-from m3h_pipeline.files import read_table, write_table
+from m3h_pipeline.files import read_json, read_table, write_json, write_table
 from m3h_pipeline.inference.bootstrap import patient_counts
 from tests.tim.studies import SEED, Array, binary_labels, generator, make_study, noisy_model
 from tests.tim.test_contexts import enumerated, score
@@ -288,8 +288,8 @@ def test_the_order_of_files_and_tasks_plays_no_part(tmp_path: Path) -> None:
     study = make_study(tmp_path, binary_labels(["a", "b", "c"], 300))
     scores, predictions = study.train(study.plan(QUICK), noisy_model(study))
     first = study.tim(scores, predictions, QUICK)
-    content = json.loads(study.tasks.read_text())["tasks"]
-    study.tasks.write_text(json.dumps({"tasks": dict(reversed(content.items()))}))
+    content = read_json(study.tasks)["tasks"]
+    write_json({"tasks": dict(reversed(content.items()))}, study.tasks, sort_keys=False)
     for path in predictions:
         table = read_table(path, PREDICTIONS)
         write_table(table.take(pa.array(np.arange(len(table))[::-1])), path, PREDICTIONS)
@@ -364,7 +364,7 @@ def test_missing_and_misfitting_inputs_are_explained(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="no replicate was trained with every combination"):
         study.tim(scores[:1], predictions, QUICK)
     (tmp_path / "text.parquet").write_text("no Parquet")
-    with pytest.raises(InputError, match="no readable Parquet file"):
+    with pytest.raises(InputError, match="carries no digest"):
         study.tim(scores, [tmp_path / "text.parquet"], QUICK)
     with pytest.raises(ContractError, match="missing"):
         study.tim(scores, [scores[0]], QUICK)

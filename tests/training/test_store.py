@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.files import write_table
 from m3h_pipeline.training.export import train_stack
 from m3h_pipeline.training.fits import run_fits
 from m3h_pipeline.training.spec import FitResult, FitSpec
@@ -166,9 +167,8 @@ def test_what_a_killed_job_leaves_is_ignored(tmp_path: Path) -> None:
 
 def test_a_segment_of_other_columns_is_reported(tmp_path: Path) -> None:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    pq.write_table(pa.table({"fit_key": ["a"]}), tmp_path / "old.parquet")
+    write_table(pa.table({"fit_key": ["a"]}), tmp_path / "old.parquet")
     messages: list[str] = []
     assert FitStore(tmp_path, messages.append).load(["a"]) == {}
     assert "other columns" in messages[0]

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.files import replacing, writing
+from m3h_pipeline.files.durable import make_folder, moved
 from m3h_pipeline.hashes import sha256
 from m3h_pipeline.progress import Progress
 
@@ -41,7 +42,7 @@ def fetch_demo(folder: Path | str, *, url: str = DEMO, stream: TextIO | None = N
     """
     folder = Path(folder)
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     text = _get(url + SUMS)
     wanted = _listed(text, url + SUMS)
     files = []
@@ -76,7 +77,7 @@ def _listed(text: bytes, where: str) -> dict[str, str]:
 def _fetch(url: str, target: Path, expected: str) -> None:
     part = target.with_name(f"{target.name}.part")
     with writing(target):
-        part.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(part.parent)
         have = part.stat().st_size if part.exists() else 0
         _download(url, part, have)
         if have and sha256(part) != expected:
@@ -89,7 +90,7 @@ def _fetch(url: str, target: Path, expected: str) -> None:
                 where=url,
                 hint="run it again; if it happens again, something between here and the server changes files",
             )
-        part.replace(target)
+        moved(part, target)
 
 
 def _download(url: str, part: Path, have: int) -> None:

@@ -29,6 +29,8 @@ from m3h_pipeline.cohort.synthetic.structure import structure_of
 from m3h_pipeline.config.sources import HaimSource, SyntheticSource
 from m3h_pipeline.errors import ConfigError, nearest
 from m3h_pipeline.files import write_json, writing
+from m3h_pipeline.files.durable import make_folder, moved
+from m3h_pipeline.hashes import write_digests
 
 TABLE, KEYS, HOSP = "cxr_ic_fusion_1103.csv", "haim_mimiciv_key_ids.csv", "hosp"
 
@@ -69,7 +71,7 @@ def simulate(settings: SyntheticSource, seed: int, out: Path) -> None:
     model = FeatureModel(structure, settings.widths, settings.signal, seed)
     hospital = Hospital(people, outcomes, seed)
     with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(out.parent)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
             folder = Path(name) / "cohort"
             (folder / HOSP).mkdir(parents=True)
@@ -78,9 +80,10 @@ def simulate(settings: SyntheticSource, seed: int, out: Path) -> None:
             for table, content in hospital.hosp().items():
                 _write_gzip(content, folder / HOSP / f"{table}.csv.gz")
             write_json(structure.truth(), folder / "truth.json")
+            write_digests(folder)
             if out.exists():
                 shutil.rmtree(out)
-            folder.replace(out)
+            moved(folder, out)
 
 
 def _blocks(settings: SyntheticSource) -> dict[str, str]:

@@ -433,13 +433,17 @@ def test_a_full_disk(broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    target: tuple[Any, str] = (
-        (pq.ParquetWriter, "write_table") if broken == "features" else (pq, "write_table")
-    )
     out = tmp_path / "study" / "cohort"
     source = _lay(tmp_path / "in", Case(InputError, [], {}, {}))
+    write = pq.ParquetWriter.write_table
     patch: Callable[..., None] = monkeypatch.setattr
-    patch(*target, full)
+    patch(
+        pq.ParquetWriter,
+        "write_table",
+        lambda writer, table, *more: (
+            full() if ("x" in table.column_names) == (broken == "features") else write(writer, table, *more)
+        ),
+    )
     with pytest.raises(InputError, match="No space left") as caught:
         ingest_table(source, ["x"], out, stream=io.StringIO())
     assert "free space" in str(caught.value)

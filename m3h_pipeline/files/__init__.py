@@ -1,18 +1,19 @@
 """Files of a study: read and checked against the contracts, written whole or not at all.
 
-A file is written under a temporary name beside its destination and renamed, so that a reader never meets a
-half-written one. Unknown columns are an error.
+A file is written under a temporary name beside its destination, sealed with its digest, synced and renamed: a
+reader never meets a half-written one, nor one that has changed since. Unknown columns are an error.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +28,12 @@ from m3h_pipeline.contracts import (
     time_and_event,
 )
 from m3h_pipeline.errors import ContractError, InputError
+from m3h_pipeline.files.durable import make_folder, moved
+from m3h_pipeline.files.makers import again, maker
+from m3h_pipeline.files.sealed import CHANGED, KEY, UNSEALED, check_seal, damaged, seal
+
+Kind = TypeVar("Kind", bound=dict[str, Any] | list[Any])
+_JSON_KINDS: Final[Mapping[type, str]] = {dict: "object", list: "list"}
 
 
 def check_schema(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
@@ -79,7 +86,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         with writing(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
             os.close(handle)
             temporary = Path(name)
@@ -88,7 +95,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
             umask = os.umask(0)
             os.umask(umask)
             temporary.chmod(0o666 & ~umask)
-            temporary.replace(target)
+            moved(temporary, target)
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -98,27 +105,40 @@ def write_table(table: pa.Table, path: Path | str, schema: pa.Schema | None = No
     """Write a Parquet file whole or not at all, checked against ``schema`` if one is given."""
     if schema is not None:
         table = check_schema(table, schema, str(path))
+    size = options.pop("row_group_size", None)
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", **options)
+        with parquet_writer(temporary, table.schema, **options) as writer:
+            writer.write_table(table, size)
+        seal(temporary, path)
+
+
+def parquet_writer(path: Path, schema: pa.Schema, **options: Any) -> pq.ParquetWriter:
+    """A writer of a Parquet file that has room for a seal: :func:`sealed.seal` it once it is closed."""
+    writer = pq.ParquetWriter(path, schema, **{"compression": "zstd", **options})
+    writer.add_key_value_metadata({KEY: UNSEALED})
+    return writer
 
 
 @contextmanager
-def reading_parquet(path: Path | str) -> Iterator[None]:
-    """Say of a Parquet file of a study that it is absent or damaged, and what to do.
+def reading(path: Path | str, what: str) -> Iterator[None]:
+    """Check the seal of a file of a study, and say of it that it is absent or damaged, and what to do.
+
+    Args:
+        path: the file that the block reads.
+        what: the format, in words.
 
     Raises:
-        InputError: what is done inside found it so.
+        InputError: the file is absent, or its seal or what is done inside found it damaged.
     """
     try:
+        check_seal(path)
         yield
     except FileNotFoundError as error:
-        raise InputError(
-            "the file does not exist", where=str(path), hint="run the stage that makes it"
-        ) from error
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(
-            f"this is no readable Parquet file: {error}", where=str(path), hint="delete it and run again"
-        ) from error
+        made = maker(path)
+        hint = f"run the stage that makes it{f': rule `{made[0]}`' if made else ''}"
+        raise InputError("the file does not exist", where=str(path), hint=hint) from error
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise damaged(Path(path), f"this is no readable {what}: {error}") from error
 
 
 def read_table(
@@ -127,37 +147,54 @@ def read_table(
     """Read a Parquet file, checked against ``schema`` if one is given; then keep ``columns``.
 
     Raises:
-        InputError: the file is absent or no Parquet file.
+        InputError: the file is absent, damaged or no Parquet file.
         ContractError: the file does not follow the schema.
     """
-    with reading_parquet(path):
+    with reading(path, "Parquet file"):
         table = pq.read_table(path, memory_map=True)
     if schema is not None:
         table = check_schema(table, schema, str(path))
     return table if columns is None else table.select(columns)
 
 
-def write_json(value: Any, path: Path | str, *, sort_keys: bool = True) -> None:
+def metadata_of(table: pa.Table, name: str, kind: type[Kind], path: Path | str) -> Kind:
+    """A JSON value that stands in the metadata of a table of a study.
+
+    Raises:
+        ContractError: there is none, or it is of another kind.
+    """
+    text = (table.schema.metadata or {}).get(name.encode(), b"null")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, kind):
+        what = f"the metadata `{name}` cannot be read: it is no JSON {_JSON_KINDS[kind]}"
+        raise ContractError(what, where=str(path), hint=again(path))
+    return value
+
+
+def write_json(value: Mapping[str, Any], path: Path | str, *, sort_keys: bool = True) -> None:
     """Write JSON whole or not at all, with sorted keys unless their order has a meaning."""
     with replacing(path) as temporary:
-        text = json.dumps(value, indent=1, sort_keys=sort_keys, ensure_ascii=False)
+        noted = {**value, KEY: UNSEALED}
+        text = json.dumps(noted, indent=1, sort_keys=sort_keys, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
+        seal(temporary, path)
 
 
-def read_json(path: Path | str) -> Any:
+def read_json(path: Path | str) -> dict[str, Any]:
     """Read JSON.
 
     Raises:
-        InputError: the file is absent or no JSON.
+        InputError: the file is absent, damaged or no JSON.
     """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(
-            "the file does not exist", where=str(path), hint="run the stage that makes it"
-        ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"this is no JSON file: {error}", where=str(path)) from error
+    with reading(path, "JSON file"):
+        content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it holds no object")
+    content.pop(KEY, None)
+    return content
 
 
 def read_samples(path: Path | str) -> pa.Table:
@@ -211,17 +248,24 @@ def read_features(path: Path | str) -> tuple[Float32Array, list[str]]:
     if isinstance(column, pa.ChunkedArray):
         column = column.chunk(0) if column.num_chunks else pa.array([], type=kind)
     x = np.asarray(column.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)
-    metadata = table.schema.metadata or {}
-    names = json.loads(metadata.get(b"names", b"[]"))
+    names = metadata_of(table, "names", list, path)
+    if len(names) != kind.list_size:
+        raise ContractError(
+            f"{len(names)} feature names for {kind.list_size} columns", where=str(path), hint=again(path)
+        )
     return np.ascontiguousarray(x.reshape(len(column), kind.list_size)), names
 
 
-def write_labels(y: Float32Array, path: Path | str, metadata: Mapping[str, Any]) -> None:
+def write_labels(y: Float32Array, path: Path | str, metadata: Mapping[str, Any], audit: str = "") -> None:
     """Write one task's labels, ``y`` of shape (n,), with the task's description in the schema metadata.
 
     Labels of a survival task are given as by :func:`signed_time`, and written as ``SURVIVAL_LABELS``.
+
+    Args:
+        audit: text of the audit table, which has no room for a digest: it stands in the metadata here.
     """
-    described = {"task": json.dumps(dict(metadata), sort_keys=True)}
+    digest = hashlib.sha256(audit.encode()).hexdigest()
+    described = {"task": json.dumps(dict(metadata), sort_keys=True), "audit": digest}
     if metadata.get("problem_class") != "survival":
         schema = LABELS.with_metadata(described)
         write_table(pa.Table.from_arrays([pa.array(y, type=pa.float32())], schema=schema), path)
@@ -230,6 +274,22 @@ def write_labels(y: Float32Array, path: Path | str, metadata: Mapping[str, Any])
     observed = np.where(np.isnan(time), np.nan, event.astype(np.float32))
     columns = [pa.array(values.astype(np.float32), type=pa.float32()) for values in (observed, time)]
     write_table(pa.Table.from_arrays(columns, schema=SURVIVAL_LABELS.with_metadata(described)), path)
+
+
+def read_audit(path: Path, labels: Path) -> str:
+    """Read a task's audit table, whose digest its labels carry.
+
+    Raises:
+        InputError: one of the two is absent or damaged.
+    """
+    digest = (read_table(labels).schema.metadata or {}).get(b"audit", b"").decode()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise damaged(path, f"cannot read the audit table: {error.strerror}") from error
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise damaged(path, CHANGED)
+    return content.decode("utf-8")
 
 
 def read_labels(path: Path | str) -> tuple[Float32Array, dict[str, Any]]:
@@ -242,8 +302,7 @@ def read_labels(path: Path | str) -> tuple[Float32Array, dict[str, Any]]:
         ContractError: the file does not follow its schema, a time is negative, an event neither 0 nor 1.
     """
     table = read_table(path)
-    metadata = pq.read_schema(path).metadata or {}
-    description: dict[str, Any] = json.loads(metadata.get(b"task", b"{}"))
+    description: dict[str, Any] = metadata_of(table, "task", dict, path)
     if description.get("problem_class") != "survival":
         return check_schema(table, LABELS, str(path)).column("y").to_numpy(), description
     table = check_schema(table, SURVIVAL_LABELS, str(path))
