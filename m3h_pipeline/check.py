@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -22,13 +22,18 @@ from m3h_pipeline.tasks.assessed import Task, read_assessed, read_tasks
 from m3h_pipeline.tasks.definitions import TaskDefinition, tasks_of
 
 
-def check_study(configfile: Path, screen: TextIO = sys.stdout) -> None:
+def check_study(configfile: Path, screen: TextIO = sys.stdout, changes: Sequence[str] = ()) -> None:
     """Check a study and print what was found; tasks that cannot be evaluated are listed with the numbers.
+
+    Args:
+        configfile: of the study.
+        screen: where it is printed.
+        changes: of the configuration, ``KEY=VALUE`` each.
 
     Raises:
         M3HError: what is wrong; nothing is written to the study's results.
     """
-    study = load_study(configfile)
+    study = load_study(configfile, changes)
     networks(study)
     tasks = checked_tasks(study, str(configfile))
     screen.write(f"configuration: {study.study}, {len(tasks)} tasks defined\n")

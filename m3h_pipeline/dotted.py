@@ -6,6 +6,9 @@ import hashlib
 import importlib
 import inspect
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,14 +26,34 @@ def is_path(name: str) -> bool:
     return "." in name or ":" in name
 
 
+_TRUSTED = ContextVar("trusted", default=True)
+
+
+@contextmanager
+def untrusted() -> Iterator[None]:
+    """Import nothing that a dotted path names: what names it comes from somebody else."""
+    before = _TRUSTED.set(False)
+    try:
+        yield
+    finally:
+        _TRUSTED.reset(before)
+
+
 def locate(path: str) -> Any:
     """The object at a dotted path, ``package.module.Name`` or ``package.module:Name``.
 
     Modules are looked for where Python looks, and last in the working directory, where a study is run.
 
     Raises:
-        ConfigError: there is no such module or name, or the module fails when it is imported.
+        ConfigError: there is no such module or name, the module fails when it is imported, or it is named by
+            somebody whom the user does not trust (:func:`untrusted`).
     """
+    if not _TRUSTED.get():
+        raise ConfigError(
+            "the study names code of its own, which is not imported: it could do anything",
+            where=path,
+            hint="read that code, and add `--trust` if it may run here",
+        )
     name, _, attribute = path.replace(":", ".").rpartition(".")
     module = _module(name, path)
     try:

@@ -156,6 +156,8 @@ class Layout(Files):
     tim_table = _Named("tim/tim.parquet")
     figures = _Named("figures")
     logs = _Named("logs")
+    settings = _Named("logs/settings")  # what jobs are told; paths of this machine among it
+    running = _Named("logs/running.json")  # there while a run writes here
     input_digests = _Named("logs/inputs.json")  # by size and time, so that no input is read twice
     record = _Named("provenance.json")
 

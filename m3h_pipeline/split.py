@@ -75,6 +75,12 @@ def make_split(samples: pa.Table, labels: Mapping[str, npt.NDArray[Any]], settin
     """
     ids = np.asarray(samples["patient_id"].to_pylist(), dtype=str)
     names, patient = np.unique(ids, return_inverse=True)
+    if len(names) <= settings.folds:
+        raise InputError(
+            f"{len(names)} patients cannot fill a test part and {settings.folds} folds",
+            where="split",
+            hint="lower `split.folds`, or use a larger cohort",
+        )
     share = np.array(
         [settings.test_fraction] + [(1 - settings.test_fraction) / settings.folds] * settings.folds
     )
@@ -98,12 +104,6 @@ def make_split(samples: pa.Table, labels: Mapping[str, npt.NDArray[Any]], settin
 
 def _capacities(patients: int, share: FloatArray) -> IntArray:
     """Patients of the test part and of each fold: the shares, rounded so that none is empty."""
-    if patients < len(share):
-        raise InputError(
-            f"{patients} patients cannot fill a test part and {len(share) - 1} folds",
-            where="split",
-            hint="lower `split.folds`, or use a larger cohort",
-        )
     capacity = np.maximum(1, np.floor(patients * share + 1e-9)).astype(np.int64)
     while (difference := patients - int(capacity.sum())) != 0:
         gap = patients * share - capacity

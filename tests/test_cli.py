@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ import pytest
 from m3h_pipeline.cli import main
 from m3h_pipeline.contracts import SCORES
 from m3h_pipeline.files import read_table
+from tests.conftest import ROOT
 
 SIMULATED = {
     "seed": 3,
@@ -84,3 +89,32 @@ def test_a_log_has_what_the_screen_has(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(arguments) == 0
     assert read_table(tmp_path / "out.parquet", SCORES).num_rows == 0
     assert log.read_text() == ""
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    verb = "main(['check', '--config', 'source={samples: 300}'])"
+    program = f"import sys; from m3h_pipeline.cli import main; sys.exit({verb})"
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(program)} | head -n 1"
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": "."},
+    )
+    assert done.stdout.startswith("configuration: default")
+    assert "Error" not in done.stderr
+    assert "Broken" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_disk_that_is_full_loses_the_log_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["merge-scores", "--output", str(tmp_path / "out.parquet")]
+    assert main(["--log", "/dev/full", *arguments, "--scores", "none"]) == 2
+    said = capsys.readouterr().err
+    assert "the log /dev/full ends here: No space left on device" in said
+    assert "none" in said
+    assert main(["--log", "/dev/full", *arguments]) == 0
+    assert (tmp_path / "out.parquet").exists()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from m3h_pipeline.dotted import call, locate, source_digest
+from m3h_pipeline.dotted import call, locate, source_digest, untrusted
 from m3h_pipeline.errors import ConfigError
 
 
@@ -67,3 +67,14 @@ def test_the_digest_is_that_of_the_file_that_defines_it(here: Path) -> None:
     assert first == source_digest("beside.f")
     (here / "beside.py").write_text("def f():\n    return 2\n")
     assert source_digest("of_my_own.f") != first
+
+
+def test_what_a_stranger_names_is_not_imported(here: Path) -> None:
+    (here / "harmful.py").write_text("open('ran', 'w').close()\n\n\ndef metric():\n    return 1\n")
+    for use in (locate, call, source_digest):
+        with untrusted(), pytest.raises(ConfigError, match="not imported") as caught:
+            use("harmful.metric")
+        assert "--trust" in str(caught.value)
+    assert not (here / "ran").exists()
+    assert call("harmful.metric") == 1
+    assert (here / "ran").exists()

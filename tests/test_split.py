@@ -244,6 +244,8 @@ def test_files(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="5 labels for 80 samples"):
         split_cohort(tmp_path / "samples.parquet", paths, tmp_path / "split.parquet", Split())
     write_cohort(tmp_path, [("p1", None), ("p2", None)])
+    with pytest.raises(InputError, match="2 patients cannot fill a test part and 1000000000 folds"):
+        split_cohort(tmp_path / "samples.parquet", {}, tmp_path / "split.parquet", Split(folds=10**9))
     with pytest.raises(InputError, match="2 patients cannot fill a test part and 5 folds"):
         split_cohort(tmp_path / "samples.parquet", {}, tmp_path / "split.parquet", Split())
 

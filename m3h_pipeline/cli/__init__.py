@@ -6,8 +6,11 @@ Verbs import what they need when they are called: a process that writes a plan d
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -19,7 +22,17 @@ from m3h_pipeline.errors import M3HError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status: 0, or 2 after a message about what the user can mend."""
-    options = _parser().parse_args(arguments)
+    try:
+        status = _run(_parser().parse_args(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads has enough (`m3h check | head`). Python flushes once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return status
+
+
+def _run(options: argparse.Namespace) -> int:
     verb: Verb = options.verb
     messages = _messages(options.log)
     try:
@@ -31,11 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"m3h {options.name}: interrupted; what is finished stays, run again to go on\n")
         return 130
     except MemoryError:
-        sys.stderr.write(f"m3h {options.name}: out of memory; lower `compute.memory_gb` or ask for more\n")
+        sys.stderr.write(f"m3h {options.name}: out of memory; {_LESS.get(options.name, _MORE)}\n")
         return 2
     finally:
         messages.restore()
     return 0
+
+
+#: What to do where memory does not suffice.
+_MORE = "run it where there is more, or ask the scheduler for more (`--set-resources`)"
+_LESS = {"train-pack": f"lower `compute.memory_gb`, or {_MORE}"}
 
 
 class _Messages:
@@ -51,14 +69,12 @@ class _Messages:
 
     def write(self, text: str) -> int:
         shown = "\n".join(map(plain, text.split("\n")))
-        if self._file is not None:
-            self._file.write(shown)
+        self._log(lambda file: file.write(shown))
         self._screen.write(shown)
         return len(text)
 
     def flush(self) -> None:
-        if self._file is not None:
-            self._file.flush()
+        self._log(lambda file: file.flush())
         self._screen.flush()
 
     def isatty(self) -> bool:
@@ -66,8 +82,20 @@ class _Messages:
 
     def restore(self) -> None:
         sys.stderr = self._screen
-        if self._file is not None:
-            self._file.close()
+        self._log(lambda file: file.close())
+
+    def _log(self, use: Callable[[TextIO], object]) -> None:
+        """A full disk loses the rest of the log, not the work."""
+        if self._file is None:
+            return
+        file = self._file
+        try:
+            use(file)
+        except OSError as error:
+            self._file = None
+            self._screen.write(f"m3h: the log {plain(file.name)} ends here: {error.strerror}\n")
+            with contextlib.suppress(OSError):
+                file.close()
 
 
 def _messages(log: Path | None) -> _Messages:

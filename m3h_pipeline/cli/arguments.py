@@ -37,21 +37,53 @@ def add_verb(verbs: Any, name: str, run: Verb, text: str, *paths: str, settings:
 
 
 def _json(text: str) -> str:
-    if not text.startswith("@"):
-        return text
+    return _told(text[1:]) if text.startswith("@") else text
+
+
+def _told(name: str) -> str:
+    """What a file says that is named after an @."""
+    from m3h_pipeline.jobs.told import damaged
+
     try:
-        return Path(text[1:]).read_text(encoding="utf-8")
+        text = Path(name).read_text(encoding="utf-8")
     except OSError as error:
-        raise argparse.ArgumentTypeError(f"cannot read {text[1:]}: {error.strerror}") from error
+        raise argparse.ArgumentTypeError(f"cannot read {name}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise argparse.ArgumentTypeError(f"{text[1:]} is not UTF-8") from error
+        raise argparse.ArgumentTypeError(f"{name} is not UTF-8") from error
+    if damaged(Path(name), text):
+        raise argparse.ArgumentTypeError(f"{name} is damaged; run `snakemake`, which writes it again")
+    return text
+
+
+def _listed(text: str) -> list[Path]:
+    """One path, or those that a file lists."""
+    return [Path(line) for line in _told(text[1:]).splitlines()] if text.startswith("@") else [Path(text)]
+
+
+class _Paths(argparse.Action):
+    """Paths on the command line and in lists, in the order in which they are given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        options: argparse.Namespace,
+        values: Any,
+        option: str | None = None,
+    ) -> None:
+        setattr(options, self.dest, [path for paths in values for path in paths])
 
 
 def add_paths(parser: Any, *names: str, required: bool = True) -> None:
-    """Add options that are several paths each."""
+    """Add options that are several paths each, or files that list them."""
     for name in names:
         parser.add_argument(
-            f"--{name}", type=Path, nargs="+" if required else "*", default=[], metavar="PATH"
+            f"--{name}",
+            type=_listed,
+            action=_Paths,
+            nargs="+" if required else "*",
+            default=[],
+            metavar="PATH",
+            help="paths, or @FILE with one a line",
         )
 
 

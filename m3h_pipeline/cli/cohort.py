@@ -18,10 +18,18 @@ def _check(verbs: Any) -> None:
 
         # The user's own screen, for what belongs to the user: true numbers.
         with true_numbers():
-            check_study(options.configfile, sys.stdout)
+            check_study(options.configfile, sys.stdout, options.config)
 
     parser = add_verb(verbs, "check", run, "validate a study before anything is trained", settings=False)
     parser.add_argument("--configfile", type=Path, default=Path("config/config.yaml"), metavar="FILE")
+    parser.add_argument(
+        "--config",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="values instead of the file's, as `snakemake --config` takes them",
+    )
 
 
 def _fetch_demo(verbs: Any) -> None:

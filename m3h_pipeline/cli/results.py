@@ -228,7 +228,14 @@ def _verify(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.verify import verify
 
-        verify(options.results, options.fits, options.seed, options.data, options.tolerance)
+        verify(
+            options.results,
+            options.fits,
+            options.seed,
+            options.data,
+            options.tolerance,
+            trust=options.trust,
+        )
 
     parser = add_verb(verbs, "verify", run, "compare a study with its record", settings=False)
     parser.add_argument("results", type=Path, metavar="FOLDER", help="results/<study>")
@@ -236,6 +243,9 @@ def _verify(verbs: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, help="another seed draws other fits")
     parser.add_argument(
         "--data", type=Path, metavar="FOLDER", help="where the inputs lie, if not as configured"
+    )
+    parser.add_argument(
+        "--trust", action="store_true", help="import code that the study names by dotted path"
     )
     parser.add_argument(
         "--tolerance",

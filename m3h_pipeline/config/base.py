@@ -24,6 +24,25 @@ V = TypeVar("V")
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Width = PositiveInt
+#: Of what is listed one by one in plans and draws.
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+def _safe(path: str) -> str:
+    """A folder of results, whose name becomes part of patterns, of command lines and of lists of files."""
+    if found := next((sign for sign in "{}" if sign in path), None):
+        raise ValueError(f"`{found}` stands for something else in the workflow's patterns: rename the folder")
+    if not path.isprintable():
+        raise ValueError("a line break, a tab or another control character: rename the folder")
+    if path[:1] in {"-", "~", "@"}:
+        raise ValueError(
+            f"a path that begins with `{path[0]}` would be read as something else: write it in full"
+        )
+    return path
+
+
+#: A folder that results go to.
+Folder = Annotated[str, AfterValidator(_safe)]
 
 
 def _by_name(value: dict[K, V]) -> dict[K, V]:
@@ -57,12 +76,12 @@ InOrder = Annotated[dict[K, V], BeforeValidator(_from_pairs), WrapSerializer(_as
 
 
 class Section(BaseModel):
-    """A section: unknown keys are forbidden, values do not change after validation.
+    """A section: unknown keys are forbidden, numbers finite; values do not change after validation.
 
     Each mapping of a section is :data:`ByName` or :data:`InOrder`; so are defaults.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class SourceSection(Section):

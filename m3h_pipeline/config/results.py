@@ -6,16 +6,14 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from m3h_pipeline.config.base import ByName, Fraction, InOrder, Name, Section
+from m3h_pipeline.config.base import ByName, Count, Fraction, InOrder, Name, Section
 
 
 class Evaluation(Section):
     """Final fits and the comparison on the test part."""
 
-    replicates: PositiveInt = Field(
-        default=5, description="seeds per final model; their predictions are averaged"
-    )
-    draws: PositiveInt = Field(default=1000, description="bootstrap draws of patients")
+    replicates: Count = Field(default=5, description="seeds per final model; their predictions are averaged")
+    draws: Count = Field(default=1000, description="bootstrap draws of patients")
     baselines: list[Literal["linear", "gradient_boosting"]] = Field(
         default=["linear", "gradient_boosting"], description="references trained on the same rows"
     )
@@ -72,7 +70,7 @@ class Networks(Section):
         default_factory=dict,
         description="further networks, in the order of tables: name -> what differs",
     )
-    replicates: PositiveInt = Field(
+    replicates: Count = Field(
         default=5, description="seeds of each; their predictions are averaged, as in the evaluation"
     )
     alone: bool = Field(default=True, description="learn each task alone, too")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from m3h_pipeline.config.base import ByName, Fraction, Name, Section
+from m3h_pipeline.config.base import ByName, Folder, Fraction, Name, Section
 from m3h_pipeline.config.model import Modality, Model
 from m3h_pipeline.config.results import Evaluation, Figures, GenePairs, Networks
 from m3h_pipeline.config.sources import SOURCE_KINDS, Source
@@ -61,7 +61,7 @@ class Study(Section):
         description="name; results go to `results/<study>/`"
     )
     seed: int = Field(default=20240418, ge=0, description="seed of everything random but the split")
-    results: str = Field(default="results", description="folder of the results")
+    results: Folder = Field(default="results", description="folder of the results")
     data: str = Field(default=".", description="folder that relative paths of the source start from")
     source: Source = Field(description="where the cohort comes from")
     modalities: ByName[Name, Modality] = Field(

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from m3h_pipeline.config.base import ByName, Fraction, Name, Section
+from m3h_pipeline.config.base import ByName, Count, Fraction, Name, Section
 
 
 class EarlyStopping(Section):
@@ -23,7 +23,7 @@ class EarlyStopping(Section):
 class Training(Section):
     """How a fit is trained."""
 
-    epochs: PositiveInt = Field(default=15, description="passes over the training rows")
+    epochs: Count = Field(default=15, description="passes over the training rows")
     batch_sizes: list[PositiveInt] = Field(
         default=[256, 512], min_length=1, description="batch sizes to choose from"
     )
@@ -82,7 +82,7 @@ class Search(Section):
     max_size: PositiveInt | None = Field(
         default=None, description="largest combination; null: until no improvement"
     )
-    replicates: PositiveInt = Field(default=1, description="seeds per combination")
+    replicates: Count = Field(default=1, description="seeds per combination")
     min_improvement: NonNegativeFloat = Field(
         default=0.0, description="least gain over the best so far that counts as an improvement"
     )
@@ -98,8 +98,8 @@ class Tim(Section):
     mode: Literal["pairs", "sampled", "exact"] = Field(
         default="pairs", description="pairs against single tasks (Figure 3), random chains, or all sets"
     )
-    replicates: PositiveInt = Field(default=3, description="seeds per combination")
-    chains: PositiveInt = Field(default=20, description="random chains of the `sampled` mode")
+    replicates: Count = Field(default=3, description="seeds per combination")
+    chains: Count = Field(default=20, description="random chains of the `sampled` mode")
     max_size: PositiveInt = Field(default=4, description="largest combination of the `sampled` mode")
-    draws: PositiveInt = Field(default=500, description="bootstrap draws of patients")
+    draws: Count = Field(default=500, description="bootstrap draws of patients")
     fdr: Fraction = Field(default=0.05, description="false discovery rate of the significance flag")

@@ -20,6 +20,10 @@ M = TypeVar("M", bound=BaseModel)
 RENAMED = {"interactions": "gene_pairs", "variants": "networks"}
 
 
+#: How deep a configuration may be nested, and how many values it may hold when every alias is written out.
+DEEPEST, MOST = 50, 5_000_000
+
+
 def validate(model: type[M], data: Any, where: str) -> M:
     """Validate ``data`` as ``model``.
 
@@ -28,11 +32,40 @@ def validate(model: type[M], data: Any, where: str) -> M:
     """
     if not isinstance(data, Mapping):
         raise ConfigError("the configuration must be a mapping of keys to values", where=where)
+    _written_out(data, where, {}, 0)
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:
         problems = [_problem(model, item) for item in error.errors(include_url=False)]
         raise ConfigError("\n".join(problems), where=where) from error
+
+
+def _written_out(data: Any, where: str, known: dict[int, int], depth: int) -> int:
+    """How many values there are when each alias of YAML is written out, which is what validation does.
+
+    Args:
+        data: mappings, lists and values.
+        where: of the configuration.
+        known: identity of what has been counted -> its values.
+        depth: of ``data``.
+
+    Raises:
+        ConfigError: they are more than :data:`MOST`, or nested deeper than :data:`DEEPEST`.
+    """
+    if not isinstance(data, Mapping | list):
+        return 1
+    if id(data) in known:
+        return known[id(data)]
+    if depth > DEEPEST:
+        raise ConfigError(f"this is nested more than {DEEPEST} deep, or holds itself", where=where)
+    inner = data.values() if isinstance(data, Mapping) else data
+    number = 1 + sum(_written_out(one, where, known, depth + 1) for one in inner)
+    if number > MOST:
+        raise ConfigError(
+            f"with its aliases (`*name`) written out this holds more than {MOST:,} values", where=where
+        )
+    known[id(data)] = number
+    return number
 
 
 _TAGGED = {("source", kind) for kind in SOURCE_KINDS}

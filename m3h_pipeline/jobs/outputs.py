@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from m3h_pipeline.cohort.synthetic.simulate import simulated_files
 from m3h_pipeline.config import Study
 from m3h_pipeline.figures.registry import FIGURES
 from m3h_pipeline.jobs.plans import CROSSED_KINDS, FINAL_KINDS, packs, rounds, stages
@@ -21,6 +22,11 @@ def sources(study: Study) -> list[str]:
 def features(layout: Layout, study: Study) -> list[Path]:
     """Features of every source that the modalities use."""
     return [layout.cohort.features(name) for name in sources(study)]
+
+
+def simulated(layout: Layout) -> list[Path]:
+    """The files of a synthetic cohort."""
+    return simulated_files(layout.input)
 
 
 def embeddings(layout: Layout, study: Study) -> list[Path]:
@@ -118,7 +124,7 @@ def results(layout: Layout, study: Study) -> list[Path]:
     """
     files = layout.tables()
     files += [path for path in [layout.cohort.diagnoses] if path.exists()]
-    files += _found(layout.input)
+    files += [path for path in simulated(layout) if study.source.kind == "synthetic"]
     files += [*features(layout, study), *gene_vectors(layout, study)]
     for name in read_assessed(layout.labels.tasks):
         files += [layout.labels.labels_of(name), layout.labels.audit_of(name)]

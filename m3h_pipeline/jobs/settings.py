@@ -76,9 +76,9 @@ class JobSettings:
         """For the vectors that a modality's genes start from."""
         return self._chosen("seed", modality=_json(located_modality(self._study, modality)))
 
-    def plan_round(self, number: int) -> str:
+    def plan_round(self, number: int | str) -> str:
         """For the plan of a round: single tasks and pairs are trained whatever the search prefers."""
-        preferred = ["search.beam", "search.min_improvement"] if number > 2 else []
+        preferred = ["search.beam", "search.min_improvement"] if int(number) > 2 else []
         names = ("search.max_size", "search.replicates", *preferred, "tim.mode", "tim.replicates")
         return self._plan(*names, *_CROSSED)
 

@@ -144,3 +144,80 @@ def test_sections_travel_as_json() -> None:
         seed_of('{"seed": "a"}')
     with pytest.raises(ConfigError):
         modalities_of("{}")
+
+
+def _nested(depth: int) -> str:
+    return "study: x\nmodalities: " + "{a: " * depth + "1" + "}" * depth + "\n"
+
+
+BOMB = "study: x\nmodalities:\n  a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"  a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 40)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (_nested(3000), "deep"),
+        (_nested(60), "nested more than 50 deep"),
+        ("[" * 20_000, "deep"),
+        (BOMB, "with its aliases"),
+        ("study: &a [*a]\n", "no valid YAML|holds itself"),
+        ("modalities: &a {b: *a}\n", "no valid YAML|holds itself"),
+    ],
+)
+def test_yaml_that_explodes_is_refused_at_once(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        load_study(path)
+
+
+def test_values_from_the_command_line_win_as_in_snakemake() -> None:
+    path = CONFIG / "config.yaml"
+    changed = load_study(path, ["data=elsewhere", "search={beam: 7}", "seed=3"])
+    before = load_study(path)
+    assert (changed.data, changed.seed) == ("elsewhere", 3)
+    assert changed.search == before.search.model_copy(update={"beam": 7})
+    assert (
+        changed.model_copy(update={"data": before.data, "seed": before.seed, "search": before.search})
+        == before
+    )
+    for wrong in ("data", "=x", "search={"):
+        with pytest.raises(ConfigError, match="--config"):
+            load_study(path, [wrong])
+    with pytest.raises(ConfigError, match="unknown key `beem`"):
+        load_study(path, ["search={beem: 7}"])
+
+
+@pytest.mark.parametrize("path", ["a{b}", "a{", "x\ny", "x\ty", "-x", "~/x", "@x", "x\x1b[1m"])
+def test_results_that_the_workflow_would_misread_are_refused(path: str) -> None:
+    with pytest.raises(ConfigError, match="`results`: "):
+        validate_section(Study, _default(results=path), "x.yaml")
+
+
+@pytest.mark.parametrize(
+    "path", ["x$(touch y)", "a b", "it's", 'a"b', "/a/b", "../x", "é", "a;b|c&d", "*?[x]"]
+)
+def test_results_that_a_shell_would_misread_are_taken(path: str) -> None:
+    assert validate_section(Study, _default(results=path), "x.yaml").results == path
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), "inf", "nan", ".inf"])
+@pytest.mark.parametrize(
+    "key", ["training__learning_rates", "model__temperature", "compute__memory_gb", "tim__fdr"]
+)
+def test_numbers_are_finite(key: str, value: float | str) -> None:
+    section, name = key.split("__")
+    given = [value] if name.endswith("s") else value
+    with pytest.raises(ConfigError, match=f"{section}.{name}"):
+        validate_section(Study, _default(**{section: {name: given}}), "x.yaml")
+
+
+@pytest.mark.parametrize(
+    "key", ["search__replicates", "tim__draws", "tim__chains", "evaluation__replicates", "training__epochs"]
+)
+def test_what_is_counted_out_has_a_limit(key: str) -> None:
+    section, name = key.split("__")
+    with pytest.raises(ConfigError, match=rf"{section}.{name}.*1000000"):
+        validate_section(Study, _default(**{section: {name: 10**9}}), "x.yaml")

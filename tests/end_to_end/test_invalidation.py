@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
-from m3h_pipeline.files import read_json
+from m3h_pipeline.files import read_json, write_table
 from tests.conftest import ROOT
 from tests.end_to_end.small_study import (
     RESULTS,
@@ -61,8 +63,8 @@ def packs(*names: str) -> set[str]:
     return {f"train_pack(search/round_{name})" for name in names}
 
 
-def finals(*names: str) -> set[str]:
-    return {f"train_final({name})" for name in names}
+#: All packs of final fits: how many there are follows from what is selected.
+FINALS = {"train_final(*)"}
 
 
 ALL_PACKS = packs("1 0000", "1 0001", "2 0000", "2 0001")
@@ -77,7 +79,7 @@ TRAINED = {
     "select",
     *TIM,
     "plan_final",
-    *finals("0000", "0001", "0002"),
+    *FINALS,
 }
 LEARNED = {*TRAINED, "plan_tim", *TEST}
 EVERYTHING = {
@@ -108,8 +110,7 @@ class Case:
     Attributes:
         what: the edit, for people.
         apply: makes it.
-        jobs: exactly what runs again, beside the record, which is written whenever anything ran; of final
-            fits, where what is selected may change, all packs that there are then.
+        jobs: exactly what runs again, beside the record, which is written whenever anything ran.
         fits: exactly the cross-validated fits that are trained anew.
         final: which fits on the whole training part may be new: those of this task, all ("*"), or none ("").
         redrawn: figures that Snakemake draws again although what they are drawn from is the same: it decided
@@ -124,15 +125,14 @@ class Case:
     redrawn: set[str] = field(default_factory=set)
 
     def jobs_of(self, project: Project) -> set[str]:
-        """What runs again. How many packs final fits make follows from what is selected."""
-        if self.final != "*":
-            return self.jobs
-        packs_now = read_json(project.folder / RESULTS / "search/final/plan.json")["packs"]
-        return {job for job in self.jobs if not _is_final(job)} | finals(*packs_now)
+        """What runs again."""
+        return named(self.jobs, project)
 
 
-def _is_final(job: str) -> bool:
-    return job.startswith("train_final(")
+def named(jobs: set[str], project: Project) -> set[str]:
+    """Jobs with the packs of final fits by their names."""
+    packs_now = read_json(project.folder / RESULTS / "search/final/plan.json")["packs"]
+    return jobs - FINALS | ({f"train_final({name})" for name in packs_now} if jobs & FINALS else set())
 
 
 PACKAGE = "m3h_pipeline/"
@@ -142,6 +142,26 @@ DEFINITIONS = "resources/tasks/m3h.yaml"
 def touch(project: Project) -> None:
     for path in [project.folder / "data", *(project.folder / "data").rglob("*")]:
         os.utime(path)
+
+
+def copy_anew(project: Project) -> None:
+    """Copy the project over itself as by ``cp -r``: file by file, with the times of the copying."""
+    other = project.folder.with_name("copied")
+    shutil.copytree(project.folder, other, copy_function=shutil.copyfile, symlinks=True)
+    shutil.rmtree(project.folder)
+    other.rename(project.folder)
+
+
+def make_a_result_again(project: Project) -> None:
+    """Delete the labels of a task, which the next run makes again as they were."""
+    (project.folder / RESULTS / "labels/heart_failure.parquet").unlink()
+
+
+def change_a_result(project: Project) -> None:
+    """Exchange two rows of a table that figures show, behind the back of the workflow."""
+    path = project.folder / RESULTS / "evaluation/calibration.parquet"
+    table = pq.read_table(path)
+    write_table(table.take([1, 0, *range(2, table.num_rows)]), path)
 
 
 def change_value(project: Project) -> None:
@@ -202,11 +222,18 @@ def insert(path: str, line: str, before: str) -> Callable[[Project], object]:
     return lambda project: project.edit(PACKAGE + path, before, f"{indent}{line}\n{before}")
 
 
-PLANS_OF_FEWER = {*packs("1 0000", "2 0000"), *finals("0000", "0001")}
+PLANS_OF_FEWER = {*packs("1 0000", "2 0000"), *FINALS}
 
 CASES = {
     "nothing": Case("nothing", lambda project: None),
     "touch": Case("an input touched, or copied again", touch),
+    "copy": Case("the whole study copied (`cp -r`)", copy_anew),
+    "result-again": Case(
+        "a result deleted that comes out as it was",
+        make_a_result_again,
+        labels("heart_failure"),
+    ),
+    "result-changed": Case("a result changed by hand", change_a_result, figures("calibration")),
     "docstring": Case("docstrings and comments of model, training, statistics", docstrings),
     "move": Case("a module that every stage uses, moved and renamed", move_a_module),
     "comment": Case(
@@ -238,7 +265,7 @@ CASES = {
             *MERGES,
             *planning(2, 3),
             "plan_final",
-            *finals("0000", "0001", "0002"),
+            *FINALS,
             *TEST,
         },
         redrawn=figures("tim"),
@@ -296,7 +323,7 @@ CASES = {
             *planning(1, 2, 3, 4),
             *packs("3 0000", "3 0001"),
             *("merge_scores(3)", "select", "plan_tim", *TIM, "plan_final"),
-            *finals("0000", "0001", "0002"),
+            *FINALS,
             *TEST,
         },
         {
@@ -337,7 +364,7 @@ CASES = {
     "removed-task": Case(
         "a task taken out",
         lambda project: project.configure("tasks.include", [t for t in TASKS if t != "heart_failure"]),
-        {"assess", *planning(1), *(LEARNED - ALL_PACKS - finals("0002")), *PLANS_OF_FEWER},
+        {"assess", *planning(1), *(LEARNED - ALL_PACKS), *PLANS_OF_FEWER},
         final="*",
     ),
     "rate": Case(
@@ -373,9 +400,10 @@ def finished(made_once: Callable[[str, Callable[[Path], None]], Path], programs:
         copy_project(folder)
         write_inputs(folder)
         write_study(folder, STUDY)
-        first = Project(folder, programs).snakemake()
+        project = Project(folder, programs)
+        first = project.snakemake()
         assert first.status == 0, first.output[-6000:]
-        assert first.jobs == EVERYTHING | {"record"}
+        assert first.jobs == named(EVERYTHING, project) | {"record"}
         assert {fit for fit in first.fits if fit.fold >= 0} == searched(TASKS, RATES)
 
     return Project(made_once("finished", make), programs)
@@ -416,7 +444,7 @@ def test_an_edit_inside_a_folder_of_inputs_is_seen(finished: Project, tmp_path: 
     assert "ingest" in project.snakemake("--dry-run").jobs
 
 
-def _counted(jobs: set[str], every_final: bool = False) -> str:
+def _counted(jobs: set[str]) -> str:
     """Jobs for people: rules, with how many of their jobs."""
     numbers: dict[str, int] = {}
     for job in jobs:
@@ -428,7 +456,7 @@ def _counted(jobs: set[str], every_final: bool = False) -> str:
         if number == 1 and rule in {"figure", "label", "baselines"}:
             (job,) = (job for job in jobs if job.startswith(rule + "("))
             parts.append(f"`{job}`")
-        elif number == whole.get(rule) or (every_final and rule == "train_final"):
+        elif number == whole.get(rule) or rule == "train_final":
             parts.append(f"every `{rule}`")
         else:
             parts.append(f"`{rule}`" + (f" × {number}" if number > 1 else ""))
@@ -448,7 +476,7 @@ def table() -> str:
                 if number
                 else "final ones of what is selected anew"
             )
-        jobs = "everything" if case.jobs == EVERYTHING else _counted(case.jobs, case.final == "*")
+        jobs = "everything" if case.jobs == EVERYTHING else _counted(case.jobs)
         drawn = f"; drawn again to the same bytes: {_counted(case.redrawn)}" if case.redrawn else ""
         lines.append(f"| {case.what} | {jobs}{drawn} | {fits} |")
     return "\n".join(lines) + "\n"

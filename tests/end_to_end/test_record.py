@@ -211,3 +211,24 @@ def test_a_study_without_a_record_is_explained(project: Project) -> None:
     status, text = _verify(project)
     assert status == 2
     assert "the study has no record" in text
+
+
+def test_code_that_a_strangers_record_names_is_not_imported(project: Project) -> None:
+    (project.folder / "harmful.py").write_text("open('ran', 'w').close()\n")
+    content = _record(project)
+    whole = json.dumps(content)
+    for name, value in (("kind", "harmful.Source"), ("encoder", "harmful.Encoder")):
+        content = json.loads(whole)
+        place = content["configuration"]["source"]
+        place = place if name == "kind" else content["configuration"]["modalities"]["tabular"]
+        place[name] = value
+        _rewrite(project, content)
+        status, text = _verify(project, "--fits", "1")
+        assert status == 2
+        assert "not imported" in text
+        assert "--trust" in text
+        assert not (project.folder / "ran").exists()
+        status, text = _verify(project, "--fits", "1", "--trust")
+        assert status == 2
+        assert (project.folder / "ran").exists()
+        (project.folder / "ran").unlink()

@@ -36,7 +36,7 @@ TEXTS = dict(_rules())
 @pytest.mark.parametrize("rule", TEXTS)
 def test_a_rule_carries_the_digest_of_its_verb(rule: str) -> None:
     text = TEXTS[rule]
-    (verb,) = re.findall(r'"m3h --log \{log\} ([a-z-]+) ', text)
+    (verb,) = re.findall(r'"m3h --log \{log:q\} ([a-z-]+) ', text)
     if rule == "train_pack":
         # Together with what all training jobs share.
         text += (RULES / "common.smk").read_text(encoding="utf-8")
@@ -44,6 +44,24 @@ def test_a_rule_carries_the_digest_of_its_verb(rule: str) -> None:
     pattern = special.get(verb, rf'code=\[?code_of\("{verb}"')
     assert len(re.findall(pattern, text)) == 1
     assert verb in {*CODE, "figure"}
+
+
+@pytest.mark.parametrize("rule", TEXTS)
+def test_a_rule_quotes_all_that_it_puts_on_a_command_line(rule: str) -> None:
+    # Up to the first line that is no text: what follows belongs to the next rule.
+    command = re.split(r"\n(?! *\")", TEXTS[rule].partition("shell:\n")[2])[0]
+    fields = re.findall(r"\{[^}]*\}", command)
+    assert fields
+    assert [field for field in fields if not re.fullmatch(r"\{[a-z_.]+:q\}", field)] == []
+    # Settings are as long as the study is wide, and what packs leave behind as many as there are packs.
+    assert set(re.findall(r"--settings (\S+)", command)) <= {"@{params.settings:q}", '@{params.settings:q}"'}
+    assert not re.findall(
+        r"\{input\.(?:scores|predictions|attention|latents|models):q\}", command
+    ) or rule in {
+        "select",
+        "plan_round",
+        "plan_tim",
+    }
 
 
 def _verbs() -> Iterator[tuple[str, set[str]]]:

@@ -5,7 +5,7 @@ if SYNTHETIC:
 
     rule simulate:
         output:
-            directory(FILES.input),
+            SIMULATED,
         log:
             FILES.log("simulate"),
         benchmark:
@@ -14,17 +14,18 @@ if SYNTHETIC:
         conda:
             "../envs/m3h.yaml"
         params:
-            settings=SETTINGS.simulate(),
+            settings=told("simulate"),
+            output=FILES.input,
             code=code_of("simulate"),
         shell:
-            "m3h --log {log} simulate --settings {params.settings:q} --output {output}"
+            "m3h --log {log:q} simulate --settings @{params.settings:q} --output {params.output:q}"
 
 
 if EMBEDDED:
 
     rule embed:
         input:
-            lambda wildcards: ancient(SOURCE.embedding_paths(wildcards.source)),
+            lambda wildcards: given(SOURCE.embedding_paths(wildcards.source)),
         output:
             FILES.embedding("{source}"),
         log:
@@ -37,19 +38,19 @@ if EMBEDDED:
             mem_mb=growing(4000 + int(1000 * SOURCE.memory_gb)),
             runtime=growing(720),
         params:
-            settings=SETTINGS.embed(),
+            settings=told("embed"),
             store=FILES.embedding_store,
             inputs=lambda wildcards: content_of(source_paths(STUDY)),
             code=code_of("embed"),
         shell:
-            "m3h --log {log} embed --settings {params.settings:q} --source {wildcards.source}"
-            " --store {params.store} --output {output}"
+            "m3h --log {log:q} embed --settings @{params.settings:q} --source {wildcards.source:q}"
+            " --store {params.store:q} --output {output:q}"
 
 
 rule ingest:
     input:
         # Times say nothing about the content of files that people copy around: `inputs` below does.
-        (FILES.input if SYNTHETIC else lambda wildcards: ancient(source_paths(STUDY))),
+        SIMULATED if SYNTHETIC else lambda wildcards: given(source_paths(STUDY)),
         EMBEDDED,
     output:
         samples=FILES.cohort.samples,
@@ -77,13 +78,13 @@ rule ingest:
         ),
         runtime=growing(60),
     params:
-        settings=SETTINGS.ingest(),
+        settings=told("ingest"),
         sources=outputs.sources(STUDY),
-        embeddings=f"--embeddings {FILES.embeddings}" if EMBEDDED else "",
-        simulated=f"--simulated {FILES.input}" if SYNTHETIC else "",
+        embeddings=["--embeddings", FILES.embeddings] if EMBEDDED else [],
+        simulated=["--simulated", FILES.input] if SYNTHETIC else [],
         output=FILES.cohort.folder,
         inputs=lambda wildcards: content_of(source_paths(STUDY)),
         code=code_of_source(SOURCE.kind),
     shell:
-        "m3h --log {log} ingest --settings {params.settings:q} --sources {params.sources}"
-        " {params.simulated} {params.embeddings} --output {params.output}"
+        "m3h --log {log:q} ingest --settings @{params.settings:q} --sources {params.sources:q}"
+        " {params.simulated:q} {params.embeddings:q} --output {params.output:q}"

@@ -18,7 +18,6 @@ from m3h_pipeline.jobs.code import (
     code_of_source,
     code_of_stages,
 )
-from m3h_pipeline.jobs.inputs import Inputs
 from m3h_pipeline.jobs.resources import TrainingResources, by_input, growing
 from m3h_pipeline.jobs.settings import JobSettings
 from m3h_pipeline.layout import GENE_PAIR_FIGURES, Layout
@@ -48,10 +47,10 @@ FILES = Layout(Path(STUDY.results) / STUDY.study)
 SETTINGS = JobSettings(STUDY, TASKS)
 # A dotted path that leads nowhere is told before any rule is made.
 explained(SETTINGS.train)
-INPUTS = Inputs(STUDY, FILES.input_digests)
 ASKED = workflow.resource_settings.overwrite_resources.get("train_pack", {})
 TRAINING = TrainingResources(FILES, STUDY, NETWORKS, ASKED)
 SYNTHETIC = SOURCE.kind == "synthetic"
+SIMULATED = outputs.simulated(FILES)
 FEATURES = outputs.features(FILES, STUDY)
 EMBEDDED = outputs.embeddings(FILES, STUDY)
 GENES = outputs.gene_vectors(FILES, STUDY)
@@ -66,11 +65,6 @@ wildcard_constraints:
     pack=r"\d+",
     stage=r"search/(round_\d+|tim)",
     network="|".join(NETWORKS) or "none",
-
-
-def content_of(paths):
-    """What is in input files, whatever their times say."""
-    return explained(INPUTS.content_of, paths)
 
 
 def planned(stage):
@@ -141,7 +135,7 @@ def references(wildcards):
 TRAINED_WITH = dict(
     cohort=FILES.cohort.folder,
     label_folder=FILES.labels.folder,
-    genes=f"--genes {FILES.genes}" if GENES else "",
+    genes=["--genes", FILES.genes] if GENES else [],
     store=FILES.store,
     code=code_of("train-pack"),
 )

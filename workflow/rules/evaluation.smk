@@ -16,11 +16,11 @@ checkpoint plan_final:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=SETTINGS.plan_final(),
+        settings=told("plan_final"),
         code=code_of("plan-final"),
     shell:
-        "m3h --log {log} plan-final --settings {params.settings:q} --selection {input.selection}"
-        " --tasks {input.tasks} --summary {input.summary} --output {output}"
+        "m3h --log {log:q} plan-final --settings @{params.settings:q} --selection {input.selection:q}"
+        " --tasks {input.tasks:q} --summary {input.summary:q} --output {output:q}"
 
 
 # Final fits are packs as any other, and keep their models, attention and latents.
@@ -44,10 +44,12 @@ use rule train_pack as train_final with:
         runtime=TRAINING.runtime(),
     params:
         **TRAINED_WITH,
-        settings=SETTINGS.train(),
-        kept=lambda wildcards, output: (
-            f"--attention {output.attention} --latents {output.latents} --models {output.models}"
-        ),
+        settings=told("train"),
+        kept=lambda wildcards, output: [
+            *("--attention", output.attention),
+            *("--latents", output.latents),
+            *("--models", output.models),
+        ],
 
 
 rule baselines:
@@ -68,13 +70,13 @@ rule baselines:
         mem_mb=by_input(1500, 8),
         runtime=growing(120),
     params:
-        settings=SETTINGS.baselines(),
+        settings=told("baselines"),
         cohort=FILES.cohort.folder,
         label_folder=FILES.labels.folder,
         code=code_of("baselines"),
     shell:
-        "m3h --log {log} baselines --task {wildcards.task} --settings {params.settings:q}"
-        " --cohort {params.cohort} --labels {params.label_folder} --split {input.split} --output {output}"
+        "m3h --log {log:q} baselines --task {wildcards.task:q} --settings @{params.settings:q}"
+        " --cohort {params.cohort:q} --labels {params.label_folder:q} --split {input.split:q} --output {output:q}"
 
 
 rule evaluate:
@@ -109,17 +111,21 @@ rule evaluate:
         mem_mb=by_input(2000, 6),
         runtime=growing(120),
     params:
-        settings=SETTINGS.evaluate(),
+        settings=told("evaluate"),
+        scores=listed("evaluate", "scores"),
+        predictions=listed("evaluate", "predictions"),
+        attention=listed("evaluate", "attention"),
+        search_predictions=listed("evaluate", "search_predictions"),
         label_folder=FILES.labels.folder,
         output=FILES.evaluation.folder,
         code=code_of("evaluate"),
     shell:
-        "m3h --log {log} evaluate --settings {params.settings:q} --selection {input.selection}"
-        " --trajectory {input.trajectory} --tasks {input.tasks} --labels {params.label_folder}"
-        " --split {input.split} --samples {input.samples} --scores {input.scores}"
-        " --predictions {input.predictions} --attention {input.attention} --baselines {input.baselines}"
-        " --search-scores {input.search_scores} --search-predictions {input.search_predictions}"
-        " --output {params.output}"
+        "m3h --log {log:q} evaluate --settings @{params.settings:q} --selection {input.selection:q}"
+        " --trajectory {input.trajectory:q} --tasks {input.tasks:q} --labels {params.label_folder:q}"
+        " --split {input.split:q} --samples {input.samples:q} --scores @{params.scores:q}"
+        " --predictions @{params.predictions:q} --attention @{params.attention:q} --baselines {input.baselines:q}"
+        " --search-scores {input.search_scores:q} --search-predictions @{params.search_predictions:q}"
+        " --output {params.output:q}"
 
 
 rule phenotypes:
@@ -141,9 +147,12 @@ rule phenotypes:
         mem_mb=by_input(2000, 6),
         runtime=growing(30),
     params:
-        settings=SETTINGS.phenotypes(),
+        settings=told("phenotypes"),
+        scores=listed("phenotypes", "scores"),
+        predictions=listed("phenotypes", "predictions"),
+        latents=listed("phenotypes", "latents"),
         code=code_of("phenotypes"),
     shell:
-        "m3h --log {log} phenotypes --settings {params.settings:q} --selection {input.selection}"
-        " --scores {input.scores} --predictions {input.predictions} --latents {input.latents}"
-        " --output {output}"
+        "m3h --log {log:q} phenotypes --settings @{params.settings:q} --selection {input.selection:q}"
+        " --scores @{params.scores:q} --predictions @{params.predictions:q} --latents @{params.latents:q}"
+        " --output {output:q}"

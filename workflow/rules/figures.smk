@@ -24,13 +24,13 @@ rule figure:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=lambda wildcards: SETTINGS.figure(wildcards.figure),
+        settings=told("figure", "figure"),
         study=FILES.folder,
         output=FILES.figures,
         code=lambda wildcards: code_of_figure(wildcards.figure),
     shell:
-        "m3h --log {log} figure --figure {wildcards.figure} --settings {params.settings:q}"
-        " --study {params.study} --output {params.output}"
+        "m3h --log {log:q} figure --figure {wildcards.figure:q} --settings @{params.settings:q}"
+        " --study {params.study:q} --output {params.output:q}"
 
 
 rule figures:

@@ -11,7 +11,10 @@ if STUDY.gene_pairs:
             features=FEATURES,
             split=FILES.split,
             scores=pack_files("scores", "search/final"),
-            models=lambda wildcards: plans.pack_models(FILES, planned("search/final")),
+            # Scores come from the same jobs; of a folder Snakemake knows the time alone.
+            models=lambda wildcards: ancient(
+                plans.pack_models(FILES, planned("search/final"))
+            ),
         output:
             outputs.gene_pair_tables(FILES, STUDY, "{task}"),
         log:
@@ -25,17 +28,19 @@ if STUDY.gene_pairs:
             mem_mb=by_input(6000, 4),
             runtime=growing(240),
         params:
-            settings=SETTINGS.gene_pairs(),
+            settings=told("gene_pairs"),
+            scores=listed("gene_pairs", "scores"),
+            models=listed("gene_pairs", "models"),
             cohort=FILES.cohort.folder,
             label_folder=FILES.labels.folder,
             output=lambda wildcards: FILES.gene_pairs(wildcards.task).folder,
             inputs=lambda wildcards: content_of(gene_pair_files(STUDY)),
             code=code_of("gene-pairs"),
         shell:
-            "m3h --log {log} gene-pairs --task {wildcards.task} --settings {params.settings:q}"
-            " --cohort {params.cohort} --labels {params.label_folder} --split {input.split}"
-            " --selection {input.selection} --scores {input.scores} --models {input.models}"
-            " --output {params.output}"
+            "m3h --log {log:q} gene-pairs --task {wildcards.task:q} --settings @{params.settings:q}"
+            " --cohort {params.cohort:q} --labels {params.label_folder:q} --split {input.split:q}"
+            " --selection {input.selection:q} --scores @{params.scores:q} --models @{params.models:q}"
+            " --output {params.output:q}"
 
     rule draw_gene_pairs:
         input:
@@ -66,9 +71,9 @@ if STUDY.gene_pairs:
         conda:
             "../envs/m3h.yaml"
         params:
-            settings=SETTINGS.draw_gene_pairs(),
+            settings=told("draw_gene_pairs"),
             folder=lambda wildcards: FILES.gene_pairs(wildcards.task).folder,
             code=code_of("draw-gene-pairs"),
         shell:
-            "m3h --log {log} draw-gene-pairs --task {wildcards.task} --settings {params.settings:q}"
-            " --tasks {input.tasks} --folder {params.folder}"
+            "m3h --log {log:q} draw-gene-pairs --task {wildcards.task:q} --settings @{params.settings:q}"
+            " --tasks {input.tasks:q} --folder {params.folder:q}"

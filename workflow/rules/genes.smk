@@ -10,7 +10,7 @@ if GENES:
                 for source in STUDY.modalities[wildcards.modality].sources
             ],
             split=FILES.split,
-            files=lambda wildcards: ancient(gene_files(STUDY, [wildcards.modality])),
+            files=lambda wildcards: given(gene_files(STUDY, [wildcards.modality])),
         output:
             FILES.gene_vectors("{modality}"),
         log:
@@ -23,10 +23,10 @@ if GENES:
             mem_mb=by_input(3000, 4),
             runtime=growing(120),
         params:
-            settings=lambda wildcards: SETTINGS.embed_genes(wildcards.modality),
+            settings=told("embed_genes", "modality"),
             cohort=FILES.cohort.folder,
             inputs=lambda wildcards: content_of(gene_files(STUDY, [wildcards.modality])),
             code=code_of("embed-genes"),
         shell:
-            "m3h --log {log} embed-genes --settings {params.settings:q} --cohort {params.cohort}"
-            " --split {input.split} --output {output}"
+            "m3h --log {log:q} embed-genes --settings @{params.settings:q} --cohort {params.cohort:q}"
+            " --split {input.split:q} --output {output:q}"

@@ -15,15 +15,15 @@ rule label:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=lambda wildcards: SETTINGS.label(wildcards.task),
+        settings=told("label", "task"),
         permute=lambda wildcards: (
-            "--permute" if wildcards.task in STUDY.tasks.permute else ""
+            ["--permute"] if wildcards.task in STUDY.tasks.permute else []
         ),
         cohort=FILES.cohort.folder,
         code=code_of("label"),
     shell:
-        "m3h --log {log} label --task {wildcards.task} --settings {params.settings:q} {params.permute}"
-        " --cohort {params.cohort} --output {output.labels} --audit {output.audit}"
+        "m3h --log {log:q} label --task {wildcards.task:q} --settings @{params.settings:q} {params.permute:q}"
+        " --cohort {params.cohort:q} --output {output.labels:q} --audit {output.audit:q}"
 
 
 rule split:
@@ -39,11 +39,11 @@ rule split:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=SETTINGS.split(),
+        settings=told("split"),
         code=code_of("split"),
     shell:
-        "m3h --log {log} split --settings {params.settings:q} --samples {input.samples}"
-        " --labels {input.labels} --output {output}"
+        "m3h --log {log:q} split --settings @{params.settings:q} --samples {input.samples:q}"
+        " --labels {input.labels:q} --output {output:q}"
 
 
 rule assess:
@@ -71,9 +71,10 @@ rule assess:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=SETTINGS.assess(),
+        settings=told("assess"),
+        labels=listed("assess", "labels"),
         output=FILES.labels.folder,
         code=code_of("assess"),
     shell:
-        "m3h --log {log} assess --settings {params.settings:q} --split {input.split}"
-        " --samples {input.samples} --labels {input.labels} --output {params.output}"
+        "m3h --log {log:q} assess --settings @{params.settings:q} --split {input.split:q}"
+        " --samples {input.samples:q} --labels @{params.labels:q} --output {params.output:q}"

@@ -19,11 +19,11 @@ if NETWORKS:
         conda:
             "../envs/m3h.yaml"
         params:
-            settings=lambda wildcards: SETTINGS.plan_network(wildcards.network),
+            settings=told("plan_network", "network"),
             code=code_of("plan-network"),
         shell:
-            "m3h --log {log} plan-network --settings {params.settings:q} --tasks {input.tasks}"
-            " --summary {input.summary} --output {output}"
+            "m3h --log {log:q} plan-network --settings @{params.settings:q} --tasks {input.tasks:q}"
+            " --summary {input.summary:q} --output {output:q}"
 
     use rule train_pack as train_network with:
         input:
@@ -42,8 +42,8 @@ if NETWORKS:
             "../envs/m3h.yaml"
         params:
             **TRAINED_WITH,
-            settings=lambda wildcards: SETTINGS.train(wildcards.network),
-            kept="",
+            settings=told("train", "network"),
+            kept=[],
 
     rule compare_networks:
         input:
@@ -72,15 +72,15 @@ if NETWORKS:
             mem_mb=by_input(2000, 6),
             runtime=growing(120),
         params:
-            settings=SETTINGS.compare_networks(),
+            settings=told("compare_networks"),
             networks=[FILES.stage(stage).folder for stage in COMPARED],
             label_folder=FILES.labels.folder,
             output=FILES.networks.folder,
             code=code_of("compare-networks"),
         shell:
-            "m3h --log {log} compare-networks --settings {params.settings:q} --networks {params.networks}"
-            " --baselines {input.baselines} --tasks {input.tasks} --labels {params.label_folder}"
-            " --split {input.split} --samples {input.samples} --output {params.output}"
+            "m3h --log {log:q} compare-networks --settings @{params.settings:q} --networks {params.networks:q}"
+            " --baselines {input.baselines:q} --tasks {input.tasks:q} --labels {params.label_folder:q}"
+            " --split {input.split:q} --samples {input.samples:q} --output {params.output:q}"
 
     rule draw_networks:
         input:
@@ -104,9 +104,9 @@ if NETWORKS:
         conda:
             "../envs/m3h.yaml"
         params:
-            settings=SETTINGS.draw_networks(),
+            settings=told("draw_networks"),
             output=FILES.networks.folder,
             code=code_of("draw-networks"),
         shell:
-            "m3h --log {log} draw-networks --settings {params.settings:q} --comparison {input.comparison}"
-            " --tasks {input.tasks} --output {params.output}"
+            "m3h --log {log:q} draw-networks --settings @{params.settings:q} --comparison {input.comparison:q}"
+            " --tasks {input.tasks:q} --output {params.output:q}"

@@ -19,8 +19,10 @@ rule record:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=lambda wildcards: SETTINGS.record(explained(INPUTS.hashes)),
+        settings=lambda wildcards: TOLD.file(
+            "record", "json", SETTINGS.record(explained(INPUTS.hashes))
+        ),
         study=FILES.folder,
         code=[code_of("record"), *code_of_stages().values()],
     shell:
-        "m3h --log {log} record --settings {params.settings:q} --study {params.study} --output {output}"
+        "m3h --log {log:q} record --settings @{params.settings:q} --study {params.study:q} --output {output:q}"

@@ -18,11 +18,11 @@ checkpoint plan_round:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=lambda wildcards: SETTINGS.plan_round(int(wildcards.round)),
+        settings=told("plan_round", "round"),
         code=code_of("plan-round"),
     shell:
-        "m3h --log {log} plan-round --round {wildcards.round} --settings {params.settings:q}"
-        " --tasks {input.tasks} --summary {input.summary} --scores {input.scores} --output {output}"
+        "m3h --log {log:q} plan-round --round {wildcards.round:q} --settings @{params.settings:q}"
+        " --tasks {input.tasks:q} --summary {input.summary:q} --scores {input.scores:q} --output {output:q}"
 
 
 rule train_pack:
@@ -44,18 +44,18 @@ rule train_pack:
         runtime=TRAINING.runtime(),
     params:
         **TRAINED_WITH,
-        settings=SETTINGS.train(),
-        kept="",
+        settings=told("train"),
+        kept=[],
     shell:
-        "m3h --log {log} train-pack --pack {wildcards.pack} --settings {params.settings:q}"
-        " --plan {input.plan} --cohort {params.cohort} --labels {params.label_folder} --split {input.split}"
-        " --store {params.store} --scores {output.scores} --predictions {output.predictions}"
-        " {params.genes} {params.kept}"
+        "m3h --log {log:q} train-pack --pack {wildcards.pack:q} --settings @{params.settings:q}"
+        " --plan {input.plan:q} --cohort {params.cohort:q} --labels {params.label_folder:q} --split {input.split:q}"
+        " --store {params.store:q} --scores {output.scores:q} --predictions {output.predictions:q}"
+        " {params.genes:q} {params.kept:q}"
 
 
 rule merge_scores:
     input:
-        lambda wildcards: plans.pack_files(
+        scores=lambda wildcards: plans.pack_files(
             planned(f"search/round_{wildcards.round}"), "scores"
         ),
     output:
@@ -68,9 +68,10 @@ rule merge_scores:
     conda:
         "../envs/m3h.yaml"
     params:
+        scores=listed("merge_scores", "scores", "round"),
         code=code_of("merge-scores"),
     shell:
-        "m3h --log {log} merge-scores --scores {input} --output {output}"
+        "m3h --log {log:q} merge-scores --scores @{params.scores:q} --output {output:q}"
 
 
 rule select:
@@ -94,9 +95,9 @@ rule select:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=SETTINGS.select(),
+        settings=told("select"),
         code=code_of("select"),
     shell:
-        "m3h --log {log} select --settings {params.settings:q} --tasks {input.tasks}"
-        " --scores {input.scores} --output {output.selection} --trajectory {output.trajectory}"
-        " --summary {output.summary}"
+        "m3h --log {log:q} select --settings @{params.settings:q} --tasks {input.tasks:q}"
+        " --scores {input.scores:q} --output {output.selection:q} --trajectory {output.trajectory:q}"
+        " --summary {output.summary:q}"

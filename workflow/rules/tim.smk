@@ -16,11 +16,11 @@ checkpoint plan_tim:
     conda:
         "../envs/m3h.yaml"
     params:
-        settings=SETTINGS.plan_tim(),
+        settings=told("plan_tim"),
         code=code_of("plan-tim"),
     shell:
-        "m3h --log {log} plan-tim --settings {params.settings:q} --tasks {input.tasks} --summary {input.summary}"
-        " --scores {input.scores} --output {output}"
+        "m3h --log {log:q} plan-tim --settings @{params.settings:q} --tasks {input.tasks:q} --summary {input.summary:q}"
+        " --scores {input.scores:q} --output {output:q}"
 
 
 rule tim:
@@ -51,10 +51,12 @@ rule tim:
         mem_mb=by_input(2000, 6),
         runtime=growing(120),
     params:
-        settings=SETTINGS.tim(),
+        settings=told("tim"),
+        scores=listed("tim", "scores"),
+        predictions=listed("tim", "predictions"),
         label_folder=FILES.labels.folder,
         code=code_of("tim"),
     shell:
-        "m3h --log {log} tim --settings {params.settings:q} --tasks {input.tasks}"
-        " --labels {params.label_folder} --split {input.split} --samples {input.samples}"
-        " --scores {input.scores} --predictions {input.predictions} --output {output}"
+        "m3h --log {log:q} tim --settings @{params.settings:q} --tasks {input.tasks:q}"
+        " --labels {params.label_folder:q} --split {input.split:q} --samples {input.samples:q}"
+        " --scores @{params.scores:q} --predictions @{params.predictions:q} --output {output:q}"

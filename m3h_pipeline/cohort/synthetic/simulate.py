@@ -30,9 +30,11 @@ from m3h_pipeline.config.sources import HaimSource, SyntheticSource
 from m3h_pipeline.errors import ConfigError, nearest
 from m3h_pipeline.files import write_json, writing
 from m3h_pipeline.files.durable import make_folder, moved
-from m3h_pipeline.hashes import write_digests
+from m3h_pipeline.hashes import DIGESTS, write_digests
 
 TABLE, KEYS, HOSP = "cxr_ic_fusion_1103.csv", "haim_mimiciv_key_ids.csv", "hosp"
+TRUTH = "truth.json"
+_HOSP_TABLES = ("admissions", "patients", "d_icd_diagnoses", "diagnoses_icd")
 
 _PREFIXES: Mapping[str, str] = HaimSource(table="", key_ids="").blocks
 
@@ -50,6 +52,12 @@ def haim_source(settings: SyntheticSource, folder: Path) -> HaimSource:
         max_malformed=settings.max_malformed,
         zero_is_missing=settings.zero_is_missing,
     )
+
+
+def simulated_files(folder: Path) -> list[Path]:
+    """What :func:`simulate` writes to ``folder``."""
+    hosp = [folder / HOSP / f"{table}.csv.gz" for table in _HOSP_TABLES]
+    return [folder / TABLE, folder / KEYS, *hosp, folder / TRUTH, folder / DIGESTS]
 
 
 def simulate(settings: SyntheticSource, seed: int, out: Path) -> None:
@@ -79,7 +87,7 @@ def simulate(settings: SyntheticSource, seed: int, out: Path) -> None:
             (folder / KEYS).write_bytes(_csv_bytes(hospital.keys()))
             for table, content in hospital.hosp().items():
                 _write_gzip(content, folder / HOSP / f"{table}.csv.gz")
-            write_json(structure.truth(), folder / "truth.json")
+            write_json(structure.truth(), folder / TRUTH)
             write_digests(folder)
             if out.exists():
                 shutil.rmtree(out)
