@@ -15,7 +15,7 @@ import pytest
 
 from m3h_pipeline.cohort.ingest import ingest
 from m3h_pipeline.cohort.synthetic import codes
-from m3h_pipeline.cohort.synthetic.simulate import haim_source, simulate
+from m3h_pipeline.cohort.synthetic.simulate import haim_source, simulate, simulated_files
 from m3h_pipeline.config import SyntheticSource
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.files import read_samples
@@ -78,6 +78,8 @@ def test_the_seed_decides_every_byte(tmp_path: Path) -> None:
 def test_the_published_traps_are_in_the_file(tmp_path: Path) -> None:
     settings = SyntheticSource(samples=600)
     simulate(settings, 5, tmp_path)
+    # What the workflow waits for.
+    assert set(simulated_files(tmp_path)) == {path for path in tmp_path.rglob("*") if path.is_file()}
     source = haim_source(settings, tmp_path)
     with Path(source.table).open(newline="") as stream:
         header, *rows = list(csv.reader(stream))
