@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TextIO, TypeVar
@@ -18,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+_PARQUET = (".parquet", ".pq", ".parq")
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -250,3 +252,28 @@ class Subgroup(Section):
     values: ByName[str, str] = Field(
         default_factory=dict, description="code -> name; empty: the codes are the names"
     )
+
+
+def files_of(path: str) -> list[str]:
+    """The file, or, if it is a folder, the Parquet parts that it holds."""
+    return [str(part) for part in parts_of(Path(path))] if Path(path).is_dir() else [path]
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """The parts of a folder of Parquet files, as Spark, Dask and Arrow write it, by their numbers.
+
+    What begins with `_` or `.` (`_SUCCESS`, `.crc`) is none.
+    """
+    found = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix in _PARQUET
+        and path.is_file()
+        and not any(name[0] in "_." for name in path.relative_to(folder).parts)
+    ]
+    return sorted(found, key=lambda path: _natural(path.relative_to(folder).as_posix()))
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """A name whose numbers count as such: `part.2` stands before `part.10`."""
+    return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece) for piece in re.split(r"(\d+)", name)]

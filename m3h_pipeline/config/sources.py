@@ -26,6 +26,7 @@ from m3h_pipeline.config.base import (
     SourceSection,
     Subgroup,
     Width,
+    files_of,
     located,
 )
 from m3h_pipeline.config.mimic import MimicSource
@@ -97,8 +98,8 @@ class TableFile(Section):
     """One file of a `table` source."""
 
     path: str = Field(
-        description="CSV, TSV, Parquet, ARFF, also gzipped; AnnData `.h5ad`; `python:package/file` is a file "
-        "inside a package"
+        description="CSV, TSV, Parquet, ARFF, also gzipped; a folder of Parquet parts; AnnData `.h5ad`; "
+        "`python:package/file` is a file inside a package"
     )
     id: str | None = Field(
         default=None, description="column to join the files on; null: the row number (one file only)"
@@ -267,7 +268,8 @@ class TableSource(CodedSource):
     def paths(self) -> list[str]:
         lists = [block.genes.keep for block in self.blocks.values() if block.genes is not None]
         paths = [*(file.path for file in self.files), *(keep for keep in lists if isinstance(keep, str))]
-        return [*(path for path in paths if not path.startswith("python:")), *super().paths()]
+        own = [path for path in paths if not path.startswith("python:")]
+        return [*(part for path in own for part in files_of(path)), *super().paths()]
 
 
 class SyntheticSource(SourceSection):

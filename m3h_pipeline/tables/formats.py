@@ -31,7 +31,8 @@ def open_table(
     """Open one file and read the names of its columns.
 
     Args:
-        path: the file, or ``python:package/file`` for one inside an installed package, which is not imported.
+        path: the file, a folder of Parquet parts, or ``python:package/file`` for a file inside an installed
+            package, which is not imported.
         stack: closes what stays open for the reader's life.
         transposed: whether rows are columns (:class:`~m3h_pipeline.tables.matrices.TransposedTable`).
         layer: of an AnnData file.
@@ -43,6 +44,8 @@ def open_table(
         InputError: the file is absent, empty, damaged, or its delimiter is another than the ending says.
     """
     formats = _formats(layer, symbols)
+    if not path.startswith(_PACKAGE) and Path(path).is_dir():
+        return _turned(ParquetTable(Path(path), path), transposed, symbols, annotation)
     suffixes = Path(path).suffixes
     ending = (suffixes[-2:-1] if suffixes[-1:] == [".gz"] else suffixes[-1:]) or [""]
     read = formats.get(ending[0].lower())
@@ -53,6 +56,12 @@ def open_table(
             hint=f"give a file that ends in {', '.join(formats)}, with or without .gz",
         )
     reader = read(stack.enter_context(_located(path)), path)
+    return _turned(reader, transposed, symbols, annotation)
+
+
+def _turned(
+    reader: TableFileReader, transposed: bool, symbols: str | None, annotation: Sequence[str]
+) -> TableFileReader:
     if transposed:
         return TransposedTable(reader, symbols, annotation)
     reader.leave_out(annotation, "annotation")

@@ -108,15 +108,16 @@ class TableFileReader(abc.ABC):
         Raises:
             InputError: there is no such column; ``key`` of the configuration names it.
         """
-        for name in names:
+        for name in [one for given in names for one in self.arrays.get(given, [given])]:
             if not self._counts[name]:
                 raise InputError(
                     f"column `{name}` of `{key}` is absent",
                     where=self.shown,
                     hint=nearest(name, set(self._counts)),
                 )
-        self.names = [one for one in self.names if called(one) not in set(names)]
-        for name in names:
+        left = {one for name in names for one in self.arrays.pop(name, [name])}
+        self.names = [one for one in self.names if called(one) not in left]
+        for name in left:
             del self._counts[name]
 
     @abc.abstractmethod

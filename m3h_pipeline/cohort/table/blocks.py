@@ -133,8 +133,8 @@ def _listed(
             f"column `{name}` stands in more than one file", where=key, hint="say which with `file`"
         )
     if not holders:
-        if len(numbers) == 1:
-            once(readers[numbers[0]], name, f"{key}.columns")
+        for i in numbers:
+            readers[i].check_delimiter()
         raise InputError(
             f"column `{name}` of `{key}.columns` is absent",
             where=", ".join(readers[i].shown for i in numbers),
@@ -160,11 +160,21 @@ def _matched(
     left_out = set(block.exclude)
     for i in numbers:
         left_out |= {one for name in block.exclude for one in readers[i].arrays.get(name, ())}
+    # A pattern may match the name of a column of vectors as a whole, too.
+    whole = {
+        i: {
+            one
+            for name, part in readers[i].arrays.items()
+            for one in part
+            if expression.fullmatch(name) and name not in reserved
+        }
+        for i in numbers
+    }
     matches = [
         Column(i, one)
         for i in numbers
         for one in readers[i].names
-        if expression.fullmatch(name := called(one))
+        if (expression.fullmatch(name := called(one)) or one in whole[i])
         and not _NAMELESS.fullmatch(name)
         and name not in left_out
         and one not in readers[i].listed_only

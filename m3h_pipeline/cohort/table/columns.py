@@ -172,6 +172,10 @@ def _locate(name: str, key: str, source: TableSource, readers: Sequence[TableFil
         return (Column(0, name),)
     holders = [i for i, reader in enumerate(readers) if reader.count(name)]
     if not holders:
+        if lists := [reader.shown for reader in readers if name in reader.arrays]:
+            raise InputError(
+                f"column `{name}` of `{key}` holds lists of numbers", where=lists[0], hint="use it in a block"
+            )
         if len(readers) == 1:
             once(readers[0], name, key)
         raise InputError(

@@ -1,4 +1,4 @@
-"""The two real studies that are tables."""
+"""The studies that are tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from m3h_pipeline.config import (
     load_study,
     located_source,
 )
-from m3h_pipeline.files import read_features, read_samples, read_table
+from m3h_pipeline.files import read_features, read_labels, read_samples, read_table
+from m3h_pipeline.tasks.definitions import tasks_of
+from m3h_pipeline.tasks.labels import label_task
 from tests.cohort.table.files import shipped
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -84,3 +86,56 @@ def test_the_study_of_tcga_brca(real_data: Path, tmp_path: Path) -> None:
         pd.testing.assert_series_equal(
             columns[name], outcomes[name], check_dtype=False, check_names=False, check_exact=True
         )
+
+
+@pytest.mark.real_data
+def test_the_study_of_a_small_hospital(real_data: Path, tmp_path: Path) -> None:
+    """Five files as a ward exports them; pandas is the referee."""
+    folder = real_data / "small-hospital"
+    if not folder.is_dir():
+        pytest.skip(f"no data of the small hospital: {folder} does not exist")
+    source, sources = _study("small_hospital", real_data)
+    summary = ingest(source, sources, tmp_path / "out", stream=io.StringIO())
+    files = {
+        name: pd.read_csv(folder / f"{name}.csv", dtype=str, keep_default_na=False).set_index(first)
+        for name, first in (("outcomes", "encounter_id"), ("labs", "encounter_id"), ("olink", "SampleID"))
+    }
+    stays = sorted(files["outcomes"].index)
+    samples = read_samples(tmp_path / "out/samples.parquet").to_pandas()
+    assert samples["sample_id"].tolist() == stays
+    assert samples["patient_id"].tolist() == files["outcomes"].loc[stays, "mrn"].tolist()
+    assert summary["patients"] == 900
+    x, names = read_features(tmp_path / "out/features/labs.parquet")
+    labs = files["labs"].loc[stays].drop(columns="mrn")
+    assert names == list(labs)
+    expected = labs.replace({"<5": "2.5", "NA": "nan", "n/a": "nan", "": "nan"}).astype(np.float64)
+    np.testing.assert_array_equal(x, expected.to_numpy(np.float32))
+    limits = int((labs == "<5").to_numpy().sum())
+    assert summary["limits"] == {"taken_as": "half", "values": {"hs-TnT": limits}}
+    proteins, names = read_features(tmp_path / "out/features/proteins.parquet")
+    np.testing.assert_array_equal(
+        proteins, files["olink"].reindex(stays).astype(np.float64).to_numpy(np.float32)
+    )
+    assert len(names) == 180
+    assert read_features(tmp_path / "out/features/demographics.parquet")[1] == [
+        "age",
+        *(f"sex={value}" for value in "FMU"),
+        *(f"ward={value}" for value in ("Cardiology", "MICU", "Medicine", "SICU")),
+    ]
+    # The date is left out by name, and nothing else goes unused.
+    assert summary["ignored"]["columns"] == []
+    tasks = tasks_of(load_study(ROOT / "config/small_hospital.yaml").tasks)
+    positives = {}
+    for name, definition in tasks.items():
+        out = (tmp_path / f"{name}.parquet", tmp_path / f"{name}.tsv")
+        label_task(name, definition, tmp_path / "out", *out)
+        y = read_labels(out[0])[0]
+        positives[name] = int((y > 0).sum())
+    codes = pd.read_csv(folder / "diagnoses.csv")
+    assert positives["aki"] == 270
+    assert positives["readmission_30d"] == 248
+    assert positives["delirium"] == 151
+    assert positives["survival"] == 746
+    for name, block in (("sepsis", "A41"), ("heart_failure", "I50"), ("kidney_disease", "N18")):
+        stays_with = codes[codes["icd10"].str.startswith(block)]["encounter_id"].nunique()
+        assert positives[name] == stays_with
