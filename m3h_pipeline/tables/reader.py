@@ -257,6 +257,8 @@ def _numbers(
             where=reader.place([before + row]),
             hint="correct it, or leave it empty if it was not observed",
         )
+    # There is one zero.
+    x += 0.0
     return x.astype(np.float32)
 
 

@@ -34,7 +34,8 @@ _TRUTH = "(?i)^(true|false)$"
 # Integers as they stay: no zero before them (that is a code), no sign but minus.
 _WHOLE = re.compile(r"0|-?[1-9][0-9]*")
 _CODE = re.compile(r"[+-]?0[0-9]")
-_EXACT = 2.0**53
+#: Whole numbers beyond have more digits than 64 bits hold, and are named by their exponent.
+_LONGEST = 1e19
 _NULL = pa.scalar(None, pa.string())
 
 
@@ -213,7 +214,8 @@ def parse_numbers(text: pa.Array) -> tuple[Float64Array, int | None]:
 
 def _cast(text: pa.Array) -> Float64Array:
     found: Float64Array = pc.cast(text, pa.float64()).to_numpy(zero_copy_only=False)
-    return found
+    # There is one zero: integers and decimals know no other.
+    return found + 0.0
 
 
 def composed(text: str) -> str:
@@ -256,7 +258,7 @@ def number_text(value: float) -> str:
         ('10003400', '0', '1.5', '1e-07')
     """
     # Identifiers that a missing one has made floats: 10003400.0 is the text 10003400 in other files.
-    return str(int(value)) if value.is_integer() and abs(value) < _EXACT else repr(value)
+    return str(int(value)) if value.is_integer() and abs(value) < _LONGEST else repr(value)
 
 
 def number_names(texts: Sequence[str]) -> dict[str, str]:
@@ -271,11 +273,11 @@ def number_names(texts: Sequence[str]) -> dict[str, str]:
         >>> number_names(["250.1", "250.10"]), number_names(["01", "2.50"])
         ({'250.1': '250.1', '250.10': '250.10'}, {'01': '01', '2.50': '2.50'})
     """
-    same = {text: text for text in texts}
+    same = {text: "0" if text == "-0" else text for text in texts}
     if not all(_NUMBER.match(text) and not _CODE.match(text) for text in texts):
         return same
     named = {text: text if _WHOLE.fullmatch(text) else number_text(float(text)) for text in texts}
-    return named if len(set(named.values())) == len(named) else same
+    return named if len(set(named.values())) == len(set(same.values())) else same
 
 
 _LIMIT = re.compile(r"(<|>|≤|≥)=? ?([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)")
