@@ -81,7 +81,8 @@ def delimited(delimiter: str) -> Callable[[Path, Sequence[Written], random.Rando
 
     def write(path: Path, columns: Sequence[Written], rng: random.Random) -> None:
         with path.open("w", newline="", encoding="utf-8") as stream:
-            ends, quoting = rng.choice(["\n", "\r\n"]), rng.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+            ends = rng.choice(["\n", "\r\n"])
+            quoting: Literal[0, 1] = csv.QUOTE_ALL if rng.random() < 0.5 else csv.QUOTE_MINIMAL
             writer = csv.writer(stream, delimiter=delimiter, lineterminator=ends, quoting=quoting)
             writer.writerow([column.name for column in columns])
             styles = [rng.randrange(3) for _ in columns]

@@ -150,7 +150,7 @@ def outcome(name: str, columns: list[Written], rng: random.Random) -> dict[str, 
                     task,
                     TaskDefinition.model_validate(definition),
                     out,
-                    out / f"{task}.labels",
+                    out / f"{task}.parquet",
                     out / f"{task}.tsv",
                 )
             except M3HError as error:
