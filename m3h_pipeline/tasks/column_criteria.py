@@ -1,4 +1,7 @@
-"""The kinds of criterion that read columns: from values to labels, and what became of every value."""
+"""The kinds of criterion that read columns: from values to labels, and what became of every value.
+
+Each value is named, or refused; :mod:`m3h_pipeline.tasks.columns` has the rule.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,25 @@ import numpy as np
 from pydantic import Field, PositiveFloat, model_validator
 
 from m3h_pipeline.config.base import InOrder
-from m3h_pipeline.contracts import signed_time
-from m3h_pipeline.errors import TaskError
-from m3h_pipeline.tasks.columns import Column, Labelled, Outcome, Value, listed, nothing_left
+from m3h_pipeline.tasks.columns import (
+    Column,
+    Labelled,
+    Named,
+    Otherwise,
+    Outcome,
+    Side,
+    Value,
+    outcomes,
+    sort_out,
+)
 from m3h_pipeline.tasks.criteria import ColumnCriterion, ProblemClass
+
+_POSITIVE = "values that mean: present; none: the column holds 1 and 0 (true and false) alone"
+_NEGATIVE = "values that mean: absent; need not be named where the column holds 1 and 0 alone"
+#: What `missing` lists.
+MISSING = "values that mean: not observed"
+_OTHERWISE = "what a value is that no list names (`negative`, `missing`); null: it is refused"
+_NO_NUMBER = "what a value is that is no number (`missing`); null: it is refused"
 
 
 class ExactlyOne(ColumnCriterion):
@@ -27,7 +45,10 @@ class ExactlyOne(ColumnCriterion):
 
     kind: Literal["exactly_one"] = "exactly_one"
     classes: InOrder[str, str] = Field(min_length=2, description="class -> its column, in index order")
-    positive: list[Value] = Field(default=[1.0], min_length=1, description="values that mean: present")
+    positive: Named = Field(default_factory=list, description=_POSITIVE)
+    negative: Named = Field(default_factory=list, description=_NEGATIVE)
+    missing: list[Value] = Field(default_factory=list, description=MISSING)
+    otherwise: Otherwise = Field(default=None, description=_OTHERWISE)
 
     @property
     def columns(self) -> list[str]:
@@ -38,17 +59,21 @@ class ExactlyOne(ColumnCriterion):
         return list(self.classes)
 
     def label(self, columns: Mapping[str, Column]) -> Labelled:
-        present = np.stack([columns[name].is_any(self.positive) for name in self.classes.values()], axis=1)
+        sides = [Side("positive", self.positive, "present"), Side("negative", self.negative, "absent")]
+        found = []
+        present = np.zeros((len(columns[self.columns[0]].index), len(self.classes)), dtype=bool)
+        for i, name in enumerate(self.classes.values()):
+            column = columns[name]
+            rows = sort_out(column, sides, self.missing, self.otherwise)
+            present[:, i] = rows[0]
+            found += outcomes(column, zip(rows, ("present", "absent", "missing"), strict=True))
         total = present.sum(axis=1)
         y = np.where(total == 1, present.argmax(axis=1).astype(np.float64), np.nan)
-        shown = listed(self.positive)
-        outcomes = [
-            Outcome(column, shown, f"class {name}", y == i)
-            for i, (name, column) in enumerate(self.classes.items())
-        ]
-        outcomes.append(Outcome("", "no column positive", "missing", total == 0))
-        outcomes.append(Outcome("", "several columns positive", "missing", total > 1))
-        return y, outcomes
+        for i, (name, column_name) in enumerate(self.classes.items()):
+            found.append(Outcome("", f"only {column_name} present", f"class {name}", y == i))
+        found.append(Outcome("", "no column positive", "missing", total == 0))
+        found.append(Outcome("", "several columns positive", "missing", total > 1))
+        return y, found
 
 
 class Values(ColumnCriterion):
@@ -56,18 +81,17 @@ class Values(ColumnCriterion):
 
     Example::
 
-        criterion: {kind: values, column: er, positive: [positive], negative: [negative]}
+        criterion: {kind: values, column: er, positive: [positive], negative: [negative], missing: [unclear]}
     """
 
     makes: ClassVar[ProblemClass] = "binary"
 
     kind: Literal["values"] = "values"
     column: str
-    positive: list[Value] = Field(min_length=1, description="values that mean: present")
-    negative: list[Value] | None = Field(
-        default=None, description="values that mean: absent; null: every other observed value"
-    )
-    missing: list[Value] = Field(default_factory=list, description="values that mean: not observed")
+    positive: Named = Field(default_factory=list, description=_POSITIVE)
+    negative: Named = Field(default_factory=list, description=_NEGATIVE)
+    missing: list[Value] = Field(default_factory=list, description=MISSING)
+    otherwise: Otherwise = Field(default=None, description=_OTHERWISE)
 
     @property
     def columns(self) -> list[str]:
@@ -75,21 +99,10 @@ class Values(ColumnCriterion):
 
     def label(self, columns: Mapping[str, Column]) -> Labelled:
         column = columns[self.column]
-        positive, missing = column.is_any(self.positive), column.is_any(self.missing)
-        observed = column.observed & ~missing
-        if self.negative is None:
-            negative, shown = observed & ~positive, "any other"
-        else:
-            negative, shown = column.is_any(self.negative), listed(self.negative)
-        if (twice := (positive & negative) | ((positive | negative) & missing)).any():
-            raise TaskError(f"{column.shown(twice)} of column `{column.name}` stands in two lists")
-        nothing_left(column, observed & ~positive & ~negative, "`positive`, `negative` or `missing`")
-        y = np.where(positive, 1.0, np.where(negative, 0.0, np.nan))
-        return y, [
-            Outcome(column.name, listed(self.positive), "positive", positive),
-            Outcome(column.name, shown, "negative", negative),
-            Outcome(column.name, listed(["empty", *self.missing]), "missing", np.isnan(y)),
-        ]
+        sides = [Side("positive", self.positive, "positive"), Side("negative", self.negative, "negative")]
+        rows = sort_out(column, sides, self.missing, self.otherwise)
+        y = np.where(rows[0], 1.0, np.where(rows[1], 0.0, np.nan))
+        return y, outcomes(column, zip(rows, ("positive", "negative", "missing"), strict=True))
 
 
 class Threshold(ColumnCriterion):
@@ -106,6 +119,8 @@ class Threshold(ColumnCriterion):
     column: str
     at_least: float | None = None
     below: float | None = None
+    missing: list[Value] = Field(default_factory=list, description=MISSING)
+    otherwise: Literal["missing"] | None = Field(default=None, description=_NO_NUMBER)
 
     @model_validator(mode="after")
     def _bounded(self) -> Threshold:
@@ -121,14 +136,14 @@ class Threshold(ColumnCriterion):
 
     def label(self, columns: Mapping[str, Column]) -> Labelled:
         column = columns[self.column]
-        x = column.numbers()
+        x = column.numbers(self.missing, self.otherwise)
         low = -np.inf if self.at_least is None else self.at_least
         high = np.inf if self.below is None else self.below
         y = np.where(np.isnan(x), np.nan, ((x >= low) & (x < high)).astype(np.float64))
         return y, [
             Outcome(column.name, f"{low:g} to under {high:g}", "positive", y == 1),
-            Outcome(column.name, "any other", "negative", y == 0),
-            Outcome(column.name, "empty", "missing", np.isnan(y)),
+            Outcome(column.name, "any other number", "negative", y == 0),
+            *outcomes(column, [(np.isnan(x), "missing")]),
         ]
 
 
@@ -144,10 +159,11 @@ class Classes(ColumnCriterion):
 
     kind: Literal["classes"] = "classes"
     column: str
-    classes: InOrder[str, list[Value]] = Field(
-        min_length=2, description="class -> its values, in index order"
+    classes: InOrder[str, Named] = Field(min_length=2, description="class -> its values, in index order")
+    missing: list[Value] = Field(default_factory=list, description=MISSING)
+    otherwise: Literal["missing"] | None = Field(
+        default=None, description="what a value is that no class names (`missing`); null: it is refused"
     )
-    missing: list[Value] = Field(default_factory=list, description="values that mean: not observed")
 
     @property
     def columns(self) -> list[str]:
@@ -159,18 +175,14 @@ class Classes(ColumnCriterion):
 
     def label(self, columns: Mapping[str, Column]) -> Labelled:
         column = columns[self.column]
-        y = np.full(len(column.number), np.nan)
-        outcomes = []
-        missing = column.is_any(self.missing)
-        for i, (name, values) in enumerate(self.classes.items()):
-            rows = column.is_any(values)
-            if (twice := rows & (~np.isnan(y) | missing)).any():
-                raise TaskError(f"{column.shown(twice)} of column `{column.name}` stands in two lists")
-            y[rows] = i
-            outcomes.append(Outcome(column.name, listed(values), f"class {name}", rows))
-        nothing_left(column, column.observed & np.isnan(y) & ~missing, "a class's or under `missing`")
-        shown = listed(["empty", *self.missing])
-        return y, [*outcomes, Outcome(column.name, shown, "missing", np.isnan(y))]
+        sides = [Side(name, values, f"class {name}") for name, values in self.classes.items()]
+        # A column of two classes may hold 1 and 0, but which is the first class is not to be guessed.
+        rows = sort_out(column, sides, self.missing, self.otherwise)
+        y = np.full(len(column.index), np.nan)
+        for i, mine in enumerate(rows[:-1]):
+            y[mine] = i
+        statuses = [*(side.status for side in sides), "missing"]
+        return y, outcomes(column, zip(rows, statuses, strict=True))
 
 
 class Number(ColumnCriterion):
@@ -186,6 +198,8 @@ class Number(ColumnCriterion):
     kind: Literal["number"] = "number"
     column: str
     scale: PositiveFloat = Field(default=1.0, description="the label is the column times this")
+    missing: list[Value] = Field(default_factory=list, description=MISSING)
+    otherwise: Literal["missing"] | None = Field(default=None, description=_NO_NUMBER)
     minimum: float | None = Field(default=None, description="labels below are impossible: missing")
     maximum: float | None = Field(default=None, description="labels above are impossible: missing")
 
@@ -195,7 +209,7 @@ class Number(ColumnCriterion):
 
     def label(self, columns: Mapping[str, Column]) -> Labelled:
         column = columns[self.column]
-        y = column.numbers() * self.scale
+        y = column.numbers(self.missing, self.otherwise) * self.scale
         low = -np.inf if self.minimum is None else self.minimum
         high = np.inf if self.maximum is None else self.maximum
         impossible, empty = (y < low) | (y > high), np.isnan(y)
@@ -203,109 +217,5 @@ class Number(ColumnCriterion):
         return y, [
             Outcome(column.name, "a number", "observed", ~np.isnan(y)),
             Outcome(column.name, f"outside {low:g} to {high:g}", "missing", impossible),
-            Outcome(column.name, "empty", "missing", empty),
-        ]
-
-
-class EventWithin(ColumnCriterion):
-    """Binary: whether an event happens before a horizon.
-
-    Positive if the event is observed at a time under ``horizon``; negative if it has not happened until
-    ``horizon``. Who is lost from sight before it without the event is missing by default.
-
-    Example::
-
-        criterion: {kind: event_within, time: os_months, event: os_event, horizon: 60}
-    """
-
-    makes: ClassVar[ProblemClass] = "binary"
-
-    kind: Literal["event_within"] = "event_within"
-    time: str = Field(description="column of the time of the event or of the last observation")
-    event: str = Field(description="column that says whether the event was observed")
-    horizon: PositiveFloat = Field(description="in the unit of the time column")
-    observed: list[Value] = Field(default=[1.0], min_length=1, description="values that mean: observed")
-    censored: Literal["missing", "negative"] = Field(
-        default="missing",
-        description="what an observation is that ends before the horizon, without the event",
-    )
-    minimum: float | None = Field(default=None, description="times below are impossible: missing")
-
-    @property
-    def columns(self) -> list[str]:
-        return [self.time, self.event]
-
-    def label(self, columns: Mapping[str, Column]) -> Labelled:
-        time, event = columns[self.time], columns[self.event]
-        t = time.numbers()
-        low = -np.inf if self.minimum is None else self.minimum
-        known = (t >= low) & event.observed
-        happened = event.is_any(self.observed)
-        early = t < self.horizon
-        lost = known & early & ~happened
-        y = np.full(len(t), np.nan)
-        y[known & ~early] = 0.0
-        y[known & early & happened] = 1.0
-        if self.censored == "negative":
-            y[lost] = 0.0
-        horizon = f"{self.horizon:g}"
-        return y, [
-            Outcome(time.name, f"event before {horizon}", "positive", y == 1),
-            Outcome(time.name, f"{horizon} or later", "negative", known & ~early),
-            Outcome(time.name, f"last seen before {horizon}, no event", self.censored, lost),
-            Outcome(
-                time.name,
-                "empty" + ("" if self.minimum is None else f" or under {low:g}"),
-                "missing",
-                ~known,
-            ),
-        ]
-
-
-class TimeToEvent(ColumnCriterion):
-    """Survival: the time to an event, or (right-censored) to the last observation without it.
-
-    Missing where the time or whether there was an event is not observed.
-
-    Example::
-
-        criterion: {kind: time_to_event, time: os_months, event: os_event}
-    """
-
-    makes: ClassVar[ProblemClass] = "survival"
-
-    kind: Literal["time_to_event"] = "time_to_event"
-    time: str = Field(description="column of the time of the event or of the last observation")
-    event: str = Field(description="column that says whether the event was observed")
-    observed: list[Value] = Field(default=[1.0], min_length=1, description="values that mean: observed")
-    scale: PositiveFloat = Field(default=1.0, description="the label's time is the column times this")
-    minimum: float = Field(
-        default=0.0, ge=0, description="times (after scaling) below are impossible: missing"
-    )
-    censor_at: PositiveFloat | None = Field(
-        default=None, description="time (after scaling) at which observation ends; later events are censored"
-    )
-
-    @property
-    def columns(self) -> list[str]:
-        return [self.time, self.event]
-
-    def label(self, columns: Mapping[str, Column]) -> Labelled:
-        time, event = columns[self.time], columns[self.event]
-        t = time.numbers() * self.scale
-        known = (t >= self.minimum) & np.isfinite(t) & event.observed
-        happened = event.is_any(self.observed)
-        if self.censor_at is not None:
-            happened = happened & (t <= self.censor_at)
-            t = np.minimum(t, self.censor_at)
-        y = signed_time(np.where(known, t, np.nan), happened)
-        return y.astype(np.float64), [
-            Outcome(event.name, listed(self.observed), "event", known & happened),
-            Outcome(
-                event.name,
-                "any other" if self.censor_at is None else "any other, or later",
-                "censored",
-                known & ~happened,
-            ),
-            Outcome(time.name, f"empty or under {self.minimum:g}", "missing", ~known),
+            *outcomes(column, [(empty, "missing")]),
         ]

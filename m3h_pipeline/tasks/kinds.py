@@ -8,14 +8,13 @@ from m3h_pipeline.dotted import is_path, locate
 from m3h_pipeline.errors import TaskError, nearest
 from m3h_pipeline.tasks.column_criteria import (
     Classes,
-    EventWithin,
     ExactlyOne,
     Number,
     Threshold,
-    TimeToEvent,
     Values,
 )
 from m3h_pipeline.tasks.criteria import ColumnCriterion, Criterion, Diagnosis, NoLabel, ProblemClass
+from m3h_pipeline.tasks.event_criteria import EventWithin, TimeToEvent
 
 #: The kinds by their name.
 KINDS: dict[str, type[Criterion]] = {

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from m3h_pipeline.contracts import DIAGNOSES, Float32Array
-from m3h_pipeline.disclosure import small_count
+from m3h_pipeline.disclosure import may_be_listed, small_count
 from m3h_pipeline.disclosure.text import tsv
 from m3h_pipeline.errors import TaskError, nearest
 from m3h_pipeline.files import read_samples, read_table, replacing, write_labels
@@ -91,6 +91,13 @@ def build_labels(
         return y, [_code_line(count) for count in counts]
     assert isinstance(criterion, ColumnCriterion)
     labels, outcomes = criterion.label(_columns(criterion.columns, samples, cohort))
+    if not np.isfinite(labels).any():
+        seen = dict.fromkeys(f"`{one.value}` is {one.status}" for one in outcomes if one.rows.any())
+        raise TaskError(
+            "the criterion matches no row: every label is missing",
+            where=f"column{'s' if len(criterion.columns) > 1 else ''} {', '.join(criterion.columns[:8])}",
+            hint="; ".join(seen) if may_be_listed(len(seen)) else "is it the right column?",
+        )
     return labels.astype(np.float32), list(_value_lines(outcomes, samples))
 
 

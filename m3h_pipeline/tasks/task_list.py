@@ -17,7 +17,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -28,7 +28,15 @@ from m3h_pipeline.errors import InputError, TaskError, nearest
 #: Endings of task lists among the files of task definitions, and their delimiters.
 ENDINGS = {".csv": ",", ".tsv": "\t"}
 TYPES = ("regression", "classification", "survival_time", "survival_event", "survival")
-COLUMNS = ("name", "task", "column", "event", "classes", "title", "department", "unit")
+#: Columns that list values, and the kinds of task they belong to.
+_EVENT = ("survival", "survival_event")
+LISTS = {
+    "classes": ("classification",),
+    "observed": _EVENT,
+    "censored": _EVENT,
+    "missing": ("regression", "classification", *_EVENT),
+}
+COLUMNS = ("name", "task", "column", "event", *LISTS, "title", "department", "unit")
 #: More distinct values are no classes but numbers or names.
 MOST_CLASSES = 50
 _SEPARATOR = "|"
@@ -49,10 +57,13 @@ class _Line:
         """The column of the clinical file."""
         return self["column"] or self["name"]
 
-    @property
-    def classes(self) -> list[str]:
-        """The classes as listed, in their order."""
-        return [part.strip() for part in self["classes"].split(_SEPARATOR) if part.strip()]
+    def listed(self, column: str) -> list[str]:
+        """The values of a column that lists some, in their order."""
+        return [part.strip() for part in self[column].split(_SEPARATOR) if part.strip()]
+
+    def lists(self, *columns: str) -> dict[str, list[str]]:
+        """The lists that are given, as keys of a criterion."""
+        return {column: values for column in columns if (values := self.listed(column))}
 
 
 def task_entries(file: str, values: Mapping[str, list[str]] | None = None) -> dict[str, dict[str, Any]]:
@@ -72,11 +83,11 @@ def task_entries(file: str, values: Mapping[str, list[str]] | None = None) -> di
     """
     lines = _lines(file)
     entries: dict[str, dict[str, Any]] = {}
-    for line, event in _paired(lines, file):
+    for line, event, of_event in _paired(lines, file):
         name = _task_id(line, event)
         if name in entries:
             raise TaskError(f"two tasks are named `{name}`", where=line.place, hint="name one differently")
-        kind, criterion = _criterion(line, event, values)
+        kind, criterion = _criterion(line, event, of_event, values)
         entries[name] = {
             "title": line["title"] or name.replace("_", " "),
             "department": line["department"] or "Outcomes",
@@ -90,22 +101,33 @@ def task_entries(file: str, values: Mapping[str, list[str]] | None = None) -> di
 def write_definitions(file: Path | str, clinical: Path | str, out: Path | str) -> int:
     """Write the task definitions of a task list as YAML, classes taken from the clinical file.
 
-    Classes are sorted, numbers by value. The YAML can then be edited: titles, departments, order of classes.
+    Classes are sorted, numbers by value. Whether an event was observed is said by 1 and 0, or as the columns
+    ``observed`` and ``censored`` of the list name it. The YAML can then be edited: titles, order of classes.
 
     Returns:
         The number of tasks.
 
     Raises:
         InputError: a file cannot be read, or the clinical file lacks a column.
-        TaskError: the list is wrong, or a column has fewer than 2 or more than :data:`MOST_CLASSES` values.
+        TaskError: the list is wrong, a column of classes has fewer than 2 or more than :data:`MOST_CLASSES`
+            values, or an event's column one that is not named.
     """
     import yaml
 
     from m3h_pipeline.files import replacing
 
     lines = _lines(str(file))
-    wanted = [line for line in lines if line["task"] == "classification" and not line.classes]
-    entries = task_entries(str(file), _distinct(Path(clinical), wanted))
+    wanted = [line for line in lines if line["task"] == "classification" and not line.listed("classes")]
+    events = [(event, of_event) for _, event, of_event in _paired(lines, str(file)) if event]
+    held = _distinct(Path(clinical), [*(line.label for line in wanted), *(event for event, _ in events)])
+    for line in wanted:
+        _check_classes(line, held[line.label], clinical)
+    entries = task_entries(str(file), {line.label: held[line.label] for line in wanted})
+    for event, line in events:
+        stated = _stated(event, line, held[event], clinical)
+        for entry in entries.values():
+            if entry["criterion"].get("event") == event:
+                entry["criterion"] |= stated
     text = yaml.safe_dump({"tasks": entries}, sort_keys=False, allow_unicode=True, width=100)
     head = f"# Written by `m3h task-list` from {Path(file).name} and {Path(clinical).name}.\n"
     with replacing(out) as temporary:
@@ -113,8 +135,8 @@ def write_definitions(file: Path | str, clinical: Path | str, out: Path | str) -
     return len(entries)
 
 
-def _distinct(clinical: Path, lines: Iterable[_Line]) -> dict[str, list[str]]:
-    """The classes of some columns of a clinical file."""
+def _distinct(clinical: Path, columns: Iterable[str]) -> dict[str, list[str]]:
+    """The values of some columns of a clinical file, sorted, numbers by value."""
     from contextlib import ExitStack
 
     from m3h_pipeline.tables.formats import open_table
@@ -122,23 +144,55 @@ def _distinct(clinical: Path, lines: Iterable[_Line]) -> dict[str, list[str]]:
     from m3h_pipeline.tables.reader import once, read_columns
     from m3h_pipeline.tables.values import Absent
 
-    columns = {line.label: line for line in lines}
+    names = list(dict.fromkeys(columns))
     with ExitStack() as stack:
         reader = open_table(str(clinical), stack)
-        for column in columns:
+        for column in names:
             once(reader, column, "task list")
-        text = read_columns(reader, [], list(columns), Absent()).text if columns else {}
-    found = {}
-    for column, line in columns.items():
-        values = normal_ids(text[column]).drop_null().unique().to_pylist()
-        if not 2 <= len(values) <= MOST_CLASSES:
-            raise TaskError(
-                f"column `{column}` has {len(values):,} values, and a classification 2 to {MOST_CLASSES}",
-                where=f"{line.place}, {clinical}",
-                hint="is it a `regression`? Otherwise list its classes in the column `classes` of the list",
-            )
-        found[column] = sorted(values, key=_order)
-    return found
+        text = read_columns(reader, [], names, Absent()).text if names else {}
+    return {
+        column: sorted(normal_ids(text[column]).drop_null().unique().to_pylist(), key=_order)
+        for column in names
+    }
+
+
+def _check_classes(line: _Line, values: Sequence[str], clinical: Path | str) -> None:
+    """Whether a column may hold classes."""
+    count = len(set(values) - set(line.listed("missing")))
+    if not 2 <= count <= MOST_CLASSES:
+        raise TaskError(
+            f"column `{line.label}` has {count:,} values, and a classification 2 to {MOST_CLASSES}",
+            where=f"{line.place}, {clinical}",
+            hint="is it a `regression`? Otherwise list its classes in the column `classes` of the list",
+        )
+
+
+def _stated(event: str, line: _Line, values: Sequence[str], clinical: Path | str) -> dict[str, Any]:
+    """What the column of an event holds, in the words of a criterion.
+
+    Raises:
+        TaskError: a value is not named.
+    """
+    import pyarrow as pa
+
+    from m3h_pipeline.tasks.columns import Column, Side, sort_out
+
+    lists = line.lists("observed", "censored", "missing")
+    sides = [Side(key, lists.get(key, []), key) for key in ("observed", "censored")]
+    try:
+        rows = sort_out(Column(event, pa.array(values, pa.string())), sides, lists.get("missing", []))
+    except TaskError as error:
+        raise TaskError(
+            error.what,
+            where=f"{line.place}, {clinical}",
+            hint="name its values in the columns `observed`, `censored` and `missing` of the list, separated "
+            f"by {_SEPARATOR}",
+        ) from error
+    named = {
+        side.key: [value for value, mine in zip(values, found, strict=True) if mine]
+        for side, found in zip(sides, rows, strict=False)
+    }
+    return {key: found for key, found in named.items() if found} | lists
 
 
 def _order(value: str) -> tuple[int, float, str]:
@@ -184,16 +238,18 @@ def _lines(file: str) -> list[_Line]:
             )
         if line["event"] and line["task"] != "survival":
             raise TaskError("`event` belongs to tasks of kind `survival`", where=place)
-        if line["classes"] and line["task"] != "classification":
-            raise TaskError("`classes` belongs to tasks of kind `classification`", where=place)
+        for column, kinds in LISTS.items():
+            if line[column] and line["task"] not in kinds:
+                belongs = " or ".join(f"`{kind}`" for kind in kinds)
+                raise TaskError(f"`{column}` belongs to tasks of kind {belongs}", where=place)
         lines.append(line)
     if not lines:
         raise TaskError("the task list names no task", where=file)
     return lines
 
 
-def _paired(lines: list[_Line], file: str) -> list[tuple[_Line, str]]:
-    """Every task's line, with the column of the event for survival; the n-th time has the n-th event."""
+def _paired(lines: list[_Line], file: str) -> list[tuple[_Line, str, _Line]]:
+    """Every task's line, for survival with the event's column and line; the n-th time has the n-th event."""
     times = [line for line in lines if line["task"] == "survival_time"]
     events = [line for line in lines if line["task"] == "survival_event"]
     if len(times) != len(events):
@@ -202,7 +258,7 @@ def _paired(lines: list[_Line], file: str) -> list[tuple[_Line, str]]:
             where=file,
             hint="a survival task has one line of each, the first time belonging to the first event",
         )
-    event_of = {id(time): event.label for time, event in zip(times, events, strict=True)}
+    event_of = {id(time): event for time, event in zip(times, events, strict=True)}
     for line in lines:
         if line["task"] == "survival" and not line["event"]:
             raise TaskError(
@@ -210,9 +266,14 @@ def _paired(lines: list[_Line], file: str) -> list[tuple[_Line, str]]:
                 where=line.place,
                 hint="name it in the column `event` (`name` or `column` is that of the time)",
             )
-    return [
-        (line, event_of.get(id(line), line["event"])) for line in lines if line["task"] != "survival_event"
-    ]
+    found = []
+    for line in lines:
+        if line["task"] == "survival_time":
+            of_event = event_of[id(line)]
+            found.append((line, of_event.label, of_event))
+        elif line["task"] != "survival_event":
+            found.append((line, line["event"], line))
+    return found
 
 
 def _task_id(line: _Line, event: str) -> str:
@@ -234,13 +295,18 @@ def _task_id(line: _Line, event: str) -> str:
     return name
 
 
-def _criterion(line: _Line, event: str, values: Mapping[str, list[str]] | None) -> tuple[str, dict[str, Any]]:
+def _criterion(
+    line: _Line, event: str, of_event: _Line, values: Mapping[str, list[str]] | None
+) -> tuple[str, dict[str, Any]]:
     """Problem class and criterion of a task."""
+    missing = line.lists("missing")
     if line["task"] == "regression":
-        return "regression", {"kind": "number", "column": line.label}
+        return "regression", {"kind": "number", "column": line.label, **missing}
     if line["task"] != "classification":
-        return "survival", {"kind": "time_to_event", "time": line.label, "event": event}
-    classes = line.classes or list((values or {}).get(line.label, []))
+        stated = of_event.lists("observed", "censored", "missing")
+        return "survival", {"kind": "time_to_event", "time": line.label, "event": event, **stated}
+    found = (values or {}).get(line.label, [])
+    classes = line.listed("classes") or [value for value in found if value not in line.listed("missing")]
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise TaskError(
             f"the classes of `{line['name']}` are not given"
@@ -256,9 +322,11 @@ def _criterion(line: _Line, event: str, values: Mapping[str, list[str]] | None) 
             "column": line.label,
             "positive": [classes[1]],
             "negative": [classes[0]],
+            **missing,
         }
     return "multiclass", {
         "kind": "classes",
         "column": line.label,
         "classes": {name: [name] for name in classes},
+        **missing,
     }

@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 from m3h_pipeline.errors import TaskError
 from m3h_pipeline.tasks.column_criteria import (
     Classes,
-    EventWithin,
     ExactlyOne,
     Number,
     Threshold,
-    TimeToEvent,
     Values,
 )
 from m3h_pipeline.tasks.columns import Column, Labelled
+from m3h_pipeline.tasks.event_criteria import EventWithin, TimeToEvent
 
 NAN = float("nan")
 numbers = st.lists(st.none() | st.floats(-100, 100).map(lambda x: round(x, 2)), max_size=30)
@@ -46,9 +45,9 @@ def test_a_number_is_a_number_however_it_is_written(column: list[Any]) -> None:
 def test_values_of_text() -> None:
     criterion = Values(column="er", positive=["positive"], negative=["negative"])
     assert same(label(criterion, er=["positive", " negative ", None])[0], [1, 0, NAN])
-    with pytest.raises(TaskError, match=r"`er` holds `unkown`, which the criterion does not name"):
+    with pytest.raises(TaskError, match=r"the criterion does not name: `unkown` \(<11\)"):
         label(criterion, er=["positive", "unkown"])
-    others = Values(column="er", positive=["positive"], missing=["unkown"])
+    others = Values(column="er", positive=["positive"], missing=["unkown"], otherwise="negative")
     assert same(label(others, er=["positive", "weak", "unkown", None])[0], [1, 0, NAN, NAN])
     with pytest.raises(TaskError, match="stands in two lists"):
         label(Values(column="er", positive=["a"], negative=["a"]), er=["a"])
@@ -60,10 +59,12 @@ def test_classes_keep_their_order_and_name_every_value() -> None:
     assert same(y, [1, 0, NAN, NAN, 1])
     assert [(o.status, int(o.rows.sum())) for o in outcomes] == [
         ("class low", 1),
-        ("class high", 2),
-        ("missing", 2),
+        ("class high", 1),
+        ("class high", 1),
+        ("missing", 1),
+        ("missing", 1),
     ]
-    with pytest.raises(TaskError, match="holds `II`") as caught:
+    with pytest.raises(TaskError, match="does not name: `II`") as caught:
         label(criterion, g=["II"])
     assert "missing" in str(caught.value.hint)
     with pytest.raises(TaskError, match="two lists"):
@@ -72,7 +73,7 @@ def test_classes_keep_their_order_and_name_every_value() -> None:
 
 @given(st.lists(st.tuples(*[st.sampled_from([1.0, 0.0, -1.0, None])] * 3), min_size=1, max_size=30))
 def test_exactly_one(rows: list[tuple[float | None, ...]]) -> None:
-    criterion = ExactlyOne(classes={"a": "A", "b": "B", "c": "C"})
+    criterion = ExactlyOne(classes={"a": "A", "b": "B", "c": "C"}, positive=[1], negative=[0, "-1"])
     y, outcomes = label(
         criterion,
         **{n: pa.array(v, pa.float64()) for n, v in zip("ABC", zip(*rows, strict=True), strict=True)},
@@ -80,7 +81,9 @@ def test_exactly_one(rows: list[tuple[float | None, ...]]) -> None:
     for value, row in zip(y, rows, strict=True):
         present = [i for i, cell in enumerate(row) if cell == 1]
         assert same([value], [present[0] if len(present) == 1 else NAN])
-    assert np.array_equal(sum(o.rows.astype(int) for o in outcomes), np.ones(len(rows)))
+    for column in ("", "A", "B", "C"):
+        told = sum(o.rows.astype(int) for o in outcomes if o.column == column)
+        assert np.array_equal(told, np.ones(len(rows))), column
 
 
 @given(numbers, st.floats(-50, 50), st.floats(0.01, 50))
@@ -99,9 +102,9 @@ def test_number(x: list[float | None], scale: float) -> None:
     st.lists(st.tuples(st.none() | st.integers(-2, 20), st.sampled_from([1.0, 0.0, None])), max_size=30),
     st.sampled_from(["missing", "negative"]),
 )
-def test_event_within(rows: list[tuple[int | None, float | None]], censored: Any) -> None:
-    criterion = EventWithin(time="t", event="e", horizon=10, censored=censored, minimum=0)
-    y, _ = label(
+def test_event_within(rows: list[tuple[int | None, float | None]], lost: Any) -> None:
+    criterion = EventWithin(time="t", event="e", horizon=10, lost=lost, minimum=0)
+    y, outcomes = label(
         criterion,
         t=pa.array([t for t, _ in rows], pa.float64()),
         e=pa.array([e for _, e in rows], pa.float64()),
@@ -112,9 +115,13 @@ def test_event_within(rows: list[tuple[int | None, float | None]], censored: Any
             return NAN
         if t >= 10:
             return 0.0
-        return 1.0 if e == 1 else NAN if censored == "missing" else 0.0
+        return 1.0 if e == 1 else NAN if lost == "missing" else 0.0
 
     assert same(y, [expected(t, e) for t, e in rows])
+    # The audit puts every row under one verdict.
+    assert (np.sum([outcome.rows for outcome in outcomes], axis=0) == 1).all()
+    for outcome in outcomes:
+        assert np.isnan(y[outcome.rows]).all() == (outcome.status == "missing") or not outcome.rows.any()
 
 
 @given(
@@ -153,9 +160,18 @@ def test_mortality_within_48_hours_as_published_with_the_embeddings() -> None:
 
 
 def test_text_in_a_column_of_numbers_is_quoted() -> None:
-    with pytest.raises(TaskError, match="`x` is to hold numbers and holds `a`, `b`, `c`, …") as caught:
-        label(Number(column="x"), x=["1", "a", "b", "c", "d", None])
-    assert "missing_values" in str(caught.value.hint)
+    with pytest.raises(
+        TaskError, match=r"`x` is to hold numbers and holds `a` \(<11\), `<5` \(<11\)"
+    ) as caught:
+        label(Number(column="x"), x=["1", "a", "<5", "a", None])
+    assert 'missing: ["<5", "a"]' in str(caught.value.hint)
+    assert same(
+        label(Number(column="x", missing=["a", "<5", 1]), x=["1", "a", "<5", "2"])[0], [NAN] * 3 + [2]
+    )
+    y, outcomes = label(Threshold(column="x", below=2, otherwise="missing"), x=["1", "a", "<5", "2", None])
+    assert same(y, [1, NAN, NAN, 0, NAN])
+    told = [(o.value, o.status, int(o.rows.sum())) for o in outcomes]
+    assert told[2:] == [("empty", "missing", 1), ("<5", "missing", 1), ("a", "missing", 1)]
 
 
 def test_a_threshold_is_from_its_value_on_and_below_the_other() -> None:

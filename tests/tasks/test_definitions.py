@@ -11,10 +11,10 @@ import pytest
 
 from m3h_pipeline.config import validate
 from m3h_pipeline.errors import InputError, TaskError
-from m3h_pipeline.tasks.column_criteria import EventWithin
 from m3h_pipeline.tasks.criteria import Diagnosis
 from m3h_pipeline.tasks.definitions import TaskDefinition, load_definitions, select
 from m3h_pipeline.tasks.diagnoses import judge_codes
+from m3h_pipeline.tasks.event_criteria import EventWithin
 
 ROOT = Path(__file__).resolve().parents[2]
 M3H = ROOT / "resources/tasks/m3h.yaml"

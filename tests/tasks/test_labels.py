@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import ContractError, InputError, TaskError
 from m3h_pipeline.files import read_labels
-from m3h_pipeline.tasks.column_criteria import EventWithin, Values
+from m3h_pipeline.tasks.column_criteria import Values
 from m3h_pipeline.tasks.criteria import Codes, Diagnosis, NoLabel
 from m3h_pipeline.tasks.definitions import TaskDefinition
+from m3h_pipeline.tasks.event_criteria import EventWithin
 from m3h_pipeline.tasks.labels import AUDIT_COLUMNS, label_task, permute_between_patients
 from tests.tasks.cohorts import audit_rows, write_cohort
 
@@ -26,7 +27,10 @@ GOUT = TaskDefinition(
     criterion=Diagnosis(icd={9: ["274"]}, titles=["gout"], exclude=Codes(titles=["history"])),
 )
 RECEPTOR = TaskDefinition(
-    title="ER", department="R", problem_class="binary", criterion=Values(column="er", positive=["pos"])
+    title="ER",
+    department="R",
+    problem_class="binary",
+    criterion=Values(column="er", positive=["pos"], negative=["neg"]),
 )
 PHENOTYPE = TaskDefinition(
     title="P", department="P", problem_class="clustering", criterion=NoLabel(clusters=3)
@@ -96,7 +100,7 @@ def test_column_tasks_write_what_became_of_every_value(tmp_path: Path) -> None:
     assert Counter(np.nan_to_num(y, nan=-1).tolist()) == {1: 25, 0: 12, -1: 3}
     assert [(r["code"], r["title"], r["status"], r["samples"], r["patients"]) for r in audit] == [
         ("er", "pos", "positive", "25", "25"),
-        ("er", "any other", "negative", "12", "12"),
+        ("er", "neg", "negative", "12", "12"),
         ("er", "empty", "missing", "<11", "<11"),
     ]
 

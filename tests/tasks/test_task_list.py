@@ -9,8 +9,10 @@ import pytest
 
 from m3h_pipeline.cli import main
 from m3h_pipeline.errors import M3HError
-from m3h_pipeline.tasks.column_criteria import Classes, Number, TimeToEvent, Values
+from m3h_pipeline.tasks.column_criteria import Classes, Number, Values
 from m3h_pipeline.tasks.definitions import TaskDefinition, load_definitions
+from m3h_pipeline.tasks.event_criteria import TimeToEvent
+from m3h_pipeline.tasks.task_list import write_definitions
 
 PUBLISHED = """name,task
 Age,regression
@@ -46,7 +48,44 @@ def test_the_published_list_takes_its_classes_from_the_clinical_file(tmp_path: P
     paths = {name: str(tmp_path / name) for name in ("list.csv", "clinical.csv", "tasks.yaml")}
     arguments = ["--list", paths["list.csv"], "--clinical", paths["clinical.csv"]]
     assert main(["task-list", *arguments, "--output", paths["tasks.yaml"]]) == 0
-    assert _criteria(load_definitions([paths["tasks.yaml"]])) == EXPECTED
+    stated = {"OS": TimeToEvent(time="OS_duration", event="OS_event", observed=["1"], censored=["0"])}
+    assert _criteria(load_definitions([paths["tasks.yaml"]])) == EXPECTED | stated
+
+
+STATUS = "name,task,event,observed,censored,missing\nOS,survival,status,{}\n"
+PAIR = "name,task,observed,censored,missing\nt,survival_time,,,\nstatus,survival_event,{}\n"
+
+
+@pytest.mark.parametrize("text", [STATUS, PAIR])
+@pytest.mark.parametrize(
+    ("values", "lists", "criterion"),
+    [
+        ("dead alive", "dead,alive,", {"observed": ["dead"], "censored": ["alive"]}),
+        ("dead DEAD alive", "dead|DEAD,alive,", {"observed": ["dead", "DEAD"], "censored": ["alive"]}),
+        ("2 1 9", "2,1,9", {"observed": ["2"], "censored": ["1"], "missing": ["9"]}),
+        ("1 0", ",,", {"observed": ["1"], "censored": ["0"]}),
+        ("1 0", "1,,", {"observed": ["1"], "censored": ["0"]}),
+        ("2 1", ",,", None),
+        ("dead alive", "dead,,", None),
+        ("dead DEAD alive", "dead,alive,", None),
+        ("1 0 9", ",,", None),
+    ],
+)
+def test_a_list_says_what_the_column_of_an_event_holds(
+    text: str, values: str, lists: str, criterion: dict[str, Any] | None, tmp_path: Path
+) -> None:
+    (tmp_path / "list.csv").write_text(text.format(lists).replace("OS,survival,", "t,survival,"))
+    rows = "".join(f"{i},{value}\n" for i, value in enumerate([*values.split(), "NA"]))
+    (tmp_path / "clinical.csv").write_text("t,status\n" + rows)
+    if criterion is None:
+        with pytest.raises(M3HError, match="does not name") as error:
+            write_definitions(tmp_path / "list.csv", tmp_path / "clinical.csv", tmp_path / "tasks.yaml")
+        assert "columns `observed`, `censored`" in str(error.value.hint)
+        assert "list.csv, line" in str(error.value.where)
+        return
+    assert write_definitions(tmp_path / "list.csv", tmp_path / "clinical.csv", tmp_path / "tasks.yaml") == 1
+    found = load_definitions([tmp_path / "tasks.yaml"])["t"].criterion
+    assert found == TimeToEvent(time="t", event="status", **criterion)
 
 
 def test_a_list_with_its_classes_is_a_file_of_definitions(tmp_path: Path) -> None:
