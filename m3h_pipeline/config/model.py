@@ -91,8 +91,9 @@ class Modality(Section):
     )
     scaling: Literal["robust", "standard", "minmax"] = Field(
         default="robust",
-        description="by median and robust deviation, by mean and deviation (published for M3H), or to the "
-        "range 0 to 1 (published for TxT), of the training rows of the fold",
+        description="by mean and deviation of the training rows of the fold, to which a value counts as at "
+        "most ten typical distances from the median (`robust`), or as what it is (`standard`, published for "
+        "M3H); or to their range, 0 to 1 (`minmax`, published for TxT)",
     )
     transcriptome: Transcriptome | None = Field(
         default=None, description="options of that encoder; null: the published ones"

@@ -53,7 +53,7 @@ class Extremes:
         """
         if not self._seen:
             return np.zeros(len(self._low), dtype=bool)
-        centre, typical, _ = spread(np.concatenate(self._kept))
+        centre, typical, _, _ = spread(np.concatenate(self._kept))
         known = (typical > 0) & (self._low <= self._high)
         low, high = (np.where(known, end, 0.0).astype(np.float64) for end in (self._low, self._high))
         return known & (np.maximum(high - centre, centre - low) > FAR * NORMAL * typical)

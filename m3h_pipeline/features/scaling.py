@@ -14,7 +14,7 @@ Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
-#: How a modality is scaled: by median and robust deviation, mean and deviation, or to the range 0 to 1.
+#: How a modality is scaled: by mean and deviation, robust or not, or to the range 0 to 1.
 Kind = Literal["robust", "standard", "minmax"]
 
 #: Scaled features are clipped to plus or minus this.
@@ -61,8 +61,8 @@ class Scaled:
         """
         x = self.x if features is None or features.all() else self.x[:, features]
         if kind == "robust":
-            shift, _, deviation = spread_of(x[rows])
-            return shift, _reciprocal(deviation), np.zeros_like(shift)
+            found = spread_of(x[rows])
+            return found.mean, _reciprocal(found.deviation), np.zeros_like(found.mean)
         mean, deviation = moments(x, rows)
         if kind == "standard":
             return mean, _reciprocal(deviation), np.zeros_like(mean)
@@ -79,9 +79,10 @@ def scaled_once(x: Float32Array, train: IntArray) -> Scaled:
         train: rows of the training part.
     """
     shift, scale = moments(x, train)
-    centre, _, robust = spread_of(x[train])
-    absurd = scale > _ABSURD * robust
-    shift, scale = np.where(absurd, centre, shift), np.where(absurd, robust, scale)
+    robust = spread_of(x[train])
+    absurd = scale > _ABSURD * robust.deviation
+    shift = np.where(absurd, robust.mean, shift)
+    scale = np.where(absurd, robust.deviation, scale)
     scale[scale == 0] = 1.0
     for a in range(0, x.shape[1], _COLUMNS):
         part = slice(a, a + _COLUMNS)

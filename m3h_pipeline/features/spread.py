@@ -21,15 +21,17 @@ class Spread(NamedTuple):
     """How the values of columns lie, (F,) float64 each; 0 of a column without any value.
 
     Attributes:
-        centre: median.
+        median: of the values.
         typical: median distance from it of the values that differ from it.
-        deviation: root mean square of the distances from it, in which one beyond :data:`FARTHEST` typical
-            ones counts as that. Without absurd values it is the deviation about the median, of rare values
+        mean: of the values, each of which counts as at most :data:`FARTHEST` typical distances from the
+            median. Without absurd values it is the mean.
+        deviation: of these values from that mean. Without absurd values it is the deviation, of rare values
             among zeros as well, whose interquartile range is 0.
     """
 
-    centre: Float64Array
+    median: Float64Array
     typical: Float64Array
+    mean: Float64Array
     deviation: Float64Array
 
 
@@ -42,21 +44,25 @@ def spread(x: Floats) -> Spread:
     Examples:
         >>> x = np.array([[0.0], [1.0], [2.0], [3.0], [1e30]])
         >>> [round(float(value[0]), 2) for value in spread(x)]
-        [2.0, 1.5, 6.8]
+        [2.0, 1.5, 4.6, 6.28]
     """
-    found = np.zeros((3, x.shape[1]))
+    found = np.zeros((4, x.shape[1]))
     for a in range(0, x.shape[1], _COLUMNS):
         part = np.ascontiguousarray(x[:, a : a + _COLUMNS].T, dtype=np.float64)
         part.sort(axis=1)
         # NaN stand last.
         count = part.shape[1] - np.isnan(part).sum(axis=1)
-        centre = _median(part, np.zeros_like(count), count)
-        distance = np.abs(part - centre[:, None])
+        median = _median(part, np.zeros_like(count), count)
+        part -= median[:, None]
+        distance = np.abs(part)
         distance.sort(axis=1)
         typical = _median(distance, (distance == 0).sum(axis=1), count)
-        np.fmin(distance, FARTHEST * typical[:, None], out=distance, where=~np.isnan(distance))
-        total = np.nansum(np.square(distance), axis=1)
-        found[:, a : a + _COLUMNS] = centre, typical, np.sqrt(total / np.maximum(count, 1))
+        farthest = FARTHEST * typical[:, None]
+        np.clip(part, -farthest, farthest, out=part)
+        shift = np.nansum(part, axis=1) / np.maximum(count, 1)
+        part -= shift[:, None]
+        deviation = np.sqrt(np.nansum(np.square(part), axis=1) / np.maximum(count, 1))
+        found[:, a : a + _COLUMNS] = median, typical, median + shift, deviation
     return Spread(*found)
 
 

@@ -27,9 +27,9 @@ class Scaling:
     """How features become what a network sees: (x - shift) * inverse, clipped; (F,) float64 each.
 
     Attributes:
-        shift: median, mean or minimum, as the modality is scaled.
-        inverse: reciprocal robust deviation, deviation or range; 0 of features constant on these rows.
-        missing: what a missing value becomes: the scaled median or mean.
+        shift: mean or minimum, as the modality is scaled.
+        inverse: reciprocal deviation or range; 0 of features constant on the training rows.
+        missing: what a missing value becomes: the scaled mean.
     """
 
     shift: Float64Array

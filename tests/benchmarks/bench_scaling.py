@@ -40,13 +40,13 @@ def by_quartiles(x: npt.NDArray[np.floating[Any]]) -> Spread:
     found = spread(x)
     low, high = np.nan_to_num(np.nanquantile(x.astype(np.float64), [0.25, 0.75], axis=0))
     within = (high - low) / NORMAL_RANGE
-    return found._replace(deviation=np.where(within > 0, within, found.deviation))
+    return found._replace(mean=found.median, deviation=np.where(within > 0, within, found.deviation))
 
 
 def by_moments(x: npt.NDArray[np.floating[Any]]) -> Spread:
     """Mean and deviation."""
     mean, deviation = scaling.moments(x.astype(np.float32), np.arange(len(x)))
-    return Spread(mean, deviation, deviation)
+    return Spread(mean, deviation, mean, deviation)
 
 
 ARMS: dict[str, Callable[[Any], Spread]] = {

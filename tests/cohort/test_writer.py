@@ -73,7 +73,7 @@ def test_the_pieces_in_which_rows_come_say_nothing(column: int, cuts: list[int])
 def test_few_rows_are_judged_by_all_of_them() -> None:
     x = np.random.default_rng(1).standard_t(1.5, size=(500, 40)).astype(np.float32)
     found = spread(x)
-    distance = np.abs(x - found.centre).max(axis=0)
+    distance = np.abs(x - found.median).max(axis=0)
     assert far(x) == np.flatnonzero(distance > FAR * NORMAL * found.typical).tolist()
     assert far(x), "this tail is heavy"
 

@@ -81,7 +81,7 @@ def test_features_are_scaled_on_the_training_rows_clipped_and_filled() -> None:
     training, rows = data.training_rows(1), np.arange(data.n)
     x = data.features["tabular"].astype(np.float64)
     found = spread(x[training])
-    expected = (x - found.centre) / found.deviation
+    expected = (x - found.mean) / found.deviation
     expected = np.nan_to_num(np.clip(expected, -10, 10))
     np.testing.assert_allclose(scaled_features(data, training, rows), expected, atol=2e-4)
     assert not data.train[5] or np.isfinite(scaled_features(data, training, rows)).all()
