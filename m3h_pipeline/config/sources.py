@@ -98,8 +98,8 @@ class TableFile(Section):
     """One file of a `table` source."""
 
     path: str = Field(
-        description="CSV, TSV, Parquet, ARFF, also gzipped; a folder of Parquet parts; AnnData `.h5ad`; "
-        "`python:package/file` is a file inside a package"
+        description="CSV, TSV, `.txt` (also GEO's series matrix), Parquet, ARFF, also gzipped; a folder of "
+        "Parquet parts; AnnData `.h5ad`; `python:package/file` is a file inside a package"
     )
     id: str | None = Field(
         default=None, description="column to join the files on; null: the row number (one file only)"
@@ -120,6 +120,9 @@ class TableFile(Section):
         default_factory=list,
         description="columns that are left out, as if the file did not have them; of a `transposed` file "
         "those that are no samples (`Entrez_Gene_Id`)",
+    )
+    header: PositiveInt | None = Field(
+        default=None, description="line of a text file's header; null: the first that is no comment (`#`)"
     )
     transposed: bool = Field(
         default=False,

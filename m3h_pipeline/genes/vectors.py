@@ -24,7 +24,7 @@ from m3h_pipeline.genes.networks import coexpression, node2vec, read_network
 from m3h_pipeline.layout import CohortFiles
 from m3h_pipeline.progress import Progress
 from m3h_pipeline.tables.formats import open_table
-from m3h_pipeline.tables.names import called
+from m3h_pipeline.tables.identifiers import called
 from m3h_pipeline.tables.textfile import reading
 from m3h_pipeline.tables.values import Absent
 

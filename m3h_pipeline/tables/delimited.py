@@ -12,40 +12,56 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.tables.preamble import best_delimiter, find_start, open_rows
 from m3h_pipeline.tables.reader import TableFileReader, no_row
-from m3h_pipeline.tables.textfile import DELIMITERS, open_bytes, read_header, split_header
+from m3h_pipeline.tables.textfile import DELIMITERS, split_header
 from m3h_pipeline.tables.values import Absent
 
-#: Endings of delimited files and their delimiters.
-ENDINGS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+#: Endings of delimited files and their delimiters; None: the header says it.
+ENDINGS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": None}
 
 
 class DelimitedTable(TableFileReader):
-    """A CSV or TSV file with a header line."""
+    """A CSV or TSV file, or another text file with a header line (:mod:`m3h_pipeline.tables.preamble`).
 
-    def __init__(self, path: Path, shown: str, delimiter: str) -> None:
-        self._path, self._delimiter = path, delimiter
-        with open_bytes(path) as stream:
-            line, _ = read_header(stream, shown)
+    Args:
+        path: the file.
+        shown: the file as its user names it.
+        header: number of the header's line; None: the first that is no comment.
+        delimiter: between the fields; None: what the header has, be it spaces.
+    """
+
+    def __init__(self, path: Path, shown: str, header: int | None, delimiter: str | None) -> None:
+        self._path = path
+        self._start = find_start(path, shown, delimiter, header)
+        line = self._start.header
         if line.count(b'"') % 2:
-            raise InputError("the name of a column holds a line end", where=f"{shown}, line 1")
-        names = split_header(line, shown, delimiter)
+            raise InputError(
+                "the name of a column holds a line end", where=f"{shown}, line {self._start.line}"
+            )
+        self._delimiter = best_delimiter(line) if delimiter is None else delimiter
+        names = split_header(line, shown, self._delimiter)
         super().__init__(shown, names)
         if len(names) < 2:
             self.check_delimiter()
 
     def check_delimiter(self) -> None:
         """Raise InputError if the header has more columns under another delimiter."""
-        with open_bytes(self._path) as stream:
-            line, _ = read_header(stream, self.shown)
+        line = self._start.header
         counts = {other: len(split_header(line, self.shown, other)) for other in DELIMITERS}
         best = max(counts, key=lambda other: counts[other])
+        if counts[best] == 1 and self._delimiter != " " and b" " in line.strip():
+            raise InputError(
+                "there is one column; the names may be separated by spaces",
+                where=f"{self.shown}, line {self._start.line}",
+                hint="if they are, name the file .txt",
+            )
         if counts[best] > len(self.header):
-            expected = DELIMITERS[self._delimiter]
+            expected = DELIMITERS.get(self._delimiter, "space")
             ending = next((e for e, delimiter in ENDINGS.items() if delimiter == best), None)
             raise InputError(
                 f"the fields are separated by {DELIMITERS[best]}s ({best!r}), not by {expected}s",
-                where=f"{self.shown}, line 1",
+                where=f"{self.shown}, line {self._start.line}",
                 hint=f"name the file {ending}" if ending else f"export the file with {expected}s",
             )
 
@@ -57,11 +73,11 @@ class DelimitedTable(TableFileReader):
         number = {name: str(self.header.index(name)) for name in wanted}
         as_text = set(wanted) if plain else set(text)
         types = {number[name]: pa.string() if name in as_text else pa.float64() for name in wanted}
-        with open_bytes(self._path) as stream:
+        with open_rows(self._path, self._start) as stream:
             reader = pacsv.open_csv(
                 pa.PythonFile(stream, mode="r"),
                 read_options=pacsv.ReadOptions(
-                    column_names=[str(i) for i in range(len(self.header))], skip_rows=1, block_size=32 << 20
+                    column_names=[str(i) for i in range(len(self.header))], block_size=32 << 20
                 ),
                 parse_options=pacsv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True),
                 convert_options=pacsv.ConvertOptions(
@@ -78,7 +94,7 @@ class DelimitedTable(TableFileReader):
                 found[row] = line
                 if len(found) == len(wanted):
                     break
-        return [found.get(row, row + 2) for row in rows]
+        return [found.get(row, row + 1 + self._start.line) for row in rows]
 
     def explain(self, error: Exception) -> InputError:
         line = 0
@@ -99,14 +115,13 @@ class DelimitedTable(TableFileReader):
         """First line and number of fields of each record; only messages need it."""
         limit = csv.field_size_limit(sys.maxsize)
         try:
-            with open_bytes(self._path) as stream:
+            with open_rows(self._path, self._start) as stream:
                 lines = io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="")
                 reader = csv.reader(lines, delimiter=self._delimiter)
-                next(reader, None)
-                start = reader.line_num + 1
+                start = self._start.line + 1
                 for fields in reader:
                     if fields:
                         yield start, len(fields)
-                    start = reader.line_num + 1
+                    start = self._start.line + reader.line_num + 1
         finally:
             csv.field_size_limit(limit)

@@ -27,6 +27,7 @@ def open_table(
     layer: str | None = None,
     symbols: str | None = None,
     annotation: Sequence[str] = (),
+    header: int | None = None,
 ) -> TableFileReader:
     """Open one file and read the names of its columns.
 
@@ -38,12 +39,13 @@ def open_table(
         layer: of an AnnData file.
         symbols: column that names the features, of a transposed file or of an AnnData file's ``var``.
         annotation: columns that are left out, as if they did not stand in the file.
+        header: line of a text file's header; None: the first that is no comment.
 
     Raises:
         ConfigError: the ending is of no known format.
         InputError: the file is absent, empty, damaged, or its delimiter is another than the ending says.
     """
-    formats = _formats(layer, symbols)
+    formats = _formats(layer, symbols, header)
     if not path.startswith(_PACKAGE) and Path(path).is_dir():
         return _turned(ParquetTable(Path(path), path), transposed, symbols, annotation)
     suffixes = Path(path).suffixes
@@ -68,10 +70,15 @@ def _turned(
     return reader
 
 
-def _formats(layer: str | None, symbols: str | None) -> dict[str, Callable[[Path, str], TableFileReader]]:
+def _formats(
+    layer: str | None, symbols: str | None, header: int | None
+) -> dict[str, Callable[[Path, str], TableFileReader]]:
     """Ending -> what reads a file, given its path and how to show it; ``.gz`` behind it is looked through."""
     return {
-        **{ending: partial(DelimitedTable, delimiter=delimiter) for ending, delimiter in ENDINGS.items()},
+        **{
+            ending: partial(DelimitedTable, delimiter=delimiter, header=header)
+            for ending, delimiter in ENDINGS.items()
+        },
         ".parquet": ParquetTable,
         ".pq": ParquetTable,
         ".arff": ArffTable,

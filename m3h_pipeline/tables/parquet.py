@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from m3h_pipeline.config.base import parts_of
 from m3h_pipeline.errors import InputError
-from m3h_pipeline.tables.names import elements
+from m3h_pipeline.tables.identifiers import elements
 from m3h_pipeline.tables.reader import TableFileReader
 from m3h_pipeline.tables.textfile import open_bytes, reading
 from m3h_pipeline.tables.values import Absent

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import InputError, nearest
 from m3h_pipeline.tables.dates import dates_error, holds_dates
-from m3h_pipeline.tables.names import called, keys_of
+from m3h_pipeline.tables.identifiers import called, keys_of
 from m3h_pipeline.tables.values import (
     NUMBER,
     Absent,
@@ -74,7 +74,7 @@ class TableFileReader(abc.ABC):
 
     Attributes:
         shown: the file as its user names it, for messages.
-        header: keys of its columns in order, each once (:mod:`m3h_pipeline.tables.names`), letters composed.
+        header: keys of its columns in order, each once (:func:`~m3h_pipeline.tables.identifiers.called`).
         names: of these, the keys of the columns that are offered, all but those :meth:`leave_out` names.
         arrays: name of a column of vectors -> the keys of its elements; a pattern takes no column of
             ``listed_only``.

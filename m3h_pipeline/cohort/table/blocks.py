@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from m3h_pipeline.config.sources import TableBlock
 from m3h_pipeline.errors import ConfigError, InputError, nearest
-from m3h_pipeline.tables.names import called
+from m3h_pipeline.tables.identifiers import called
 from m3h_pipeline.tables.reader import TableFileReader, once
 
 _NAMELESS = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
@@ -23,7 +23,7 @@ _NAMELESS = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
 
 @dataclass(frozen=True)
 class Column:
-    """A column of one file, by its key (:func:`m3h_pipeline.tables.names.called`)."""
+    """A column of one file, by its key (:func:`m3h_pipeline.tables.identifiers.called`)."""
 
     file: int
     name: str

@@ -14,7 +14,7 @@ from m3h_pipeline.cohort.coded import code_columns
 from m3h_pipeline.cohort.table.blocks import Column, Feature, Reserved, features_of, names_of
 from m3h_pipeline.config.sources import TableSource
 from m3h_pipeline.errors import ConfigError, InputError, nearest
-from m3h_pipeline.tables.names import called
+from m3h_pipeline.tables.identifiers import called
 from m3h_pipeline.tables.reader import TableFileReader, once
 
 #: Where a named column stands: one column per file that has it.

@@ -15,8 +15,7 @@ from m3h_pipeline.cohort.table.join import Joined
 from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import ConfigError, InputError
 from m3h_pipeline.tables.dates import no_dates
-from m3h_pipeline.tables.identifiers import categories
-from m3h_pipeline.tables.names import called
+from m3h_pipeline.tables.identifiers import called, categories
 
 #: A column with more values than this is no category.
 MOST_CATEGORIES = 1000

@@ -75,6 +75,7 @@ def ingest_table(
                 layer=file.layer,
                 symbols=file.symbols,
                 annotation=file.annotation,
+                header=file.header,
             )
             for file in source.files
         ]
