@@ -17,6 +17,8 @@ from m3h_pipeline.features.extremes import FAR
 
 #: Names of features that one line of the summary lists.
 _SHOWN = 5
+#: The fewest features of what may be an embedding of a note or an image.
+_EMBEDDING = 8
 
 _OWNERS = ("sample", "stay", "patient")
 
@@ -168,8 +170,9 @@ def render_summary(summary: Mapping[str, Any]) -> str:
 
 def _remarks(name: str, found: Mapping[str, Any]) -> Iterator[str]:
     """What is strange about the features of a source, and what to do."""
-    # As many as there are without the source: already said, and declared missing.
-    if (zero := found["zero_throughout"]) and found["samples_without"] < zero:
+    zero = found["zero_throughout"]
+    # Of a few counts it is nothing strange.
+    if zero and not found["zero_is_missing"] and found["features"] >= _EMBEDDING:
         yield (
             f"{name}: {small_count(zero)} samples are zero throughout: absent? "
             f"Then say `zero_is_missing: [{name}]` of the source"
@@ -179,6 +182,6 @@ def _remarks(name: str, found: Mapping[str, Any]) -> Iterator[str]:
         one = len(far) == 1
         yield (
             f"{name}: {len(far):,} {'feature has' if one else 'features have'} a value over {FAR:g} robust "
-            f"deviations from {'its' if one else 'their'} median ({some}): a slip, or another unit? Correct "
-            f"it, or leave it to `scaling: robust`"
+            f"deviations from {'its' if one else 'their'} median ({some}): a slip, another unit, a long "
+            f"tail? Correct it, or leave it to `scaling: robust`"
         )

@@ -195,6 +195,7 @@ class CohortWriter:
                     "samples_without": self.without[name],
                     "infinite": self.infinite[name],
                     "zero_throughout": self.zero[name],
+                    "zero_is_missing": name in self._zero_is_missing,
                     "far_values": [names[i] for i in np.flatnonzero(self._extremes[name].far())],
                 }
                 for name, names in self.sources.items()

@@ -90,7 +90,7 @@ def write(out: Path, features: Mapping[str, Array], **options: Any) -> dict[str,
 
 
 def notes(rows: int = 60) -> Array:
-    x = np.random.default_rng(2).normal(size=(rows, 5)).astype(np.float32)
+    x = np.random.default_rng(2).normal(size=(rows, 8)).astype(np.float32)
     x[::4] = 0
     # One zero is a value, and a row of zeros and missing values is not zero throughout.
     x[1, 0] = 0
@@ -103,7 +103,9 @@ def notes(rows: int = 60) -> Array:
 def test_rows_of_zeros_are_counted_and_missing_where_that_is_declared(tmp_path: Path, declared: bool) -> None:
     x = notes()
     given = x.copy()
-    summary = write(tmp_path / "cohort", {"note": x, "lab": x}, zero_is_missing=["note"] if declared else [])
+    summary = write(
+        tmp_path / "cohort", {"note": x, "lab": x[:, :7]}, zero_is_missing=["note"] if declared else []
+    )
     np.testing.assert_array_equal(x, given)
     assert {name: found["zero_throughout"] for name, found in summary["sources"].items()} == {
         "note": 15,
@@ -116,9 +118,13 @@ def test_rows_of_zeros_are_counted_and_missing_where_that_is_declared(tmp_path: 
     if declared:
         want[::4] = np.nan
     np.testing.assert_array_equal(have, want)
-    np.testing.assert_array_equal(read_features(tmp_path / "cohort" / "features" / "lab.parquet")[0], x)
-    said = "note: 15 samples are zero throughout: absent?" in render_summary(summary)
-    assert said != declared
+    np.testing.assert_array_equal(
+        read_features(tmp_path / "cohort" / "features" / "lab.parquet")[0], x[:, :7]
+    )
+    said = render_summary(summary)
+    assert ("note: 15 samples are zero throughout: absent?" in said) != declared
+    # Of a few counts it is nothing strange.
+    assert "lab: 15" not in said
 
 
 def test_absurd_values_are_said_with_the_feature(tmp_path: Path) -> None:

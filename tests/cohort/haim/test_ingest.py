@@ -97,6 +97,7 @@ def test_the_summary_counts(tmp_path: Path, out: Path) -> None:
         "samples_without": 0,
         "infinite": 2,
         "zero_throughout": 0,
+        "zero_is_missing": False,
         "far_values": [],
     }
     assert summary["sources"]["ts_lab"]["samples_without"] == 1
