@@ -132,12 +132,17 @@ class Rule(Codes):
 class Diagnosis(Rule, Criterion):
     """Binary: positive if the stay's hospital admission has a code that counts.
 
-    A stay without any recorded diagnosis is missing, not negative.
+    A stay is missing, not negative, where nothing is recorded that could tell: without any diagnosis, with
+    codes of another version of ICD alone than those that can express the task, or with a code that has no
+    title where titles decide. Codes of such other versions do not count either: positive labels without
+    negative ones would be another task. A stay with codes of both versions is judged by those of the versions
+    that can.
 
     Examples::
 
         criterion: {kind: diagnosis, icd: {10: [K50-K52], 9: ["555"]}}
         criterion: {kind: diagnosis, titles: ['\\bgout'], exclude: {titles: ['pseudogout']}}
+        criterion: {kind: diagnosis, titles: ['\\bmajor depressive'], versions: [10]}
     """
 
     makes: ClassVar[ProblemClass] = "binary"
@@ -146,6 +151,11 @@ class Diagnosis(Rule, Criterion):
     groups: InOrder[Name, Rule] = Field(
         default_factory=dict,
         description="named sets of codes; any of them counts, and the audit names the first",
+    )
+    versions: list[Literal[9, 10]] = Field(
+        default_factory=list,
+        description="versions of ICD that can express the task, stays coded in others alone are missing; "
+        "none: those that every set lists codes of, and both where titles are looked for",
     )
 
     @model_validator(mode="after")
@@ -157,6 +167,24 @@ class Diagnosis(Rule, Criterion):
             place = f"group `{empty[0]}`" if empty[0] else "criterion"
             raise ValueError(f"the {place} has neither `icd` nor `titles`: nothing could match")
         return self
+
+    @model_validator(mode="after")
+    def _expressed(self) -> Diagnosis:
+        if not self.expressed:
+            raise ValueError("no version of ICD has codes in every group: say with `versions` which can tell")
+        for name, rule in self.rules().items():
+            if wrong := [v for v, codes in rule.icd.items() if codes and v not in self.expressed]:
+                place = f"group `{name}`" if name else "the criterion"
+                if self.versions:
+                    raise ValueError(f"{place} lists ICD-{wrong[0]} codes, and `versions` leaves them out")
+        return self
+
+    @property
+    def expressed(self) -> list[Literal[9, 10]]:
+        """The versions of ICD that can express the task."""
+        every: tuple[Literal[9, 10], ...] = (9, 10)
+        rules = self.rules().values()
+        return self.versions or [v for v in every if all(rule.titles or rule.icd.get(v) for rule in rules)]
 
     def rules(self) -> dict[str, Rule]:
         """Every rule by its group; the criterion's own codes have the empty name."""

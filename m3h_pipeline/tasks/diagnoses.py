@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import TaskError
+from m3h_pipeline.tasks.columns import Outcome
 from m3h_pipeline.tasks.criteria import Diagnosis, Rule
 from m3h_pipeline.tasks.icd import first_match
 
@@ -22,11 +23,13 @@ _KEYS = ["icd_version", "icd_code", "long_title"]
 class Verdicts(NamedTuple):
     """What a criterion says about distinct codes: which count, which were found but excluded, and why.
 
-    ``by`` is the ICD pattern or the /title pattern/ that found the code, or what excluded it.
+    ``by`` is the ICD pattern or the /title pattern/ that found the code, or what excluded it. A code is
+    ``unsettled`` where its title would decide, and it has none.
     """
 
     counted: BoolArray
     excluded: BoolArray
+    unsettled: BoolArray
     group: list[str]
     by: list[str]
 
@@ -56,14 +59,20 @@ def judge_codes(criterion: Diagnosis, codes: pa.Table) -> Verdicts:
         Every entry has one value per row of ``codes``.
     """
     n = codes.num_rows
-    counted, excluded = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+    counted, excluded, unsettled = (np.zeros(n, dtype=bool) for _ in range(3))
     group, by = [""] * n, [""] * n
     titles = codes["long_title"].to_pylist()
+    told = np.isin(codes["icd_version"].to_numpy(), criterion.expressed)
+    untitled = np.array([not title for title in titles], dtype=bool)
     for name, rule in criterion.rules().items():
         found, out, because = _judge(rule, codes, titles)
+        found, out = found & told, out & told
         for i in np.flatnonzero((found & ~counted) | (out & ~counted & ~excluded)):
             counted[i], excluded[i], group[i], by[i] = found[i], out[i], name, because[i]
-    return Verdicts(counted, excluded, group, by)
+        if rule.titles:
+            ruled_out = first_match(rule.exclude.patterns(), codes["icd_code"], codes["icd_version"]) >= 0
+            unsettled |= untitled & told & ~ruled_out
+    return Verdicts(counted, excluded, unsettled & ~counted, group, by)
 
 
 def _judge(rule: Rule, codes: pa.Table, titles: list[str]) -> tuple[BoolArray, BoolArray, list[str]]:
@@ -93,11 +102,12 @@ def _which(rule: Rule, title: str) -> str:
 
 def label_stays(
     criterion: Diagnosis, stays: pa.ChunkedArray, diagnoses: pa.Table
-) -> tuple[Float32Array, list[CodeCount]]:
+) -> tuple[Float32Array, list[CodeCount], list[Outcome]]:
     """Labels of samples by the diagnoses of their stay's admission.
 
     A stay without any recorded diagnosis is missing: its record was not coded, which says nothing about the
-    disease. So is a sample without a stay.
+    disease. So is a sample without a stay, and what else cannot tell
+    (:class:`~m3h_pipeline.tasks.criteria.Diagnosis`).
 
     Args:
         criterion: which codes count.
@@ -105,7 +115,8 @@ def label_stays(
         diagnoses: schema :data:`m3h_pipeline.contracts.DIAGNOSES`.
 
     Shape:
-        (n,) float32: 1, 0, NaN. The counts are of stays and patients among the samples.
+        (n,) float32: 1, 0, NaN. The counts are of stays and patients among the samples, of every code that
+        was found; the outcomes say why rows are positive, negative or missing.
 
     Raises:
         TaskError: the criterion needs titles and the cohort's codes have none.
@@ -123,18 +134,35 @@ def label_stays(
     per_stay = pa.table(
         {"stay_id": per_stay.field("values"), "samples": per_stay.field("counts").cast(pa.int64())}
     )
-    found = codes.append_column("number", pa.array(np.arange(codes.num_rows)))
-    found = found.filter(pa.array(verdicts.counted | verdicts.excluded))
-    rows = diagnoses.join(found, _KEYS, join_type="inner").select(["number", "stay_id", "patient_id"])
+    numbered = codes.append_column("number", pa.array(np.arange(codes.num_rows)))
+    rows = diagnoses.join(numbered, _KEYS, join_type="inner").select(["number", "stay_id", "patient_id"])
     rows = rows.group_by(rows.column_names, use_threads=False).aggregate([])
     rows = rows.join(per_stay, "stay_id", join_type="inner")
 
-    counts = rows.filter(pa.array(verdicts.counted[rows["number"].to_numpy()]))
-    recorded = pc.is_in(stays, value_set=pc.unique(diagnoses["stay_id"]))
-    positive = pc.is_in(stays, value_set=pc.unique(counts["stay_id"]))
-    known = (stays.is_valid().to_numpy() & recorded.to_numpy()).astype(bool)
-    y = np.where(known, positive.to_numpy().astype(np.float32), np.float32(np.nan))
-    return y.astype(np.float32), _counts(verdicts, codes, rows)
+    told = np.isin(codes["icd_version"].to_numpy(), criterion.expressed)
+
+    def with_any(chosen: BoolArray) -> BoolArray:
+        """(n,) whether the sample's stay has a chosen code."""
+        of = rows["stay_id"].filter(pa.array(chosen[rows["number"].to_numpy()]))
+        found = pc.is_in(stays, value_set=pc.unique(of))
+        return np.asarray(found.to_numpy().astype(bool) & stays.is_valid().to_numpy().astype(bool))
+
+    recorded, coded = with_any(np.ones(len(told), dtype=bool)), with_any(told)
+    positive, unsettled = with_any(verdicts.counted), with_any(verdicts.unsettled)
+    negative = coded & ~positive & ~unsettled
+    y = np.where(positive, 1.0, np.where(negative, 0.0, np.nan))
+    only = " or ".join(f"ICD-{version}" for version in (9, 10) if version not in criterion.expressed)
+    labels = [
+        Outcome("", "a code that counts", "positive", positive),
+        Outcome("", "no code that counts", "negative", negative),
+        Outcome("", f"codes of {only} alone, which cannot tell", "missing", recorded & ~coded),
+        Outcome("", "a code without title, which cannot be judged", "missing", coded & ~positive & unsettled),
+        Outcome("", "no diagnosis recorded", "missing", ~recorded),
+    ]
+    found = rows.filter(pa.array((verdicts.counted | verdicts.excluded)[rows["number"].to_numpy()]))
+    # Reasons that concern nobody are left out.
+    told_of = [label for label in labels if label.rows.any() or label.status != "missing"]
+    return y.astype(np.float32), _counts(verdicts, codes, found), told_of
 
 
 def _counts(verdicts: Verdicts, codes: pa.Table, rows: pa.Table) -> list[CodeCount]:

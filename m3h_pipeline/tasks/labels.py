@@ -87,8 +87,8 @@ def build_labels(
     if isinstance(criterion, NoLabel):
         return np.zeros(samples.num_rows, dtype=np.float32), []
     if isinstance(criterion, Diagnosis):
-        y, counts = label_stays(criterion, samples["stay_id"], _diagnoses(cohort))
-        return y, [_code_line(count) for count in counts]
+        y, codes, outcomes = label_stays(criterion, samples["stay_id"], _diagnoses(cohort))
+        return y, [*(_code_line(code) for code in codes), *_value_lines(outcomes, samples)]
     assert isinstance(criterion, ColumnCriterion)
     labels, outcomes = criterion.label(_columns(criterion.columns, samples, cohort))
     if not np.isfinite(labels).any():

@@ -71,6 +71,7 @@ def test_variants_differ_where_the_paper_slipped_and_nowhere_else() -> None:
         "bacterial_intestinal_infections",
         "inflammatory_bowel_disease",
         "hospital_acquired_infection",
+        "major_depressive_disorder",
     }
 
 

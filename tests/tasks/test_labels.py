@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,6 +69,14 @@ def test_stays_with_without_and_lacking_diagnoses(tmp_path: Path) -> None:
         ("9", "2749", "counted", "274", "<11"),
         ("10", "M109", "counted", "/gout/", "<11"),
         ("10", "Z8269", "excluded", "not “history”", "<11"),
+        ("", "", "positive", "", "<11"),
+        ("", "", "negative", "", "<11"),
+        ("", "", "missing", "", "<11"),
+    ]
+    assert [r["title"] for r in audit[3:]] == [
+        "a code that counts",
+        "no code that counts",
+        "no diagnosis recorded",
     ]
 
 
@@ -90,6 +99,78 @@ def test_audit_counts_samples_stays_and_patients_and_hides_small_ones(tmp_path: 
     assert [rows["M109"][c] for c in ("samples", "stays", "patients")] == ["72", "24", "12"]
     assert rows["M109"]["title"] == "Gout of all kinds"
     assert [rows["2749"][c] for c in ("samples", "stays", "patients")] == ["<11", "<11", "<11"]
+
+
+NINE_AND_TEN = [
+    ("a", "F329", 10, "Major depressive disorder, single episode, unspecified"),
+    ("b", "I10", 10, "Essential hypertension"),
+    ("c", "311", 9, "Depressive disorder, not elsewhere classified"),
+    ("d", "29620", 9, "Major depressive affective disorder, single episode, unspecified"),
+    ("e", "311", 9, "Depressive disorder, not elsewhere classified"),
+    ("e", "I10", 10, "Essential hypertension"),
+    ("f", "29620", 9, "Major depressive affective disorder, single episode, unspecified"),
+    ("f", "F329", 10, "Major depressive disorder, single episode, unspecified"),
+]
+
+
+@pytest.mark.parametrize(
+    ("criterion", "expected"),
+    [
+        ({"titles": ["major depressive"], "versions": [10]}, [1, 0, None, None, 0, 1]),
+        ({"icd": {10: ["F32"]}}, [1, 0, None, None, 0, 1]),
+        ({"icd": {10: ["F32"], 9: []}}, [1, 0, None, None, 0, 1]),
+        ({"icd": {10: ["F32"], 9: ["296.2"]}}, [1, 0, 0, 1, 0, 1]),
+        ({"titles": ["major depressive"]}, [1, 0, 0, 1, 0, 1]),
+        ({"icd": {9: ["296.2"]}}, [None, None, 0, 1, 0, 1]),
+        (
+            {"groups": {"x": {"icd": {10: ["F32"], 9: ["296"]}}, "y": {"icd": {10: ["F33"]}}}},
+            [1, 0, None, None, 0, 1],
+        ),
+        ({"icd": {10: ["F32"]}, "versions": [9, 10]}, [1, 0, 0, 0, 0, 1]),
+    ],
+)
+def test_a_version_that_cannot_express_the_task_tells_nothing(
+    criterion: dict[str, Any], expected: list[float | None], tmp_path: Path
+) -> None:
+    """Of both versions (e, f) those that can tell decide."""
+    cohort = write_cohort(tmp_path / "cohort", [(f"p{s}", s) for s in "abcdef"], NINE_AND_TEN)
+    definition = TaskDefinition(
+        title="D", department="P", problem_class="binary", criterion=Diagnosis.model_validate(criterion)
+    )
+    y, audit = labels(tmp_path, definition, cohort)
+    np.testing.assert_equal(y, np.array([np.nan if value is None else value for value in expected]))
+    told = {row["title"]: row["status"] for row in audit if not row["code"]}
+    alone = "codes of ICD-9 alone, which cannot tell"
+    if expected[2] is None:
+        assert told[alone] == "missing"
+        assert all(row["version"] == "10" for row in audit if row["code"])
+    else:
+        assert alone not in told
+
+
+def test_a_code_without_title_is_not_negative_where_titles_decide(tmp_path: Path) -> None:
+    stays: list[tuple[str, str | None]] = [("p1", "a"), ("p2", "b"), ("p3", "c"), ("p4", "d")]
+    rows = [("a", "M109", 10, "Gout"), ("b", "I10", 10, "Hypertension"), ("b", "X999", 10, "")]
+    rows += [("c", "I10", 10, "Hypertension"), ("d", "Z8269", 10, ""), ("a", "X999", 10, "")]
+    cohort = write_cohort(tmp_path / "cohort", stays, rows)
+    excluding = Diagnosis(titles=["gout"], exclude=Codes(icd={10: ["Z00-Z99"]}))
+    definition = TaskDefinition(title="G", department="R", problem_class="binary", criterion=excluding)
+    y, audit = labels(tmp_path, definition, cohort)
+    np.testing.assert_equal(y, np.array([1, np.nan, 0, 0]))
+    assert ("a code without title, which cannot be judged", "missing") in [
+        (r["title"], r["status"]) for r in audit
+    ]
+    listed = TaskDefinition(
+        title="G", department="R", problem_class="binary", criterion=Diagnosis(icd={10: ["M10"]})
+    )
+    assert labels(tmp_path, listed, cohort)[0].tolist() == [1, 0, 0, 0]
+
+
+def test_what_versions_contradict_is_refused() -> None:
+    with pytest.raises(ValueError, match="lists ICD-9 codes, and `versions` leaves them out"):
+        Diagnosis(icd={9: ["296.2"], 10: ["F32"]}, versions=[10])
+    with pytest.raises(ValueError, match="no version of ICD has codes in every group"):
+        Diagnosis.model_validate({"groups": {"x": {"icd": {10: ["F32"]}}, "y": {"icd": {9: ["296"]}}}})
 
 
 def test_column_tasks_write_what_became_of_every_value(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def cohort(tmp_path: Path, diagnoses: dict[str, Any], **more: Any) -> tuple[Coho
 
 def labels(tmp_path: Path, criterion: Diagnosis = HEART) -> list[float | None]:
     samples = read_table(tmp_path / "out" / "samples.parquet")
-    y, _ = label_stays(criterion, samples["stay_id"], read_table(tmp_path / "out" / "diagnoses.parquet"))
+    y, _, _ = label_stays(criterion, samples["stay_id"], read_table(tmp_path / "out" / "diagnoses.parquet"))
     return [None if value != value else value for value in y.tolist()]
 
 
