@@ -259,6 +259,9 @@ def _keys(text: pa.Array, i: int, file: TableFile, reader: TableFileReader, asid
     for row, key in enumerate(normal_ids(text).to_pylist()):
         if not key:
             aside.add(reader, row, f"no id in column `{file.id}`")
+        elif key == file.id:
+            # Files that were appended to one another.
+            aside.add(reader, row, "the header again")
         elif key in found:
             twice.setdefault(key, [found[key]]).append(row)
         else:

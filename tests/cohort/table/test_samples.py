@@ -295,6 +295,19 @@ def test_rows_without_a_key_are_set_aside_and_counted(tmp_path: Path, absent: st
     assert "source.max_malformed" in message
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.csv.gz"])
+def test_a_header_that_repeats_is_no_sample(tmp_path: Path, name: str) -> None:
+    """Where a number is expected it is one that is wrong, by its line."""
+    header, delimiter = ["id", "ward", "y"], "\t" if name.endswith("tsv") else ","
+    path = table(tmp_path / name, header, [["a", "n", 1], header, ["b", "s", 0]], delimiter)
+    block = {"columns": ["ward"], "categorical": ["ward"]}
+    cohort = run(source({"path": path, "id": "id"}, blocks={"x": block}, columns=["y"]), tmp_path / "out")
+    assert cohort.samples["sample_id"].tolist() == ["a", "b"]
+    assert "the header again" in (tmp_path / "out/quarantine.tsv").read_text()
+    numbers = source({"path": path, "id": "id"}, blocks={"x": {"columns": ["y"]}})
+    assert f"{name}, line 3" in refused(numbers, tmp_path / "wrong")
+
+
 # --- genes that stand several times ----------------------------------------------------------------------
 
 

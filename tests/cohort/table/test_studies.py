@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from scipy.io import arff
 
 from m3h_pipeline.cohort.ingest import ingest
@@ -139,3 +142,38 @@ def test_the_study_of_a_small_hospital(real_data: Path, tmp_path: Path) -> None:
     for name, block in (("sepsis", "A41"), ("heart_failure", "I50"), ("kidney_disease", "N18")):
         stays_with = codes[codes["icd10"].str.startswith(block)]["encounter_id"].nunique()
         assert positives[name] == stays_with
+
+
+def test_the_page_for_newcomers_shows_the_study_as_it_ships() -> None:
+    page = (ROOT / "docs/bring_your_own_hospital.md").read_text(encoding="utf-8")
+    section = page[page.index("## Exports as they are") : page.index("### Other exports")]
+    shown = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)]
+    study = yaml.safe_load((ROOT / "config/small_hospital.yaml").read_text(encoding="utf-8"))["source"]
+    tasks = yaml.safe_load((ROOT / "resources/tasks/small_hospital.yaml").read_text(encoding="utf-8"))[
+        "tasks"
+    ]
+
+    def bare(value: Any) -> Any:
+        """Without the folder that the shipped study names."""
+        if isinstance(value, dict):
+            return {key: bare(entry) for key, entry in value.items()}
+        if isinstance(value, list):
+            return [bare(entry) for entry in value]
+        return value.removeprefix("small-hospital/") if isinstance(value, str) else value
+
+    study = bare(study)
+    seen: set[str] = set()
+    for part in shown:
+        for name, definition in part.pop("tasks", {}).items():
+            assert definition.items() <= tasks[name].items()
+            seen.add("tasks")
+        source = part.pop("source", part)
+        for key, value in source.items():
+            if key == "files":
+                assert all(file in study["files"] for file in value)
+            elif key == "blocks":
+                assert value.items() <= study["blocks"].items()
+            else:
+                assert value == study[key]
+            seen.add(key)
+    assert seen >= {"tasks", "files", "blocks", "columns", "diagnoses"}
