@@ -36,8 +36,8 @@ A task may have ``variants``: keys that replace those above them where ``tasks.v
             criterion: {kind: diagnosis, icd: {10: [K50-K52], 9: ["555"]}}
 
 The kinds of criterion are :data:`m3h_pipeline.tasks.kinds.KINDS` (docs/criteria.md); one of the user's own is
-named by its dotted path, as a problem class is (docs/extending.md). A file that ends in ``.csv`` or ``.tsv`` is
-a task list (:mod:`m3h_pipeline.tasks.task_list`).
+named by its dotted path, as a problem class is (docs/extending.md). A file that ends in ``.csv`` or ``.tsv``
+is a task list (:mod:`m3h_pipeline.tasks.task_list`).
 """
 
 from __future__ import annotations
