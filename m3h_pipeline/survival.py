@@ -15,13 +15,16 @@ from m3h_pipeline.contracts import SURVIVAL_TIMES, time_and_event
 
 Floats = npt.NDArray[np.floating[Any]]
 Float64 = npt.NDArray[np.float64]
+# Times are read as float32: so far, in steps of the grid, a multiple of the step may stand beside itself.
+_NOISE = 1e-4
 
 
 def bin_edges(y: Floats, bins: int) -> Float64:
     """Upper edges of the bins of time: quantiles of the times of the events.
 
-    Bin b is the interval (edge b - 1, edge b], the first one begins at 0. Edges are times of events; where
-    there are fewer different ones than bins, there are fewer bins. The last edge is the last event.
+    Bin b is the interval (edge b - 1, edge b], the first one begins at 0. Edges are times of events, rounded
+    up to multiples of :func:`resolution`, so that a model holds nobody's time; where there are fewer
+    different ones than bins, there are fewer bins. No event lies behind the last edge.
 
     Args:
         y: signed times of the training rows, (n,).
@@ -38,7 +41,34 @@ def bin_edges(y: Floats, bins: int) -> Float64:
     if not event.any():
         return np.zeros(0)
     share = np.arange(1, bins + 1) / bins
-    return np.unique(np.quantile(time[event], share, method="inverted_cdf"))
+    exact = np.quantile(time[event], share, method="inverted_cdf")
+    step = resolution(y)
+    rounded = np.ceil(exact / step - _NOISE) * step
+    # A time that is on the grid but for the noise of its own arithmetic stays in the bin it ends.
+    return np.unique(np.maximum(rounded, exact))
+
+
+def resolution(y: Floats) -> float:
+    """How finely times may be kept where they leave a study: a hundredth of the longest, or a bit more.
+
+    Whole numbers (days, say) become multiples of a whole number.
+
+    Args:
+        y: signed times with an event, (n,).
+
+    Examples:
+        >>> resolution(np.array([1.5, 365.0, -1000.0])), resolution(np.array([30.0, 365.0]))
+        (3.7, 4.0)
+    """
+    time, event = time_and_event(y)
+    longest = float(time[event].max(initial=0.0))
+    if not longest > 0:
+        return 1.0
+    if np.array_equal(time[event], np.round(time[event])):
+        return float(np.ceil(longest / 100))
+    # Two digits of the longest: a hundredth of it would tell it.
+    digit = 10.0 ** (np.floor(np.log10(longest)) - 1)
+    return float(np.round(np.ceil(longest / digit - _NOISE) * digit / 100, 12 - int(np.log10(digit))))
 
 
 def survived_bins(y: Floats, edges: Floats) -> Float64:
@@ -77,6 +107,8 @@ def marginal_logits(y: Floats, edges: Floats, bins: int) -> Float64:
 def time_grid(y: Floats) -> Float64:
     """The times at which survival curves of a task are recorded: quantiles of the times of the events.
 
+    They are rounded to multiples of :func:`resolution`.
+
     Args:
         y: signed times of the whole training part, (n,); the grid is the same for all folds.
 
@@ -87,7 +119,8 @@ def time_grid(y: Floats) -> Float64:
     if not event.any():
         return np.zeros(SURVIVAL_TIMES)
     share = np.arange(1, SURVIVAL_TIMES + 1) / (SURVIVAL_TIMES + 1)
-    return np.asarray(np.quantile(time[event], share), dtype=np.float64)
+    step = resolution(y)
+    return np.asarray(np.round(np.quantile(time[event], share) / step) * step, dtype=np.float64)
 
 
 def interpolation(edges: Floats, at: Floats, bins: int) -> Float64:

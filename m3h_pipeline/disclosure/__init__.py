@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -56,6 +57,19 @@ def true_numbers() -> Iterator[None]:
         yield
     finally:
         _TRUE_NUMBERS.reset(token)
+
+
+def round_step(least: float) -> float:
+    """The smallest of 1, 2, 2.5, 5 times a power of ten that is at least ``least``.
+
+    A value of one patient that must be kept is kept as a multiple of such a step.
+
+    Examples:
+        >>> round_step(0.3), round_step(7.1)
+        (0.5, 10.0)
+    """
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= least * (1 - 1e-9))
 
 
 def may_be_listed(distinct: int) -> bool:

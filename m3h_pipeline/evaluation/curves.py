@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.disclosure import LEAST
+from m3h_pipeline.disclosure import LEAST, round_step
 from m3h_pipeline.inference.intervals import effective_size, wilson
 from m3h_pipeline.inference.metrics import Floats, metric
 
@@ -152,7 +152,7 @@ def agreement(y: Floats, predictions: Mapping[str, Floats]) -> dict[str, Rows]:
     if not len(observed):
         return {model: [] for model in predictions}
     low, middle, high = np.quantile(observed, [_EXTREME, 0.5, 1 - _EXTREME])
-    step = _round_step(float(high - low) / CELLS or float(np.ptp(observed)) / CELLS or 1.0)
+    step = round_step(float(high - low) / CELLS or float(np.ptp(observed)) / CELLS or 1.0)
     centre = int(np.floor(middle / step))
 
     def cells(values: Float64) -> npt.NDArray[np.int64]:
@@ -177,14 +177,3 @@ def agreement(y: Floats, predictions: Mapping[str, Floats]) -> dict[str, Rows]:
             for (i, j), n in zip(pairs.tolist(), counts.tolist(), strict=True)
         ]
     return found
-
-
-def _round_step(least: float) -> float:
-    """The smallest of 1, 2, 2.5, 5 times a power of ten that is at least ``least``.
-
-    Examples:
-        >>> _round_step(0.3), _round_step(7.1)
-        (0.5, 10.0)
-    """
-    power = 10.0 ** np.floor(np.log10(least))
-    return float(next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= least * (1 - 1e-9)))

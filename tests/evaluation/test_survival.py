@@ -98,7 +98,7 @@ def test_scores_of_a_sample_with_a_short_follow_up_are_of_its_own_times() -> Non
     rng = np.random.default_rng(0)
     time, event = rng.exponential(3, 200), rng.random(200) < 0.5
     training = Outcome(time, event)
-    grid = time_grid(signed_time(time, event))
+    grid = np.unique(time_grid(signed_time(time, event)))
     short = Outcome(np.minimum(time[:50], 1.0), event[:50] & (time[:50] <= 1.0))
     prediction = np.column_stack([-time[:50], np.exp(-grid[None] / time[:50, None])])
     found = scores(training, short, prediction, grid)
