@@ -34,12 +34,14 @@ def hidden(
     *,
     of_few: Collection[int] = (),
     known: Collection[int] = (),
+    unsaid: Collection[int] = (),
+    rows: Sequence[Sequence[int]] = (),
 ) -> BoolArray:
     """Which counts must be hidden, so that no count of 1 to 10 can be derived from those shown.
 
     Primary suppression: every small count. Complementary suppression: in every sum with a hidden count at
     least two are hidden, and those hidden under a total that is shown are together no small count; the sums,
-    taken together, determine no hidden count (their null space says so, not one sum at a time); and what a
+    taken together, determine no hidden count (all of them are solved, not one at a time); and what a
     reader can bound, who knows what :func:`shown` writes of each, has at least three values left. The
     smallest counts that serve are hidden. Rules: Hundepool et al., Handbook on Statistical Disclosure
     Control, ch. 4.
@@ -49,6 +51,8 @@ def hidden(
         sums: as far as readers know them.
         of_few: places of further counts that must be hidden, as they are rows of few patients.
         known: places of counts that readers know from elsewhere: hiding them would hide nothing.
+        unsaid: places of counts that are shown nowhere; to tell one is no harm, unless it is small.
+        rows: places of counts that are shown together or not at all.
 
     Shape:
         (n,)
@@ -60,28 +64,44 @@ def hidden(
         [False, False, False, True, True]
     """
     n = np.asarray(counts, dtype=np.int64)
-    masked = np.array([is_small(value) for value in n], dtype=bool)
-    masked[list(of_few)] = True
+    secret = np.array([is_small(value) for value in n], dtype=bool)
+    secret[list(of_few)] = True
+    masked = secret.copy()
+    masked[list(unsaid)] = True
+    silent = masked & ~secret
     fixed = np.zeros(len(n), dtype=bool)
     fixed[list(known)] = True
-    while (more := _next(n, masked, fixed, sums)) is not None:
-        masked[more] = True
+    row_of = {i: list(row) for row in rows for i in row}
+    for i in np.flatnonzero(masked):
+        masked[row_of.get(int(i), [])] = True
+    while (more := _next(n, masked, silent, fixed, sums)) is not None:
+        masked[[more, *row_of.get(more, [])]] = True
     return masked
 
 
-def _next(n: npt.NDArray[np.int64], masked: BoolArray, fixed: BoolArray, sums: Sequence[Sum]) -> int | None:
+def _next(
+    n: npt.NDArray[np.int64],
+    masked: BoolArray,
+    silent: BoolArray,
+    fixed: BoolArray,
+    sums: Sequence[Sum],
+) -> int | None:
     """One more count to hide, or None: first one that serves several sums, then the smallest."""
     telling = []
     for one in sums:
-        secret = sum(masked[i] for i in (*one.parts, one.total))
+        dark = [i for i in (*one.parts, one.total) if masked[i]]
         together = int(n[[i for i in one.parts if masked[i]]].sum())
         # Under a total that is hidden the difference of the total and what is shown stays unknown.
-        if secret == 1 or (secret and not masked[one.total] and is_small(together)):
+        if (len(dark) == 1 and not silent[dark[0]]) or (not masked[one.total] and is_small(together)):
             telling.append(one)
     if (found := _serving(n, masked, fixed, telling)) is not None:
         return found
-    told = {*_determined(masked, sums), *_narrow(n, masked, sums)}
-    return _serving(n, masked, fixed, [one for one in sums if told & {one.total, *one.parts}])
+    for told in (_determined, _narrow):
+        cells = {i for i in told(n, masked, sums) if not silent[i]}
+        found = _serving(n, masked, fixed, [one for one in sums if cells & {one.total, *one.parts}])
+        if found is not None:
+            return found
+    return None
 
 
 def _serving(
@@ -94,8 +114,8 @@ def _serving(
     return min(parts or served, key=lambda i: (-served[i], n[i], i), default=None)
 
 
-def _determined(masked: BoolArray, sums: Sequence[Sum]) -> list[int]:
-    """Hidden counts that the sums determine: those that are 0 throughout the null space."""
+def _determined(n: npt.NDArray[np.int64], masked: BoolArray, sums: Sequence[Sum]) -> list[int]:
+    """Hidden counts that the sums determine."""
     secret = np.flatnonzero(masked)
     if not len(secret):
         return []
@@ -110,25 +130,31 @@ def _determined(masked: BoolArray, sums: Sequence[Sum]) -> list[int]:
     matrix = matrix[np.any(matrix != 0, axis=1)]
     if not len(matrix):
         return []
-    _, values, right = np.linalg.svd(matrix)
-    rank = int((values > 1e-9 * max(1.0, values[0])).sum())
-    free = np.abs(right[rank:]).max(axis=0) if rank < len(secret) else np.zeros(len(secret))
-    return [int(i) for i, span in zip(secret, free, strict=True) if span < 1e-9]
+    # A count is told where its own axis lies in the space that the rows span.
+    _, values, right = np.linalg.svd(matrix, full_matrices=False)
+    inside = (right[values > 1e-9 * max(1.0, values[0])] ** 2).sum(axis=0)
+    return secret[inside > 1 - 1e-9].tolist()
 
 
 def _narrow(n: npt.NDArray[np.int64], masked: BoolArray, sums: Sequence[Sum]) -> list[int]:
     """Hidden counts that a reader can bound too closely: "<11" says 1 to 10, "hidden" says more."""
-    low = np.where(masked, np.where(n < LEAST, 1, LEAST), n).astype(np.float64)
-    high = np.where(masked, np.where(n < LEAST, LEAST - 1, np.inf), n)
+    small = (n > 0) & (n < LEAST)
+    # No mark stands for 0: it is hidden only where nothing is said of it at all.
+    low = np.where(masked, np.where(small, 1, np.minimum(n, LEAST)), n).astype(np.float64)
+    high = np.where(masked, np.where(small, LEAST - 1, np.inf), n)
     for _ in range(2 * len(sums)):
         before = (low.copy(), high.copy())
         for one in sums:
-            t, parts = one.total, list(one.parts)
-            low[t], high[t] = max(low[t], low[parts].sum()), min(high[t], high[parts].sum())
-            for i in parts:
-                others = [j for j in parts if j != i]
-                low[i] = max(low[i], low[t] - high[others].sum())
-                high[i] = min(high[i], high[t] - low[others].sum())
+            t, parts = one.total, np.asarray(one.parts, dtype=np.intp)
+            endless = np.isinf(high[parts])
+            most = np.where(endless, 0, high[parts])
+            others_high = np.where(endless.sum() - endless > 0, np.inf, most.sum() - most)
+            others_low = low[parts].sum() - low[parts]
+            low[t] = max(low[t], low[parts].sum())
+            high[t] = min(high[t], np.inf if endless.any() else most.sum())
+            low[parts] = np.maximum(low[parts], low[t] - others_high)
+            if np.isfinite(high[t]):
+                high[parts] = np.minimum(high[parts], high[t] - others_low)
         if np.array_equal(before[0], low) and np.array_equal(before[1], high):
             break
     return np.flatnonzero(masked & (high - low < _LEAST_LEFT - 1)).tolist()

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.disclosure import LEAST, round_step
+from m3h_pipeline.disclosure import LEAST, is_small, round_step
+from m3h_pipeline.evaluation.shown import (
+    few_patients,
+    patients_of,
+    share_shown,
+    shown_cells,
+    shown_grid,
+)
 from m3h_pipeline.inference.intervals import effective_size, wilson
 from m3h_pipeline.inference.metrics import Floats, metric
 
@@ -23,6 +30,11 @@ CELLS = 48
 _EXTREME = 0.005
 #: Values further out than this many cells from the middle stand in the outermost cell.
 _REACH = 512
+#: Cells become wider until they show this share of the samples, but not fewer than so many across.
+_VISIBLE = 0.6
+_FEWEST = 10
+# Where a sample without a prediction stands.
+_NOWHERE = -(2**40)
 
 
 # --- calibration -------------------------------------------------------------------------------------------
@@ -30,91 +42,123 @@ _REACH = 512
 
 def calibration(
     y: Floats,
-    risk: Floats,
+    risks: Mapping[str, Floats],
     patient: npt.NDArray[np.intp],
     subgroups: Mapping[str, Bools],
     quantiles: int,
-) -> Rows:
+) -> dict[str, Rows]:
     """Observed event rate by quantile of the predicted risk, for all samples and for each subgroup.
 
     The quantiles are those of all samples, so that a quantile is the same risk in every subgroup. There are
-    as many as asked for, or fewer if they would hold fewer than :data:`LEAST` samples; equal risks stay
-    together.
-    Groups of fewer than :data:`LEAST` patients are left out.
+    as many as asked for, or fewer: neighbours become one while they hold fewer than :data:`LEAST` patients,
+    or 1 to 10 with an event or without one. Equal risks stay together. Of a subgroup a quantile is left out
+    where a rate would tell so few, of the group or of those who are not in it.
 
     Args:
         y: 1 = event, 0 = none, NaN = not observed; (n,).
-        risk: predicted probabilities, (n,).
+        risks: model -> predicted probabilities, (n,).
         patient: number of each sample's patient, (n,).
         subgroups: name -> its samples, (n,).
         quantiles: how many.
 
     Returns:
-        Rows of contracts.CALIBRATION but for task and model.
+        Model -> rows of contracts.CALIBRATION but for task and model.
     """
     seen = ~np.isnan(y)
-    y, risk, patient = y[seen], risk[seen].astype(np.float64), patient[seen]
-    number = min(quantiles, len(y) // LEAST)
-    if number < 1 or not np.isfinite(risk).all():
-        return []
-    edges = np.unique(np.quantile(risk, np.arange(1, number) / number))
-    quantile = np.searchsorted(edges, risk, side="left") + 1
-    found: Rows = []
-    for group, members in {"all": np.ones(len(y), dtype=bool), **_restricted(subgroups, seen)}.items():
-        for q in np.unique(quantile).tolist():
-            here = members & (quantile == q)
-            n = int(here.sum())
-            if n < LEAST:
-                continue
-            rate = float(y[here].mean())
-            low, high = wilson(rate, effective_size(y[here], patient[here]))
-            found.append(
-                {
-                    "subgroup": group,
-                    "quantile": q,
-                    "predicted": float(risk[here].mean()),
-                    "observed": rate,
-                    "low": low,
-                    "high": high,
-                    "n": n,
-                }
-            )
+    y, patient = y[seen], patient[seen]
+    groups = {"all": np.ones(len(y), dtype=bool), **{name: m[seen] for name, m in subgroups.items()}}
+    places = {model: _quantiles(y, risk[seen], patient, quantiles) for model, risk in risks.items()}
+    allowed = shown_cells(y, patient, groups, places)
+    found: dict[str, Rows] = {}
+    for model, risk in risks.items():
+        predicted = risk[seen].astype(np.float64)
+        found[model] = []
+        for group, members in groups.items():
+            for q in np.unique(places[model]).tolist():
+                if (model, group, q) not in allowed:
+                    continue
+                here = members & (places[model] == q)
+                rate = float(y[here].mean())
+                low, high = wilson(rate, effective_size(y[here], patient[here]))
+                found[model].append(
+                    {
+                        "subgroup": group,
+                        "quantile": q,
+                        "predicted": float(predicted[here].mean()),
+                        "observed": rate,
+                        "low": low,
+                        "high": high,
+                        "n": int(here.sum()),
+                    }
+                )
     return found
 
 
-def _restricted(subgroups: Mapping[str, Bools], rows: Bools) -> dict[str, Bools]:
-    return {name: members[rows] for name, members in subgroups.items()}
+def _quantiles(
+    y: Floats, risk: Floats, patient: npt.NDArray[np.intp], quantiles: int
+) -> npt.NDArray[np.int64]:
+    """Each sample's quantile, from 1; empty where no quantile may be shown."""
+    number = min(quantiles, len(y) // LEAST)
+    if number < 1 or not np.isfinite(risk).all():
+        return np.zeros(0, dtype=np.int64)
+    edges = np.unique(np.quantile(risk.astype(np.float64), np.arange(1, number) / number))
+    place = np.searchsorted(edges, risk, side="left")
+
+    def few(group: list[int]) -> bool:
+        return few_patients(y, patient, np.isin(place, group))
+
+    # From the highest risk down, where events are: each quantile takes what it lacks from the next.
+    groups: list[list[int]] = []
+    for q in np.unique(place)[::-1].tolist():
+        if groups and few(groups[-1]):
+            groups[-1].append(q)
+        else:
+            groups.append([q])
+    while few(groups[-1]):
+        if len(groups) == 1:
+            return np.zeros(0, dtype=np.int64)
+        last = groups.pop()
+        groups[-1] += last
+    merged = np.zeros(len(y), dtype=np.int64)
+    for i, group in enumerate(reversed(groups), start=1):
+        merged[np.isin(place, group)] = i
+    return merged
 
 
 # --- ROC curves --------------------------------------------------------------------------------------------
 
 
-def roc(y: Floats, probabilities: Floats, classes: Sequence[str]) -> Rows:
+def roc(y: Floats, probabilities: Floats, patient: npt.NDArray[np.intp], classes: Sequence[str]) -> Rows:
     """ROC curve of each class against the others, on a grid of false positive rates.
 
-    The curve joins its corners by straight lines; where it rises at one false positive rate, the grid has the
-    upper end. A class that is absent, or the only one, has no curve.
+    A step of a ROC curve is a patient. So only corners are kept between which the curve passes no patients,
+    or at least :data:`LEAST`, of the class, and of the others; straight lines join them. Where the curve
+    rises at one false positive rate, the grid has the upper end. A class that is absent, of few patients, or
+    the only one, has no curve. The area is that of all corners.
 
     Args:
         y: class indices, NaN = not observed; (n,).
         probabilities: (n, classes).
+        patient: number of each sample's patient, (n,).
         classes: their names.
 
     Returns:
         Rows of contracts.ROC but for task and model.
     """
     seen = ~np.isnan(y)
-    y, probabilities = y[seen], probabilities[seen]
+    y, probabilities, patient = y[seen], probabilities[seen], patient[seen]
     grid = np.linspace(0, 1, GRID)
     found: Rows = []
     for index, name in enumerate(classes):
         positive = y == index
         if not positive.any() or positive.all() or not np.isfinite(probabilities[:, index]).all():
             continue
-        fpr, tpr = _corners(positive, probabilities[:, index])
+        corners = roc_corners(positive, probabilities[:, index], patient)
+        if corners is None:
+            continue
         area = metric("auroc", positive.astype(np.float64), probabilities[:, index])
         # Of equal false positive rates, interpolation takes the last: the upper end of a rise.
-        heights = np.interp(grid, fpr, tpr)
+        heights = np.interp(grid, *corners)
         found += [
             {"class_name": name, "fpr": f, "tpr": t, "auroc": area}
             for f, t in zip(grid.tolist(), heights.tolist(), strict=True)
@@ -122,33 +166,59 @@ def roc(y: Floats, probabilities: Floats, classes: Sequence[str]) -> Rows:
     return found
 
 
-def _corners(positive: Bools, score: Floats) -> tuple[Float64, Float64]:
-    """The curve's corners, from (0, 0) to (1, 1): false and true positive rates, neither ever falling."""
+def roc_corners(
+    positive: Bools, score: Floats, patient: npt.NDArray[np.intp]
+) -> tuple[Float64, Float64] | None:
+    """The corners that may be shown, from (0, 0) to (1, 1): false and true positive rates, never falling.
+
+    Returns:
+        None where even the two ends tell of few patients.
+    """
     order = np.argsort(-score, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)  # ends of runs of equal scores
-    hits = np.cumsum(positive[order])[last] / positive.sum()
-    alarms = np.cumsum(~positive[order])[last] / (~positive).sum()
-    return np.append(0.0, alarms), np.append(0.0, hits)
+    hit, who = positive[order], patient[order]
+    ends = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1) + 1  # of runs of equal scores
+    kept, passed = [0], (set[int](), set[int]())
+    at = 0
+    for end in ends.tolist():
+        for i in range(at, end):
+            passed[int(hit[i])].add(int(who[i]))
+        at = end
+        if not any(is_small(len(people)) for people in passed):
+            kept.append(end)
+            passed = (set(), set())
+    if kept[-1] < len(order):
+        kept.append(len(order))
+        # What is left over at the end is too little: the corners before it go.
+        while any(is_small(patients_of(who[kept[-2] :], hit[kept[-2] :] == side)) for side in (0, 1)):
+            if len(kept) == 2:
+                return None
+            kept.pop(-2)
+    hits = np.append(0, np.cumsum(hit))[kept] / hit.sum()
+    alarms = np.append(0, np.cumsum(~hit))[kept] / (~hit).sum()
+    return alarms, hits
 
 
 # --- predicted against observed ----------------------------------------------------------------------------
 
 
-def agreement(y: Floats, predictions: Mapping[str, Floats]) -> dict[str, Rows]:
+def agreement(y: Floats, predictions: Mapping[str, Floats], patient: npt.NDArray[np.intp]) -> dict[str, Rows]:
     """Counts of samples on a grid of observed against predicted values, the same grid for all models.
 
-    Cells are squares with a round side, about 48 across all but the 1 % most extreme observed values. Values
-    absurdly far from the others are counted in the outermost cells. Empty cells are left out.
+    Cells are squares with a round side, about 48 across all but the 1 % most extreme observed values, and
+    twice, four times, ... as wide until cells of at least :data:`LEAST` patients hold most of the samples of
+    every model. Values absurdly far from the others are counted in the outermost cells. Cells of fewer
+    patients are left out, and others from which, with the models' common observed values, one could tell.
 
     Args:
         y: observed values, NaN = not observed; (n,).
         predictions: model -> predicted values, (n,).
+        patient: number of each sample's patient, (n,).
 
     Returns:
         Model -> rows of contracts.AGREEMENT but for task and model.
     """
     seen = ~np.isnan(y)
-    observed = y[seen].astype(np.float64)
+    observed, patient = y[seen].astype(np.float64), patient[seen]
     if not len(observed):
         return {model: [] for model in predictions}
     low, middle, high = np.quantile(observed, [_EXTREME, 0.5, 1 - _EXTREME])
@@ -156,24 +226,33 @@ def agreement(y: Floats, predictions: Mapping[str, Floats]) -> dict[str, Rows]:
     centre = int(np.floor(middle / step))
 
     def cells(values: Float64) -> npt.NDArray[np.int64]:
-        return np.clip(np.floor(values / step), centre - _REACH, centre + _REACH).astype(np.int64)
+        finite = np.where(np.isfinite(values), values, middle)
+        return np.clip(np.floor(finite / step), centre - _REACH, centre + _REACH).astype(np.int64)
 
     across = cells(observed)
-    found: dict[str, Rows] = {}
+    places = {}
     for model, values in predictions.items():
         predicted = values[seen].astype(np.float64)
-        finite = np.isfinite(predicted)
-        pairs, counts = np.unique(
-            np.stack([across[finite], cells(predicted[finite])], axis=1), axis=0, return_counts=True
-        )
-        found[model] = [
+        places[model] = np.stack([across, cells(predicted)], axis=1)
+        places[model][~np.isfinite(predicted)] = _NOWHERE
+    factor = 1
+    while (
+        min(share_shown(place // factor, patient) for place in places.values()) < _VISIBLE
+        and CELLS / (2 * factor) >= _FEWEST
+    ):
+        factor *= 2
+    side = factor * step
+    return {
+        model: [
             {
-                "observed_low": i * step,
-                "observed_high": (i + 1) * step,
-                "predicted_low": j * step,
-                "predicted_high": (j + 1) * step,
+                "observed_low": i * side,
+                "observed_high": (i + 1) * side,
+                "predicted_low": j * side,
+                "predicted_high": (j + 1) * side,
                 "n": n,
             }
-            for (i, j), n in zip(pairs.tolist(), counts.tolist(), strict=True)
+            for (i, j), n in sorted(counts.items())
+            if (i + 1) * factor > _NOWHERE // 2
         ]
-    return found
+        for model, counts in shown_grid({m: p // factor for m, p in places.items()}, patient).items()
+    }

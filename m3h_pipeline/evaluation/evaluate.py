@@ -218,17 +218,17 @@ def curve_rows(
         task, y = cohort.tasks[one.task], cohort.observed(one.task, TEST)
         ensembles = contrasts[one.task].ensembles
         cells = (
-            agreement(y, {arm: values[:, 0] for arm, values in ensembles.items()})
+            agreement(y, {arm: values[:, 0] for arm, values in ensembles.items()}, part.unit)
             if task.problem_class == "regression"
             else {}
         )
+        risks = {arm: ensembles[arm][:, 0] for arm in _ARMS} if task.problem_class == "binary" else {}
+        rates = calibration(y, risks, part.unit, groups, quantiles)
         for arm in _ARMS:
             named = {"task": one.task, "model": arm}
-            if task.problem_class == "binary":
-                curve = calibration(y, ensembles[arm][:, 0], part.unit, groups, quantiles)
-                found["calibration"] += [named | row for row in curve]
-            elif task.problem_class == "multiclass":
-                found["roc"] += [named | row for row in roc(y, ensembles[arm], task.classes)]
+            found["calibration"] += [named | row for row in rates.get(arm, [])]
+            if task.problem_class == "multiclass":
+                found["roc"] += [named | row for row in roc(y, ensembles[arm], part.unit, task.classes)]
             found["agreement"] += [named | row for row in cells.get(arm, [])]
     return found
 

@@ -23,8 +23,8 @@ from m3h_pipeline.survival import (
     cox_prediction,
     interpolation,
     marginal_logits,
-    survived_bins,
     resolution,
+    survived_bins,
     time_grid,
 )
 
