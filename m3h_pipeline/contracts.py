@@ -102,14 +102,15 @@ TIM = _schema(
     _required(pa.string(), "mode"),
 )
 
-#: Test part, one row per task: the selected multitask model against the single-task model.
+#: Test part, one row per task: the selected multitask model against the single-task model. Here and in the
+#: tables below a number of samples or patients that would tell of 1 to 10 is null, or its row left out.
 EVALUATION = _schema(
     _required(pa.string(), "task", "title", "department", "problem_class", "metric", "combination"),
     _required(pa.float64(), "single", "single_low", "single_high"),
     _required(pa.float64(), "multi", "multi_low", "multi_high"),
     _required(pa.float64(), "difference", "difference_low", "difference_high"),
     _required(pa.float64(), "relative", "relative_low", "relative_high", "p", "q"),
-    _required(pa.int32(), "n_samples", "n_patients"),
+    _optional(pa.int32(), "n_samples", "n_patients"),
 )
 
 #: Every model beside every other: ``model`` is multi, single, linear or gradient_boosting; ``part`` is
@@ -161,15 +162,16 @@ AGREEMENT = _schema(
 SURVIVAL = _schema(
     _required(pa.string(), "task", "model", "score"),
     _optional(pa.float64(), "value", "low", "high"),
-    _required(pa.int32(), "n", "events"),
+    _optional(pa.int32(), "n", "events"),
 )
 
-#: Kaplan-Meier curves of the test part by third of the predicted risk, at evenly spaced times. ``n`` and
-#: ``events`` are the group's; ``p`` is of the log-rank test between the groups.
+#: Kaplan-Meier curves of the test part by third of the predicted risk, at evenly spaced times between which
+#: no patient, or at least 11, have the event. ``n`` and ``events`` are the group's; ``p`` is of the log-rank
+#: test between the groups.
 KAPLAN_MEIER = _schema(
     _required(pa.string(), "task", "model", "group"),
     _required(pa.float64(), "time", "survival", "low", "high"),
-    _required(pa.int32(), "at_risk", "n", "events"),
+    _optional(pa.int32(), "n", "events"),
     _required(pa.float64(), "p"),
 )
 

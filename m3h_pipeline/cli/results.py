@@ -104,12 +104,16 @@ def _phenotypes(verbs: Any) -> None:
             options.scores,
             options.predictions,
             options.latents,
+            options.split,
+            options.samples,
             options.output,
             figures.umap_samples,
             seed_of(options),
         )
 
-    parser = add_verb(verbs, "phenotypes", run, "map the phenotypes", "selection", "output")
+    parser = add_verb(
+        verbs, "phenotypes", run, "map the phenotypes", "selection", "split", "samples", "output"
+    )
     add_paths(parser, "scores", "predictions", "latents")
 
 

@@ -133,7 +133,7 @@ def _determined(n: npt.NDArray[np.int64], masked: BoolArray, sums: Sequence[Sum]
     # A count is told where its own axis lies in the space that the rows span.
     _, values, right = np.linalg.svd(matrix, full_matrices=False)
     inside = (right[values > 1e-9 * max(1.0, values[0])] ** 2).sum(axis=0)
-    return secret[inside > 1 - 1e-9].tolist()
+    return [int(i) for i in secret[inside > 1 - 1e-9]]
 
 
 def _narrow(n: npt.NDArray[np.int64], masked: BoolArray, sums: Sequence[Sum]) -> list[int]:

@@ -25,6 +25,7 @@ from m3h_pipeline.evaluation.arms import (
 from m3h_pipeline.evaluation.contrast import Contrast, contrast, intervals
 from m3h_pipeline.evaluation.curves import agreement, calibration, roc
 from m3h_pipeline.evaluation.optimism import DRAWS, search_optimism
+from m3h_pipeline.evaluation.shown import patients_of, shown_number
 from m3h_pipeline.evaluation.summary import write_summary
 from m3h_pipeline.evaluation.survival import survival_rows
 from m3h_pipeline.evaluation.validation import network_scores, read_references, reference_scores
@@ -145,7 +146,7 @@ def evaluation_rows(chosen: Sequence[Chosen], contrasts: Mapping[str, Contrast],
     rows: Rows = []
     for one in chosen:
         task = cohort.tasks[one.task]
-        observed = ~np.isnan(cohort.observed(one.task, TEST))
+        observed, unit = ~np.isnan(cohort.observed(one.task, TEST)), cohort.parts[TEST].unit
         row: dict[str, Any] = {
             "task": one.task,
             "title": task.title,
@@ -154,8 +155,8 @@ def evaluation_rows(chosen: Sequence[Chosen], contrasts: Mapping[str, Contrast],
             "metric": task.metric,
             "combination": one.combination,
             "p": found[one.task]["difference"].p if one.task in found else _NAN,
-            "n_samples": int(observed.sum()),
-            "n_patients": len(np.unique(cohort.parts[TEST].unit[observed])),
+            "n_samples": shown_number(int(observed.sum()), len(observed)),
+            "n_patients": shown_number(patients_of(unit, observed), len(np.unique(unit))),
         }
         for name in (*_ARMS, "difference", "relative"):
             known = found.get(one.task, {}).get(name, UNDEFINED)

@@ -12,17 +12,21 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from m3h_pipeline.contracts import LATENTS, PHENOTYPES, SCORES, SELECTION
+from m3h_pipeline.contracts import LATENTS, PHENOTYPES, SCORES, SELECTION, SPLIT
 from m3h_pipeline.errors import ContractError
-from m3h_pipeline.files import read_table, write_table
+from m3h_pipeline.evaluation.shown import share_shown, shown_grid
+from m3h_pipeline.files import read_samples, read_table, write_table
 from m3h_pipeline.inference.predictions import wanted_predictions
+from m3h_pipeline.split import patient_index
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-#: Cells along each side of a map.
-CELLS = 40
+#: Cells along each side of a map: the first of these with which cells that may be shown hold so large a share
+#: of the samples, else the last.
+SIDES = (40, 32, 24, 20, 16, 12, 10, 8, 6, 5, 4)
+VISIBLE = 0.6
 #: UMAP needs neighbours; with fewer samples than this the first two principal axes serve.
 FEW = 20
 
@@ -32,17 +36,23 @@ def phenotype_map(
     scores: Sequence[Path],
     predictions: Sequence[Path],
     latents: Sequence[Path],
+    split: Path,
+    cohort: Path,
     out: Path,
     samples: int,
     seed: int,
 ) -> None:
     """Write the binned maps of every clustering task, of its selected and its single-task model.
 
+    Cells of fewer than 11 patients are left out, and others from which one could tell them.
+
     Args:
         selection: table of contracts.SELECTION.
         scores: scores of the final fits (contracts.SCORES).
         predictions: their predictions: cluster and silhouette of each test sample.
         latents: their latents (contracts.LATENTS).
+        split: the split file.
+        cohort: ``cohort/samples.parquet``.
         out: table of contracts.PHENOTYPES; empty if the study has no clustering task.
         samples: most test samples on a map; of more, that many are drawn at random.
         seed: of the study.
@@ -52,12 +62,14 @@ def phenotype_map(
         ContractError: a final fit that the selection names is missing.
     """
     wanted = _fits(selection, scores)
+    part = np.asarray(read_table(split, SPLIT)["part"].to_pylist(), dtype=str)
+    patient = patient_index(read_samples(cohort)["patient_id"].to_pylist())[part == "test"]
     points = _latents(latents, set(wanted))
     clusters = dict(wanted_predictions(predictions, {key: len(points[key]) for key in wanted}))
     rows = [
         cell | {"task": task, "model": model}
         for key, models in wanted.items()
-        for cell in _cells(points[key], clusters[key], samples, seed)
+        for cell in _cells(points[key], clusters[key], patient, samples, seed)
         for task, model in models
     ]
     rows.sort(key=lambda row: (row["task"], row["model"], row["x"], row["y"]))
@@ -108,11 +120,15 @@ def _latents(paths: Sequence[Path], wanted: set[tuple[str, str]]) -> dict[tuple[
     return found
 
 
-def _cells(latent: Float32, prediction: Float32, samples: int, seed: int) -> list[dict[str, Any]]:
+def _cells(
+    latent: Float32, prediction: Float32, patient: Integers, samples: int, seed: int
+) -> list[dict[str, Any]]:
     """Bin one map: per cell the cluster most of its samples belong to, and how many it has.
 
+    Cells become wider until most samples are in cells that may be shown.
+
     Shape:
-        latent (n, d); prediction (n, 2): cluster and silhouette, NaN where a sample has none.
+        latent (n, d); prediction (n, 2): cluster and silhouette, NaN where a sample has none; patient (n,).
     """
     seen = np.flatnonzero(~np.isnan(prediction).any(axis=1) & ~np.isnan(latent).any(axis=1))
     if not len(seen):
@@ -122,20 +138,22 @@ def _cells(latent: Float32, prediction: Float32, samples: int, seed: int) -> lis
         seen = np.sort(np.random.default_rng([seed, len(seen)]).choice(seen, samples, replace=False))
     plane = embed(latent[seen], seed)
     low, high = plane.min(axis=0), plane.max(axis=0)
-    side = np.where(high > low, (high - low) / CELLS, 1.0)
-    place = np.minimum(((plane - low) / side).astype(np.int64), CELLS - 1)
+    whole = np.where(high > low, high - low, 1.0)
+    for cells in SIDES:
+        place = np.minimum(((plane - low) / whole * cells).astype(np.int64), cells - 1)
+        if share_shown(place, patient[seen]) >= VISIBLE:
+            break
     cluster = prediction[seen, 0].astype(np.int64)
-    counts = np.zeros((CELLS, CELLS, int(cluster.max()) + 1), dtype=np.int64)
-    np.add.at(counts, (place[:, 0], place[:, 1], cluster), 1)
+    shown = shown_grid({"": place}, patient[seen])[""]
     return [
         {
-            "x": float(low[0] + (i + 0.5) * side[0]),
-            "y": float(low[1] + (j + 0.5) * side[1]),
-            "cluster": int(counts[i, j].argmax()),
-            "n": int(counts[i, j].sum()),
+            "x": float(low[0] + (i + 0.5) * whole[0] / cells),
+            "y": float(low[1] + (j + 0.5) * whole[1] / cells),
+            "cluster": int(np.bincount(cluster[(place == (i, j)).all(axis=1)]).argmax()),
+            "n": n,
             "silhouette": silhouette,
         }
-        for i, j in np.argwhere(counts.sum(axis=2))
+        for (i, j), n in sorted(shown.items())
     ]
 
 

@@ -162,6 +162,57 @@ def shown_grid(places: Mapping[str, Index], patient: Index) -> dict[str, dict[tu
     return {model: {cell: n for cell, n in counts[model].items() if cell in shown[model]} for model in grids}
 
 
+def shown_number(n: int, whole: int) -> int | None:
+    """A number of samples or patients of a known whole; None where it, or the rest, is small."""
+    return None if is_small(n) or is_small(whole - n) else n
+
+
+def shown_groups(patient: Index, event: Bools, group: Index) -> list[tuple[int | None, int | None]]:
+    """Sizes and numbers of events of groups that make up all samples; None where hidden.
+
+    Args:
+        patient: (n,).
+        event: (n,).
+        group: number of each sample's group, from 0; (n,).
+    """
+    parts = [np.ones(len(group), dtype=bool), *(group == g for g in range(int(group.max(initial=-1)) + 1))]
+    counts: list[int] = []
+    few: list[int] = []
+    sums: list[Sum] = []
+    for k, part in enumerate(parts):
+        for members in (part, part & event, part & ~event):
+            few.extend([len(counts)] if is_small(patients_of(patient, members)) else [])
+            counts.append(int(members.sum()))
+        sums.append(Sum(3 * k, [3 * k + 1, 3 * k + 2]))
+    sums.extend(Sum(j, range(3 + j, len(counts), 3)) for j in range(3))
+    masked = hidden(counts, sums, of_few=few, known=range(3))
+    return [
+        (None if masked[at] else counts[at], None if masked[at : at + 3].any() else counts[at + 1])
+        for at in range(3, len(counts), 3)
+    ]
+
+
+def shown_times(time: Floats, event: Bools, patient: Index, at: Floats) -> list[int]:
+    """Which of some times a curve may have: between two of them no patient has the event, or at least 11.
+
+    Args:
+        time, event, patient: (n,) of a group.
+        at: increasing times; the first is before all events.
+    """
+
+    def passed(first: float, last: float) -> int:
+        return patients_of(patient, event & (time > first) & (time <= last))
+
+    kept = [0]
+    for i in range(1, len(at)):
+        if not is_small(passed(at[kept[-1]], at[i])):
+            kept.append(i)
+    # What is left is told by the number of all events.
+    while len(kept) > 1 and is_small(passed(at[kept[-1]], np.inf)):
+        kept.pop()
+    return kept
+
+
 def _families(groups: Mapping[str, Bools]) -> list[list[str]]:
     """The subgroups in families of which no two overlap."""
     families: list[list[str]] = []

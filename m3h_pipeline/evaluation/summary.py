@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from m3h_pipeline.contracts import combination_tasks
-from m3h_pipeline.disclosure import small_count
+from m3h_pipeline.disclosure import HIDDEN
 from m3h_pipeline.disclosure.text import tsv
 from m3h_pipeline.files import replacing
 
@@ -77,8 +77,7 @@ def write_summary(
                 _number(test.get((task, "gradient_boosting"))),
                 _number(search[task]["selected"] if task in search else None),
                 _number(search[task]["corrected"] if task in search else None),
-                small_count(row["n_samples"]),
-                small_count(row["n_patients"]),
+                *(HIDDEN if row[name] is None else f"{row[name]:,}" for name in ("n_samples", "n_patients")),
                 notes.get(task, ""),
             ]
         )

@@ -9,6 +9,7 @@ the bootstrap over patients.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from m3h_pipeline.contracts import time_and_event
-from m3h_pipeline.disclosure import LEAST
+from m3h_pipeline.disclosure import LEAST, round_step
 from m3h_pipeline.evaluation.contrast import Contrast
+from m3h_pipeline.evaluation.shown import patients_of, shown_groups, shown_number, shown_times
 from m3h_pipeline.evaluation.validation import References
 from m3h_pipeline.inference.bootstrap import percentile_interval
 from m3h_pipeline.inference.resampled import TEST, Cohort
@@ -148,6 +150,8 @@ def survival_rows(
         }
         models["kaplan_meier"] = np.tile(_marginal(training, grid), (len(part.rows), 1))
         draws = _draws(part.weights, part.unit[seen])
+        size = shown_number(len(seen), len(y))
+        events = shown_groups(part.unit[seen], tested.event, np.zeros(len(seen), dtype=int))[0][1]
         for model, prediction in models.items():
             if not len(usable) or not np.isfinite(prediction[seen]).all():
                 continue
@@ -164,7 +168,7 @@ def survival_rows(
                 )
                 found["survival"].append(
                     named
-                    | {"score": name, "n": len(seen), "events": int(tested.event.sum())}
+                    | {"score": name, "n": size, "events": events}
                     | {key: _plain(v) for key, v in zip(("value", "low", "high"), numbers, strict=True)}
                 )
             if model != "kaplan_meier":
@@ -175,19 +179,21 @@ def survival_rows(
                         entry = {"time": float(t), "auroc": float(value), "low": low, "high": high}
                         found["dynamic_auroc"].append(named | entry)
         for model in ("multi", "single"):
-            curves = kaplan_meier(tested, models[model][seen, 0])
+            curves = kaplan_meier(tested, models[model][seen, 0], part.unit[seen])
             found["kaplan_meier"] += [{"task": task, "model": model} | row for row in curves]
     return found
 
 
-def kaplan_meier(outcome: Outcome, risk: Floats) -> Rows:
+def kaplan_meier(outcome: Outcome, risk: Floats, patient: npt.NDArray[np.intp]) -> Rows:
     """Kaplan-Meier curves by third of the predicted risk, with pointwise 95 % intervals (log-log).
 
-    Curves end where fewer than :data:`LEAST` are at risk; groups smaller than that are left out.
+    A step of the curve is a patient: it is told at times between which no patient, or at least :data:`LEAST`,
+    have the event, and ends where fewer are at risk. Groups smaller than that are left out.
 
     Args:
         outcome: (n,).
         risk: (n,) predicted.
+        patient: number of each sample's patient, (n,).
     """
     from sksurv.compare import compare_survival
     from sksurv.nonparametric import kaplan_meier_estimator
@@ -196,32 +202,29 @@ def kaplan_meier(outcome: Outcome, risk: Floats) -> Rows:
     group = np.searchsorted(cuts, risk, side="left")
     sizes = np.bincount(group, minlength=3)
     p = np.nan
+    # Of a handful of events the test's matrix may have no inverse: then there is no p-value.
     if (sizes > 0).sum() > 1 and outcome.event.any():
-        p = float(compare_survival(outcome.structured(), group)[1])
+        with suppress(np.linalg.LinAlgError):
+            p = float(compare_survival(outcome.structured(), group)[1])
+    numbers = shown_groups(patient, outcome.event, group)
     found: Rows = []
     for g, name in enumerate(_GROUPS):
-        mine = outcome.take(np.flatnonzero(group == g))
-        # A curve ends, and a group is not shown, where fewer patients are at risk.
-        if sizes[g] < LEAST:
+        rows = np.flatnonzero(group == g)
+        mine, people = outcome.take(rows), patient[rows]
+        if patients_of(patient, group == g) < LEAST:
             continue
-        longest = np.sort(mine.time)[-LEAST]
-        at = np.linspace(0, longest, _TIMES + 1)
+        # The curve ends, in round numbers, where fewer than that are at risk.
+        step = round_step(float(mine.time.max()) / _TIMES) if mine.time.max() > 0 else 1.0
+        at = np.arange(0, np.sort(mine.time)[-LEAST] / step + 1e-9) * step
         if not mine.event.any():
             time, curve, band = np.zeros(0), np.zeros(0), np.zeros((2, 0))
         else:
             time, curve, band = kaplan_meier_estimator(mine.event, mine.time, conf_type="log-log")
-        before = np.searchsorted(time, at, side="right")
-        for t, i in zip(at, before, strict=True):
+        kept = at[shown_times(mine.time, mine.event, people, at)]
+        for t, i in zip(kept, np.searchsorted(time, kept, side="right"), strict=True):
             values = (1.0, 1.0, 1.0) if i == 0 else (curve[i - 1], band[0, i - 1], band[1, i - 1])
             found.append(
-                {
-                    "group": name,
-                    "time": float(t),
-                    "at_risk": int((mine.time >= t).sum()),
-                    "n": int(sizes[g]),
-                    "events": int(mine.event.sum()),
-                    "p": p,
-                }
+                {"group": name, "time": float(t), "n": numbers[g][0], "events": numbers[g][1], "p": p}
                 | {k: float(v) for k, v in zip(("survival", "low", "high"), values, strict=True)}
             )
     return found

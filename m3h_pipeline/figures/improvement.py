@@ -14,7 +14,6 @@ from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import EVALUATION
-from m3h_pipeline.disclosure import small_count
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.figures.rows import Rows, pitch_for, rows
@@ -158,11 +157,10 @@ def _columns(figure: Figure, frame: pd.DataFrame, block: Rows, top: float, right
         if not row.companions:
             scores = f"{style.number(single)} (alone)"
         weight = "bold" if row.significant else "normal"
-        count = int(row.n_samples)  # type: ignore[arg-type]
         cells = {
             "scores": scores,
             "q": style.q_text(float(row.q)) if row.companions else "–",  # type: ignore[arg-type]
-            "n": small_count(count),
+            "n": style.count(row.n_samples),
         }
         for name, text in cells.items():
             style.write(

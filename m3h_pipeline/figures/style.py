@@ -26,7 +26,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from m3h_pipeline.config import Figures
-from m3h_pipeline.disclosure import FEW, is_small
+from m3h_pipeline.disclosure import FEW, is_small, small_count
 from m3h_pipeline.disclosure.text import cell
 from m3h_pipeline.figures.text import BASE as BASE
 from m3h_pipeline.figures.text import fit as fit
@@ -269,6 +269,16 @@ def notice(text: str) -> Figure:
     width, height = figure.get_size_inches()
     write(figure, width / 2, height / 2, text, ha="center", fontsize=LARGE, color=MUTED)
     return figure
+
+
+def count(n: Any) -> str:
+    """A count for people; small ones are not shown, and a missing one was hidden.
+
+    Examples:
+        >>> count(4), count(1200.0), count(float("nan"))
+        ('<11', '1,200', '–')
+    """
+    return "–" if n != n or n is None else small_count(int(n))
 
 
 # --- saving ---

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import DYNAMIC_AUROC, KAPLAN_MEIER, SURVIVAL
-from m3h_pipeline.disclosure import LEAST, small_count
+from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.files import read_table
@@ -41,7 +41,7 @@ def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str)
         catalogue,
     )
     with style.applied():
-        style.save(draw(frame, catalogue), frame, out, settings, title, ["n", "events", "at_risk"])
+        style.save(draw(frame, catalogue), frame, out, settings, title, ["n", "events"])
 
 
 def table(
@@ -54,7 +54,7 @@ def table(
         scores.rename(columns={"score": "quantity"}),
     ]
     columns = ["task", "model", "quantity", "group", "time", "value", "low", "high", "n", "events"]
-    columns += ["at_risk", "p"]
+    columns += ["p"]
     parts = [part.reindex(columns=columns) for part in parts if len(part)]
     if not parts:
         return pd.DataFrame(columns=columns)
@@ -110,11 +110,10 @@ def _kaplan_meier(ax: Axes, rows: pd.DataFrame, title: str) -> None:
         mine = rows[rows["group"] == group].sort_values("time")
         if mine.empty:
             continue
-        ax.fill_between(
-            mine["time"], mine["low"], mine["high"], step="post", color=colour, alpha=0.13, linewidth=0
-        )
-        ax.step(mine["time"], mine["value"], where="post", color=colour, linewidth=1.2)
-        n, events = (small_count(int(mine[name].iloc[0])) for name in ("n", "events"))
+        # A step is a patient: the curve is known at some times, with straight lines between them.
+        ax.fill_between(mine["time"], mine["low"], mine["high"], color=colour, alpha=0.13, linewidth=0)
+        ax.plot(mine["time"], mine["value"], color=colour, linewidth=1.2, marker="o", markersize=1.8)
+        n, events = (style.count(mine[name].iloc[0]) for name in ("n", "events"))
         ax.text(
             0.03,
             0.22 - 0.085 * i,

@@ -145,14 +145,17 @@ def test_attention_is_the_mean_over_replicates_of_the_selected_combination(table
         assert sum(w for (t, _), w in weights.items() if t == task) == pytest.approx(1)
 
 
-def test_curves_have_both_arms_subgroups_and_every_sample(written: Study, tables: Tables) -> None:
+def test_curves_have_both_arms_subgroups_and_most_samples(written: Study, tables: Tables) -> None:
     groups = {(r["model"], r["subgroup"]) for r in tables["calibration"]}
-    assert groups == {(m, g) for m in ("single", "multi") for g in ("all", "female", "male")}
+    assert {("single", "all"), ("multi", "all")} <= groups
+    assert {group for _, group in groups} == {"all", "female", "male"}
     assert {r["task"] for r in tables["calibration"]} == {"ill"}
     assert {r["class_name"] for r in tables["roc"]} == {"none", "mild", "severe"}
     seen = int((~np.isnan(written.labels["days"][written.fold == -1])).sum())
     for model in ("single", "multi"):
-        assert sum(r["n"] for r in tables["agreement"] if r["model"] == model) == seen
+        cells = [r["n"] for r in tables["agreement"] if r["model"] == model]
+        assert 0.4 * seen < sum(cells) <= seen
+        assert min(cells) >= 11
 
 
 def test_a_class_absent_from_the_test_part_is_left_out_of_scores_and_curves(tmp_path: Path) -> None:
@@ -291,7 +294,7 @@ def test_small_counts_are_not_written_for_people(tmp_path: Path) -> None:
     found = one.evaluate(draws=50)
     lines = [line.split("\t") for line in one.path("out/summary.tsv").read_text().splitlines()]
     row = dict(zip(lines[0], next(line for line in lines if line[0] == "ill"), strict=True))
-    assert row["test samples"] == row["test patients"] == "<11"
+    assert row["test samples"] == row["test patients"] == "hidden"
     assert found["calibration"] == []
 
 

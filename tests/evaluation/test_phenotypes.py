@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from m3h_pipeline.contracts import LATENTS, PHENOTYPES, PREDICTIONS, SCORES, SELECTION
+from m3h_pipeline.contracts import LATENTS, PHENOTYPES, PREDICTIONS, SCORES, SELECTION, SPLIT, samples_schema
 from m3h_pipeline.errors import ContractError
-from m3h_pipeline.evaluation.phenotypes import CELLS, embed, phenotype_map
+from m3h_pipeline.evaluation.phenotypes import SIDES, embed, phenotype_map
 from m3h_pipeline.files import read_table, write_table
 
 N = 120
@@ -87,6 +87,23 @@ def _study(folder: Path, combination: str = "phenotype+sepsis", n: int = N) -> d
         "single_score": 0.2,
     }
     write_table(pa.Table.from_pylist([selection], schema=SELECTION), paths["selection"], SELECTION)
+    # Beside the test part, which has the predictions, a training part; one patient per sample.
+    names = [f"s{i:05d}" for i in range(n + 30)]
+    part = pa.table(
+        {
+            "sample_id": names,
+            "part": ["train"] * 30 + ["test"] * n,
+            "fold": pa.array([0] * 30 + [-1] * n, pa.int16()),
+        },
+        schema=SPLIT,
+    )
+    paths |= {name: folder / f"{name}.parquet" for name in ("split", "samples")}
+    write_table(part, paths["split"], SPLIT)
+    people = pa.table(
+        {"sample_id": names, "patient_id": names, "stay_id": pa.nulls(n + 30, pa.string())},
+        schema=samples_schema([]),
+    )
+    write_table(people, paths["samples"])
     return paths
 
 
@@ -97,6 +114,8 @@ def _map(paths: dict[str, Path], samples: int = 3000) -> list[dict[str, object]]
         [paths["scores"]],
         [paths["predictions"]],
         [paths["latents"]],
+        paths["split"],
+        paths["samples"],
         out,
         samples,
         seed=5,
@@ -105,13 +124,16 @@ def _map(paths: dict[str, Path], samples: int = 3000) -> list[dict[str, object]]
     return rows
 
 
-def test_every_sample_is_in_a_cell_of_both_maps(tmp_path: Path) -> None:
-    rows = _map(_study(tmp_path))
+def test_cells_of_both_maps_hold_most_samples_and_none_tells_of_few(tmp_path: Path) -> None:
+    rows = _map(_study(tmp_path, n=600))
     for model, silhouette in (("multi", 0.8), ("single", 0.1)):
         cells = [row for row in rows if row["model"] == model]
-        assert sum(int(str(row["n"])) for row in cells) == N
+        counts = [int(str(row["n"])) for row in cells]
+        assert 0.5 * 600 <= sum(counts) <= 600
+        assert sum(counts) == 600 or 600 - sum(counts) >= 11
+        assert min(counts) >= 11
         assert [row["silhouette"] for row in cells] == pytest.approx([silhouette] * len(cells))
-        assert len({row["x"] for row in cells}) <= CELLS
+        assert len({row["x"] for row in cells}) <= SIDES[0]
     assert len({row["cluster"] for row in rows if row["model"] == "multi"}) == 3
 
 
@@ -133,7 +155,7 @@ def test_a_model_whose_first_replicate_diverged_is_drawn_from_the_next(tmp_path:
 def test_the_map_is_reproducible_and_can_be_sampled(tmp_path: Path) -> None:
     paths = _study(tmp_path)
     assert _map(paths) == _map(paths)
-    assert sum(int(str(row["n"])) for row in _map(paths, samples=50)) == 100
+    assert 0 < sum(int(str(row["n"])) for row in _map(paths, samples=90)) <= 180
 
 
 def test_a_task_selected_alone_is_both_models(tmp_path: Path) -> None:

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sksurv.metrics import concordance_index_censored, concordance_index_ipcw, cumulative_dynamic_auc
 from sksurv.util import Surv
 
 from m3h_pipeline.contracts import signed_time, time_and_event
 from m3h_pipeline.evaluation.hazards import hazard_boosting_path
 from m3h_pipeline.evaluation.references import Problem
-from m3h_pipeline.evaluation.survival import Outcome, scores, usable_times
+from m3h_pipeline.evaluation.survival import Outcome, kaplan_meier, scores, usable_times
 from m3h_pipeline.survival import time_grid
 from tests.evaluation.studies import Study, noisy, predictor, study
 
@@ -73,13 +75,39 @@ def test_scores_and_intervals_of_every_model(written: Study, tables: dict[str, l
     np.testing.assert_allclose([row["time"] for row in curve], grid)
 
 
-def test_curves_are_of_groups_of_ten_and_more(tables: dict[str, list[dict[str, Any]]]) -> None:
+def test_curves_are_of_all_groups_and_without_a_count_of_few(tables: dict[str, list[dict[str, Any]]]) -> None:
     rows = tables["kaplan_meier"]
     assert {row["model"] for row in rows} == {"multi", "single"}
     assert {row["group"] for row in rows} == {"low risk", "medium risk", "high risk"}
-    assert min(row["at_risk"] for row in rows) >= 10
+    assert all(row[name] is None or row[name] >= 11 for row in rows for name in ("n", "events"))
     for row in rows:
         assert row["low"] <= row["survival"] <= row["high"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), n=st.integers(12, 900), censored=st.sampled_from([0.1, 0.5, 0.95]))
+def test_no_step_of_a_curve_is_a_patient(seed: int, n: int, censored: float) -> None:
+    rng = np.random.default_rng(seed)
+    time, event = rng.exponential(20, n), rng.random(n) > censored
+    risk = -time + rng.normal(0, 20, n)
+    rows = kaplan_meier(Outcome(time, event), risk, np.arange(n))
+    group = np.searchsorted(np.quantile(risk, [1 / 3, 2 / 3]), risk, side="left")
+    for g, name in enumerate(("low risk", "medium risk", "high risk")):
+        mine = [row for row in rows if row["group"] == name]
+        here = group == g
+        if not mine:
+            assert here.sum() < 11
+            continue
+        at = np.array([row["time"] for row in mine])
+        assert (time[here] >= at[-1]).sum() >= 11
+        assert not np.isin(at[1:], time).any()
+        # Events between the times, and behind the last; a curve without a step tells of none.
+        passed = np.diff([(here & event & (time <= t)).sum() for t in [*at, np.inf]])
+        assert len(at) == 1 or all(k == 0 or k >= 11 for k in passed)
+        assert mine[0]["survival"] == 1
+        # With whole numbers of all, those of the groups tell none that is hidden.
+        events, size = mine[0]["events"], mine[0]["n"]
+        assert events is None or not any(0 < k < 11 for k in (events, size - events))
 
 
 def test_a_part_without_events_has_no_scores_and_no_traceback(tmp_path: Path) -> None:

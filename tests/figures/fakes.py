@@ -437,7 +437,7 @@ def kaplan_meier(tasks: Tasks) -> pa.Table:
                     curve = float(np.exp(-hazard * time))
                     row = {"task": task, "model": model, "group": group, "time": time, "survival": curve}
                     ends = {"low": curve**1.5, "high": curve**0.6, "p": 0.03 if i else 1e-6}
-                    counts = {"at_risk": int(60 * curve), "n": 60, "events": 6 if group == "low risk" else 25}
+                    counts = {"n": 60, "events": 6 if group == "low risk" else 25}
                     rows.append(row | ends | counts)
     return _table(rows, contracts.KAPLAN_MEIER)
 

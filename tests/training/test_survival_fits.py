@@ -107,9 +107,11 @@ def test_kaplan_meier_ends_where_few_are_at_risk_and_is_ordered_by_risk() -> Non
     risk = rng.normal(size=240)
     time, censored = rng.exponential(np.exp(-risk)), rng.exponential(2, 240)
     outcome = Outcome(np.minimum(time, censored), time <= censored)
-    rows = kaplan_meier(outcome, risk)
-    assert min(row["at_risk"] for row in rows) >= 10
+    rows = kaplan_meier(outcome, risk, np.arange(240))
+    for name in {row["group"] for row in rows}:
+        ends = max(row["time"] for row in rows if row["group"] == name)
+        assert (outcome.time >= ends).sum() >= 11
     assert rows[0]["p"] < 0.001
     last = {row["group"]: row["survival"] for row in rows if row["time"] <= 0.5}
     assert last["low risk"] > last["medium risk"] > last["high risk"]
-    assert kaplan_meier(Outcome(outcome.time[:20], outcome.event[:20]), risk[:20]) == []
+    assert kaplan_meier(Outcome(outcome.time[:20], outcome.event[:20]), risk[:20], np.arange(20)) == []

@@ -135,6 +135,8 @@ rule phenotypes:
         scores=pack_files("scores", "search/final"),
         predictions=pack_files("predictions", "search/final"),
         latents=pack_files("latents", "search/final"),
+        split=FILES.split,
+        samples=FILES.cohort.samples,
     output:
         FILES.evaluation.phenotypes,
     log:
@@ -155,4 +157,4 @@ rule phenotypes:
     shell:
         "m3h --log {log:q} phenotypes --settings @{params.settings:q} --selection {input.selection:q}"
         " --scores @{params.scores:q} --predictions @{params.predictions:q} --latents @{params.latents:q}"
-        " --output {output:q}"
+        " --split {input.split:q} --samples {input.samples:q} --output {output:q}"
