@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from m3h_pipeline.config.base import OwnSource, SourceSection
 from m3h_pipeline.digest import code_digest
-from m3h_pipeline.disclosure import small_count
+from m3h_pipeline.disclosure import LEAST, small_count
 from m3h_pipeline.disclosure.text import plain
 from m3h_pipeline.dotted import is_path, source_digest
 from m3h_pipeline.errors import ConfigError, nearest
@@ -97,6 +97,10 @@ def render_summary(summary: Mapping[str, Any]) -> str:
     for name, genes in summary.get("genes", {}).items():
         counts = ", ".join(f"{key.replace('_', ' ')} {n(value)}" for key, value in genes.items() if value)
         lines.append(f"genes of {name}: {counts}")
+    for name, count in summary.get("rare_values", {}).items():
+        lines.append(
+            f"{name}: {count:,} values of fewer than {LEAST} patients, or to cover them, are `other`"
+        )
     if infinite := sum(s["infinite"] for s in summary["sources"].values()):
         lines.append(f"infinite values, taken as missing: {n(infinite)}")
     lines += [said for name, found in summary["sources"].items() for said in _remarks(name, found)]

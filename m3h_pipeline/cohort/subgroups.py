@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
+from m3h_pipeline.cohort.rare import without_rare
 from m3h_pipeline.config.base import Subgroup
 from m3h_pipeline.config.missing import is_missing
 from m3h_pipeline.contracts import samples_schema
@@ -66,8 +67,16 @@ def samples_table(
     Raises:
         InputError: as :func:`encode`.
     """
-    groups = [encode(codes[name], group, name) for name, group in subgroups.items()]
+    groups = [encode(_told(codes[name], group, patient), group, name) for name, group in subgroups.items()]
     return pa.Table.from_arrays([sample, patient, stay, *groups], schema=samples_schema(list(subgroups)))
+
+
+def _told(codes: Sequence[str], group: Subgroup, patient: pa.Array) -> Sequence[str]:
+    """Codes that name groups by themselves, without those of few patients; names that a study gives stay."""
+    if group.values:
+        return codes
+    values = pa.array([code or None for code in codes], pa.string())
+    return [value or "" for value in without_rare(values, patient)[0].to_pylist()]
 
 
 def infer(texts: Sequence[str]) -> pa.Array:

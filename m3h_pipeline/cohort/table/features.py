@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from m3h_pipeline.cohort.rare import without_rare
 from m3h_pipeline.cohort.table.blocks import Column, Feature
 from m3h_pipeline.cohort.table.join import Joined
 from m3h_pipeline.contracts import Float32Array
@@ -23,15 +24,27 @@ MOST_CATEGORIES = 1000
 
 @dataclass(frozen=True)
 class Expanded:
-    """One feature: a number of a column, or whether the column holds ``value``."""
+    """One feature: a number of a column, or whether the column holds ``value``.
+
+    ``values`` are then the column's, one a sample, the rare ones as `other`.
+    """
 
     name: str
     column: Column
     value: str | None
+    values: pa.Array | None = None
 
 
-def expand(joined: Joined, features: Sequence[Feature]) -> list[Expanded]:
+def expand(
+    joined: Joined, features: Sequence[Feature], patient: pa.Array, rare: dict[str, int]
+) -> list[Expanded]:
     """The features of a block; a categorical column has one per value, in sorted order.
+
+    Args:
+        joined: the files.
+        features: of the block.
+        patient: of each sample.
+        rare: column -> how many values of few patients it has (:mod:`m3h_pipeline.cohort.rare`); added to.
 
     Raises:
         InputError: a categorical column holds dates, or has more than :data:`MOST_CATEGORIES` values.
@@ -46,7 +59,8 @@ def expand(joined: Joined, features: Sequence[Feature]) -> list[Expanded]:
         no_dates(
             text, column.name, where=joined.readers[column.file].shown, leave="take it out of `categorical`"
         )
-        values = sorted(categories(text).drop_null().unique().to_pylist())
+        named = categories(text)
+        values = named.drop_null().unique().to_pylist()
         if len(values) > MOST_CATEGORIES:
             raise InputError(
                 f"the categorical column `{column.name}` has {len(values):,} values; "
@@ -54,7 +68,12 @@ def expand(joined: Joined, features: Sequence[Feature]) -> list[Expanded]:
                 where=joined.readers[column.file].shown,
                 hint="is it a number or an identifier?",
             )
-        expanded += [Expanded(f"{column.name}={value}", column, value) for value in values]
+        named, few = without_rare(named, patient)
+        rare |= {column.name: few} if few else {}
+        expanded += [
+            Expanded(f"{column.name}={value}", column, value, named)
+            for value in sorted(named.drop_null().unique().to_pylist())
+        ]
     return expanded
 
 
@@ -68,12 +87,9 @@ def values_of(joined: Joined, expanded: Sequence[Expanded], samples: slice) -> F
         to = np.array([j for j, f in enumerate(expanded) if f.value is None and f.column.file == file], int)
         at = np.array([joined.contents[file].numeric[expanded[j].column.name] for j in to], int)
         x[np.ix_(there, to)] = joined.contents[file].numbers[np.ix_(rows[there], at)]
-    held: dict[Column, pa.Array] = {}
     for j, feature in enumerate(expanded):
-        if feature.value is not None:
-            if feature.column not in held:
-                held[feature.column] = categories(joined.text(feature.column)).slice(samples.start, n)
-            is_it = pc.cast(pc.equal(held[feature.column], feature.value), pa.float32())
+        if feature.values is not None:
+            is_it = pc.cast(pc.equal(feature.values.slice(samples.start, n), feature.value), pa.float32())
             x[:, j] = is_it.to_numpy(zero_copy_only=False)
     return x
 

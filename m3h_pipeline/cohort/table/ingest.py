@@ -94,7 +94,10 @@ def ingest_table(
         coded = _coded(joined, source, selection, samples)
         samples = samples if coded is None else coded.samples
         columns = _columns(joined, selection)
-        blocks = {name: expand(joined, features) for name, features in selection.features.items()}
+        patient, rare = samples["patient_id"].combine_chunks(), dict[str, int]()
+        blocks = {
+            name: expand(joined, features, patient, rare) for name, features in selection.features.items()
+        }
         check_blocks(blocks, joined, [name for name in blocks if source.blocks[name].genes is not None])
         names = {name: [feature.name for feature in expanded] for name, expanded in blocks.items()}
         genes: dict[str, Genes] = {}
@@ -121,6 +124,8 @@ def ingest_table(
             summary = {"kind": source.kind, **_ignored(source, sources, selection, joined, aside)}
             if limits is not None:
                 summary["limits"] = {"taken_as": source.limits, "values": dict(sorted(limits.counts.items()))}
+            if rare:
+                summary["rare_values"] = dict(sorted(rare.items()))
             if genes:
                 summary["genes"] = {name: found.report for name, found in genes.items()}
             if coded is not None:
