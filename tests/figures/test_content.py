@@ -272,7 +272,7 @@ def test_medians_are_those_of_the_samples() -> None:
     column = frame.groupby(["model", "observed_low"])
     assert (column["n"].sum() < 11).equals(column["median_predicted"].first().isna())
     for _, cells in column:
-        if cells["n"].sum() < 10:
+        if cells["n"].sum() < 11:
             continue
         samples = np.repeat((cells["predicted_low"] + cells["predicted_high"]) / 2, cells["n"])
         half = float((cells["predicted_high"] - cells["predicted_low"]).iloc[0]) / 2
