@@ -7,7 +7,7 @@ CORES ?= all
 SLURM_TESTS := --strict-markers --strict-config -ra -x
 
 .DEFAULT_GOAL := help
-.PHONY: help install study test suite test-slurm test-slurm-full injections mutants lint types bench report clean
+.PHONY: help install study test suite test-slurm test-slurm-full injections mutants flips lint types bench report clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -58,6 +58,9 @@ injections: $(INSTALLED)  ## Kill a study in 31 ways on that SLURM; write the ta
 
 mutants: $(INSTALLED)  ## Change lines that decide numbers; fail if no test notices one; write docs/mutants.md
 	. $(BIN)/activate && python -m tests.mutants --document docs/mutants.md
+
+flips: $(INSTALLED)  ## Flip 300 bits in each kind of file of a small study; fail if one goes unseen
+	. $(BIN)/activate && OMP_NUM_THREADS=1 python -m tests.flips
 
 bench: $(INSTALLED)  ## Print the benchmarks' ratios
 	. $(BIN)/activate && pytest --override-ini addopts= --override-ini 'python_files=bench_*.py' -s tests/benchmarks

@@ -10,8 +10,8 @@ from typing import Any
 
 #: Packages whose versions a result may depend on.
 PACKAGES = (
-    *("m3h-pipeline", "matplotlib", "numba", "numpy", "pandas", "pyarrow", "pydantic", "safetensors"),
-    *("scikit-learn", "scikit-survival", "scipy", "snakemake", "torch", "umap-learn"),
+    *("m3h-pipeline", "duckdb", "matplotlib", "numba", "numpy", "pandas", "pyarrow", "pydantic"),
+    *("safetensors", "scikit-learn", "scikit-survival", "scipy", "snakemake", "torch", "umap-learn"),
 )
 
 

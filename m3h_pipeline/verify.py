@@ -1,4 +1,5 @@
-"""Check a study against its record: every file by its digest, and a sample of fits by training them again.
+"""Check a study against its record: every file by its digest, cohort, labels and split by making them anew,
+and a sample of fits by training them again.
 
 A fit is trained again in its own stack: another stack rounds differently. On the same device with the same
 versions the scores must then be equal to the last bit; otherwise within a tolerance.
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from m3h_pipeline.config import Study, validate
+from m3h_pipeline.config import MimicSource, Study, validate
 from m3h_pipeline.config.networks import networks
 from m3h_pipeline.config.paths import input_paths
 from m3h_pipeline.contracts import SCORES
@@ -23,17 +24,21 @@ from m3h_pipeline.dotted import untrusted
 from m3h_pipeline.environment import environment, versions
 from m3h_pipeline.errors import ContractError, InputError, M3HError
 from m3h_pipeline.files import read_table
+from m3h_pipeline.files.makers import again
 from m3h_pipeline.hashes import input_files, sha256
 from m3h_pipeline.jobs.code import code_of_stages
 from m3h_pipeline.jobs.outputs import score_files
 from m3h_pipeline.layout import Layout
 from m3h_pipeline.record import read_record, segments
+from m3h_pipeline.remade import STAGES, NotRemadeError, remade
 
 if TYPE_CHECKING:
     from m3h_pipeline.training.spec import FitResult, TrainingSettings
 
 #: Largest difference of a score (AUROC, R2, silhouette) on another device or with other versions.
 TOLERANCE = 0.02
+#: Libraries that decide what is in cohort, labels and split.
+_DECISIVE_TABLES = ("python", "numpy", "pandas", "pyarrow", "duckdb")
 
 
 @dataclass
@@ -44,12 +49,14 @@ class Report:
         checked: what was compared, in the plural -> how many.
         problems: what does not match, each with what to do.
         notes: differences that are no error by themselves.
+        unchecked: what was not looked at, and why.
         largest: the largest difference of a score of a fit that was trained again.
     """
 
     checked: dict[str, int] = field(default_factory=dict)
     problems: list[M3HError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
     largest: float = 0.0
 
     def add(self, what: str, where: str, hint: str) -> None:
@@ -61,6 +68,7 @@ class Report:
         screen.writelines(f"MISMATCH: {problem}\n" for problem in self.problems)
         done = ", ".join(f"{number:,} {what}" for what, number in self.checked.items())
         screen.write(f"compared: {done}\n")
+        screen.writelines(f"not checked: {what}\n" for what in self.unchecked)
 
 
 def verify(
@@ -71,6 +79,7 @@ def verify(
     tolerance: float = TOLERANCE,
     screen: TextIO = sys.stdout,
     trust: bool = False,
+    cohort: bool = True,
 ) -> Report:
     """Compare a study with its record and print a report.
 
@@ -82,18 +91,25 @@ def verify(
         tolerance: largest difference of a score on another device or with other versions.
         screen: where the report goes.
         trust: import what the record names by dotted path.
+        cohort: make cohort, labels and split anew.
 
     Raises:
-        InputError: the study has no record.
+        InputError: the study has no record, or a damaged one.
         ConfigError: the record names code of its own, and is not trusted.
         ContractError: something does not match; the report says what.
     """
     with contextlib.nullcontext() if trust else untrusted():
-        return _verified(Layout(Path(root)), fits, seed, data, tolerance, screen)
+        return _verified(Layout(Path(root)), fits, seed, data, tolerance, screen, cohort)
 
 
 def _verified(
-    layout: Layout, fits: int, seed: int, data: Path | None, tolerance: float, screen: TextIO
+    layout: Layout,
+    fits: int,
+    seed: int,
+    data: Path | None,
+    tolerance: float,
+    screen: TextIO,
+    cohort: bool,
 ) -> Report:
     known = read_record(layout)
     study = validate(Study, known["configuration"], where=str(layout.record))
@@ -101,10 +117,18 @@ def _verified(
     _compare_files(layout, known["files"], report)
     _compare_inputs(study, known["inputs"], data, report)
     same_code = _compare_software(known, report)
-    if fits > 0 and not report.problems:
-        _compare_fits(layout, study, fits, seed, same_code["training"], tolerance, report)
-    elif fits > 0:
-        report.notes.append("no fit was trained again, because files do not match")
+    if report.problems:
+        report.unchecked.append("cohort, labels, split and fits were not made again: files do not match")
+    else:
+        if cohort:
+            _make_again(layout, study, known, data, same_code, report)
+        else:
+            report.unchecked.append("cohort, labels and split were not made again: `--no-cohort`")
+        if fits > 0:
+            _compare_fits(layout, study, fits, seed, same_code["training"], tolerance, report)
+        else:
+            report.unchecked.append("no fit was trained again: `--fits N`")
+    report.unchecked.append("selection, TIM, evaluation and figures: by their digests alone")
     report.write(screen)
     if report.problems:
         raise ContractError(
@@ -118,15 +142,11 @@ def _verified(
 def _compare_files(layout: Layout, files: Mapping[str, Mapping[str, Any]], report: Report) -> None:
     for name, entry in files.items():
         path = layout.folder / name
-        stored = path.is_relative_to(layout.store)
-        again = "delete it and run `snakemake`, which makes it again" + (
-            "; its fits are trained again" if stored else ""
-        )
         if not path.is_file():
             hint = "run `snakemake`, or take it from where the study was copied from"
             report.add("the file is missing", str(path), hint)
         elif path.stat().st_size != entry["bytes"] or sha256(path) != entry["sha256"]:
-            report.add("the file is not what the study wrote", str(path), again)
+            report.add("the file is not what the study wrote", str(path), again(path))
     report.checked["files"] = len(files)
 
 
@@ -167,6 +187,37 @@ def _compare_software(known: Mapping[str, Any], report: Report) -> dict[str, boo
     return same
 
 
+def _make_again(
+    layout: Layout,
+    study: Study,
+    known: Mapping[str, Any],
+    data: Path | None,
+    same_code: Mapping[str, bool],
+    report: Report,
+) -> None:
+    """Cohort, labels and split made anew; where code or versions differ, a difference is no fault."""
+    now = versions()
+    changed = [f"the code of {stage}" for stage in STAGES if not same_code.get(stage)]
+    changed += [f"{name}" for name in _DECISIVE_TABLES if now.get(name) != known["versions"].get(name)]
+    here = study if data is None else study.model_copy(update={"data": str(data)})
+    compared = 0
+    try:
+        for path, equal in remade(layout, here, known["definitions"], everything=data is None):
+            compared += 1
+            if equal:
+                continue
+            if changed:
+                why = ", ".join(changed)
+                report.notes.append(f"{path}: made anew it differs; since then {why} changed")
+            else:
+                report.add("made anew from the inputs, the file says something else", str(path), again(path))
+    except NotRemadeError as error:
+        report.unchecked.append(str(error))
+    if isinstance(study.source, MimicSource) and study.source.embeddings:
+        report.unchecked.append("vectors of notes and images were taken as they are")
+    report.checked["files of cohort, labels and split made anew"] = compared
+
+
 def _compare_fits(
     layout: Layout, study: Study, number: int, seed: int, same_code: bool, tolerance: float, report: Report
 ) -> None:
@@ -197,6 +248,8 @@ def _compare_fits(
                     hint = "the features, labels or split changed; run `snakemake`"
                     report.add("the fit is of other data than the study's", where, hint)
                 _compare_scores(scores[result.key], fresh, where, 0.0 if exact else tolerance, report)
+    if left := len(keys) - len(drawn):
+        report.unchecked.append(f"{left:,} of {len(keys):,} fits were not trained again: `--fits N`")
     report.checked["fits"] = len(drawn)
     report.checked["fits of their stacks trained again"] = trained
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from m3h_pipeline.files.makers import MAKERS, again, maker
+from m3h_pipeline.jobs.outputs import simulated
 from m3h_pipeline.layout import EVALUATION_TABLES, GENE_PAIR_FIGURES, Layout
 from tests.conftest import ROOT
 
@@ -44,6 +45,7 @@ def _files(expression: str) -> list[Path]:
 RULES = dict(_rules())
 #: Outputs that rules say without `FILES`, through lists of the package.
 LISTED = {
+    "simulate": simulated(Layout(RESULTS)),
     "ingest": [Layout(RESULTS).cohort.features("lab")],
     "gene_pairs": [
         getattr(Layout(RESULTS).gene_pairs("a"), name)
@@ -51,7 +53,7 @@ LISTED = {
     ],
 }
 #: Rules that make folders.
-FOLDERS = {"simulate": ["table.csv", "hosp/codes.csv.gz"], "train_final": ["4f.safetensors"]}
+FOLDERS = {"train_final": ["4f.safetensors"]}
 
 
 def test_the_rules_are_found() -> None:
@@ -65,7 +67,7 @@ def test_each_output_of_a_rule_is_known_as_its(rule: str) -> None:
     paths = [path for said in RULES[rule] for path in _files(said)] + LISTED.get(rule, [])
     assert paths
     for path in paths:
-        if path.suffix and rule != "simulate":
+        if path.suffix:
             assert maker(path) == (rule, path)
         else:
             for name in FOLDERS[rule]:
@@ -96,7 +98,8 @@ def test_a_network_may_be_called_as_a_stage() -> None:
 def test_what_is_to_be_done_is_said() -> None:
     folder = RESULTS / "final/models/0003"
     assert again(folder / "a.safetensors") == (
-        f"delete the folder {folder} and run `snakemake` again: the rule `train_final` makes it"
+        f"delete the folder {folder}; rule `train_final` makes it again: "
+        f"`snakemake -- {folder}`, then `snakemake`"
     )
     assert "its fits are trained again" in again(RESULTS / "search/store/ab.parquet")
     assert again("elsewhere/x.parquet") == "delete it and run again"

@@ -233,12 +233,9 @@ def _verify(verbs: Any) -> None:
         from m3h_pipeline.verify import verify
 
         verify(
-            options.results,
-            options.fits,
-            options.seed,
-            options.data,
-            options.tolerance,
+            *(options.results, options.fits, options.seed, options.data, options.tolerance),
             trust=options.trust,
+            cohort=not options.no_cohort,
         )
 
     parser = add_verb(verbs, "verify", run, "compare a study with its record", settings=False)
@@ -256,6 +253,9 @@ def _verify(verbs: Any) -> None:
         type=float,
         default=0.02,
         help="largest difference of a score on another device or with other versions (default: 0.02)",
+    )
+    parser.add_argument(
+        "--no-cohort", action="store_true", help="do not make cohort, labels and split anew from the inputs"
     )
 
 

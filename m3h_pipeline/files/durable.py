@@ -12,8 +12,10 @@ from pathlib import Path
 
 #: What file systems say that cannot sync a folder (network shares), or let nobody open it.
 _NO_SYNC_OF_FOLDERS = frozenset(
-    {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM, errno.EISDIR}
+    {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM, errno.EISDIR, errno.EROFS}
 )
+#: Folders whose own name this process has synced, by device and number.
+_SETTLED: set[tuple[int, int]] = set()
 
 
 def synced(path: Path) -> None:
@@ -39,11 +41,23 @@ def make_folder(path: Path) -> None:
     Raises:
         OSError: one of them cannot be made.
     """
-    if path.is_dir():
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+    _settle(path)
+
+
+def _settle(path: Path) -> None:
+    """Sync the name of a folder, and the names of those above it: another program may have made them.
+
+    Of a relative path those up to the working folder.
+    """
+    found = path.stat()
+    if path == path.parent or (found.st_dev, found.st_ino) in _SETTLED:
         return
-    make_folder(path.parent)
-    path.mkdir(exist_ok=True)
     synced(path.parent)
+    _settle(path.parent)
+    _SETTLED.add((found.st_dev, found.st_ino))
 
 
 def moved(source: Path, target: Path) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ def _makers() -> Iterator[Maker]:
     drawn = [pairs.figure(name, "*") for name in GENE_PAIR_FIGURES]
     found = [pairs.pairs, pairs.genes, pairs.heads, pairs.network, pairs.gene_sets]
     files = [
+        ([layout.input / "*", layout.input / "*" / "*"], "simulate"),
         ([layout.embedding("*"), layout.embedding_store / "*" / "*"], "embed"),
         ([*cohort.tables(), cohort.features("*")], "ingest"),
         ([labels.tasks, labels.audit, labels.prevalence], "assess"),
@@ -52,8 +54,6 @@ def _makers() -> Iterator[Maker]:
         ([layout.selection, layout.selection_summary], "select"),
         ([layout.record], "record"),
     ]
-    yield layout.input / "*", "simulate", 1
-    yield layout.input / "*" / "*", "simulate", 2
     yield layout.models_of("*") / "*", "train_final", 1
     yield from ((pattern, rule, 0) for patterns, rule in files for pattern in patterns)
 
@@ -89,10 +89,12 @@ def again(path: Path | str) -> str:
     """What to do to have a damaged file of a study made again."""
     path = Path(path)
     if path.match((Layout(Path()).store / "*").as_posix()):
-        return "delete it and run `snakemake` again: its fits are trained again"
+        return "delete it and run `snakemake`: its fits are trained again"
     made = maker(path)
     if made is None:
         return "delete it and run again"
     rule, output = made
     which = "it" if output == path else f"the folder {output}"
-    return f"delete {which} and run `snakemake` again: the rule `{rule}` makes it"
+    # Snakemake makes nothing again that no target lacks: what is asked for by name is made.
+    asked = f"snakemake -- {shlex.quote(str(output))}"
+    return f"delete {which}; rule `{rule}` makes it again: `{asked}`, then `snakemake`"

@@ -15,6 +15,7 @@ from m3h_pipeline.contracts import FIT_ATTENTION, LATENTS, METRICS, PREDICTIONS,
 from m3h_pipeline.environment import environment
 from m3h_pipeline.errors import ContractError, InputError, nearest
 from m3h_pipeline.files import read_json, write_table
+from m3h_pipeline.files.durable import make_folder
 from m3h_pipeline.training.data import load_study_data
 from m3h_pipeline.training.fits import device_of, run_fits
 from m3h_pipeline.training.fitted import save_model
@@ -103,7 +104,7 @@ def train_pack(
         for result in results:
             if result.kept:
                 save_model(result, Path(models) / f"{result.key}.safetensors")
-        Path(models).mkdir(parents=True, exist_ok=True)
+        make_folder(Path(models))
     if attention is not None:
         write_table(attention_table(results), attention, FIT_ATTENTION)
     if latents is not None:

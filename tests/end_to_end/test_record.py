@@ -14,10 +14,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from m3h_pipeline.config import Study
-from m3h_pipeline.files import write_json, write_table
+from m3h_pipeline.files import (
+    read_features,
+    read_labels,
+    write_features,
+    write_json,
+    write_labels,
+    write_table,
+)
 from m3h_pipeline.hashes import sha256
 from tests.end_to_end.small_study import RESULTS, TASKS, Project, ran
 from tests.end_to_end.test_invalidation import finished
+from tests.flips import count
 
 __all__ = ["finished"]
 pytestmark = pytest.mark.study
@@ -121,7 +129,7 @@ def test_tampered_and_missing_files_are_named_with_what_to_do(project: Project) 
         "is missing",
     ):
         assert part in text
-    assert "no fit was trained again" in text
+    assert "fits were not made again: files do not match" in text
 
 
 def test_another_version_is_a_note(project: Project) -> None:
@@ -146,6 +154,96 @@ def test_a_tampered_score_is_found_by_training_again(project: Project) -> None:
     status, text = _verify(project, "--fits", "1")
     assert status == 2
     assert "trained again" in text
+
+
+def _recorded_as_is(project: Project, *names: str) -> None:
+    """The record says of files what is in them now."""
+    content = _record(project)
+    for name in names:
+        path = project.folder / RESULTS / name
+        content["files"][name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
+    _rewrite(project, content)
+
+
+def test_cohort_labels_and_split_are_made_anew(project: Project) -> None:
+    """Somebody changes what was trained on, seals it and writes the record to match: only the inputs tell."""
+    features = project.folder / RESULTS / "cohort/features/ts_lab.parquet"
+    x, names = read_features(features)
+    x[0, 0] += 1
+    write_features(x, names, features)
+    labels = project.folder / RESULTS / "labels/mortality_48h.parquet"
+    y, described = read_labels(labels)
+    write_labels(1 - y, labels, described)
+    _recorded_as_is(project, "cohort/features/ts_lab.parquet", "labels/mortality_48h.parquet")
+    status, text = _verify(project, "--fits", "0")
+    assert status == 2
+    assert text.count("made anew from the inputs, the file says something else") == 2
+    for part in ("ts_lab.parquet", "rule `ingest`", "mortality_48h.parquet", "rule `label`"):
+        assert part in text
+    assert not list((project.folder / RESULTS).glob(".verify*"))
+    status, text = _verify(project, "--fits", "0", "--no-cohort")
+    assert status == 0
+    assert "not checked: cohort, labels and split were not made again: `--no-cohort`" in text
+
+
+def test_what_was_checked_and_what_was_not_is_said(project: Project) -> None:
+    status, text = _verify(project, "--fits", "2")
+    assert status == 0, text
+    # Five tables and two sources of the cohort, labels and audit of each task, three lists, the split.
+    assert f"{7 + 2 * len(TASKS) + 3 + 1} files of cohort, labels and split made anew" in text
+    assert "fits were not trained again" in text
+    assert "not checked: selection, TIM, evaluation and figures: by their digests alone" in text
+    project.edit("resources/tasks/m3h.yaml", "title: Mortality within 48 Hours", "title: Mortality")
+    status, text = _verify(project, "--fits", "0")
+    assert status == 0, text
+    assert "not checked: labels and split: the tasks' definitions have changed since" in text
+
+
+def test_a_damaged_record_is_a_sentence(project: Project) -> None:
+    path = project.folder / RESULTS / "provenance.json"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    status, text = _verify(project)
+    assert status == 2
+    assert "rule `record` makes it again" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [
+        ("search/round_1/plan.json", {"plan_round(1)"}),
+        ("labels/tasks.json", {"assess"}),
+        ("cohort/diagnoses.parquet", {"ingest"}),
+    ],
+)
+def test_what_a_message_says_of_a_damaged_file_mends_it(name: str, made: set[str], project: Project) -> None:
+    path = project.folder / RESULTS / name
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + bytes([content[100] ^ 16]) + content[101:])
+    status, text = _verify(project, "--fits", "0")
+    assert status == 2
+    target = f"{RESULTS / name}"
+    assert f"`snakemake -- {target}`" in text
+    if name.endswith(".json"):
+        # Read while the workflow is planned.
+        planned = project.snakemake()
+        assert planned.status
+        assert "Error: the file is damaged" in planned.output
+        assert "Traceback" not in planned.output
+    path.unlink()
+    assert project.snakemake("--", target).jobs == made
+    assert path.read_bytes() == content
+    assert project.snakemake().status == 0
+    status, text = _verify(project, "--fits", "0")
+    assert status == 0, text
+
+
+def test_few_flips_of_each_kind_are_seen(project: Project) -> None:
+    found = count(project.folder / RESULTS, 12, verifying=1)
+    assert {"cohort/features/*.parquet", "search/store/*.parquet", "provenance.json"} <= set(found)
+    unseen = {kind: one for kind, one in found.items() if one.unread or one.unverified}
+    assert not unseen
 
 
 def test_inputs_elsewhere_are_found_where_the_user_says(project: Project, tmp_path: Path) -> None:

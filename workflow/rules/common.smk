@@ -4,11 +4,7 @@ from snakemake.exceptions import WorkflowError
 
 from m3h_pipeline.config import Study, located_source, validate
 from m3h_pipeline.config.networks import networks
-from m3h_pipeline.config.paths import (
-    gene_files,
-    gene_pair_files,
-    source_paths,
-)
+from m3h_pipeline.config.paths import gene_files, gene_pair_files, source_paths
 from m3h_pipeline.errors import M3HError
 from m3h_pipeline.figures.registry import FIGURES
 from m3h_pipeline.jobs import outputs, plans
@@ -30,6 +26,14 @@ def explained(function, *arguments, **keywords):
         return function(*arguments, **keywords)
     except M3HError as error:
         raise WorkflowError(str(error)) from None
+
+
+def read(function, *arguments):
+    """The same where rules ask for their inputs: Snakemake adds a traceback to all that ends such a question."""
+    try:
+        return function(*arguments)
+    except M3HError as error:
+        raise SystemExit(f"Error: {error}") from None
 
 
 def definition_file(path):
@@ -71,6 +75,7 @@ def planned(stage):
     """A stage that trains, once it has a plan. Asking for it makes Snakemake plan it."""
     planner, wildcards = plans.planner(stage)
     getattr(checkpoints, planner).get(**wildcards)
+    read(plans.packs, FILES.stage(stage).plan)
     return FILES.stage(stage)
 
 
@@ -128,7 +133,7 @@ def references(wildcards):
     """Predictions of the reference models, once it is known which tasks are learned."""
     # The first plan comes right after the tasks, and needs nothing that is trained.
     planned("search/round_1")
-    return outputs.baselines(FILES, STUDY)
+    return read(outputs.baselines, FILES, STUDY)
 
 
 # What every training job passes to its verb, beside its settings.
