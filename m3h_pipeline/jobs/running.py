@@ -41,6 +41,17 @@ class Running:
         self._process = 0
         self._ended = threading.Event()
 
+    def look(self) -> None:
+        """Refuse at once what :meth:`begin` would refuse.
+
+        Raises:
+            InputError: another run has claimed the results and is alive.
+        """
+        claim = self._found() if self._process != os.getpid() else None
+        if claim is not None:
+            with writing(self._path):
+                self._refuse_living(claim)
+
     def begin(self) -> None:
         """Claim the results until :meth:`end` or the end of the process; again: nothing happens.
 

@@ -35,10 +35,11 @@ def build(name: str, inputs: int, hidden: Sequence[int], draws: Draws, slope: fl
     """
     if not is_path(name):
         if name not in SHIPPED:
+            known = nearest(name, [*SHIPPED, "transcriptome"])
             raise ConfigError(
                 f"unknown network `{name}`",
                 where="configuration",
-                hint=f"{nearest(name, SHIPPED)} (or the dotted path of a class of your own)",
+                hint=f"{known} (or the dotted path of a class of your own)",
             )
         return SHIPPED[name](inputs, hidden, draws, slope)
     made = locate(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -10,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from m3h_pipeline.config.base import ByName, InOrder, Name, Section
 from m3h_pipeline.errors import TaskError
+from m3h_pipeline.patterns import Pattern
 from m3h_pipeline.tasks.columns import Column, Labelled
 from m3h_pipeline.tasks.icd import IcdPattern, parse_icd
 
@@ -100,11 +100,7 @@ class Codes(Section):
     @classmethod
     def _compilable(cls, value: list[str]) -> list[str]:
         for text in value:
-            try:
-                found = re.compile(text, re.IGNORECASE).search("")
-            except re.error as error:
-                raise ValueError(f"`{text}` is no regular expression: {error}") from error
-            if found:
+            if Pattern(text, ignore_case=True).search("") is not None:
                 raise ValueError(f"`{text}` matches every title")
         return value
 
@@ -112,10 +108,10 @@ class Codes(Section):
         """The parsed ICD lists."""
         return _parsed(self.icd)
 
-    def title_pattern(self) -> re.Pattern[str] | None:
+    def title_pattern(self) -> Pattern | None:
         """One expression for all of ``titles``, or None."""
         text = "|".join(f"(?:{title})" for title in self.titles)
-        return re.compile(text, re.IGNORECASE) if text else None
+        return Pattern(text, ignore_case=True) if text else None
 
 
 class Rule(Codes):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 
 from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import TaskError
+from m3h_pipeline.patterns import Pattern
 from m3h_pipeline.tasks.columns import Outcome
 from m3h_pipeline.tasks.criteria import Diagnosis, Rule
 from m3h_pipeline.tasks.icd import first_match
@@ -84,11 +84,11 @@ def _judge(rule: Rule, codes: pa.Table, titles: list[str]) -> tuple[BoolArray, B
     found, out = in_list >= 0, np.zeros(len(titles), dtype=bool)
     because = [listed[i].text if i >= 0 else "" for i in in_list]
     for i in np.flatnonzero(~found):
-        if wanted is None or not wanted.search(titles[i]):
+        if wanted is None or wanted.search(titles[i]) is None:
             continue
         bad = None if unwanted is None else unwanted.search(titles[i])
         if bad is not None:
-            out[i], because[i] = True, f"not “{bad.group(0)}”"
+            out[i], because[i] = True, f"not “{bad}”"
         elif out_list[i] >= 0:
             out[i], because[i] = True, f"not {unlisted[out_list[i]].text}"
         else:
@@ -97,7 +97,8 @@ def _judge(rule: Rule, codes: pa.Table, titles: list[str]) -> tuple[BoolArray, B
 
 
 def _which(rule: Rule, title: str) -> str:
-    return next(f"/{text}/" for text in rule.titles if re.search(text, title, re.IGNORECASE))
+    known = (Pattern(text, ignore_case=True) for text in rule.titles)
+    return next(f"/{one.text}/" for one in known if one.search(title) is not None)
 
 
 def label_stays(

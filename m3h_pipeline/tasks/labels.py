@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -98,7 +99,27 @@ def build_labels(
             where=f"column{'s' if len(criterion.columns) > 1 else ''} {', '.join(criterion.columns[:8])}",
             hint="; ".join(seen) if may_be_listed(len(seen)) else "is it the right column?",
         )
-    return labels.astype(np.float32), list(_value_lines(outcomes, samples))
+    return _as_single(labels), list(_value_lines(outcomes, samples))
+
+
+#: Largest label: its square, summed over a cohort, is still a number in single precision.
+LARGEST = 1e15
+
+
+def _as_single(labels: npt.NDArray[np.floating[Any]]) -> Float32Array:
+    """Labels in single precision.
+
+    Raises:
+        TaskError: some are beyond :data:`LARGEST`.
+    """
+    beyond = int((np.abs(labels) > LARGEST).sum())
+    if beyond:
+        raise TaskError(
+            f"{beyond} label(s) are beyond {LARGEST:.0e}, which training cannot tell from infinity",
+            hint="if they stand for a missing value, name it in `source.missing_values` (tables) or leave the"
+            " cells empty; else choose another unit (`scale`)",
+        )
+    return labels.astype(np.float32)
 
 
 def permute_between_patients(

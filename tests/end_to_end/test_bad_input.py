@@ -106,6 +106,19 @@ def _no_modality(rows: list[list[str]]) -> None:
         row[9] = row[10] = ""
 
 
+def _constant(rows: list[list[str]]) -> None:
+    for row in rows[1:]:
+        row[9], row[10] = "0.5", "" if row[9] > "0" else "2"
+
+
+def _bomb(folder: Path, study: dict[str, Any]) -> None:
+    """Lists of lists of the same lists, which YAML writes as aliases."""
+    value: list[Any] = ["note"]
+    for _ in range(30):
+        value = [value] * 9
+    study["tasks"]["exclude"] = value
+
+
 def _everyone_ill(rows: list[list[str]]) -> None:
     for row in rows[1:]:
         row[3] = "I509"
@@ -206,6 +219,32 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         ["heart_failure"],
     ),
     "more folds than patients": (_set("split", "folds", value=100), ["100"]),
+    "folds without number": (_set("split", "folds", value=10**9), ["60 patients", "1000000000 folds"]),
+    "unknown encoder": (
+        _set("modalities", "vision", "encoder", value="mpl"),
+        ["unknown network `mpl`", "did you mean `mlp`?"],
+    ),
+    "unknown encoder of a compared network": (
+        _set(
+            "networks",
+            value={"own": "plain", "others": {"wide": {"modalities": {"vision": {"encoder": "resnet"}}}}},
+        ),
+        ["unknown network `resnet`", "`wide`"],
+    ),
+    "module that is not there": (
+        _set("modalities", "vision", "encoder", value="absent_module.Encoder"),
+        ["`absent_module.Encoder` cannot be imported"],
+    ),
+    "modality without variation": (_cells("table.csv", _constant), ["varies", "modality vision"]),
+    "label beyond single precision": (
+        _cell("table.csv", 7, 5, "1e300"),
+        ["1 label(s) are beyond 1e+15", "days_left"],
+    ),
+    "infinite learning rate": (
+        _set("training", "learning_rates", value=[float("inf")]),
+        ["`training.learning_rates.0`", "finite number"],
+    ),
+    "aliases that explode": (_bomb, ["with its aliases"]),
 }
 
 
@@ -311,3 +350,37 @@ def test_a_folder_that_may_not_be_written(
     (tmp_path / "out").write_text("a file where the folder should be")
     assert _ingest(tmp_path) == 2
     assert "cannot write" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": {"encoder": [10**9]}},
+        {"model": {"shared": [10**9, 8]}},
+        {"model": {"task": [10**6, 10**6]}},
+        {"model": {"projection": 10**10}},
+        {"modalities": {"vision": {"sources": ["vision"], "hidden": [10**9]}}},
+        {"networks": {"own": "plain", "others": {"wide": {"model": {"encoder": [10**9]}}}}},
+    ],
+)
+def test_a_network_that_no_machine_holds_is_refused_with_the_number(
+    change: dict[str, Any], study: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for section, values in change.items():
+        study[section] = {**study.get(section, {}), **values}
+    write_yaml(tmp_path, study)
+    assert _check(tmp_path) == 2
+    message = capsys.readouterr().err
+    assert re.search(r"one fit of `days_left` alone needs about [0-9,]+\.\d GB of memory", message)
+    assert "this machine has" in message
+
+
+@pytest.mark.parametrize("value", ["1e17", "-1e300", "9.9e37"])
+def test_a_label_is_refused_that_training_would_take_for_infinite(
+    value: str, study: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _cell("table.csv", 7, 5, value)(tmp_path, study)
+    assert _check(tmp_path) == 2
+    assert "beyond 1e+15" in capsys.readouterr().err
+    _cell("table.csv", 7, 5, "")(tmp_path, study)
+    assert _check(tmp_path) == 0

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import ROOT, Run
+from m3h_pipeline.jobs.running import Running
+from m3h_pipeline.layout import Layout
+from tests.end_to_end.conftest import ROOT, Run, snakemake
 
 
 def test_the_snakefile_stays_short() -> None:
@@ -38,3 +41,26 @@ def test_command_line_values_reach_the_study(dry_run: Callable[..., Run]) -> Non
     run = dry_run("--cores", "1", "--config", "study=other")
     assert run.status == 0, run.output
     assert "results/other/split.parquet" in run.output
+
+
+def test_a_second_run_on_the_same_results_is_told_at_once(tmp_path: Path, programs: Path) -> None:
+    """Two working folders, one folder of results; Snakemake itself locks the working folder alone."""
+    results = tmp_path / "shared"
+    options = ["--cores", "1", "--config", f"results={results}", "--until", "simulate"]
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder in folders:
+        folder.mkdir()
+    first = Running(Layout(results / "default").running)
+    first.begin()
+    refused = snakemake(folders[1], *options, programs=programs)
+    assert refused.status != 0
+    assert "another run is writing these results" in refused.output
+    assert "Traceback" not in refused.output
+    assert "Building DAG" not in refused.output
+    assert snakemake(folders[1], "--dry-run", *options, programs=programs).status == 0
+    assert not (results / "default/input").exists()
+    assert not (results / "default/logs/settings").exists()
+    first.end()
+    # Snakemake's own process leaves nothing behind that would stop the next.
+    for folder in folders:
+        assert snakemake(folder, *options, programs=programs).status == 0

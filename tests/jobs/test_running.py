@@ -30,8 +30,12 @@ def path(tmp_path: Path) -> Path:
 
 def test_the_second_is_told_and_the_third_goes_on(path: Path) -> None:
     first, second = Running(path), Running(path)
+    second.look()
     first.begin()
     first.begin()
+    first.look()
+    with pytest.raises(InputError, match="another run is writing these results"):
+        second.look()
     with pytest.raises(InputError, match="another run is writing these results") as caught:
         second.begin()
     assert f"process {os.getpid()} on this machine" in str(caught.value)

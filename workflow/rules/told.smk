@@ -5,6 +5,9 @@ from m3h_pipeline.jobs.told import Told
 
 INPUTS = Inputs(STUDY, FILES.input_digests)
 RUNNING = Running(FILES.running)
+# Told before a plan is made; the claim itself waits until it is known that jobs run.
+if workflow.is_main_process and not workflow.output_settings.dryrun:
+    explained(RUNNING.look)
 
 
 def runs():

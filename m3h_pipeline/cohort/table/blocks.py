@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from m3h_pipeline.config.sources import TableBlock
 from m3h_pipeline.errors import ConfigError, InputError, nearest
+from m3h_pipeline.patterns import Pattern
 from m3h_pipeline.tables.identifiers import called
 from m3h_pipeline.tables.reader import TableFileReader, once
 
@@ -154,9 +155,9 @@ def _matched(
 ) -> list[Column]:
     """The columns that a block's pattern takes."""
     try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise ConfigError(f"`{pattern}` is no regular expression: {error}", where=f"{key}.pattern") from error
+        expression = Pattern(pattern)
+    except ValueError as error:
+        raise ConfigError(str(error), where=f"{key}.pattern") from error
     left_out = set(block.exclude)
     for i in numbers:
         left_out |= {one for name in block.exclude for one in readers[i].arrays.get(name, ())}
@@ -166,7 +167,7 @@ def _matched(
             one
             for name, part in readers[i].arrays.items()
             for one in part
-            if expression.fullmatch(name) and name not in reserved
+            if expression.fullmatch(name) is not None and name not in reserved
         }
         for i in numbers
     }
@@ -174,7 +175,7 @@ def _matched(
         Column(i, one)
         for i in numbers
         for one in readers[i].names
-        if (expression.fullmatch(name := called(one)) or one in whole[i])
+        if (expression.fullmatch(name := called(one)) is not None or one in whole[i])
         and not _NAMELESS.fullmatch(name)
         and name not in left_out
         and one not in readers[i].listed_only

@@ -1,4 +1,4 @@
-"""Validate a study before anything is trained: configuration, inputs, tasks.
+"""Ingest, label and split a study for a look, and forecast its training.
 
 The inputs are ingested, labelled and split in a temporary folder by the functions the workflow calls, so that
 what passes here passes there.
@@ -39,8 +39,9 @@ def check_study(configfile: Path, screen: TextIO = sys.stdout, changes: Sequence
     screen.write(f"configuration: {study.study}, {len(tasks)} tasks defined\n")
     with tempfile.TemporaryDirectory(prefix="m3h-check-") as folder:
         layout = Layout(Path(folder))
-        assessed = _stages(study, tasks, layout, screen)
+        assessed, embedded = _stages(study, tasks, layout, screen)
         _try_own_code(study, layout, screen)
+        _try_networks(study, layout, embedded)
         training = _forecast(study, layout)
     dropped = [task for task in assessed.values() if not task.learned]
     screen.writelines(f"  dropped: {task.id}: {task.reason}\n" for task in dropped)
@@ -79,7 +80,8 @@ def checked_tasks(study: Study, where: str) -> dict[str, TaskDefinition]:
 
 def _stages(
     study: Study, tasks: Mapping[str, TaskDefinition], layout: Layout, screen: TextIO
-) -> dict[str, Task]:
+) -> tuple[dict[str, Task], dict[str, int]]:
+    """The tasks, and the sources that are not embedded for the check -> their widths."""
     from m3h_pipeline.cohort.ingest import ingest, render_summary
     from m3h_pipeline.cohort.synthetic.simulate import haim_source, simulate
     from m3h_pipeline.files import write_json
@@ -120,7 +122,7 @@ def _stages(
     stratify = {name: paths[name] for name in study.split.stratify_by}
     split_cohort(cohort.samples, stratify, layout.split, study.split)
     assess(paths, layout.split, cohort.samples, labels.folder, study.tasks)
-    return read_assessed(labels.tasks)
+    return read_assessed(labels.tasks), embedded
 
 
 def _try_own_code(study: Study, layout: Layout, screen: TextIO) -> None:
@@ -137,9 +139,6 @@ def _try_own_code(study: Study, layout: Layout, screen: TextIO) -> None:
         tried.add((one.model.task_network, one.model.shared[-1], tuple(one.model.task)))
     own = sorted(network for network in tried if is_path(network[0]))
     classes = {task["own_class"]: task for task in described if "own_class" in task}
-    if not own and not classes:
-        return
-    # Loads torch, which the check of a study without code of its own does not need.
     from m3h_pipeline.model.own import try_class, try_network
 
     for path, width, hidden in own:
@@ -147,6 +146,23 @@ def _try_own_code(study: Study, layout: Layout, screen: TextIO) -> None:
     for path, task in sorted(classes.items()):
         try_class(task, study.model)
         screen.write(f"{path}: a {task['problem_class']} class, scored by {task['metric']}\n")
+
+
+def _try_networks(study: Study, layout: Layout, embedded: Mapping[str, int]) -> None:
+    """Read what training reads, and make each network once."""
+    from m3h_pipeline.check.networks import try_networks
+    from m3h_pipeline.files import read_json
+    from m3h_pipeline.training.spec import TrainingSettings
+
+    tasks = list(read_tasks(layout.labels.tasks))
+    known = read_json(layout.cohort.summary)["sources"]
+    widths = {name: int(source["features"]) for name, source in known.items()}
+    for name, one in (networks(study) or {"the study's": study}).items():
+        settings = TrainingSettings(one.model, one.training, one.compute, one.modalities, one.seed)
+        where = f"network `{name}`" if study.networks else "`modalities`, `model`"
+        try_networks(
+            layout.cohort.folder, layout.labels.folder, layout.split, tasks, settings, widths, embedded, where
+        )
 
 
 def _forecast(study: Study, layout: Layout) -> str:
