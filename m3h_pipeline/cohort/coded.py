@@ -7,10 +7,9 @@ cohort without stays gets them: each sample is then one of its own.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -150,58 +149,62 @@ def _rows(
     n = len(whose)
     names = [spec.code] if spec.code else list(spec.columns)
     if spec.version_column is None:
-        versions: list[int | None] = [spec.version] * n
+        versions: pa.Array = pa.array([spec.version] * n, pa.int8())
     else:
         coded = np.any([columns[name].text.is_valid() for name in names], axis=0)
         text = columns[spec.version_column].text
         versions = _versions(spec, text, coded, f"{shown}, column `{spec.version_column}`")
-    known = _known(spec)
-    skipped = set(spec.not_codes)
-    owners = whose.to_pylist()
-    found: dict[str, list[Any]] = {"whose": [], "icd_code": [], "icd_version": [], "long_title": []}
-    texts = {name: columns[name].text.to_pylist() for name in names}
     where = f"{shown}, column{'s' if len(names) > 1 else ''} " + ", ".join(f"`{name}`" for name in names)
-    codes: dict[tuple[int, bool, str], str] = {}
-    for version in {one for one in versions if one is not None}:
+    titled = pa.nulls(n, pa.string()) if titles is None else titles
+    cells = pa.concat_tables(
+        pa.table(
+            {
+                "whose": whose,
+                "text": columns[name].text,
+                "icd_version": versions,
+                "numbers": pa.array([columns[name].numbers] * n),
+                "long_title": pc.fill_null(titled, ""),
+            }
+        )
+        for name in names
+    )
+    cells = cells.filter(pc.is_valid(cells["text"]))
+    rows = cells.join(_codes(spec, cells, where), ["text", "icd_version", "numbers"], join_type="inner")
+    owned = rows.filter(pc.is_valid(rows["whose"]))
+    counts = {"left_out": cells.num_rows - rows.num_rows, "without_id": rows.num_rows - owned.num_rows}
+    return owned.select(["whose", "icd_code", "icd_version", "long_title"]), counts
+
+
+def _codes(spec: Diagnoses, cells: pa.Table, where: str) -> pa.Table:
+    """The code that each text of a version stands for; texts that are left out do not stand there."""
+    known = _known(spec)
+    keys = ["text", "icd_version", "numbers"]
+    distinct = cells.group_by(keys, use_threads=False).aggregate([([], "count_all")]).to_pylist()
+    found: list[tuple[str, int, bool, str]] = []
+    for version in (9, 10):
         for numbers in (False, True):
             # Columns of one table were written by one tool: what one shows holds for all.
-            counts = Counter(
-                text
-                for name in names
-                if columns[name].numbers == numbers
-                for text, v in zip(texts[name], versions, strict=True)
-                if text is not None and v == version and text not in skipped
-            )
+            counts = {
+                row["text"]: row["count_all"]
+                for row in distinct
+                if (row["icd_version"], row["numbers"]) == (version, numbers)
+                and row["text"] not in spec.not_codes
+            }
             some = recorded(counts, version, where, known.get(version, ()), numbers=numbers)
-            codes |= {(version, numbers, text): code for text, code in some.items()}
-    described_by = [None] * n if titles is None else titles.to_pylist()
-    left_out = nameless = 0
-    for name in names:
-        for owner, text, of, title in zip(owners, texts[name], versions, described_by, strict=True):
-            if text is None:
-                continue
-            if of is None or text in skipped:
-                left_out += 1
-                continue
-            if owner is None:
-                nameless += 1
-                continue
-            found["whose"].append(owner)
-            found["icd_code"].append(codes[of, columns[name].numbers, text])
-            found["icd_version"].append(of)
-            found["long_title"].append(title or "")
-    types = [pa.string(), pa.string(), pa.int8(), pa.string()]
-    arrays = [pa.array(values, kind) for values, kind in zip(found.values(), types, strict=True)]
-    return pa.table(dict(zip(found, arrays, strict=True))), {"left_out": left_out, "without_id": nameless}
+            found += [(text, version, numbers, code) for text, code in some.items()]
+    types = [pa.string(), pa.int8(), pa.bool_(), pa.string()]
+    columns = [pa.array([row[i] for row in found], kind) for i, kind in enumerate(types)]
+    return pa.table(columns, [*keys, "icd_code"])
 
 
-def _versions(spec: Diagnoses, texts: pa.Array, coded: BoolArray, where: str) -> list[int | None]:
-    """The version of each row; None where the definition leaves it out, and where there is no code.
+def _versions(spec: Diagnoses, texts: pa.Array, coded: BoolArray, where: str) -> pa.Array:
+    """The version of each row, int8; null where the definition leaves it out, and where there is no code.
 
     Raises:
         InputError: a text names no version, or a row with a code has none.
     """
-    counts = Counter(texts.filter(pa.array(coded)).to_pylist())
+    seen = pc.value_counts(texts.filter(pa.array(coded))).to_pylist()
+    counts = {row["values"]: row["counts"] for row in seen}
     known = {text: version_of(text) for text in counts if text is not None}
     known |= {text: version for text, version in spec.versions.items() if text in counts}
     named = {text for text, version in known.items() if version is not None} | {*spec.versions, None}
@@ -213,13 +216,15 @@ def _versions(spec: Diagnoses, texts: pa.Array, coded: BoolArray, where: str) ->
             hint="say what they are under `source.diagnoses.versions`, one by one: "
             f"`{as_list(list(strange)[:1])[1:-1]}: 10`, or `null` for what is no ICD",
         )
-    if counts[None]:
+    if None in counts:
         raise InputError(
             f"{small_count(counts[None])} rows have no version",
             where=where,
             hint="complete them, or give `version` if all codes have the same",
         )
-    return [known.get(text) for text in texts.to_pylist()]
+    encoded = texts.dictionary_encode()
+    each = pa.array([known.get(text) for text in encoded.dictionary.to_pylist()], pa.int8())
+    return each.take(encoded.indices)
 
 
 def _known(spec: Diagnoses) -> dict[int, Collection[str]]:
