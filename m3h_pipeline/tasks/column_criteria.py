@@ -5,21 +5,21 @@ Each value is named, or refused; :mod:`m3h_pipeline.tasks.columns` has the rule.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from m3h_pipeline.config.base import InOrder
 from m3h_pipeline.tasks.columns import (
     Column,
     Labelled,
+    Listed,
     Named,
     Otherwise,
     Outcome,
     Side,
-    Value,
     outcomes,
     sort_out,
 )
@@ -47,7 +47,7 @@ class ExactlyOne(ColumnCriterion):
     classes: InOrder[str, str] = Field(min_length=2, description="class -> its column, in index order")
     positive: Named = Field(default_factory=list, description=_POSITIVE)
     negative: Named = Field(default_factory=list, description=_NEGATIVE)
-    missing: list[Value] = Field(default_factory=list, description=MISSING)
+    missing: Listed = Field(default_factory=list, description=MISSING)
     otherwise: Otherwise = Field(default=None, description=_OTHERWISE)
 
     @property
@@ -90,7 +90,7 @@ class Values(ColumnCriterion):
     column: str
     positive: Named = Field(default_factory=list, description=_POSITIVE)
     negative: Named = Field(default_factory=list, description=_NEGATIVE)
-    missing: list[Value] = Field(default_factory=list, description=MISSING)
+    missing: Listed = Field(default_factory=list, description=MISSING)
     otherwise: Otherwise = Field(default=None, description=_OTHERWISE)
 
     @property
@@ -119,7 +119,7 @@ class Threshold(ColumnCriterion):
     column: str
     at_least: float | None = None
     below: float | None = None
-    missing: list[Value] = Field(default_factory=list, description=MISSING)
+    missing: Listed = Field(default_factory=list, description=MISSING)
     otherwise: Literal["missing"] | None = Field(default=None, description=_NO_NUMBER)
 
     @model_validator(mode="after")
@@ -159,8 +159,10 @@ class Classes(ColumnCriterion):
 
     kind: Literal["classes"] = "classes"
     column: str
-    classes: InOrder[str, Named] = Field(min_length=2, description="class -> its values, in index order")
-    missing: list[Value] = Field(default_factory=list, description=MISSING)
+    classes: InOrder[str, Annotated[Named, Field(min_length=1)]] = Field(
+        min_length=2, description="class -> its values, in index order"
+    )
+    missing: Listed = Field(default_factory=list, description=MISSING)
     otherwise: Literal["missing"] | None = Field(
         default=None, description="what a value is that no class names (`missing`); null: it is refused"
     )
@@ -168,6 +170,24 @@ class Classes(ColumnCriterion):
     @property
     def columns(self) -> list[str]:
         return [self.column]
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        """Numbers name classes; of an unquoted Yes or No YAML has made a truth, which does not."""
+        pairs = value.items() if isinstance(value, Mapping) else value
+        if not isinstance(pairs, Iterable) or isinstance(pairs, str):
+            return value
+        named = {}
+        for pair in pairs:
+            if not isinstance(pair, Sequence) or len(pair) != 2:
+                return value
+            if isinstance(pair[0], bool):
+                raise ValueError(
+                    f"YAML made `{str(pair[0]).lower()}` of the name of a class: put it in quotes"
+                )
+            named[str(pair[0]) if isinstance(pair[0], int | float) else pair[0]] = pair[1]
+        return value if len(named) < len(value) else named
 
     @property
     def class_names(self) -> list[str]:
@@ -198,7 +218,7 @@ class Number(ColumnCriterion):
     kind: Literal["number"] = "number"
     column: str
     scale: PositiveFloat = Field(default=1.0, description="the label is the column times this")
-    missing: list[Value] = Field(default_factory=list, description=MISSING)
+    missing: Listed = Field(default_factory=list, description=MISSING)
     otherwise: Literal["missing"] | None = Field(default=None, description=_NO_NUMBER)
     minimum: float | None = Field(default=None, description="labels below are impossible: missing")
     maximum: float | None = Field(default=None, description="labels above are impossible: missing")

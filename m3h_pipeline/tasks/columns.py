@@ -8,13 +8,14 @@ as texts else; ``Dead`` and ``DEAD`` are two values.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Literal, NamedTuple
+from datetime import date, time
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import AfterValidator, StrictBool
+from pydantic import AfterValidator, BeforeValidator, StrictBool
 
 from m3h_pipeline.config.missing import is_missing
 from m3h_pipeline.disclosure import listing, may_be_listed
@@ -23,12 +24,29 @@ from m3h_pipeline.tables.values import number_text, read_number
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
-#: What a definition compares a column with. YAML makes truths of unquoted Yes, No, On, Off.
-Value = StrictBool | str | float
 #: What becomes of every value that a criterion does not name; None: it is refused.
 Otherwise = Literal["negative", "missing"] | None
 #: What YAML reads as true and as false.
 _TRUTHS = {True: ("true", "yes", "on"), False: ("false", "no", "off")}
+
+
+def _as_list_of_values(given: Any) -> Any:
+    """A value by itself as a list of one; what YAML made of an unquoted text, and cannot be one, is said."""
+    values = list(given) if isinstance(given, list | tuple) else [given]
+    for value in values:
+        if not isinstance(value, bool | int | float | str):
+            made = f"a {type(value).__name__}" if value is not None else "nothing"
+            shown = value if isinstance(value, date | time) else made
+            raise ValueError(
+                f"`{shown}` is neither text nor number: YAML made {made} of it, put it in quotes"
+            )
+    return values
+
+
+#: What a definition compares a column with. YAML makes truths of unquoted Yes, No, On, Off.
+Value = StrictBool | str | float
+#: Values of a definition; one by itself stands for a list.
+Listed = Annotated[list[Value], BeforeValidator(_as_list_of_values)]
 
 
 def _no_missing(values: list[Value]) -> list[Value]:
@@ -42,7 +60,7 @@ def _no_missing(values: list[Value]) -> list[Value]:
 
 
 #: Values that a class or side is named by.
-Named = Annotated[list[Value], AfterValidator(_no_missing)]
+Named = Annotated[Listed, AfterValidator(_no_missing)]
 
 
 class Outcome(NamedTuple):

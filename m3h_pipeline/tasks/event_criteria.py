@@ -16,11 +16,11 @@ from m3h_pipeline.tasks.columns import (
     Column,
     FloatArray,
     Labelled,
+    Listed,
     Named,
     Otherwise,
     Outcome,
     Side,
-    Value,
     outcomes,
     sort_out,
 )
@@ -38,7 +38,7 @@ class _Event(ColumnCriterion):
     event: str = Field(description=_EVENT)
     observed: Named = Field(default_factory=list, description=_OBSERVED)
     censored: Named = Field(default_factory=list, description=_CENSORED)
-    missing: list[Value] = Field(default_factory=list, description=f"{MISSING}; texts, of the time as well")
+    missing: Listed = Field(default_factory=list, description=f"{MISSING}; texts, of the time as well")
     otherwise: Otherwise = Field(
         default=None,
         description="what a value of the event is that no list names: `negative` (censored), `missing`; "
@@ -48,7 +48,7 @@ class _Event(ColumnCriterion):
     @field_validator("censored", mode="before")
     @classmethod
     def _lost_has_another_name(cls, value: object) -> object:
-        if isinstance(value, str):
+        if value in ("missing", "negative"):
             raise ValueError(f"`censored` lists values of the event's column; `lost: {value}` says the other")
         return value
 

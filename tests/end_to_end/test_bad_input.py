@@ -200,6 +200,17 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         _task(lambda t: t["days_left"]["criterion"].update(column="img_length_of_stey")),
         ["days_left", "img_length_of_stey", "img_length_of_stay"],
     ),
+    "value that no criterion names": (
+        _task(
+            lambda t: t["days_left"].update(
+                {
+                    "class": "binary",
+                    "criterion": {"kind": "values", "column": "death_status", "positive": ["dead"]},
+                }
+            )
+        ),
+        ["days_left", "death_status", "does not name", "otherwise: negative"],
+    ),
     "broken regular expression": (
         _task(lambda t: t["heart_failure"].update(criterion={"kind": "diagnosis", "titles": ["(heart"]})),
         ["heart_failure", "(heart"],

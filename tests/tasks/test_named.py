@@ -214,7 +214,7 @@ def test_no_unnamed_value_becomes_a_class(
 
 @given(
     cells=st.lists(st.none() | WORDS, min_size=1, max_size=12),
-    classes=st.tuples(*[st.lists(WORDS, max_size=3)] * 3),
+    classes=st.tuples(*[st.lists(WORDS, min_size=1, max_size=3)] * 3),
     missing=st.lists(WORDS, max_size=2),
     otherwise=st.sampled_from([None, "missing"]),
 )
@@ -313,6 +313,35 @@ def test_words_that_yaml_takes_for_truths(written: str, values: list[str], tmp_p
     table: dict[str, list[Any]] = {"id": [f"s{i}" for i in range(8)], "v": list(range(8)), "y": values * 4}
     y, _ = labelled_table(table, spec, tmp_path)
     assert y.tolist() == [1, 0] * 4
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("classes: {Yes: [Yes], No: [No]}", "put it in quotes"),
+        (
+            "classes: {a: [2020-01-01], b: [x]}",
+            "`2020-01-01` is neither text nor number: YAML made a date of it",
+        ),
+        ("classes: {a: [~], b: [x]}", "YAML made nothing of it, put it in quotes"),
+        ("classes: {a: [], b: [x]}", "at least 1"),
+        ("classes: {a: [{x: 1}], b: [x]}", "YAML made a dict of it"),
+        ("classes: {a: [x]}", "at least 2"),
+        ("classes: 3", "dictionary"),
+    ],
+)
+def test_what_yaml_made_of_a_value_is_said(written: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        criterion("classes", **yaml.safe_load(f"{{column: y, {written}}}"))
+
+
+def test_one_value_is_a_list_of_one_and_numbers_name_classes() -> None:
+    one = criterion("values", column="y", positive=True, negative="no", missing=9)
+    assert one == criterion("values", column="y", positive=[True], negative=["no"], missing=[9])
+    assert criterion("classes", column="y", classes={1: 1, 2: [2, "3"]}).class_names == ["1", "2"]
+    again = criterion("classes", column="y", classes={2: 1, 1: 2})
+    assert type(again).model_validate_json(again.model_dump_json()) == again
+    assert again.class_names == ["2", "1"]
 
 
 def test_truths_and_numbers_in_one_list_are_two_values(tmp_path: Path) -> None:
