@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -169,8 +170,7 @@ def test_cohort_labels_and_split_are_made_anew(project: Project) -> None:
     """Somebody changes what was trained on, seals it and writes the record to match: only the inputs tell."""
     features = project.folder / RESULTS / "cohort/features/ts_lab.parquet"
     x, names = read_features(features)
-    x[0, 0] += 1
-    write_features(x, names, features)
+    write_features(np.where(np.arange(len(x))[:, None] == 0, x + 1, x), names, features)
     labels = project.folder / RESULTS / "labels/mortality_48h.parquet"
     y, described = read_labels(labels)
     write_labels(1 - y, labels, described)
@@ -226,10 +226,10 @@ def test_what_a_message_says_of_a_damaged_file_mends_it(name: str, made: set[str
     target = f"{RESULTS / name}"
     assert f"`snakemake -- {target}`" in text
     if name.endswith(".json"):
-        # Read while the workflow is planned.
+        # Read while the workflow is planned, or by the first job.
         planned = project.snakemake()
         assert planned.status
-        assert "Error: the file is damaged" in planned.output
+        assert "the file is damaged" in planned.output
         assert "Traceback" not in planned.output
     path.unlink()
     assert project.snakemake("--", target).jobs == made
@@ -289,7 +289,7 @@ def test_networks_can_be_compared_without_a_search(project: Project) -> None:
     done = project.snakemake("draw_networks")
     assert done.status == 0, done.output[-6000:]
     compared = {"plan_network(plain)", "train_network(plain 0000)", "compare_networks", "draw_networks"}
-    assert done.jobs == compared | {"plan_round(1)"}
+    assert done.jobs == compared | {"plan_round(1)", *(f"baselines({task})" for task in TASKS)}
     assert {fit.combination for fit in done.fits} == {"+".join(TASKS)}
 
 

@@ -1,5 +1,7 @@
 # What every stage needs: the validated study, where its files are, what its jobs are told, and its plans. What
 # can be known without Snakemake is known by the package: m3h_pipeline/layout.py and m3h_pipeline/jobs.
+import sys
+
 from snakemake.exceptions import WorkflowError
 
 from m3h_pipeline.config import Study, located_source, validate
@@ -33,7 +35,8 @@ def read(function, *arguments):
     try:
         return function(*arguments)
     except M3HError as error:
-        raise SystemExit(f"Error: {error}") from None
+        print(f"Error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 def definition_file(path):
