@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TextIO, TypeVar
@@ -22,6 +23,7 @@ from pydantic import (
 _PARQUET = (".parquet", ".pq", ".parq")
 K = TypeVar("K")
 V = TypeVar("V")
+T = TypeVar("T")
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -45,6 +47,33 @@ def _safe(path: str) -> str:
 
 #: A folder that results go to.
 Folder = Annotated[str, AfterValidator(_safe)]
+
+
+#: Keys of files, whose names a file system compares as they are.
+_PATHS = frozenset({"path", "keep", "table", "hosp"})
+
+
+def composed(value: T) -> T:
+    """A text, and all texts of lists and mappings but paths, with composed letters (NFC).
+
+    macOS decomposes what it names, other systems do not: without this a column is absent that stands there.
+
+    Examples:
+        >>> composed({"a\u0301": ["o\u0308", 1]}) == {"\u00e1": ["\u00f6", 1]}
+        True
+    """
+    made: Any = value
+    if isinstance(value, str):
+        made = value if value.isascii() else unicodedata.normalize("NFC", value)
+    elif isinstance(value, list):
+        made = [composed(one) for one in value]
+    elif isinstance(value, dict):
+        made = {
+            composed(key): one if isinstance(one, str) and key in _PATHS else composed(one)
+            for key, one in value.items()
+        }
+    found: T = made
+    return found
 
 
 def _by_name(value: dict[K, V]) -> dict[K, V]:

@@ -26,6 +26,7 @@ from m3h_pipeline.config.base import (
     SourceSection,
     Subgroup,
     Width,
+    composed,
     files_of,
     located,
 )
@@ -245,6 +246,11 @@ class TableSource(CodedSource):
     max_malformed: int = Field(
         default=10, ge=0, description="rows without id or patient that are set aside; one more is an error"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_are_composed(cls, data: Any) -> Any:
+        return composed(data)
 
     @model_validator(mode="after")
     def _the_first_file_joins_nothing(self) -> TableSource:

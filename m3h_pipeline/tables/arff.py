@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.tables.reader import TableFileReader, no_row
-from m3h_pipeline.tables.textfile import open_bytes
+from m3h_pipeline.tables.textfile import open_bytes, other_format
 from m3h_pipeline.tables.values import Absent, is_number, why_no_number
 
 _DATA = re.compile(r"\s*@data\s*$", re.IGNORECASE)
@@ -38,6 +38,8 @@ class ArffTable(TableFileReader):
     def __init__(self, path: Path, shown: str) -> None:
         with open_bytes(path) as stream:
             data = stream.read()
+        if other := other_format(data[:512]):
+            raise InputError(f"this is no ARFF file but {other[0]}", where=shown, hint=other[1])
         try:
             lines = re.split(r"\r\n|\r|\n", data.decode("utf-8-sig"))
         except UnicodeDecodeError as error:
@@ -149,6 +151,7 @@ def _unquoted(word: str) -> str:
 
 def _wrong(value: str, attribute: _Attribute, absent: Absent) -> str:
     """What a value is that its attribute does not allow; empty if it does."""
+    value = value.strip()
     if attribute.kind == "nominal" and value not in attribute.values and not absent.one(value):
         return "a value that its attribute line does not list"
     if attribute.kind == "numeric" and not is_number(value) and not absent.one(value):

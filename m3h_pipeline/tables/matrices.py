@@ -191,7 +191,8 @@ def _read(path: Path, shown: str) -> Any:
             return read_h5ad(path)
     except FileNotFoundError as error:
         raise InputError("the file does not exist", where=shown, hint="check the path") from error
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except Exception as error:
+        # Of damaged files HDF5 and anndata say anything.
         raise InputError(
             "this is no readable AnnData file", where=shown, hint="write it with a current anndata"
         ) from error

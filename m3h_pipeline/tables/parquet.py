@@ -17,7 +17,7 @@ from m3h_pipeline.config.base import parts_of
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.tables.identifiers import elements
 from m3h_pipeline.tables.reader import TableFileReader
-from m3h_pipeline.tables.textfile import open_bytes, reading
+from m3h_pipeline.tables.textfile import COPY_AGAIN, open_bytes, other_format, reading
 from m3h_pipeline.tables.values import Absent
 
 _ROWS = 8192
@@ -164,7 +164,10 @@ class ParquetTable(TableFileReader):
         path = self._parts[i]
         shown = shown if self._folder is None else path
         with open_bytes(path) as stream:
-            packed = stream.read(4) != b"PAR1" or path.suffix == ".gz"
+            head = stream.read(512)
+        packed = not head.startswith(b"PAR1") or path.suffix == ".gz"
+        if not head.startswith(b"PAR1") and (other := other_format(head)):
+            raise InputError(f"this is no Parquet file but {other[0]}", where=str(shown), hint=other[1])
         source: Any = path
         if packed:
             with open_bytes(path) as stream:
@@ -172,10 +175,8 @@ class ParquetTable(TableFileReader):
         try:
             with reading(path):
                 return pq.ParquetFile(source, memory_map=not packed)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise InputError(
-                "this is no readable Parquet file", where=str(shown), hint="copy or download it again"
-            ) from error
+        except (pa.ArrowException, MemoryError, UnicodeDecodeError) as error:
+            raise InputError("this is no readable Parquet file", where=str(shown), hint=COPY_AGAIN) from error
 
 
 def _parts(folder: Path, shown: str) -> list[Path]:

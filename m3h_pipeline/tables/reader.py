@@ -16,17 +16,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from m3h_pipeline.config.base import composed
 from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import InputError, nearest
 from m3h_pipeline.tables.dates import dates_error, holds_dates
 from m3h_pipeline.tables.identifiers import called, keys_of
+from m3h_pipeline.tables.textfile import COPY_AGAIN
 from m3h_pipeline.tables.values import (
     NUMBER,
     Absent,
     Limits,
     as_numbers,
     as_text,
-    composed,
     is_text,
     is_time,
     parse_numbers,
@@ -145,7 +146,7 @@ class TableFileReader(abc.ABC):
 
     def explain(self, error: Exception) -> InputError:
         """What Arrow could not read, for people."""
-        return InputError("the file cannot be read as a table", where=self.shown)
+        return InputError("the file cannot be read as a table", where=self.shown, hint=COPY_AGAIN)
 
 
 def read_columns(
@@ -168,7 +169,7 @@ def read_columns(
     for plain in (False, True):
         try:
             return _collect(reader, numeric, text, absent, limits, plain=plain)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        except (pa.ArrowException, UnicodeDecodeError) as error:
             # Arrow's own conversion is fast and strict; the second pass takes blanks off and finds the place.
             if plain:
                 raise reader.explain(error) from None

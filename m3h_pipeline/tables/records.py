@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3h_pipeline.errors import InputError
-from m3h_pipeline.tables.textfile import read_header, reading
+from m3h_pipeline.tables.textfile import read_header, reading, returns_alone
 
 #: Quoted fields longer than this are taken for a quotation mark that is never closed.
 LONGEST_RECORD = 64 << 20
@@ -70,6 +70,12 @@ def index_records(
     blank, line = 0, 2
     with reading(path), Path(path).open("rb", buffering=0) as stream:
         _, rest = read_header(stream, path)
+        if returns_alone(rest):
+            raise InputError(
+                "the lines end in carriage returns alone",
+                where=str(path),
+                hint="write line feeds: tr '\\r' '\\n'",
+            )
         base = stream.tell() - len(rest)
         buffer = bytearray(max(block, 2 * len(rest)))
         buffer[: len(rest)] = rest

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,28 @@ from m3h_pipeline.errors import InputError, nearest
 #: Names of the delimiters that a wrongly exported file may use.
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 _LONGEST_HEADER = 64 << 20
+#: What unpacks to more than this, and to so many times its size, is refused. Text packs to a tenth, zeros to
+#: a thousandth of their size.
+_LARGEST_UNPACKED = 256 << 20
+_LARGEST_RATIO = 500
+COPY_AGAIN = "copy or download it again and compare its checksum"
+_LINE_END = re.compile(rb"\r?\n|\r")
+#: First bytes of files that have other endings than their own: what they are, and what to do.
+_SIGNATURES = (
+    (b"PK\x03\x04", "a zip archive or an Excel workbook", "unpack it, or export the sheet as CSV"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook of old", "export the sheet as CSV"),
+    (b"BZh", "packed by bzip2", "unpack it: bunzip2"),
+    (b"\xfd7zXZ", "packed by xz", "unpack it: unxz"),
+    (b"\x28\xb5\x2f\xfd", "packed by zstd", "unpack it: unzstd"),
+    (b"PAR1", "a Parquet file", "name it .parquet"),
+    (b"\x89HDF", "an HDF5 file", "name it .h5ad if it is AnnData"),
+    (b"%PDF", "a PDF", "export the table as CSV"),
+    (b"\xff\xfe", "text in UTF-16", "export it as UTF-8"),
+    (b"\xfe\xff", "text in UTF-16", "export it as UTF-8"),
+    (b"<!DOCTYPE", "a web page", "download the file itself: is a login needed?"),
+    (b"<html", "a web page", "download the file itself: is a login needed?"),
+    (b"ustar", "a tar archive", "unpack it: tar -xf"),
+)
 
 
 @contextmanager
@@ -38,9 +61,12 @@ def reading(path: Path | str) -> Iterator[None]:
         raise InputError(
             "the gzip file is truncated or damaged",
             where=str(path),
-            hint="copy or download it again and compare its checksum",
+            hint=COPY_AGAIN,
         ) from error
     except OSError as error:
+        if error.errno is None:
+            # Arrow's word for what stands in a file, not for how it is reached.
+            raise InputError("the file is damaged", where=str(path), hint=COPY_AGAIN) from error
         raise InputError(
             f"cannot read the file: {error.strerror or error}", where=str(path), hint="check its permissions"
         ) from error
@@ -64,10 +90,53 @@ def open_bytes(path: Path | str, advance: Callable[[int], None] | None = None) -
         file.seek(0)
         if packed:
             # gzip checks length and checksum at the end, so that truncation is an error, never fewer rows.
-            with gzip.GzipFile(fileobj=io.BufferedReader(raw, 1 << 20)) as unpacked:
+            limit = max(_LARGEST_UNPACKED, _LARGEST_RATIO * Path(path).stat().st_size)
+            with _Unpacked(io.BufferedReader(raw, 1 << 20), limit, str(path)) as unpacked:
                 yield cast(BinaryIO, unpacked)
         else:
             yield raw
+
+
+def other_format(start: bytes) -> tuple[str, str] | None:
+    """What a file is that starts with these bytes (512 are enough), and what to do; None: perhaps text.
+
+    Examples:
+        >>> other_format(b"PK\\x03\\x04..."), other_format(b"id,age")
+        (('a zip archive or an Excel workbook', 'unpack it, or export the sheet as CSV'), None)
+    """
+    head = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    for signature, what, hint in _SIGNATURES:
+        if start.startswith(signature) or head[: len(signature)].lower() == signature.lower():
+            return what, hint
+    return (_SIGNATURES[-1][1], _SIGNATURES[-1][2]) if start[257:262] == b"ustar" else None
+
+
+class _Unpacked(gzip.GzipFile):
+    """A gzip file that is given up where it unpacks to absurdly much."""
+
+    def __init__(self, packed: io.BufferedReader, limit: int, shown: str) -> None:
+        super().__init__(fileobj=packed)
+        self._limit, self._shown = limit, shown
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size >= 0:
+            return self._within(super().read(size))
+        parts = []
+        while part := self._within(super().read(4 << 20)):
+            parts.append(part)
+        return b"".join(parts)
+
+    def read1(self, size: int = -1) -> bytes:
+        return self._within(super().read1(size))
+
+    def _within(self, data: bytes) -> bytes:
+        if self.tell() > self._limit:
+            raise InputError(
+                f"the gzip file unpacks to {_LARGEST_RATIO} times its size: over {self._limit >> 20:,} MB",
+                where=self._shown,
+                hint="is it the right file? If so, unpack it and name the unpacked file",
+            )
+        return data
 
 
 class _Counted(io.RawIOBase):
@@ -117,10 +186,19 @@ def plain_file(path: Path | str, folder: Path) -> Iterator[Path]:
 
 
 def read_header(stream: BinaryIO, path: Path | str) -> tuple[bytes, bytes]:
-    """Read the first line; return it without its line end, and what was read beyond it."""
+    """Read the first line; return it without its line end, and what was read beyond it.
+
+    A line ends in a line feed, perhaps with a carriage return before it, or in a carriage return alone, as in
+    exports of Excel for Mac.
+
+    Raises:
+        InputError: it is no text.
+    """
     data = b""
-    while b"\n" not in data:
+    while b"\n" not in data and b"\r" not in data[:-1]:
         more = stream.read(1 << 20)
+        if not data and (other := other_format(more[:512])):
+            raise InputError(f"this is no text table but {other[0]}", where=str(path), hint=other[1])
         if not more:
             break
         data += more
@@ -128,8 +206,14 @@ def read_header(stream: BinaryIO, path: Path | str) -> tuple[bytes, bytes]:
             raise InputError(
                 "there is no line end in the first 64 MB", where=str(path), hint="is this a text file?"
             )
-    line, _, rest = data.partition(b"\n")
-    return line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r"), rest
+    end = _LINE_END.search(data)
+    line, rest = (data, b"") if end is None else (data[: end.start()], data[end.end() :])
+    return line.removeprefix(b"\xef\xbb\xbf"), rest
+
+
+def returns_alone(rest: bytes) -> bool:
+    """Whether lines end in carriage returns alone, judged by what follows a header."""
+    return b"\n" not in rest and b"\r" in rest
 
 
 def split_header(

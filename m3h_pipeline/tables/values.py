@@ -12,7 +12,6 @@ A value is judged by what it says, not by how its file stores it:
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -216,16 +215,6 @@ def _cast(text: pa.Array) -> Float64Array:
     found: Float64Array = pc.cast(text, pa.float64()).to_numpy(zero_copy_only=False)
     # There is one zero: integers and decimals know no other.
     return found + 0.0
-
-
-def composed(text: str) -> str:
-    """A text with composed letters (NFC): macOS decomposes what it names, other systems do not.
-
-    Examples:
-        >>> composed("a\u0301") == "\u00e1"
-        True
-    """
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def is_number(text: str) -> bool:

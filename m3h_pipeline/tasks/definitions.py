@@ -51,7 +51,7 @@ from typing import Any, Literal
 from pydantic import AliasChoices, Field, SerializeAsAny, model_validator
 
 from m3h_pipeline.config import TaskSelection, read_yaml, validate
-from m3h_pipeline.config.base import Name, Section
+from m3h_pipeline.config.base import Name, Section, composed
 from m3h_pipeline.contracts import METRICS
 from m3h_pipeline.dotted import is_path, locate
 from m3h_pipeline.errors import ConfigError, TaskError, nearest
@@ -273,7 +273,7 @@ def _definition(entry: dict[str, Any], variant: str, shared: Codes, where: str) 
             raise TaskError("`kind` is missing", where=f"{where}, criterion", hint=hint)
         with _at(f"{where}, criterion"):
             kind = kind_of(str(given["kind"]))
-        criterion = validate(kind, given, where=f"{where}, criterion")
+        criterion = validate(kind, composed(dict(given)), where=f"{where}, criterion")
         merged["criterion"] = _with_shared(criterion, shared)
     if isinstance(path := merged.get("class"), str) and is_path(path):
         with _at(f"{where}, class"):
