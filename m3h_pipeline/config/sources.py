@@ -237,7 +237,6 @@ class TableSource(CodedSource):
         + ", ".join(f"`{text}`" if text else "nothing at all" for text in MISSING)
         + " (`None` as it is, the others in any case); numbers are compared as numbers, in every format",
     )
-
     limits: Literal["number", "half", "missing"] | None = Field(
         default=None,
         description="what a feature's value beyond what can be measured (`<5`, `>=1000`) becomes: the "
