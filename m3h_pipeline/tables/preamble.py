@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from m3h_pipeline.errors import InputError
-from m3h_pipeline.tables.textfile import DELIMITERS, open_bytes
+from m3h_pipeline.tables.textfile import DELIMITERS, open_text
 
 _BEGIN, _END = b"!series_matrix_table_begin", b"!series_matrix_table_end"
 _LONGEST = 64 << 20
@@ -50,7 +50,7 @@ def find_start(path: Path, shown: str, delimiter: str | None, given: int | None)
         InputError: there is none, or a comment may be the header.
     """
     comment = b""
-    with open_bytes(path) as stream:
+    with open_text(path) as stream:
         for number in range(1, 1 << 62):
             raw = stream.readline(_LONGEST)
             if not raw:
@@ -141,9 +141,9 @@ def open_rows(path: Path, start: Start) -> Iterator[BinaryIO]:
     """The bytes behind the header, up to what ends the table.
 
     Raises:
-        InputError: as :func:`~m3h_pipeline.tables.textfile.open_bytes`; or the mark of the end is absent.
+        InputError: as :func:`~m3h_pipeline.tables.textfile.open_text`; or the mark of the end is absent.
     """
-    with open_bytes(path) as stream:
+    with open_text(path) as stream:
         for _ in range(start.line):
             stream.readline()
         yield stream if not start.end else cast(BinaryIO, io.BufferedReader(_Until(stream, start.end, path)))

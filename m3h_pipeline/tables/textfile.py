@@ -97,6 +97,38 @@ def open_bytes(path: Path | str, advance: Callable[[int], None] | None = None) -
             yield raw
 
 
+@contextmanager
+def open_text(path: Path | str) -> Iterator[BinaryIO]:
+    """Open a text table for reading bytes, as :func:`open_bytes`; carriage returns alone become line feeds.
+
+    Raises:
+        InputError: as there, or the file is of another format.
+    """
+    with open_bytes(path) as stream:
+        head = stream.read(1 << 16)
+        if other := other_format(head[:512]):
+            raise InputError(f"this is no text table but {other[0]}", where=str(path), hint=other[1])
+        stream.seek(0)
+        alone = b"\r" in head[:-1] and b"\n" not in head
+        yield cast(BinaryIO, io.BufferedReader(_Returns(stream), 1 << 20)) if alone else stream
+
+
+class _Returns(io.RawIOBase):
+    """A reader of a file whose lines end in carriage returns alone, as those of Excel for Mac did."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer)).replace(b"\r", b"\n")
+        buffer[: len(data)] = data
+        return len(data)
+
+
 def other_format(start: bytes) -> tuple[str, str] | None:
     """What a file is that starts with these bytes (512 are enough), and what to do; None: perhaps text.
 
@@ -188,8 +220,7 @@ def plain_file(path: Path | str, folder: Path) -> Iterator[Path]:
 def read_header(stream: BinaryIO, path: Path | str) -> tuple[bytes, bytes]:
     """Read the first line; return it without its line end, and what was read beyond it.
 
-    A line ends in a line feed, perhaps with a carriage return before it, or in a carriage return alone, as in
-    exports of Excel for Mac.
+    A line ends in a line feed, perhaps with a carriage return before it, or in a carriage return alone.
 
     Raises:
         InputError: it is no text.
