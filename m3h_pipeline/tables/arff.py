@@ -110,7 +110,7 @@ def _attribute(line: str, where: str) -> _Attribute:
         values = _split(kind[1:-1], ",")
         if values is None:
             raise InputError("quotation marks that do not match", where=where, hint="correct the line")
-        return _Attribute(name, "nominal", frozenset(value or "" for value in values))
+        return _Attribute(name, "nominal", frozenset((value or "").strip() for value in values))
     word = kind.split()[0].lower()
     if word not in _NUMERIC | {"string", "date"}:
         raise InputError(
