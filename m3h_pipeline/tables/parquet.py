@@ -54,12 +54,12 @@ class ParquetTable(TableFileReader):
                     where=str(self._parts[i]),
                     hint="are all parts of one table?",
                 )
-        widths = {
+        self._widths = {
             field.name: self._width(field)
             for field in first
             if _vectors(field.type) and first.names.count(field.name) == 1
         }
-        inside = {name: elements(name, width) for name, width in widths.items()}
+        inside = {name: elements(name, width) for name, width in self._widths.items()}
         super().__init__(shown, [one for name in own for one in inside.get(name, [name])])
         # Keys are composed; the file's own names may not be.
         keys = iter(self.header)
@@ -91,17 +91,18 @@ class ParquetTable(TableFileReader):
         """The wanted columns of a batch, of which ``before`` rows stand before."""
         vectors: dict[str, npt.NDArray[np.float64]] = {}
         columns = []
+        # By its place: Arrow takes `a` for a prefix of `a.b`.
+        place = {name: at for at, name in enumerate(batch.schema.names)}
         for key in wanted:
             name, j = self._source[key]
             if name in fixed:
                 columns.append(pa.array([fixed[name]] * batch.num_rows, pa.string()))
             elif j is None:
-                # By its place: Arrow takes `a` for a prefix of `a.b`.
-                columns.append(batch.column(batch.schema.names.index(name)))
+                columns.append(batch.column(place[name]))
             else:
                 if name not in vectors:
-                    values = batch.column(batch.schema.names.index(name))
-                    vectors[name] = self._matrix(values, name, len(self.arrays[name]), before)
+                    width = self._widths[name]
+                    vectors[name] = self._matrix(batch.column(place[name]), name, width, before)
                 columns.append(pa.array(np.ascontiguousarray(vectors[name][:, j])))
         return pa.record_batch(columns, names=list(wanted))
 

@@ -94,6 +94,9 @@ class TableFileReader(abc.ABC):
         self.arrays: dict[str, list[str]] = {}
         self.listed_only: frozenset[str] = frozenset()
         self._counts = Counter(own)
+        self._keys: dict[str, list[str]] = {}
+        for key, name in zip(self.header, own, strict=True):
+            self._keys.setdefault(name, []).append(key)
 
     def count(self, name: str) -> int:
         """How often a name stands in the header."""
@@ -101,7 +104,7 @@ class TableFileReader(abc.ABC):
 
     def keys(self, name: str) -> list[str]:
         """The keys of the columns of a name, in order."""
-        return [key for key in self.names if called(key) == name] if self._counts[name] else []
+        return self._keys[name] if self._counts[name] else []
 
     def leave_out(self, names: Sequence[str], key: str) -> None:
         """Read the table as if the named columns did not stand in it.
