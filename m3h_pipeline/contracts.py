@@ -1,4 +1,4 @@
-"""The data contracts: Arrow schemas of every file of a study, and what their values mean.
+"""The data contracts: Arrow schemas of every file of a study.
 
 :mod:`m3h_pipeline.files` checks them at each read and each write.
 """
@@ -8,11 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-
-Float32Array = npt.NDArray[np.float32]
 
 
 def _required(kind: pa.DataType, *names: str) -> list[pa.Field]:
@@ -26,9 +22,6 @@ def _optional(kind: pa.DataType, *names: str) -> list[pa.Field]:
 def _schema(*groups: list[pa.Field]) -> pa.Schema:
     return pa.schema([field for group in groups for field in group])
 
-
-#: Times at which survival curves are recorded.
-SURVIVAL_TIMES = 32
 
 #: One row per fit and member task.
 SCORES = _schema(
@@ -271,20 +264,6 @@ OPTIMISM = _schema(
     _required(pa.int32(), "n_combinations"),
 )
 
-#: The metric of a problem class.
-METRICS = {
-    "binary": "auroc",
-    "multiclass": "macro_auroc",
-    "regression": "r2",
-    "clustering": "silhouette",
-    "survival": "concordance",
-}
-
-
-def prediction_width(problem_class: str, classes: int) -> int:
-    """Numbers per row of a prediction, see ``PREDICTIONS``."""
-    return {"multiclass": classes, "clustering": 2, "survival": 1 + SURVIVAL_TIMES}.get(problem_class, 1)
-
 
 def combination_key(tasks: Iterable[str]) -> str:
     """The key of a combination; it ignores order.
@@ -307,22 +286,3 @@ def samples_schema(subgroups: Mapping[str, Any] | list[str]) -> pa.Schema:
     return _schema(
         _required(pa.string(), "sample_id", "patient_id"), _optional(pa.string(), "stay_id"), groups
     )
-
-
-def signed_time(time: npt.ArrayLike, event: npt.ArrayLike) -> Float32Array:
-    """Times to an event as one number a row: negative (-0.0 included) where the time is censored.
-
-    So survival labels travel as those of all other tasks do. NaN where the time or whether there was an event
-    (``event`` NaN) is not known.
-
-    Examples:
-        >>> signed_time([3.0, 2.0, 0.0, 1.0], [1, 0, 0, np.nan]).tolist()
-        [3.0, -2.0, -0.0, nan]
-    """
-    t, happened = np.asarray(time, dtype=np.float32), np.asarray(event, dtype=np.float32)
-    return np.where(np.isnan(t) | np.isnan(happened), np.float32(np.nan), np.where(happened == 1, t, -t))
-
-
-def time_and_event(y: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """The inverse of :func:`signed_time`: times (NaN = not observed), and where an event was observed."""
-    return np.abs(y.astype(np.float64)), ~np.signbit(y) & ~np.isnan(y)

@@ -1,6 +1,6 @@
 """Times to an event: bins, curves, baseline hazards.
 
-Labels are the signed times of :func:`m3h_pipeline.contracts.signed_time`: positive for an event, negative for
+Labels are the signed times of :func:`m3h_pipeline.coding.signed_time`: positive for an event, negative for
 a censored time, NaN where not observed.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.contracts import SURVIVAL_TIMES, time_and_event
+from m3h_pipeline.coding import SURVIVAL_TIMES, time_and_event
 
 Floats = npt.NDArray[np.floating[Any]]
 Float64 = npt.NDArray[np.float64]

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
+from m3h_pipeline.coding import signed_time
 from m3h_pipeline.config import Split
-from m3h_pipeline.contracts import SPLIT, signed_time
+from m3h_pipeline.contracts import SPLIT
 from m3h_pipeline.errors import ContractError, InputError
 from m3h_pipeline.files import read_table, write_labels
 from m3h_pipeline.split import make_split, patient_index, split_cohort

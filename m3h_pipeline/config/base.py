@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TextIO, TypeVar
 
-from pydantic import (
+from m3h_pipeline.config.fields import (
     AfterValidator,
     BaseModel,
     BeforeValidator,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
-
 from m3h_pipeline.config.base import Name, Section, Width
+from m3h_pipeline.config.fields import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 
 class GeneVectors(Section):

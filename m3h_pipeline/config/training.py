@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
-
 from m3h_pipeline.config.base import ByName, Count, Fraction, Name, Section
+from m3h_pipeline.config.fields import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 
 class EarlyStopping(Section):

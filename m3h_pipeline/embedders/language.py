@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from m3h_pipeline.contracts import Float32Array
+from m3h_pipeline.coding import Float32Array
 from m3h_pipeline.embedders.store import files_digest
 from m3h_pipeline.errors import InputError
 

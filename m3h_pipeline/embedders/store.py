@@ -15,7 +15,7 @@ from typing import Any, Protocol, TextIO, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from m3h_pipeline.contracts import Float32Array
+from m3h_pipeline.coding import Float32Array
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.files import check_schema, read_table, write_table
 from m3h_pipeline.progress import Progress

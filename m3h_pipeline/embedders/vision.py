@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from m3h_pipeline.contracts import Float32Array
+from m3h_pipeline.coding import Float32Array
 from m3h_pipeline.embedders.densenet import FINDINGS, DenseNet121
 from m3h_pipeline.embedders.store import files_digest
 from m3h_pipeline.errors import InputError

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from m3h_pipeline.coding import METRICS
 from m3h_pipeline.config import Evaluation, Modality
-from m3h_pipeline.contracts import BASELINE_PREDICTIONS, METRICS
+from m3h_pipeline.contracts import BASELINE_PREDICTIONS
 from m3h_pipeline.errors import TaskError
 from m3h_pipeline.evaluation.final import WHOLE
 from m3h_pipeline.evaluation.hazards import cox_path, hazard_boosting_path
@@ -176,7 +177,7 @@ def choose(metric_name: str, folds: Mapping[int, tuple[Floats, list[Floats]]]) -
     """The candidate with the best mean metric over the folds where it is defined; the first of equals.
 
     Args:
-        metric_name: of contracts.METRICS, or a dotted path.
+        metric_name: of coding.METRICS, or a dotted path.
         folds: fold -> labels of its rows, and each candidate's predictions of them.
     """
     values = np.array([[metric(metric_name, y, p) for p in path] for y, path in folds.values()])

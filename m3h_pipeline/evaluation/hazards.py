@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from m3h_pipeline.contracts import time_and_event
+from m3h_pipeline.coding import time_and_event
 from m3h_pipeline.evaluation.references import (
     BOOSTING,
     STRENGTHS,

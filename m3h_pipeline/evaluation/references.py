@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.contracts import prediction_width
+from m3h_pipeline.coding import prediction_width
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.features.scaling import CLIP
 from m3h_pipeline.training.data import StudyData

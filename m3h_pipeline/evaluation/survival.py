@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.contracts import time_and_event
+from m3h_pipeline.coding import time_and_event
 from m3h_pipeline.disclosure import LEAST, round_step
 from m3h_pipeline.evaluation.contrast import Contrast
 from m3h_pipeline.evaluation.shown import patients_of, shown_groups, shown_number, shown_times

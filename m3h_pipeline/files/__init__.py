@@ -19,14 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from m3h_pipeline.contracts import (
-    LABELS,
-    SURVIVAL_LABELS,
-    Float32Array,
-    samples_schema,
-    signed_time,
-    time_and_event,
-)
+from m3h_pipeline.coding import Float32Array, signed_time, time_and_event
+from m3h_pipeline.contracts import LABELS, SURVIVAL_LABELS, samples_schema
 from m3h_pipeline.errors import ContractError, InputError
 from m3h_pipeline.files.durable import make_folder, moved
 from m3h_pipeline.files.makers import again, maker

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from m3h_pipeline.coding import time_and_event
 from m3h_pipeline.config import GenePairs, Modality
 from m3h_pipeline.contracts import (
     GENE_HEADS,
@@ -19,7 +20,6 @@ from m3h_pipeline.contracts import (
     GENE_SETS,
     SELECTION,
     combination_tasks,
-    time_and_event,
 )
 from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.errors import ConfigError, InputError, nearest

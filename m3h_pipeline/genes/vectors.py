@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from m3h_pipeline.coding import Float32Array
 from m3h_pipeline.config.model import GeneVectors, Modality
-from m3h_pipeline.contracts import GENE_EMBEDDINGS, SPLIT, Float32Array
+from m3h_pipeline.contracts import GENE_EMBEDDINGS, SPLIT
 from m3h_pipeline.errors import ConfigError, ContractError, InputError
 from m3h_pipeline.files import read_features, read_table, write_table
 from m3h_pipeline.genes.networks import coexpression, node2vec, read_network

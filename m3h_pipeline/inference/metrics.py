@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.contracts import time_and_event
+from m3h_pipeline.coding import time_and_event
 from m3h_pipeline.dotted import call, is_path
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -54,7 +54,7 @@ def metric_draws(name: str, y: Floats, prediction: Floats, weights: Floats) -> F
     - ``silhouette``: weighted mean of the samples' silhouettes (column 1); NaN if there is one cluster only.
       Of ``y`` only whether it is NaN counts. Clusters are not computed anew under a draw.
     - ``concordance``: Harrell's, of the risk (column 0: the larger, the sooner the event is expected) for
-      signed times (contracts.signed_time). A pair counts if the one with the shorter time had the event; of
+      signed times (coding.signed_time). A pair counts if the one with the shorter time had the event; of
       equal times, if one had the event and the other was censored. Equal risks count half. The weight of a
       pair is the product of its weights.
 

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from m3h_pipeline.contracts import SPLIT, time_and_event
+from m3h_pipeline.coding import time_and_event
+from m3h_pipeline.contracts import SPLIT
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.files import read_labels, read_samples, read_table
 from m3h_pipeline.inference.bootstrap import patient_counts

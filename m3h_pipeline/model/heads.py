@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from m3h_pipeline.coding import METRICS
 from m3h_pipeline.config.model import Model
-from m3h_pipeline.contracts import METRICS
 from m3h_pipeline.dotted import is_path, locate
 from m3h_pipeline.errors import ConfigError, TaskError, nearest
 from m3h_pipeline.model.keys import Draws, Dropout
@@ -42,11 +42,11 @@ class ProblemClass:
     Attributes:
         name: as in a task's description; of a class of the user's own that of the class it derives from,
             of its object the dotted path.
-        metric: name of the metric (``contracts.METRICS``), or the dotted path of a function of labels (n,),
+        metric: name of the metric (``coding.METRICS``), or the dotted path of a function of labels (n,),
             predictions (n, width) and weights (n,) that returns a number; more is better.
         standardise: whether the target is standardised on the training rows.
         clusters: whether predictions are clusters of the latents (the attended embeddings).
-        timed: whether the target is a time to an event (``contracts.signed_time``); predictions then hold
+        timed: whether the target is a time to an event (``coding.signed_time``); predictions then hold
             survival curves, which take the training rows' times.
     """
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from m3h_pipeline.coding import prediction_width
 from m3h_pipeline.config.model import Model
-from m3h_pipeline.contracts import prediction_width
 from m3h_pipeline.dotted import call, is_path
 from m3h_pipeline.errors import ConfigError, M3HError
 from m3h_pipeline.model.encoders import build

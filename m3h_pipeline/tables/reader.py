@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from m3h_pipeline.coding import Float32Array
 from m3h_pipeline.config.base import composed
-from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import InputError, nearest
 from m3h_pipeline.tables.dates import dates_error, holds_dates
 from m3h_pipeline.tables.identifiers import called, keys_of

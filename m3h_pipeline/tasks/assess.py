@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from m3h_pipeline.coding import Float32Array, time_and_event
 from m3h_pipeline.config import TaskSelection
-from m3h_pipeline.contracts import SPLIT, Float32Array, time_and_event
+from m3h_pipeline.contracts import SPLIT
 from m3h_pipeline.disclosure import small_count
 from m3h_pipeline.disclosure.text import tsv
 from m3h_pipeline.errors import ContractError, TaskError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from m3h_pipeline.contracts import prediction_width
+from m3h_pipeline.coding import prediction_width
 from m3h_pipeline.errors import ContractError, TaskError
 from m3h_pipeline.files import read_json
 

@@ -49,7 +49,7 @@ class ColumnCriterion(Criterion):
 
         Shape:
             (n,) labels, NaN = not observed; a multiclass label is the index of its class, a survival label a
-            time that is negative where it is censored (contracts.signed_time).
+            time that is negative where it is censored (coding.signed_time).
 
         Raises:
             TaskError: a column holds a value that the criterion does not provide for.

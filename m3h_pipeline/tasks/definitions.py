@@ -50,9 +50,9 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, SerializeAsAny, model_validator
 
+from m3h_pipeline.coding import METRICS
 from m3h_pipeline.config import TaskSelection, read_yaml, validate
 from m3h_pipeline.config.base import Name, Section, composed
-from m3h_pipeline.contracts import METRICS
 from m3h_pipeline.dotted import is_path, locate
 from m3h_pipeline.errors import ConfigError, TaskError, nearest
 from m3h_pipeline.tasks.criteria import Codes, Criterion, Diagnosis, NoLabel, ProblemClass, Rule
@@ -104,7 +104,7 @@ class TaskDefinition(Section):
 
     @property
     def metric(self) -> str:
-        """The metric that the problem class implies: a name of ``contracts.METRICS``, or a dotted path."""
+        """The metric that the problem class implies: a name of ``coding.METRICS``, or a dotted path."""
         return own_class(self.own_class).metric if self.own_class else METRICS[self.problem_class]
 
     def describe(self, task_id: str, *, permuted: bool = False) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from m3h_pipeline.contracts import Float32Array
+from m3h_pipeline.coding import Float32Array
 from m3h_pipeline.errors import TaskError
 from m3h_pipeline.patterns import Pattern
 from m3h_pipeline.tasks.columns import Outcome

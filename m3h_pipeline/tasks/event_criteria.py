@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field, PositiveFloat, field_validator
 
-from m3h_pipeline.contracts import signed_time
+from m3h_pipeline.coding import signed_time
 from m3h_pipeline.tables.values import read_number
 from m3h_pipeline.tasks.column_criteria import MISSING
 from m3h_pipeline.tasks.columns import (

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from m3h_pipeline.contracts import DIAGNOSES, Float32Array
+from m3h_pipeline.coding import Float32Array
+from m3h_pipeline.contracts import DIAGNOSES
 from m3h_pipeline.disclosure import may_be_listed, small_count
 from m3h_pipeline.disclosure.text import tsv
 from m3h_pipeline.errors import TaskError, nearest

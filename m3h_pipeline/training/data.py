@@ -14,13 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from m3h_pipeline.config.model import Modality
-from m3h_pipeline.contracts import SPLIT
 from m3h_pipeline.errors import ContractError, InputError, TaskError
 from m3h_pipeline.features.scaling import Scaled, scaled_once
-from m3h_pipeline.files import read_features, read_labels, read_samples, read_table
-from m3h_pipeline.genes.vectors import read_vectors
-from m3h_pipeline.layout import CohortFiles, LabelFiles
-from m3h_pipeline.split import patient_index
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -37,7 +32,7 @@ class StudyData:
     Attributes:
         features: modality -> (n, F) float32, NaN = missing; modalities in sorted order.
         labels: task -> (n,) float32, NaN = not observed; of survival tasks signed times
-            (``contracts.signed_time``).
+            (``coding.signed_time``).
         tasks: task -> its description, from the metadata of its labels.
         train: (n,) True in the training part.
         fold: (n,) 0..k-1 in the training part, -1 in the test part.
@@ -219,6 +214,13 @@ def load_study_data(
         ContractError: a file does not follow its contract, or files disagree on the number of rows.
         TaskError: a task's labels carry no description.
     """
+    # Files need libraries that training from arrays does not.
+    from m3h_pipeline.contracts import SPLIT
+    from m3h_pipeline.files import read_features, read_labels, read_samples, read_table
+    from m3h_pipeline.genes.vectors import read_vectors
+    from m3h_pipeline.layout import CohortFiles, LabelFiles
+    from m3h_pipeline.split import patient_index
+
     table = read_table(split, SPLIT)
     train = np.asarray(table.column("part").to_numpy(zero_copy_only=False) == "train")
     fold = table.column("fold").to_numpy().astype(np.int64)

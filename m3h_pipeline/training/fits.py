@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 import torch
@@ -22,7 +22,10 @@ from m3h_pipeline.training.device import DeviceData
 from m3h_pipeline.training.export import said_of, train_stack
 from m3h_pipeline.training.spec import FitResult, FitSpec, TrainingSettings
 from m3h_pipeline.training.stacks import make_stacks, memory_limit
-from m3h_pipeline.training.store import FitStore
+
+if TYPE_CHECKING:
+    # The store is of files, which training from arrays does without.
+    from m3h_pipeline.training.store import FitStore
 
 
 def fit_keys(

@@ -22,8 +22,6 @@ from torch import Tensor
 from m3h_pipeline.config.model import Model, Transcriptome
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.features.scaling import CLIP
-from m3h_pipeline.files import reading, replacing
-from m3h_pipeline.files.sealed import KEY, UNSEALED, seal
 from m3h_pipeline.model.architecture import Architecture, Input
 from m3h_pipeline.model.clustering import silhouettes, squared_distances
 from m3h_pipeline.model.m3h import M3H
@@ -68,6 +66,10 @@ def model_bytes(result: FitResult, **notes: str) -> bytes:
 
 def save_model(result: FitResult, path: Path) -> None:
     """Write a kept model as one safetensors file, whole or not at all."""
+    # Files need libraries that training from arrays does not.
+    from m3h_pipeline.files import replacing
+    from m3h_pipeline.files.sealed import KEY, UNSEALED, seal
+
     with replacing(path) as temporary:
         temporary.write_bytes(model_bytes(result, **{KEY: UNSEALED}))
         seal(temporary, path)
@@ -192,6 +194,8 @@ def load_model(path: Path) -> FittedModel:
     Raises:
         InputError: the file is absent, damaged, or no model of this package.
     """
+    from m3h_pipeline.files import reading
+
     with reading(path, "safetensors file"), safe_open(path, framework="numpy") as file:
         metadata = file.metadata() or {}
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping

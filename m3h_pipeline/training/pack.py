@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from m3h_pipeline.contracts import FIT_ATTENTION, LATENTS, METRICS, PREDICTIONS, SCORES, combination_key
+from m3h_pipeline.coding import METRICS
+from m3h_pipeline.contracts import FIT_ATTENTION, LATENTS, PREDICTIONS, SCORES, combination_key
 from m3h_pipeline.environment import environment
 from m3h_pipeline.errors import ContractError, InputError, nearest
 from m3h_pipeline.files import read_json, write_table

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from m3h_pipeline.contracts import signed_time
+from m3h_pipeline.coding import signed_time
 from m3h_pipeline.training.data import StudyData
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

@@ -124,8 +124,8 @@ CHANGES = {
     ),
     "a description": ('description="layers of the transformer"', 'description="its layers"', ""),
     "a field more": (
-        "    epochs: PositiveInt = Field(default=15,",
-        "    more: int = 1\n    epochs: PositiveInt = Field(default=15,",
+        "    epochs: Count = Field(default=15,",
+        "    more: int = 1\n    epochs: Count = Field(default=15,",
         "",
     ),
     "a validator": ("if self.width % self.heads:", "if self.width % self.heads == 1:", "fits packs"),

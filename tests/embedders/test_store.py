@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from m3h_pipeline.contracts import Float32Array
+from m3h_pipeline.coding import Float32Array
 from m3h_pipeline.embedders import store as store_module
 from m3h_pipeline.embedders.store import embed_all
 from m3h_pipeline.errors import ContractError

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from m3h_pipeline import contracts
+from m3h_pipeline.coding import METRICS, signed_time
 from m3h_pipeline.config import Evaluation, Search
-from m3h_pipeline.contracts import METRICS, combination_tasks, signed_time
+from m3h_pipeline.contracts import combination_tasks
 from m3h_pipeline.evaluation.evaluate import evaluate
 from m3h_pipeline.files import read_table, write_json, write_labels, write_table
 from m3h_pipeline.inference.metrics import metric

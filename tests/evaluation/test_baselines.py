@@ -12,8 +12,9 @@ import pyarrow as pa
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from m3h_pipeline.coding import METRICS
 from m3h_pipeline.config import Evaluation, Modality
-from m3h_pipeline.contracts import BASELINE_PREDICTIONS, METRICS, SPLIT
+from m3h_pipeline.contracts import BASELINE_PREDICTIONS, SPLIT
 from m3h_pipeline.errors import TaskError
 from m3h_pipeline.evaluation.baselines import baseline_predictions, choose, run_baselines
 from m3h_pipeline.evaluation.references import Problem, boosting_path, linear_path, scaled_features

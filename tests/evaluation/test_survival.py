@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sksurv.metrics import concordance_index_censored, concordance_index_ipcw, cumulative_dynamic_auc
 from sksurv.util import Surv
 
-from m3h_pipeline.contracts import signed_time, time_and_event
+from m3h_pipeline.coding import signed_time, time_and_event
 from m3h_pipeline.evaluation.hazards import hazard_boosting_path
 from m3h_pipeline.evaluation.references import Problem
 from m3h_pipeline.evaluation.survival import Outcome, kaplan_meier, scores, usable_times

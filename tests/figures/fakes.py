@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from m3h_pipeline import contracts
+from m3h_pipeline.coding import METRICS
 from m3h_pipeline.files import write_json, write_table
 
 # The paper's Supplemental Table 1: department, titles.
@@ -77,7 +78,7 @@ def description(n: int) -> dict[str, dict[str, Any]]:
             "title": title,
             "department": department,
             "problem_class": kind,
-            "metric": contracts.METRICS[kind],
+            "metric": METRICS[kind],
             "unit": UNITS.get(name, ""),
             "classes": CLASSES if kind == "multiclass" else [],
             "clusters": 15 if kind == "clustering" else None,
@@ -95,7 +96,7 @@ def of_class(n: int, kind: str) -> dict[str, dict[str, Any]]:
             "title": f"Outcome number {i:02d} of a longer list",
             "department": f"Department {i % 7}",
             "problem_class": kind,
-            "metric": contracts.METRICS[kind],
+            "metric": METRICS[kind],
             "unit": "days" if kind == "regression" else "",
             "status": "ok",
         }

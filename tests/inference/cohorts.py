@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.contracts import METRICS
+from m3h_pipeline.coding import METRICS
 from m3h_pipeline.inference.bootstrap import patient_counts
 from m3h_pipeline.inference.resampled import Cohort, Part
 from m3h_pipeline.tasks.assessed import Task

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import r2_score, roc_auc_score
 
-from m3h_pipeline.contracts import signed_time, time_and_event
+from m3h_pipeline.coding import signed_time, time_and_event
 from m3h_pipeline.inference.bootstrap import patient_counts
 from m3h_pipeline.inference.metrics import metric, metric_draws, metric_draws_by_unit
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m3h_pipeline.contracts import METRICS, PREDICTIONS, SPLIT, samples_schema, signed_time
+from m3h_pipeline.coding import METRICS, signed_time
+from m3h_pipeline.contracts import PREDICTIONS, SPLIT, samples_schema
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.files import write_labels, write_table
 from m3h_pipeline.inference.bootstrap import patient_counts

@@ -13,7 +13,7 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 from sksurv.linear_model.coxph import BreslowEstimator
 from sksurv.metrics import concordance_index_censored
 
-from m3h_pipeline.contracts import SURVIVAL_TIMES, signed_time, time_and_event
+from m3h_pipeline.coding import SURVIVAL_TIMES, signed_time, time_and_event
 from m3h_pipeline.inference.metrics import metric
 from m3h_pipeline.model.metrics import concordance
 from m3h_pipeline.model.survival import cox_loss, discrete_loss, discrete_prediction

@@ -12,7 +12,8 @@ import pytest
 from sklearn.metrics import r2_score, roc_auc_score
 
 from m3h_pipeline import contracts
-from m3h_pipeline.contracts import NETWORK_COMPARISON, time_and_event
+from m3h_pipeline.coding import time_and_event
+from m3h_pipeline.contracts import NETWORK_COMPARISON
 from m3h_pipeline.files import read_table, write_table
 from m3h_pipeline.inference.intervals import Quantity
 from m3h_pipeline.inference.resampled import TEST, Cohort

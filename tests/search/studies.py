@@ -10,8 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from m3h_pipeline.coding import METRICS
 from m3h_pipeline.config import Search, Tim, Training
-from m3h_pipeline.contracts import METRICS, SCORES, combination_key
+from m3h_pipeline.contracts import SCORES, combination_key
 from m3h_pipeline.files import write_json, write_table
 from m3h_pipeline.search.plan import plan_round
 

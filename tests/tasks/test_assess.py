@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
+from m3h_pipeline.coding import signed_time
 from m3h_pipeline.config import TaskSelection
-from m3h_pipeline.contracts import SPLIT, signed_time
+from m3h_pipeline.contracts import SPLIT
 from m3h_pipeline.errors import ContractError, InputError, TaskError
 from m3h_pipeline.files import write_labels, write_table
 from m3h_pipeline.tasks.assess import assess

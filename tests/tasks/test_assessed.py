@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from m3h_pipeline.contracts import SURVIVAL_TIMES
+from m3h_pipeline.coding import SURVIVAL_TIMES
 from m3h_pipeline.errors import ContractError, InputError, TaskError
 from m3h_pipeline.files import write_json
 from m3h_pipeline.tasks.assessed import Task, read_assessed, read_tasks

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m3h_pipeline.contracts import Float32Array
+from m3h_pipeline.coding import Float32Array
 from m3h_pipeline.errors import ContractError, InputError, TaskError
 from m3h_pipeline.files import read_labels
 from m3h_pipeline.tasks.column_criteria import Values

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from m3h_pipeline.contracts import Float32Array, time_and_event
+from m3h_pipeline.coding import Float32Array, time_and_event
 from m3h_pipeline.files import read_labels
 from m3h_pipeline.tasks.definitions import load_definitions
 from m3h_pipeline.tasks.labels import label_task

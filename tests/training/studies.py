@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from m3h_pipeline import config
-from m3h_pipeline.contracts import SPLIT
-from m3h_pipeline.files import write_features, write_json, write_labels, write_table
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.spec import FitSpec, TrainingSettings
 
@@ -111,6 +108,12 @@ def spec(*tasks: str, fold: int = 0, replicate: int = 0, batch: int = 16, rate: 
 
 def write_study(data: StudyData, folder: Path, packs: Mapping[str, Any]) -> None:
     """Write a study's files as the stages before training do."""
+    # The rest of this module also runs where these cannot be installed: see tests/gpu.
+    import pyarrow as pa
+
+    from m3h_pipeline.contracts import SPLIT
+    from m3h_pipeline.files import write_features, write_json, write_labels, write_table
+
     for name, x in data.features.items():
         names = [f"{name}_{i}" for i in range(x.shape[1])]
         write_features(x, names, folder / "cohort" / "features" / f"{name}.parquet")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sksurv.linear_model.coxph import BreslowEstimator
 
-from m3h_pipeline.contracts import time_and_event
+from m3h_pipeline.coding import time_and_event
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.device import DeviceData
 from m3h_pipeline.training.export import fit_result

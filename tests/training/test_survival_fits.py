@@ -9,7 +9,7 @@ import pytest
 from sksurv.metrics import concordance_index_censored, integrated_brier_score
 from sksurv.util import Surv
 
-from m3h_pipeline.contracts import SURVIVAL_TIMES, signed_time, time_and_event
+from m3h_pipeline.coding import SURVIVAL_TIMES, signed_time, time_and_event
 from m3h_pipeline.evaluation.survival import Outcome, kaplan_meier, scores, usable_times
 from m3h_pipeline.survival import time_grid
 from m3h_pipeline.training.data import StudyData

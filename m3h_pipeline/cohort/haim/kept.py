@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from m3h_pipeline.coding import Float32Array
 from m3h_pipeline.cohort.haim.columns import Plan
 from m3h_pipeline.cohort.haim.index import Index, Quarantine
 from m3h_pipeline.cohort.subgroups import code
-from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.tables.parsing import Rows
 
 

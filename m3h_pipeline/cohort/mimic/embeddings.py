@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from m3h_pipeline.coding import Float32Array
 from m3h_pipeline.cohort.mimic.database import database, load, load_file
 from m3h_pipeline.cohort.mimic.samples import image_table, table_file
 from m3h_pipeline.config.mimic import MimicEmbedding, MimicSource
-from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.embedders.store import Embedder, embed_all
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.files import check_schema, read_table, write_table

@@ -17,6 +17,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from m3h_pipeline.coding import Float32Array
 from m3h_pipeline.cohort.diagnoses import STAYS, diagnosed
 from m3h_pipeline.cohort.mimic import demographics
 from m3h_pipeline.cohort.mimic.database import database, run
@@ -26,7 +27,6 @@ from m3h_pipeline.cohort.mimic.series import EVENT_TABLES
 from m3h_pipeline.cohort.subgroups import samples_table
 from m3h_pipeline.cohort.writer import CohortWriter
 from m3h_pipeline.config.mimic import MIMIC_TABLES, MimicSource
-from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.files import writing
 from m3h_pipeline.progress import Progress

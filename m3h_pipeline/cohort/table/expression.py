@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from m3h_pipeline.coding import Float32Array
 from m3h_pipeline.config.sources import GeneOptions
-from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import InputError, nearest
 from m3h_pipeline.tables.textfile import open_bytes
 

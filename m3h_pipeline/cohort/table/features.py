@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from m3h_pipeline.coding import Float32Array
 from m3h_pipeline.cohort.rare import without_rare
 from m3h_pipeline.cohort.table.blocks import Column, Feature
 from m3h_pipeline.cohort.table.join import Joined
-from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import ConfigError, InputError
 from m3h_pipeline.tables.dates import no_dates
 from m3h_pipeline.tables.identifiers import called, categories

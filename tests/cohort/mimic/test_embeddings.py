@@ -13,12 +13,12 @@ import yaml
 from PIL import Image
 
 from m3h_pipeline.check import check_study
+from m3h_pipeline.coding import Float32Array
 from m3h_pipeline.cohort.mimic import embeddings
 from m3h_pipeline.cohort.mimic.embeddings import embed_source
 from m3h_pipeline.cohort.mimic.ingest import ingest_mimic
 from m3h_pipeline.config import MimicEmbedding, MimicSource
 from m3h_pipeline.config.mimic import CHEXPERT
-from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.files import read_features, read_samples
 from tests.cohort.mimic.conftest import demo, own, tenth, text, write

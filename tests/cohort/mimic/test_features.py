@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from m3h_pipeline.coding import Float32Array
 from m3h_pipeline.cohort.mimic import events as events_module
 from m3h_pipeline.cohort.mimic import ingest as ingest_module
 from m3h_pipeline.cohort.mimic.ingest import ingest_mimic
 from m3h_pipeline.config import MimicSource
 from m3h_pipeline.config.mimic import CHEXPERT
-from m3h_pipeline.contracts import Float32Array
 from m3h_pipeline.files import read_features, read_samples, read_table
 from tests.cohort.mimic.conftest import text, write
 from tests.cohort.mimic.reference import Reference
