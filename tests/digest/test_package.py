@@ -134,7 +134,11 @@ CHANGES = {
         "return self.bins + 1 if self.loss",
         "fits packs",
     ),
-    "a constant of the configuration": ('"hosp/admissions",', '"hosp/admissions2",', "ingest"),
+    "a constant of the configuration": (
+        'CORE_TABLES = ("hosp/admissions",',
+        'CORE_TABLES = ("hosp/others",',
+        "ingest",
+    ),
     "false discovery control": ('method="bh")', 'method="by")', "tim evaluation"),
     "memory of stacks": ("_GPU_SHARE = 0.7", "_GPU_SHARE = 0.6", "packs"),
     "a schema": ("PHENOTYPES = _schema(", "PHENOTYPES = _schema(*(), ", "map"),

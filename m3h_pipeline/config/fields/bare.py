@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Self, Union, get_args, get_origin, get_type_hints
 
@@ -96,7 +95,8 @@ class BaseModel:
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and vars(other) == vars(self)
 
-    __hash__ = object.__hash__
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
@@ -136,7 +136,6 @@ class BaseModel:
         return cls(**json.loads(text))
 
 
-@cache
 def _fields(section: type) -> dict[str, Any]:
     """Name -> type of each field, those of bases first."""
     hints = get_type_hints(section, include_extras=True)
