@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -21,7 +21,7 @@ from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.device import DeviceData
 from m3h_pipeline.training.export import said_of, train_stack
 from m3h_pipeline.training.spec import FitResult, FitSpec, TrainingSettings
-from m3h_pipeline.training.stacks import make_stacks, memory_limit
+from m3h_pipeline.training.stacks import make_stacks, memory_limit, planned_bytes
 
 if TYPE_CHECKING:
     # The store is of files, which training from arrays does without.
@@ -200,15 +200,60 @@ def run_fits(
             if found:
                 bar.advance(len(found))
             on_device = DeviceData(data, settings, device)
-            limit = memory_limit(settings, device)
-            for stack in make_stacks(list(missing), data, settings, limit, device):
-                results = train_stack(stack, on_device, settings, keep_models, bar.advance)
+            for results in _trained(list(missing), on_device, settings, keep_models, bar.advance):
                 for result in results:
                     result.key = missing[result.spec]
                 if store is not None:
                     store.save(results)
                 found.update({result.key: result for result in results})
     return [found[key] for key in keys]
+
+
+def _trained(
+    specs: Sequence[FitSpec],
+    data: DeviceData,
+    settings: TrainingSettings,
+    keep_models: bool,
+    advance: Callable[[float], None],
+) -> Iterator[list[FitResult]]:
+    """Train fits stack by stack; a stack that does not fit the memory is halved, and those after it.
+
+    How fits are stacked changes nothing but their rounding, so that none has to be told.
+
+    Raises:
+        ConfigError: one fit alone does not fit the memory.
+    """
+    waiting = make_stacks(specs, data.data, settings, memory_limit(settings, data.device), data.device)
+    while waiting:
+        stack, done = waiting[0], 0.0
+
+        def count(more: float) -> None:
+            nonlocal done
+            done += more
+            advance(more)
+
+        try:
+            results = train_stack(stack, data, settings, keep_models, count)
+        except torch.OutOfMemoryError:
+            results = None
+        # What the error held of the failed stack is free only behind its handler.
+        if results is not None:
+            del waiting[0]
+            yield results
+            continue
+        advance(-done)
+        if len(stack.specs) == 1:
+            raise ConfigError(
+                f"one fit of {'+'.join(stack.specs[0].combination)} with batches of {stack.batch_size} "
+                f"does not fit the memory of the {data.device.type} device",
+                where="training.batch_sizes",
+                hint="give smaller batches or widths, or a device that nobody else uses",
+            )
+        if data.device.type == "cuda":
+            torch.cuda.empty_cache()
+        rest = [spec for one in waiting for spec in one.specs]
+        half = planned_bytes(stack, data.data, settings) / 2
+        waiting = make_stacks(rest, data.data, settings, half, data.device)
 
 
 class _Silent(io.StringIO):

@@ -99,6 +99,13 @@ def memory_limit(settings: TrainingSettings, device: torch.device) -> float:
     return settings.compute.memory_gb * 2**30
 
 
+def planned_bytes(stack: Stack, data: StudyData, settings: TrainingSettings) -> float:
+    """Bytes that a stack is reckoned to take."""
+    architecture = architecture_of(stack.signature, data, settings)
+    each = bytes_per_fit(architecture, settings.training, stack.batch_size, settings.compute.precision)
+    return each * len(stack.specs)
+
+
 def make_stacks(
     specs: Sequence[FitSpec],
     data: StudyData,

@@ -102,35 +102,62 @@ class Trainer:
         plan = plan_epoch(prepared.stack, prepared.training_rows, epoch, settings.seed)
         all_rows, all_valid = plan.rows.to(device), plan.valid.to(device)
         keys = plan.keys.to(device)
+        # What is drawn on the host is there before the first step: within steps nothing waits for the device.
+        orders = None
+        if settings.training.update == "pcgrad":
+            orders = torch.stack([self._orders(epoch, s) for s in range(len(plan.sizes))]).to(device)
         for s, size in enumerate(plan.sizes):
             rows = all_rows[s] if size is None else all_rows[s, :, :size]
-            noise = None
-            if self._drops:
-                noise = Noise(settings.model, keys[s], prepared.task_keys, self._centre)
-            batch = prepared.batch(rows, all_valid[s] if size is None else None)
-            if isinstance(self._optimiser, RowAdam):
-                losses = self._step_sequentially(self._optimiser, batch, noise)
-            else:
-                losses = self._step_together(self._optimiser, batch, noise, (epoch, s))
-            failed = ~torch.isfinite(losses).all(1) & (self.diverged == 0)
-            self.diverged.masked_fill_(failed, epoch + 1)
+            valid = all_valid[s] if size is None else None
+            losses = self.step(rows, valid, keys[s], None if orders is None else orders[s], epoch)
             if trace is not None:
                 trace(losses)
+
+    def step(
+        self, rows: Tensor, valid: Tensor | None, keys: Tensor, orders: Tensor | None, epoch: int
+    ) -> Tensor:
+        """One step of every model on one minibatch of each group; the device is never waited for.
+
+        Args:
+            rows: (G, B) row numbers.
+            valid: (G, B), False in padding; None: there is none.
+            keys: (G,) of the dropout.
+            orders: of gradient surgery, as of :func:`projection_orders`; None: there is none.
+            epoch: counts from 0.
+
+        Returns:
+            The losses before the step, (K, n_losses), not weighted.
+        """
+        prepared, noise = self.prepared, None
+        if self._drops:
+            noise = Noise(prepared.settings.model, keys, prepared.task_keys, self._centre)
+        batch = prepared.batch(rows, valid)
+        if isinstance(self._optimiser, RowAdam):
+            losses = self._step_sequentially(self._optimiser, batch, noise)
+        else:
+            losses = self._step_together(self._optimiser, batch, noise, orders)
+        failed = ~torch.isfinite(losses).all(1) & (self.diverged == 0)
+        self.diverged.masked_fill_(failed, epoch + 1)
+        return losses
 
     def _backward(self, losses: Tensor) -> None:
         # Each model's losses depend on its own parameters only: their plain sum has independent gradients.
         torch.autograd.backward((losses * self.prepared.weights).sum())
         self._clip()
 
-    def _operate(self, losses: Tensor, place: tuple[int, int]) -> None:
-        """Gradient surgery between each model's losses, in an order drawn for the model and the step."""
+    def _orders(self, epoch: int, step: int) -> Tensor:
+        """Orders of gradient surgery, drawn for each model and the step."""
         prepared = self.prepared
         seed, size = prepared.settings.seed, prepared.stack.batch_size
         keys: list[RandomKey] = [
-            (seed, spec.replicate, spec.fold, size, *place, *spec.combination)
+            (seed, spec.replicate, spec.fold, size, epoch, step, *spec.combination)
             for spec in prepared.stack.specs
         ]
-        orders = projection_orders(keys, losses.shape[1]).to(prepared.data.device)
+        return projection_orders(keys, prepared.network.n_losses)
+
+    def _operate(self, losses: Tensor, orders: Tensor) -> None:
+        """Gradient surgery between each model's losses."""
+        prepared = self.prepared
         parameters = prepared.parameters
         shared = [p.value for p in parameters if is_shared(p.name) and p.value.requires_grad]
         own = [p.value for p in parameters if not is_shared(p.name)]
@@ -143,11 +170,11 @@ class Trainer:
             clip_per_model(self.prepared.parameters, self.prepared.models, limit)
 
     def _step_together(
-        self, optimiser: BlockAdam, batch: Batch, noise: Noise | None, place: tuple[int, int]
+        self, optimiser: BlockAdam, batch: Batch, noise: Noise | None, orders: Tensor | None
     ) -> Tensor:
         losses = self.prepared.losses(batch, noise)
-        if self.prepared.settings.training.update == "pcgrad":
-            self._operate(losses, place)
+        if orders is not None:
+            self._operate(losses, orders)
         else:
             self._backward(losses)
         optimiser.step()
