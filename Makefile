@@ -65,5 +65,10 @@ flips: $(INSTALLED)  ## Flip 300 bits in each kind of file of a small study; fai
 bench: $(INSTALLED)  ## Print the benchmarks' ratios
 	. $(BIN)/activate && pytest --override-ini addopts= --override-ini 'python_files=bench_*.py' -s tests/benchmarks
 
+# On a machine with a card and PyTorch, where nothing can be installed: no environment is made.
+DEVICE ?= cuda
+gpu:  ## Prove and time training on a GPU: PART=correct|rates|study, DEVICE=cpu rehearses
+	$(PYTHON) -m tests.gpu $(PART) --device $(DEVICE)
+
 clean:  ## Remove the environment; results stay
 	rm -rf $(VENV)

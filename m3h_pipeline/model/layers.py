@@ -143,6 +143,8 @@ class BatchNorm(nn.Module):
 
     def forward(self, t: Tensor, valid: Tensor | None = None) -> Tensor:
         """Map (models, B, width); ``valid``: (G, B), False in rows of padding, G divides the models."""
+        # Statistics are those of full precision, whatever the products before were computed in.
+        t = t.to(self.gain.dtype)
         if self.training:
             mean, variance = self._observe(t, valid)
         else:

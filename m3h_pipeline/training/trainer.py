@@ -103,9 +103,7 @@ class Trainer:
         all_rows, all_valid = plan.rows.to(device), plan.valid.to(device)
         keys = plan.keys.to(device)
         # What is drawn on the host is there before the first step: within steps nothing waits for the device.
-        orders = None
-        if settings.training.update == "pcgrad":
-            orders = torch.stack([self._orders(epoch, s) for s in range(len(plan.sizes))]).to(device)
+        orders = self.orders(epoch, len(plan.sizes))
         for s, size in enumerate(plan.sizes):
             rows = all_rows[s] if size is None else all_rows[s, :, :size]
             valid = all_valid[s] if size is None else None
@@ -145,15 +143,23 @@ class Trainer:
         torch.autograd.backward((losses * self.prepared.weights).sum())
         self._clip()
 
-    def _orders(self, epoch: int, step: int) -> Tensor:
-        """Orders of gradient surgery, drawn for each model and the step."""
+    def orders(self, epoch: int, steps: int) -> Tensor | None:
+        """Orders of gradient surgery in an epoch, (steps, K, L, L - 1) on the device; None: there is none.
+
+        They are drawn for each model and step.
+        """
         prepared = self.prepared
+        if prepared.settings.training.update != "pcgrad":
+            return None
         seed, size = prepared.settings.seed, prepared.stack.batch_size
-        keys: list[RandomKey] = [
-            (seed, spec.replicate, spec.fold, size, epoch, step, *spec.combination)
-            for spec in prepared.stack.specs
-        ]
-        return projection_orders(keys, prepared.network.n_losses)
+        found = []
+        for step in range(steps):
+            keys: list[RandomKey] = [
+                (seed, spec.replicate, spec.fold, size, epoch, step, *spec.combination)
+                for spec in prepared.stack.specs
+            ]
+            found.append(projection_orders(keys, prepared.network.n_losses))
+        return torch.stack(found).to(prepared.data.device)
 
     def _operate(self, losses: Tensor, orders: Tensor) -> None:
         """Gradient surgery between each model's losses."""

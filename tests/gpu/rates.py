@@ -1,0 +1,344 @@
+"""How long a step of one model takes in a stack, and in the loops that one would write otherwise."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import nnls
+
+from m3h_pipeline import config
+from m3h_pipeline.model.footprint import footprint
+from m3h_pipeline.training.data import StudyData
+from m3h_pipeline.training.device import DeviceData
+from m3h_pipeline.training.fits import arithmetic
+from m3h_pipeline.training.prepared import prepare
+from m3h_pipeline.training.spec import FitSpec, TrainingSettings
+from m3h_pipeline.training.stacks import make_stacks, planned_bytes
+from m3h_pipeline.training.trainer import Trainer, plan_epoch
+from tests.gpu import loops
+from tests.gpu.card import now, roofline, seconds
+
+#: Name -> features of each modality, and widths of the encoders and of the shared module.
+WIDTHS: dict[str, tuple[dict[str, int], tuple[int, ...]]] = {
+    "small": ({"language": 64, "tabular": 6, "time_series": 70, "vision": 100}, (64, 64)),
+    "published": ({"language": 2304, "tabular": 6, "time_series": 451, "vision": 2084}, (256, 128)),
+}
+PRECISIONS = ("float32", "tf32", "bfloat16")
+BATCH = 256
+_TASKS = 24
+_BATCHES = 4
+ABSENT = "not on this device"
+LATE = "not reached in the time given"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured.
+
+    Attributes:
+        widths: of :data:`WIDTHS`.
+        models: K of the stacks.
+        precisions: of :data:`PRECISIONS`.
+        shapes: (batch size, tasks) of the stacks that the forecast's rates are fitted to, beside pairs.
+        least: seconds of one measurement; a column takes about four times as much.
+        matrix, megabytes: of the device's own rates.
+        compiled: K of the stacks that ``torch.compile`` is tried on.
+        budget: seconds after which nothing new is measured.
+    """
+
+    widths: tuple[str, ...] = ("small", "published")
+    models: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+    precisions: tuple[str, ...] = PRECISIONS
+    shapes: tuple[tuple[int, int], ...] = ((512, 2), (256, 1), (256, 4), (128, 3))
+    least: float = 0.1
+    matrix: int = 8192
+    megabytes: int = 1024
+    compiled: tuple[int, ...] = (64,)
+    budget: float = 165.0
+
+
+#: On a CPU for a table: one thread, and no larger stacks than a CPU trains.
+ON_CPU = Size(models=(1, 8, 32), least=0.5, matrix=2048, megabytes=256, compiled=(), budget=240.0)
+#: On a CPU, to see that it works.
+REHEARSAL = Size(
+    widths=("small",),
+    models=(1, 4),
+    shapes=((64, 1), (128, 4), (128, 1)),
+    least=0.01,
+    matrix=256,
+    megabytes=4,
+    compiled=(),
+)
+
+
+def study(widths: dict[str, int], batch: int) -> StudyData:
+    """Binary tasks on random features, all observed; speed does not depend on the values."""
+    rng = np.random.default_rng(0)
+    rows = 2 * _BATCHES * batch
+    features = {name: rng.standard_normal((rows, width), dtype=np.float32) for name, width in widths.items()}
+    names = [f"task{i:02d}" for i in range(_TASKS)]
+    labels = {name: (rng.random(rows) < 0.3).astype(np.float32) for name in names}
+    tasks = {name: {"id": name, "problem_class": "binary", "metric": "auroc"} for name in names}
+    train = np.ones(rows, dtype=bool)
+    return StudyData(features, labels, tasks, train, np.arange(rows) % 2)
+
+
+@dataclass
+class Bench:
+    """A study on the device in one precision, and what is trained on it.
+
+    Attributes:
+        name: of the widths.
+        precision: of the arithmetic.
+        device: measured.
+        batch: rows of a minibatch.
+        tasks: of each model.
+    """
+
+    name: str
+    precision: str
+    device: torch.device
+    batch: int = BATCH
+    tasks: int = 2
+    data: StudyData = field(init=False)
+    settings: TrainingSettings = field(init=False)
+    on_device: DeviceData = field(init=False)
+
+    def __post_init__(self) -> None:
+        widths, hidden = WIDTHS[self.name]
+        self.data = study(widths, self.batch)
+        self.settings = TrainingSettings(
+            config.Model(encoder=list(hidden), shared=list(hidden)),
+            config.Training(batch_sizes=[self.batch]),
+            config.Compute(device=self.device.type, precision=self.precision),
+            {name: config.Modality(sources=[name]) for name in widths},
+            0,
+        )
+        self.on_device = DeviceData(self.data, self.settings, self.device)
+
+    def specs(self, models: int) -> list[FitSpec]:
+        """So many fits of one fold."""
+        combinations = itertools.combinations(sorted(self.data.tasks), self.tasks)
+        return [FitSpec(c, 0, 0, self.batch, 1e-3) for c in itertools.islice(combinations, models)]
+
+    def trainer(self, models: int) -> Trainer:
+        """A stack of so many models."""
+        (stack,) = make_stacks(self.specs(models), self.data, self.settings, 1e15, torch.device("cuda"))
+        return Trainer(prepare(stack, self.on_device, self.settings))
+
+    def steps(self, trainer: Trainer) -> tuple[Callable[[torch.Tensor], object], list[torch.Tensor]]:
+        """A step of a stack on given rows, and the rows of an epoch's minibatches."""
+        plan = plan_epoch(trainer.prepared.stack, trainer.prepared.training_rows, 0, 0)
+        rows, keys = plan.rows.to(self.device), plan.keys[0].to(self.device)
+        assert all(size == self.batch for size in plan.sizes)
+        return lambda batch: trainer.step(batch, None, keys, None, 0), list(rows)
+
+    def work(self, models: int) -> loops.Work:
+        """The same models for a loop."""
+        widths, _ = WIDTHS[self.name]
+        rows = torch.from_numpy(self.data.training_rows(0)).to(self.device)
+        x = self.on_device.inputs(rows[None], self.on_device.statistics([0]))[0]
+        labels = np.stack([[self.data.labels[t] for t in spec.combination] for spec in self.specs(models)])
+        y = torch.from_numpy(labels).to(self.device).mT[:, rows].contiguous()
+        return loops.Work(x, y, widths, self.settings.model, self.batch, 1e-3, self.precision)
+
+
+def _vectorised(bench: Bench, models: int) -> Callable[[], None]:
+    return loops.vectorised(bench.work(models))
+
+
+class Rates:
+    """Measures until its time is used up.
+
+    Args:
+        size: how much.
+        device: measured.
+        say: told what was measured.
+    """
+
+    def __init__(self, size: Size, device: torch.device, say: Callable[[str], object]) -> None:
+        self.size, self.device, self._say = size, device, say
+        self._end = time.monotonic() + size.budget
+        self.cuda = device.type == "cuda"
+
+    def measured(self, run: Callable[[], Callable[[], object]], per: int) -> float | str:
+        """Microseconds per model and step of what ``run`` makes; why not, where it could not be measured.
+
+        Args:
+            run: makes what is called.
+            per: models times steps of one call.
+        """
+        if time.monotonic() > self._end:
+            return LATE
+        try:
+            return round(1e6 * seconds(run(), self.device, self.size.least) / per, 2)
+        except torch.OutOfMemoryError:
+            return "out of memory"
+
+    def attempt(self, run: Callable[[], Callable[[], object]], per: int) -> float | str:
+        """As :meth:`measured`, of what need not work on every machine (captured, compiled)."""
+        try:
+            return self.measured(run, per)
+        except Exception as error:  # Whatever a compiler raises: the column says it.
+            lines = str(error).strip().splitlines() or [""]
+            return f"failed: {type(error).__name__}: {lines[0][:120]}"
+
+    def stack(self, bench: Bench, models: int) -> dict[str, Any]:
+        """A stack: eager, under a CUDA graph, compiled; what memory it takes, and was reckoned to take."""
+        taken: dict[str, Any] = {"peak_mb": ABSENT}
+        if self.cuda:
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+        trainer = bench.trainer(models)
+        step, rows = bench.steps(trainer)
+        taken["stack"] = self.measured(lambda: loops.in_turn(step, rows), models)
+        planned = planned_bytes(trainer.prepared.stack, bench.data, bench.settings)
+        taken["planned_mb"] = round(planned / 1e6, 1)
+        if self.cuda:
+            taken["peak_mb"] = round((torch.cuda.max_memory_allocated() - before) / 1e6, 1)
+        taken["graph"] = ABSENT
+        if self.cuda:
+            taken["graph"] = self.attempt(lambda: loops.replayed(step, rows), models)
+        if models in self.size.compiled:
+            network = trainer.prepared.network
+            network.__dict__["losses"] = torch.compile(network.losses, dynamic=False)
+            taken["compiled"] = self.attempt(lambda: loops.in_turn(step, rows), models)
+        return taken
+
+    def loops(self, bench: Bench) -> dict[str, float | str]:
+        """The loops that train one model after another."""
+        work = bench.work(1)
+        epoch, steps = loops.with_loader(work)
+        return {
+            "loader": self.measured(lambda: epoch, steps),
+            "indexed": self.measured(lambda: loops.indexed(work), 1),
+            "captured": self.attempt(lambda: loops.captured(work), 1) if self.cuda else ABSENT,
+        }
+
+    def run(self) -> dict[str, Any]:
+        """All of it: a table of each width and precision, the device's own rates, those of the forecast."""
+        size, started = self.size, now(self.device)
+        found: dict[str, Any] = {"roofline": roofline(self.device, size.matrix, size.megabytes, size.least)}
+        self._say(f"the device itself: {found['roofline']}")
+        tables: list[dict[str, Any]] = []
+        points: list[Point] = []
+        for name, precision in itertools.product(size.widths, size.precisions):
+            if precision == "tf32" and not self.cuda:
+                continue
+            bench = Bench(name, precision, self.device)
+            with arithmetic(bench.settings):
+                table: dict[str, Any] = {"widths": name, "precision": precision, **self.loops(bench)}
+                table["stacks"] = {}
+                for models in size.models:
+                    row = self.stack(bench, models)
+                    row["vmap"] = self.attempt(partial(_vectorised, bench, models), models)
+                    table["stacks"][str(models)] = row
+                    self._say(f"{name}, {precision}, K = {models}: {row}")
+            one = bench.trainer(1).prepared.network.architecture
+            table["parameters"] = footprint(one).parameters
+            tables.append(table)
+            self._say(f"{name}, {precision}, one after another: {[table[c] for c in LOOPS]}")
+            points += self._points(bench, table)
+        found["tables"] = tables
+        found["batch"] = BATCH
+        found["threads"] = ABSENT if self.cuda else 1
+        found["sizing"] = fitted(points)
+        found["seconds"] = round(now(self.device) - started, 1)
+        return found
+
+    def _points(self, bench: Bench, table: dict[str, Any]) -> list[Point]:
+        """What the forecast's rates are fitted to: the largest stack of pairs, and stacks of other shapes."""
+        timed = [row["stack"] for row in table["stacks"].values() if isinstance(row["stack"], float)]
+        points = [Point.of(bench, timed[-1])] if timed else []
+        if bench.precision != "float32":
+            return points
+        for batch, tasks in self.size.shapes:
+            other = Bench(bench.name, bench.precision, self.device, batch, tasks)
+            models = min(_TASKS if tasks == 1 else 64, max(self.size.models))
+            with arithmetic(other.settings):
+                step, rows = other.steps(other.trainer(models))
+                each = self.measured(partial(loops.in_turn, step, rows), models)
+            if isinstance(each, float):
+                points.append(Point.of(other, each))
+        return points
+
+
+#: The loops that train one model after another.
+LOOPS = ("loader", "indexed", "captured")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A measured stack, as the forecast sees it: what one step of one model has to do, and took.
+
+    Attributes:
+        products: operations of forward and backward pass on the whole minibatch.
+        rows: of the minibatch.
+        tasks: rows times tasks.
+        traffic: bytes of the optimiser.
+        precision: of the arithmetic.
+        seconds: per model and step.
+    """
+
+    products: float
+    rows: float
+    tasks: float
+    traffic: float
+    precision: str
+    seconds: float
+
+    @classmethod
+    def of(cls, bench: Bench, microseconds: float) -> Point:
+        """A measured stack of a bench's models."""
+        taken = footprint(bench.trainer(1).prepared.network.architecture)
+        return cls(
+            6.0 * taken.products * bench.batch,
+            float(bench.batch),
+            float(bench.batch * bench.tasks),
+            36.0 * taken.parameters,
+            bench.precision,
+            microseconds * 1e-6,
+        )
+
+
+def fitted(points: Sequence[Point]) -> dict[str, Any]:
+    """Rates of :class:`m3h_pipeline.search.sizing.Device`: what explains the measured stacks best.
+
+    Non-negative least squares of relative errors, in float32; then the arithmetic of each other precision.
+
+    Returns:
+        Seconds per operation, byte, row, and row and task; how much faster other precisions compute; the
+        largest relative error over the points; how many they are.
+    """
+    full = [p for p in points if p.precision == "float32"]
+    if len(full) < 4:
+        return {"points": len(full)}
+    columns = np.array([[p.products, p.traffic, p.rows, p.tasks] for p in full])
+    took = np.array([p.seconds for p in full])
+    scale = (columns / took[:, None]).max(0)
+    found, _ = nnls(columns / took[:, None] / scale, np.ones(len(full)))
+    each = found / scale
+    speed = {"float32": 1.0}
+    for precision in sorted({p.precision for p in points} - {"float32"}):
+        mine = [p for p in points if p.precision == precision]
+        rest = [p.seconds - each[1:] @ [p.traffic, p.rows, p.tasks] for p in mine]
+        ratios = [each[0] * p.products / max(r, 0.1 * p.seconds) for p, r in zip(mine, rest, strict=True)]
+        # Of the widest network: there arithmetic is most of the work.
+        speed[precision] = float(ratios[int(np.argmax([p.products for p in mine]))]) or 1.0
+    return {
+        "per_operation": each[0],
+        "per_byte": each[1],
+        "per_row": each[2],
+        "per_task": each[3],
+        "speed": {name: round(value, 3) for name, value in speed.items()},
+        "error": round(float(np.abs(columns @ each / took - 1).max()), 3),
+        "points": len(full),
+    }
