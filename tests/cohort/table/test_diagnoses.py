@@ -238,3 +238,28 @@ def test_the_small_hospitals_codes(real_data: Path, tmp_path: Path) -> None:
     heart = set(given[given["icd10"].str.startswith("I50")]["encounter_id"])
     expected = [float(name in heart) for name in made.samples["sample_id"]]
     assert labels(tmp_path) == expected
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".csv.gz", ".parquet", ".pq"])
+@pytest.mark.parametrize("versions", [["9", "10", "9", "10"], ["ICD-9-CM", "ICD-10-CM", "ICD9CM", "icd10"]])
+def test_one_table_of_codes_means_the_same_in_every_format(
+    ending: str, versions: list[str], tmp_path: Path
+) -> None:
+    frame = pd.DataFrame(
+        {"id": ["s1", "s2", "s3", "s3"], "v": versions, "code": ["038.11", "I50.1", "V57", " e11.9"]}
+    )
+    path = tmp_path / f"d{ending}"
+    if "p" in ending.split(".")[1]:
+        if versions[0] == "9":
+            frame = frame.astype({"v": "int64"})
+        frame.astype({"code": "category"}).to_parquet(path)
+    else:
+        frame.to_csv(path, index=False, sep="\t" if ending == ".tsv" else ",")
+    cohort(tmp_path, {"path": str(path), "id": "id", "code": "code", "version_column": "v"})
+    found = read_table(tmp_path / "out" / "diagnoses.parquet").to_pylist()
+    assert [(row["stay_id"], row["icd_version"], row["icd_code"]) for row in found] == [
+        ("s1", 9, "03811"),
+        ("s2", 10, "I501"),
+        ("s3", 9, "V57"),
+        ("s3", 10, "E119"),
+    ]
