@@ -25,8 +25,9 @@ from m3h_pipeline.tasks.definitions import TaskDefinition
 from m3h_pipeline.tasks.diagnoses import CodeCount, label_stays
 
 #: Columns of ``labels/<task>.audit.tsv``. For a diagnosis, ``code`` is an ICD code of ``version`` and
-#: ``title`` its title; for other criteria they are a column and its values. ``status`` says what became of
-#: it, ``by`` which pattern decided. Counts are of the samples' stays and patients; 1 to 10 read "<11".
+#: ``title`` its title; without a code, ``title`` says why labels are as ``status`` has it. For other criteria
+#: they are a column and one of its values. ``status`` says what became of it, ``by`` which pattern decided.
+#: Counts are of the samples' stays and patients; 1 to 10 read "<11".
 AUDIT_COLUMNS = ("task", "group", "version", "code", "title", "status", "by", "samples", "stays", "patients")
 
 
