@@ -43,3 +43,43 @@ def test_a_study_among_awkward_names(tmp_path: Path, programs: Path) -> None:
     shutil.copytree(inner, tmp_path / "copy", copy_function=shutil.copyfile, symlinks=True)
     again = snakemake(tmp_path / "copy", "--dry-run", "--configfile", "study.yaml", programs=programs)
     assert "Nothing to be done" in again.output, again.output[-6000:]
+
+
+@pytest.mark.study
+def test_a_study_of_many_named_columns(tmp_path: Path, programs: Path) -> None:
+    """Settings that no command line holds, in a job of the workflow; a dry run leaves nothing behind."""
+    study = write_study(tmp_path) | SMALL
+    names = [f"a gene with a long name {number:05d}" for number in range(5000)]
+    with (tmp_path / "genes.csv").open("w") as file:
+        file.write(",".join(["id", "days", *names]) + "\n")
+        for row in range(20):
+            file.write(",".join([f"s{row}", str(row % 7), *(str(row * n % 11) for n in range(5000))]) + "\n")
+    criterion = {"kind": "number", "column": "days"}
+    task = {"title": "Days", "department": "Ward", "class": "regression", "unit": "d", "criterion": criterion}
+    (tmp_path / "days.yaml").write_text(yaml.safe_dump({"tasks": {"days": task}}))
+    study |= {
+        "data": ".",
+        "source": {
+            "kind": "table",
+            "files": [{"path": "genes.csv", "id": "id"}],
+            "blocks": {"genes": {"columns": names}},
+            "columns": ["days"],
+        },
+        "modalities": {"expression": {"sources": ["genes"]}},
+        "tasks": {"definitions": ["days.yaml"], "min_per_fold": 2},
+    }
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    before = {path for path in tmp_path.rglob("*") if ".snakemake" not in path.parts}
+    arguments = ["--cores", "1", "--configfile", "study.yaml", "--until", "ingest"]
+    dry = snakemake(tmp_path, "--dry-run", *arguments, programs=programs)
+    assert dry.status == 0, dry.output[-3000:]
+    links = {tmp_path / name for name in ("config", "resources", "workflow", "slurm")}
+    # Digests of the inputs are kept, so that they are read once.
+    kept = {tmp_path / "results/small/logs/inputs.json"}
+    after = {path for path in tmp_path.rglob("*") if ".snakemake" not in path.parts and path.is_file()}
+    assert after - before - links <= kept
+    run = snakemake(tmp_path, *arguments, programs=programs)
+    assert run.status == 0, run.output[-3000:]
+    (told,) = (tmp_path / "results/small/logs/settings").glob("ingest.*.json")
+    assert told.stat().st_size > 131_072
+    assert (tmp_path / "results/small/cohort/features/genes.parquet").is_file()
