@@ -14,7 +14,7 @@ from m3h_pipeline.errors import ConfigError
 from m3h_pipeline.model.architecture import Architecture, Input
 from m3h_pipeline.model.footprint import bytes_per_fit, footprint
 from m3h_pipeline.model.m3h import M3H
-from m3h_pipeline.training.data import StudyData, load_study_data
+from m3h_pipeline.training.data import load_study_data
 from m3h_pipeline.training.spec import TrainingSettings
 from m3h_pipeline.training.stacks import architecture_of, positions_of
 
@@ -54,15 +54,20 @@ def try_networks(
         for name, modality in settings.modalities.items()
         if not set(modality.sources) & set(absent)
     }
-    data = load_study_data(cohort, labels, split, tasks, read)
+    inputs = _unread(read, settings, widths)
+    # One modality after another: together they may be much of the memory.
+    for name, modality in read.items():
+        alone = load_study_data(cohort, labels, split, (), {name: modality})
+        inputs += architecture_of((), alone, replace(settings, modalities=read)).inputs
+    data = load_study_data(cohort, labels, split, tasks, {})
     made = set()
     for task in sorted(tasks):
         position, signature = positions_of([task], data, settings.model)
         if signature in made:
             continue
         made.add(signature)
-        architecture = architecture_of(signature, data, replace(settings, modalities=read))
-        architecture = replace(architecture, inputs=(*architecture.inputs, *_unread(data, settings, widths)))
+        contrast = settings.training.contrastive_weight > 0
+        architecture = Architecture(tuple(inputs), signature, settings.model, contrast)
         _refuse_the_huge(architecture, settings, task, where)
         own = any("." in item.encoder or ":" in item.encoder for item in architecture.inputs)
         if own or footprint(architecture).parameters <= _LARGE:
@@ -75,11 +80,11 @@ def _without_vectors(modality: Modality) -> Modality:
     return modality.model_copy(update={"transcriptome": modality.options.model_copy(update={"genes": None})})
 
 
-def _unread(data: StudyData, settings: TrainingSettings, widths: Mapping[str, int]) -> list[Input]:
+def _unread(read: Collection[str], settings: TrainingSettings, widths: Mapping[str, int]) -> list[Input]:
     """The modalities that are not read, by the widths that their sources will have."""
     found = []
     for name, modality in settings.modalities.items():
-        if name not in data.features:
+        if name not in read:
             width = sum(widths[source] for source in modality.sources)
             hidden = modality.widths(settings.model)
             genes = tuple(map(str, range(width)))

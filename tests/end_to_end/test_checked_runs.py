@@ -112,10 +112,11 @@ def studies(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any], list[list[
         kinds += ["normal"] * draw(st.sampled_from([1, 1, 1, 0]))
         columns = [f"{name} {i} {{1}} $x" for i in range(len(kinds))]
         table |= {column: _cells(kind, rows, rng) for column, kind in zip(columns, kinds, strict=True)}
-        pattern = {"pattern": f"{name} .{{1}} .*"}
+        pattern: dict[str, Any] = {"pattern": f"{name} .{{1}} .*"}
         categories = [column for column, kind in zip(columns, kinds, strict=True) if kind == "category"]
-        blocks[name] = draw(st.sampled_from([pattern, {"columns": columns}])) | {"categorical": categories}
-        encoder = draw(st.sampled_from([{}, {}, {"hidden": [3]}, _TRANSCRIPTOME]))
+        chosen: dict[str, Any] = draw(st.sampled_from([pattern, {"columns": columns}]))
+        blocks[name] = chosen | {"categorical": categories}
+        encoder: dict[str, Any] = draw(st.sampled_from([{}, {}, {"hidden": [3]}, _TRANSCRIPTOME]))
         modalities[name] = {"sources": [name], **encoder}
         if draw(st.booleans()):
             modalities[name]["scaling"] = draw(st.sampled_from(["standard", "minmax", "robust"]))
@@ -182,24 +183,18 @@ TASKS: dict[str, dict[str, Any]] = {
 
 def _cells(kind: str, rows: int, rng: np.random.Generator) -> list[Any]:
     values = rng.normal(size=rows).round(4)
-    match kind:
-        case "constant":
-            return ["3"] * rows
-        case "two values":
-            return (values > 0).astype(int).tolist()
-        case "huge":
-            return (values * 1e37).tolist()
-        case "tiny":
-            return (values * 1e-40).tolist()
-        case "empty":
-            return [""] * rows
-        case "often empty":
-            return [value if rng.random() < 0.2 else "" for value in values]
-        case "one odd":
-            return [*["3"] * (rows - 1), "4"]
-        case "category":
-            return rng.choice(["x", "y", "z"], rows).tolist()
-    return values.tolist()
+    made: dict[str, Any] = {
+        "normal": values,
+        "constant": ["3"] * rows,
+        "two values": (values > 0).astype(int),
+        "huge": values * 1e37,
+        "tiny": values * 1e-40,
+        "empty": [""] * rows,
+        "often empty": [value if rng.random() < 0.2 else "" for value in values],
+        "one odd": [*["3"] * (rows - 1), "4"],
+        "category": rng.choice(["x", "y", "z"], rows),
+    }
+    return list(made[kind])
 
 
 def _outcomes(rows: int, rng: np.random.Generator, missing: float) -> dict[str, list[Any]]:
@@ -251,7 +246,7 @@ def _train_the_first_pack(folder: Path) -> list[str]:
         folder / "stages/predictions.parquet",
         TrainingSettings(study.model, study.training, study.compute, study.modalities, study.seed),
     )
-    return read_table(folder / "stages/scores.parquet", SCORES, ["status"]).column(0).to_pylist()
+    return list(read_table(folder / "stages/scores.parquet", SCORES, ["status"]).column(0).to_pylist())
 
 
 @pytest.mark.study
