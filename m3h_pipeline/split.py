@@ -51,6 +51,7 @@ def split_cohort(
             stratify[task] = np.where(np.isnan(y), np.nan, time_and_event(y)[1].astype(np.float64))
         elif description.get("problem_class") != "clustering":
             stratify[task] = y
+    remove_leftovers(Path(output).parent)
     write_table(make_split(table, stratify, settings), output, SPLIT)
 
 

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from m3h_pipeline.layout import given_away
 from tests.conftest import ROOT
 from tests.test_architecture import PLAN, ROOMS
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "config/README.md"])
 ARCHITECTURE = ROOT / "docs/architecture.md"
+DISCLOSURE = ROOT / "docs/disclosure.md"
 _FENCED = re.compile(r"^```.*?^```", flags=re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 _LINES = re.compile(r"L(\d+)-L(\d+)")
@@ -117,11 +119,27 @@ def order_of_imports() -> str:
 def with_generated(page: str) -> str:
     """The page on architecture with its two generated parts as they should be."""
     for name, text in (("rooms", rooms_table()), ("order", order_of_imports())):
-        before, _, rest = page.partition(f"<!-- {name}: python -m tests.test_docs -->\n")
-        _, end, after = rest.partition("<!-- end -->")
-        assert end, name
-        page = f"{before}<!-- {name}: python -m tests.test_docs -->\n{text}\n{end}{after}"
+        page = generated(page, name, text)
     return page
+
+
+def generated(page: str, name: str, text: str) -> str:
+    """A page with one of its generated parts as it should be."""
+    before, _, rest = page.partition(f"<!-- {name}: python -m tests.test_docs -->\n")
+    _, end, after = rest.partition("<!-- end -->")
+    assert end, name
+    return f"{before}<!-- {name}: python -m tests.test_docs -->\n{text}\n{end}{after}"
+
+
+def files_table() -> str:
+    """Every file that can be given away, and what it holds."""
+    lines = ["| file | what it holds |", "|---|---|"]
+    return "\n".join([*lines, *(f"| `{pattern}` | {holds} |" for pattern, holds in given_away())])
+
+
+def test_the_files_that_can_be_given_away_are_those_of_the_layout() -> None:
+    page = DISCLOSURE.read_text(encoding="utf-8")
+    assert page == generated(page, "given", files_table()), "run: python -m tests.test_docs"
 
 
 def test_the_map_of_the_rooms_is_that_of_the_package() -> None:
@@ -142,3 +160,6 @@ def test_the_version_is_the_same_everywhere() -> None:
 
 if __name__ == "__main__":
     ARCHITECTURE.write_text(with_generated(ARCHITECTURE.read_text(encoding="utf-8")), encoding="utf-8")
+    DISCLOSURE.write_text(
+        generated(DISCLOSURE.read_text(encoding="utf-8"), "given", files_table()), encoding="utf-8"
+    )

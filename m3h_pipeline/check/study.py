@@ -7,7 +7,6 @@ what passes here passes there.
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -16,6 +15,7 @@ from m3h_pipeline.config import MimicSource, Study, SyntheticSource, load_study,
 from m3h_pipeline.config.networks import networks
 from m3h_pipeline.dotted import is_path
 from m3h_pipeline.errors import ConfigError, InputError, nearest
+from m3h_pipeline.files.leftovers import scratch
 from m3h_pipeline.jobs.outputs import sources
 from m3h_pipeline.layout import Layout
 from m3h_pipeline.tasks.assessed import Task, read_assessed, read_tasks
@@ -37,8 +37,8 @@ def check_study(configfile: Path, screen: TextIO = sys.stdout, changes: Sequence
     networks(study)
     tasks = checked_tasks(study, str(configfile))
     screen.write(f"configuration: {study.study}, {len(tasks)} tasks defined\n")
-    with tempfile.TemporaryDirectory(prefix="m3h-check-") as folder:
-        layout = Layout(Path(folder))
+    with scratch(Path(study.results), "check") as folder:
+        layout = Layout(folder)
         assessed, embedded = _stages(study, tasks, layout, screen)
         _try_own_code(study, layout, screen)
         _try_networks(study, layout, embedded)

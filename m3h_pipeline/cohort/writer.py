@@ -27,6 +27,7 @@ from m3h_pipeline.files import (
     writing,
 )
 from m3h_pipeline.files.durable import make_folder, moved
+from m3h_pipeline.files.leftovers import prefix_of, remove_leftovers
 from m3h_pipeline.files.sealed import seal
 from m3h_pipeline.layout import CohortFiles
 
@@ -75,8 +76,10 @@ class CohortWriter:
     def __enter__(self) -> CohortWriter:
         with writing(self.out):
             make_folder(self.out.parent)
+            # Of an ingestion, or of a later stage, that was killed: they hold rows of patients.
+            remove_leftovers(self.out.parent, self.out, CohortFiles(self.out).feature_folder)
             self.staging = Path(
-                tempfile.mkdtemp(dir=self.out.parent, prefix=f".{self.out.name}.", suffix=".part")
+                tempfile.mkdtemp(dir=self.out.parent, prefix=prefix_of(self.out.name), suffix=".part")
             )
             self.files = CohortFiles(self.staging)
             self.files.feature_folder.mkdir()

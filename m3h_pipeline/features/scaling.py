@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.features.spread import spread as spread_of
 
 Float32Array = npt.NDArray[np.float32]
@@ -106,6 +107,32 @@ def moments(x: Float32Array, rows: IntArray) -> tuple[Float64Array, Float64Array
         v = np.square(np.where(seen, part - m, 0.0)).sum(0) / count
         mean[a : a + _COLUMNS], deviation[a : a + _COLUMNS] = m, np.sqrt(v)
     return mean, deviation
+
+
+def told_by_few(x: Float32Array, patient: IntArray) -> BoolArray:
+    """Which columns are the same for all but fewer than 11 patients, missing values left out.
+
+    Args:
+        x: (n, F), NaN = missing.
+        patient: (n,).
+
+    Shape:
+        (F,)
+    """
+    n = len(x)
+    if not n:
+        return np.ones(x.shape[1], dtype=bool)
+    # What nearly all rows have, so have most of a few of them.
+    probe = np.sort(x[np.unique(np.linspace(0, n - 1, 63).astype(int))], axis=0)
+    seen = (~np.isnan(probe)).sum(0)
+    usual = probe[np.maximum(seen - 1, 0) // 2, np.arange(x.shape[1])]
+    differs = (x != usual) & ~np.isnan(x)
+    most = int(np.unique(patient, return_counts=True)[1].max())
+    rows = differs.sum(0)
+    few: BoolArray = rows < LEAST
+    for j in np.flatnonzero(~few & (rows < LEAST * most)):
+        few[j] = len(np.unique(patient[differs[:, j]])) < LEAST
+    return few
 
 
 def _range(x: Float32Array, rows: IntArray) -> tuple[Float64Array, Float64Array]:

@@ -23,6 +23,7 @@ from m3h_pipeline.coding import Float32Array, signed_time, time_and_event
 from m3h_pipeline.contracts import LABELS, SURVIVAL_LABELS, samples_schema
 from m3h_pipeline.errors import ContractError, InputError
 from m3h_pipeline.files.durable import make_folder, moved
+from m3h_pipeline.files.leftovers import prefix_of
 from m3h_pipeline.files.makers import again, maker
 from m3h_pipeline.files.sealed import CHANGED, KEY, UNSEALED, check_seal, damaged, seal
 
@@ -81,7 +82,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
     try:
         with writing(target):
             make_folder(target.parent)
-            handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+            handle, name = tempfile.mkstemp(dir=target.parent, prefix=prefix_of(target.name), suffix=".part")
             os.close(handle)
             temporary = Path(name)
             yield temporary

@@ -18,6 +18,7 @@ from m3h_pipeline.disclosure import may_be_listed, small_count
 from m3h_pipeline.disclosure.text import tsv
 from m3h_pipeline.errors import TaskError, nearest
 from m3h_pipeline.files import read_samples, read_table, replacing, write_labels
+from m3h_pipeline.files.leftovers import remove_leftovers
 from m3h_pipeline.layout import CohortFiles
 from m3h_pipeline.tasks.columns import Column, Outcome
 from m3h_pipeline.tasks.criteria import ColumnCriterion, Diagnosis, NoLabel
@@ -65,6 +66,7 @@ def label_task(
     except TaskError as error:
         where = f"task `{task_id}`" + (f", {error.where}" if error.where else "")
         raise TaskError(error.what, where=where, hint=error.hint) from error
+    remove_leftovers(Path(audit).parent, Path(output).parent)
     with replacing(audit) as temporary:
         text = tsv([AUDIT_COLUMNS, *([task_id, *row] for row in rows)])
         temporary.write_text(text, encoding="utf-8")

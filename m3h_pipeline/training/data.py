@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from m3h_pipeline.config.model import Modality
 from m3h_pipeline.errors import ContractError, InputError, TaskError
-from m3h_pipeline.features.scaling import Scaled, scaled_once
+from m3h_pipeline.features.scaling import Scaled, scaled_once, told_by_few
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -77,7 +77,11 @@ class StudyData:
 
     @cached_property
     def columns(self) -> dict[str, BoolArray]:
-        """Modality -> (F,) which features are used: those not constant on the whole training part."""
+        """Modality -> (F,) which features are used: those not constant on the whole training part.
+
+        A feature of which fewer than 11 patients differ from the rest is as good as constant, and its mean
+        would tell of them.
+        """
         used = {}
         for name, x in self.features.items():
             mask = np.zeros(x.shape[1], dtype=bool)
@@ -85,10 +89,10 @@ class StudyData:
                 part = x[self.train, a : a + _COLUMNS]
                 low = np.fmin.reduce(part, axis=0, initial=np.inf)
                 high = np.fmax.reduce(part, axis=0, initial=-np.inf)
-                mask[a : a + _COLUMNS] = low < high
+                mask[a : a + _COLUMNS] = (low < high) & ~told_by_few(part, self.patients[self.train])
             if not mask.any():
                 raise InputError(
-                    "no feature of the modality varies over the training samples",
+                    "no feature of the modality varies over the training samples, or only for a few patients",
                     where=f"modality {name}",
                     hint="check its sources, or take the modality out of `modalities`",
                 )

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.model import metrics
 from m3h_pipeline.model.clustering import k_means, silhouettes, squared_distances
 from m3h_pipeline.model.m3h import Span
@@ -201,8 +202,35 @@ def cluster_predictions(
         value = silhouettes(score_x, cluster, scored_valid[here], number)
         out[here] = torch.stack([cluster.double(), value], 2)
         for j, i in enumerate(which.tolist()):
-            centres[i] = found[j]
+            rows = prepared.training_rows[fits[i][0] // prepared.stack.per_group]
+            patient = torch.from_numpy(prepared.data.data.patients[rows]).to(x.device)
+            here_valid = train_valid[here][j, : len(rows)]
+            centres[i] = told_centres(found[j], fit_x[j, : len(rows)][here_valid], patient[here_valid])
     return out, centres
+
+
+def told_centres(centres: Tensor, x: Tensor, patient: Tensor) -> Tensor:
+    """Centres that a model may hold: those of fewer than 11 patients give way to the nearest of the others.
+
+    The centre of a few patients' latents is what the model says of them. Where no cluster has as many, all
+    become the mean.
+
+    Args:
+        centres: (k, d).
+        x: latents of the rows that were clustered, (n, d).
+        patient: (n,) number of each row's patient.
+    """
+    if not len(x):
+        return torch.zeros_like(centres)
+    member = squared_distances(x[None], centres[None])[0].argmin(1)
+    pairs = torch.unique(torch.stack([member, patient]), dim=1)[0]
+    enough = torch.bincount(pairs, minlength=len(centres)) >= LEAST
+    if not enough.any():
+        return x.mean(0).expand_as(centres).clone()
+    far = squared_distances(centres[None], centres[None])[0]
+    nearest = torch.where(enough, far, torch.inf).argmin(1)
+    nearest[enough] = torch.arange(len(centres), device=centres.device)[enough]
+    return centres[nearest]
 
 
 def survival_predictions(

@@ -12,6 +12,7 @@ from m3h_pipeline.config import Study, located_source
 from m3h_pipeline.evaluation.baselines import run_baselines
 from m3h_pipeline.evaluation.evaluate import evaluate
 from m3h_pipeline.evaluation.final import plan_final
+from m3h_pipeline.evaluation.phenotypes import phenotype_map
 from m3h_pipeline.figures.registry import render
 from m3h_pipeline.files import read_json
 from m3h_pipeline.search.combinations import per_job_of
@@ -67,8 +68,9 @@ class Whole:
         packs = plan.parent / "packs"
         ids = sorted(read_json(plan)["packs"])
         for pack in ids:
-            more = {"models": plan.parent / "models" / pack} if final else {}
-            more |= {"attention": packs / f"{pack}.attention.parquet"} if final else {}
+            more = {"models": self.folder / "final/models" / pack} if final else {}
+            kinds = ("attention", "latents") if final else ()
+            more |= {kind: packs / f"{pack}.{kind}.parquet" for kind in kinds}
             train_pack(
                 plan,
                 pack,
@@ -130,7 +132,9 @@ class Whole:
         )
         scores, predictions = self.train(plan, final=True)
         references = []
-        for task in read_json(self.tasks)["tasks"]:
+        for task, described in read_json(self.tasks)["tasks"].items():
+            if described["problem_class"] == "clustering":
+                continue
             references.append(self.folder / f"search/baselines/{task}.parquet")
             run_baselines(
                 task,
@@ -160,6 +164,17 @@ class Whole:
             search=s.search,
             quantiles=s.figures.quantiles,
             seed=s.seed,
+        )
+        phenotype_map(
+            self.folder / "selection.parquet",
+            scores,
+            predictions,
+            [path.with_name(path.name.replace("scores", "latents")) for path in scores],
+            self.split,
+            self.cohort / "samples.parquet",
+            self.folder / "evaluation/phenotypes.parquet",
+            s.figures.umap_samples,
+            s.seed,
         )
 
     def draw(self, names: Sequence[str] = FIGURES) -> None:

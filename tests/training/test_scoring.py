@@ -29,7 +29,7 @@ def untrained(data: StudyData, config: TrainingSettings, *specs: FitSpec) -> Tra
 
 
 def test_centres_are_means_of_training_rows_and_scored_rows_go_to_the_nearest() -> None:
-    trained = untrained(study(240), settings(precision="float64"), spec("phenotype"))
+    trained = untrained(study(1200), settings(precision="float64"), spec("phenotype"))
     prepared = trained.prepared
     (found,) = score(trained, attention=False)
     centres = found.centres["phenotype"].numpy()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,6 +18,7 @@ from m3h_pipeline.config.mimic import MimicEmbedding, MimicSource
 from m3h_pipeline.embedders.store import Embedder, embed_all
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.files import check_schema, read_table, write_table
+from m3h_pipeline.files.leftovers import scratch
 from m3h_pipeline.tables.identifiers import normal_ids
 from m3h_pipeline.tables.textfile import stream_text
 
@@ -102,8 +102,8 @@ def embed_source(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     embedder = embedder_of(embedding, device)
     with (
-        tempfile.TemporaryDirectory(dir=source.temp, prefix="m3h-embed-") as folder,
-        database(Path(folder), source.memory_gb) as db,
+        scratch(Path(source.temp) if source.temp else Path(out).parent, "embed") as folder,
+        database(folder, source.memory_gb) as db,
     ):
         _admissions(db, source)
         found = _notes(db, embedding) if embedding.kind == "language" else _images(db, source)

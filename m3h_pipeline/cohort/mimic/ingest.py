@@ -7,9 +7,8 @@ Nothing that was not known before a sample's time enters its features; see :func
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -29,6 +28,7 @@ from m3h_pipeline.cohort.writer import CohortWriter
 from m3h_pipeline.config.mimic import MIMIC_TABLES, MimicSource
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.files import writing
+from m3h_pipeline.files.leftovers import scratch
 from m3h_pipeline.progress import Progress
 
 
@@ -155,11 +155,10 @@ class _Embedded:
 def _scratch(source: MimicSource, writer: CohortWriter) -> Iterator[Path]:
     """A folder for the database, gone when the block ends."""
     base = writer.staging if source.temp is None else Path(source.temp)
-    with writing(base, "check `source.temp`, its free space and its permissions"):
-        base.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(dir=base, prefix="m3h-mimic-")
-    with folder as name:
-        yield Path(name)
+    with ExitStack() as stack:
+        with writing(base, "check `source.temp`, its free space and its permissions"):
+            folder = stack.enter_context(scratch(base, "mimic"))
+        yield folder
 
 
 def _distinct(db: duckdb.DuckDBPyConnection, column: str) -> list[str]:
