@@ -16,6 +16,7 @@ from m3h_pipeline.config import Split
 from m3h_pipeline.contracts import SPLIT
 from m3h_pipeline.errors import ContractError, InputError
 from m3h_pipeline.files import read_labels, read_samples, write_table
+from m3h_pipeline.files.leftovers import remove_leftovers
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

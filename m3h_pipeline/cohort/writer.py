@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from m3h_pipeline.cohort.summary import shown_summary
 from m3h_pipeline.contracts import DIAGNOSES, samples_schema
 from m3h_pipeline.disclosure.text import tsv
 from m3h_pipeline.errors import ContractError, InputError
@@ -179,7 +180,8 @@ class CohortWriter:
             quarantine: file, line and reason of every malformed line.
 
         Returns:
-            The summary as written.
+            The summary with all its counts; what is written hides small ones
+            (:func:`m3h_pipeline.cohort.summary.shown_summary`).
         """
         self._flush()
         subgroups = samples.column_names[3:]
@@ -210,7 +212,7 @@ class CohortWriter:
         write_table(columns, self.files.columns)
         if diagnoses is not None:
             write_table(diagnoses, self.files.diagnoses, DIAGNOSES)
-        write_json(full, self.files.summary)
+        write_json(shown_summary(full), self.files.summary)
         with writing(self.out):
             self.files.quarantine.write_text(tsv([("file", "line", "reason"), *quarantine]), encoding="utf-8")
         self._ready = True

@@ -123,7 +123,7 @@ def study_of(
             for name, modality in modalities.items()
         }
         rows = int(summary["rows"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ContractError(
             f"the summary of the cohort lacks {error}",
             where=Layout(Path()).cohort.summary.as_posix(),
