@@ -16,7 +16,7 @@ from typing import Any
 from m3h_pipeline.config import Study
 from m3h_pipeline.contracts import SCORES
 from m3h_pipeline.environment import versions
-from m3h_pipeline.errors import InputError
+from m3h_pipeline.errors import InputError, M3HError
 from m3h_pipeline.files import read_json, read_table, write_json
 from m3h_pipeline.hashes import sha256
 from m3h_pipeline.jobs.code import code_of_stages
@@ -28,15 +28,27 @@ FORMAT = 1
 
 
 def segments(layout: Layout, study: Study) -> dict[Path, set[str]]:
-    """Segments of the store that hold fits of this study -> the keys of those fits."""
+    """Segments of the store that hold fits of this study -> the keys of those fits.
+
+    Raises:
+        InputError: a segment is damaged, and fits of this study are in no other one.
+    """
     used: set[str] = set()
     for path in score_files(layout, study):
         used.update(read_table(path, SCORES, ["fit_key"]).column(0).to_pylist())
     found: dict[Path, set[str]] = {}
+    refused: list[M3HError] = []
     for path in sorted(layout.store.glob("*.parquet")):
-        keys = set(keys_of(path))
+        try:
+            keys = set(keys_of(path))
+        except M3HError as error:
+            # Nothing was taken from a segment that is damaged, or of an older version.
+            refused.append(error)
+            continue
         if mine := keys & used:
             found[path] = mine
+    if refused and used.difference(*found.values()):
+        raise refused[0]
     return found
 
 

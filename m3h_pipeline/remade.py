@@ -57,7 +57,7 @@ def remade(
                 for path in files:
                     if everything or path.suffix == ".parquet":
                         mine = layout.folder / path.relative_to(fresh.folder)
-                        yield mine, _equal(mine, path)
+                        yield mine, same(mine, path)
         except M3HError as error:
             raise NotRemadeError(f"it cannot be made here: {error.what} ({error.where})") from error
 
@@ -113,7 +113,7 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _equal(mine: Path, fresh: Path) -> bool:
+def same(mine: Path, fresh: Path) -> bool:
     """Whether two files say the same; another version of a library may write it in other bytes."""
     if not mine.is_file():
         return False

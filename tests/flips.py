@@ -110,7 +110,9 @@ def _stored(path: Path) -> None:
     """A fit is taken from the store, or trained again because its segment was refused."""
     said: list[str] = []
     store = FitStore(path.parent, said.append)
-    wanted = _KEYS.setdefault(path, keys_of(path))
+    if path not in _KEYS:
+        _KEYS[path] = keys_of(path)
+    wanted = _KEYS[path]
     if not said and set(store.load(wanted)) == set(wanted) and not said:
         return
     raise M3HError("the store refuses it")
@@ -157,29 +159,36 @@ def count(results: Path, number: int, seed: int = 0, verifying: int | None = Non
         seed: of the draw.
         verifying: how many of them ``m3h verify`` is asked for where a stage reads the file; None: all.
     """
-    draw = random.Random(seed)
     found = {}
     for kind, paths in kinds(results).items():
         paths = [path for path in paths if path.stat().st_size]
-        if not paths:
-            continue
-        counted = found[kind] = Count(len(paths))
-        sizes = [path.stat().st_size for path in paths]
-        for trial in range(number):
-            path = draw.choices(paths, sizes)[0] if trial % 2 else draw.choice(paths)
-            read = reader(path, results)
-            if read is not None and trial < len(paths):
-                # Also what is remembered of the file is of before.
-                read()
-            counted.read = read is not None
-            with flipped(path, draw.randrange(path.stat().st_size * 8)):
-                seen = read is not None and refused(read)
-                also = seen if seen and verifying is not None and trial >= verifying else _noticed(results)
-            counted.tried += 1
-            counted.unread += read is not None and not seen
-            counted.unverified += not also
-            counted.unseen += not (seen or also)
+        if paths:
+            found[kind] = _count(kind, paths, results, number, random.Random(seed), verifying)
     return found
+
+
+def _count(
+    kind: str, paths: list[Path], results: Path, number: int, draw: random.Random, verifying: int | None
+) -> Count:
+    counted = Count(len(paths))
+    sizes = [path.stat().st_size for path in paths]
+    for path in paths[:number]:
+        # What is remembered of a file is of before.
+        if (read := reader(path, results)) is not None:
+            read()
+            counted.read = True
+    for trial in range(number):
+        path = draw.choices(paths, sizes)[0] if trial % 2 else draw.choice(paths)
+        read = reader(path, results)
+        with flipped(path, draw.randrange(path.stat().st_size * 8)):
+            seen = read is not None and refused(read)
+            also = seen if seen and verifying is not None and trial >= verifying else _noticed(results)
+        counted.tried += 1
+        counted.unread += read is not None and not seen
+        counted.unverified += not also
+        counted.unseen += not (seen or also)
+    sys.stderr.write(f"{kind}: {counted.unseen} of {counted.tried} unseen\n")
+    return counted
 
 
 def _noticed(results: Path) -> bool:
@@ -219,10 +228,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--number", type=int, default=300, help="flips per kind of file")
     parser.add_argument("--results", type=Path, help="of a finished study; a small one is made by default")
+    parser.add_argument(
+        "--verifying", type=int, help="of how many `m3h verify` is asked where a reader refuses the file"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         results = options.results or _study(Path(folder) / "project")
-        found = count(results, options.number)
+        found = count(results, options.number, verifying=options.verifying)
     sys.stdout.write(table(found) + "\n")
     tried, unseen = (sum(getattr(one, what) for one in found.values()) for what in ("tried", "unseen"))
     sys.stdout.write(f"{unseen} of {tried} flips were not seen\n")

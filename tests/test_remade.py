@@ -12,11 +12,17 @@ import pytest
 from m3h_pipeline.cohort.ingest import ingest
 from m3h_pipeline.cohort.synthetic.simulate import haim_source, simulate
 from m3h_pipeline.config import Study, SyntheticSource, validate
-from m3h_pipeline.files import parquet_writer, read_features, write_features, write_labels
+from m3h_pipeline.files import (
+    parquet_writer,
+    read_features,
+    write_features,
+    write_labels,
+    write_table,
+)
 from m3h_pipeline.files.sealed import seal
 from m3h_pipeline.hashes import digest_of
 from m3h_pipeline.layout import Layout
-from m3h_pipeline.remade import NotRemadeError, remade
+from m3h_pipeline.remade import NotRemadeError, remade, same
 from m3h_pipeline.split import split_cohort
 from m3h_pipeline.tasks.assess import assess
 from m3h_pipeline.tasks.definitions import tasks_of
@@ -86,11 +92,9 @@ def test_what_differs_is_named(made: Layout) -> None:
 
 
 def test_the_same_table_in_other_bytes_is_equal(made: Layout) -> None:
-    """As another version of a library writes it; with missing numbers, which are equal to nothing."""
-    path = made.labels.labels_of("length_of_stay")
+    """As another version of a library writes it."""
+    path = made.cohort.columns
     before, table = path.read_bytes(), pq.read_table(path)
-    values = table["y"].to_numpy().copy()
-    table = pa.Table.from_arrays([pa.array(values)], schema=table.schema)
     with parquet_writer(path, table.schema, compression="none") as writer:
         writer.write_table(table)
     seal(path)
@@ -99,6 +103,18 @@ def test_the_same_table_in_other_bytes_is_equal(made: Layout) -> None:
         assert _differing(made) == []
     finally:
         path.write_bytes(before)
+
+
+def test_missing_numbers_are_equal(tmp_path: Path) -> None:
+    x = np.array([[1, np.nan], [np.nan, 0]], np.float32)
+    for name, level in (("a", 1), ("b", 19)):
+        table = pa.table({"x": np.tile(x.reshape(-1), 500), "id": [str(i) for i in range(2000)]})
+        write_table(table, tmp_path / f"{name}.parquet", compression_level=level)
+    a, b = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    assert a.read_bytes() != b.read_bytes()
+    assert same(a, b)
+    write_table(pa.table({"x": np.ones(2000, np.float32), "id": [str(i) for i in range(2000)]}), b)
+    assert not same(a, b)
 
 
 def test_what_cannot_be_made_anew_is_said(made: Layout, tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def reading(path: Path | str, what: str) -> Iterator[None]:
         made = maker(path)
         hint = f"run the stage that makes it{f': rule `{made[0]}`' if made else ''}"
         raise InputError("the file does not exist", where=str(path), hint=hint) from error
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise damaged(Path(path), f"this is no readable {what}: {error}") from error
 
 

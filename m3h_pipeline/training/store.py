@@ -24,7 +24,7 @@ from safetensors.numpy import load, save
 from m3h_pipeline.contracts import combination_key, combination_tasks
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.files import metadata_of, reading, write_table
-from m3h_pipeline.files.sealed import check_seal, damaged
+from m3h_pipeline.files.sealed import check_seal
 from m3h_pipeline.training.fitted import model_bytes
 from m3h_pipeline.training.spec import FitResult, FitSpec
 
@@ -50,6 +50,8 @@ SEGMENT = pa.schema(
         pa.field("extra", pa.large_binary()),
     ]
 )
+#: What a footer with a flipped bit makes of reading it: it is read before the digest of its file is compared.
+_UNREADABLE = (OSError, ValueError, KeyError, IndexError, OverflowError, MemoryError, pa.ArrowException)
 _LIGHT = [name for name in SEGMENT.names if name not in ("model", "extra")]
 
 
@@ -91,7 +93,7 @@ class FitStore:
                     if file.schema_arrow != SEGMENT:
                         raise ValueError("it has other columns")
                     table = file.read(columns=["fit_key", "kept"])
-            except (OSError, ValueError, pa.ArrowException) as error:
+            except _UNREADABLE as error:
                 self._unreadable(path, error)
                 continue
             keys, kept = table.column(0).to_pylist(), table.column(1).to_pylist()
@@ -127,7 +129,7 @@ class FitStore:
                     table = file.read(columns=SEGMENT.names if kept else _LIGHT)
                 for row in table.take(sorted(mine)).to_pylist():
                     found[row["fit_key"]] = _result(row)
-            except (OSError, ValueError, pa.ArrowException, SafetensorError, InputError) as error:
+            except (*_UNREADABLE, SafetensorError, InputError) as error:
                 self._unreadable(path, error)
         return found
 
@@ -155,17 +157,14 @@ def _open(path: Path) -> pq.ParquetFile:
 
 
 def keys_of(path: Path) -> list[str]:
-    """Keys of the fits of one segment; its seal is not checked, as nothing is taken from it.
+    """Keys of the fits of one segment.
 
     Raises:
-        InputError: the file is no segment, or cannot be read.
+        InputError: the file is no segment, or damaged.
     """
-    try:
-        with _open(path) as file:
-            keys: list[str] = file.read(columns=["fit_key"]).column(0).to_pylist()
-            return keys
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise damaged(path, f"the stored fits cannot be read: {error}") from error
+    with reading(path, "segment of the store"), _open(path) as file:
+        keys: list[str] = file.read(columns=["fit_key"]).column("fit_key").to_pylist()
+        return keys
 
 
 def environment_of(path: Path) -> dict[str, Any]:

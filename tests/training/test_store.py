@@ -13,7 +13,7 @@ from m3h_pipeline.files import write_table
 from m3h_pipeline.training.export import train_stack
 from m3h_pipeline.training.fits import run_fits
 from m3h_pipeline.training.spec import FitResult, FitSpec
-from m3h_pipeline.training.store import FitStore
+from m3h_pipeline.training.store import FitStore, environment_of, keys_of
 from tests.training.studies import settings, spec, study
 
 SPECS = [spec("anemia", "organ", fold=0), spec("anemia", "organ", fold=1), spec("phenotype", fold=0)]
@@ -163,6 +163,30 @@ def test_what_a_killed_job_leaves_is_ignored(tmp_path: Path) -> None:
     messages: list[str] = []
     assert set(FitStore(tmp_path, messages.append).load(["a"])) == {"a"}
     assert messages == []
+
+
+def test_a_flipped_bit_in_a_footer_is_a_sentence(tmp_path: Path) -> None:
+    """Names of columns and where they lie: what is read before a digest could be compared."""
+    store = FitStore(tmp_path)
+    store.save([fit("a")])
+    (path,) = tmp_path.glob("*.parquet")
+    content = path.read_bytes()
+    length = int.from_bytes(content[-8:-4], "little")
+    names = [i for i in range(len(content) - 8 - length, len(content)) if content[i : i + 7] == b"fit_key"]
+    assert names
+    places = [*(name + 3 for name in names), *range(len(content) - 8 - length, len(content), 37)]
+    for place in places:
+        changed = bytearray(content)
+        changed[place] ^= 2
+        path.write_bytes(changed)
+        with pytest.raises(InputError):
+            keys_of(path)
+        with pytest.raises(InputError):
+            environment_of(path)
+        messages: list[str] = []
+        assert FitStore(tmp_path, messages.append).load(["a"]) == {}
+        if messages:
+            assert "cannot be read" in messages[0]
 
 
 def test_a_segment_of_other_columns_is_reported(tmp_path: Path) -> None:
