@@ -151,10 +151,10 @@ def join(
     before = known | ids
     for i, file in enumerate(files):
         theirs = set(keys[i])
-        used = len(np.unique(joined.rows[i][joined.rows[i] >= 0]))
+        used = joined.rows[i][kept & (joined.rows[i] >= 0)]
         joined.meetings.append(
             Meeting(
-                surplus=len(theirs) - used,
+                surplus=len(theirs) - len(np.unique(used)),
                 dropped=0
                 if file.join != "inner"
                 else len(before - theirs)
@@ -208,24 +208,13 @@ def _check_alone(
     if not silent:
         return
     own = [i for i, link in enumerate(links) if link is None]
-    if any(i in silent for i in range(1, len(files))):
-        linked = [i for i in range(len(files)) if links[i] is not None]
-        seen = np.any([joined.rows[i] >= 0 for i in linked], axis=0) if linked else None
-        at = {name: j for j, name in enumerate(joined.ids)}
-        others = [set(keys[i]) for i in own[1:]]
-        alone = [
-            name
-            for name in keys[0]
-            if not any(name in theirs for theirs in others)
-            and not (seen is not None and name in at and seen[at[name]])
-        ]
-        if alone:
-            raise _refused(alone, files, joined.readers, keys, 0, silent[0])
-    for i in silent:
-        if links[i] is None:
-            others = [set(keys[j]) for j in own if j != i]
-            if alone := [name for name in keys[i] if not any(name in theirs for theirs in others)]:
-                raise _refused(alone, files, joined.readers, keys, i, i)
+    # A sample whose patient another file knows is known, too.
+    linked = [joined.rows[i] >= 0 for i in range(len(files)) if links[i] is not None]
+    by_patient = set(np.array(joined.ids, dtype=object)[np.any(linked, axis=0)]) if linked else set()
+    for i, said in [(0, silent[0]), *((i, i) for i in silent if links[i] is None)]:
+        others = by_patient.union(*(keys[j] for j in own if j != i))
+        if alone := [name for name in keys[i] if name not in others]:
+            raise _refused(alone, files, joined.readers, keys, i, said)
 
 
 def _refused(
