@@ -47,8 +47,7 @@ CBIOPORTAL = (
         '# a comment with a " quotation mark\n',
     ],
 )
-@pytest.mark.parametrize("name", ["data.tsv", "data.txt.gz", "data.csv"])
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(("name", "end"), [("data.tsv", "\n"), ("data.txt.gz", "\r\n"), ("data.csv", "\n")])
 def test_lines_before_the_header_are_no_rows(tmp_path: Path, before: str, name: str, end: str) -> None:
     rows = ROWS.replace("\t", ",") if name.endswith(".csv") else ROWS
     text = (before + rows).replace("\n", end)
