@@ -51,6 +51,23 @@ def device_of(kind: str) -> dict[str, str]:
     }
 
 
+def computes_bfloat16(described: str | None = None) -> bool:
+    """Whether the processor multiplies bfloat16 matrices by instructions of its own.
+
+    Args:
+        described: as Linux describes its processors; None: those of this machine. Elsewhere: no.
+
+    Examples:
+        >>> [computes_bfloat16(f"flags : fpu avx512f{more}") for more in (" avx512_bf16", "")]
+        [True, False]
+    """
+    text = _text(Path("/proc/cpuinfo")) if described is None else described
+    return (
+        re.search(r"^(flags|Features)\s*:.*\b(amx_bf16|avx512_bf16|bf16)\b", text, flags=re.MULTILINE)
+        is not None
+    )
+
+
 def environment(kind: str) -> dict[str, Any]:
     """Versions and device, as every segment of the store carries them."""
     return {"versions": versions(), "device": device_of(kind)}

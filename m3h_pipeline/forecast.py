@@ -25,9 +25,20 @@ from m3h_pipeline.search.combinations import (
     sorted_combination,
 )
 from m3h_pipeline.search.plan import replicates_of
-from m3h_pipeline.search.sizing import Study, combinations_per_job, memory_mb, pack_seconds, runtime_minutes
+from m3h_pipeline.search.rates import rates_of
+from m3h_pipeline.search.sizing import (
+    Study,
+    combinations_per_job,
+    memory_mb,
+    pack_seconds,
+    runtime_minutes,
+    saved_by_bfloat16,
+)
 from m3h_pipeline.tasks.assessed import Task
 from m3h_pipeline.tim.contexts import contexts, needed
+
+#: Share of the time from which on another precision is worth a hint.
+WORTH = 0.25
 
 
 @dataclass(frozen=True)
@@ -146,8 +157,27 @@ def _stage(
     )
 
 
+def hint_of_precision(study: Study, tasks: Iterable[str], bfloat16: bool) -> str:
+    """What a study in float32 would save on this processor in bfloat16; empty: not more than :data:`WORTH`.
+
+    Args:
+        study: its shape.
+        tasks: that can be evaluated.
+        bfloat16: whether the processor has instructions for it.
+    """
+    if not bfloat16 or study.compute.precision != "float32":
+        return ""
+    saved = saved_by_bfloat16(study, sorted(tasks)[:2])
+    if saved <= WORTH:
+        return ""
+    return (
+        f"  hint: this processor computes bfloat16; with `compute.precision: bfloat16` training would take\n"
+        f"        about {100 * saved:.0f} % less time (docs/gpu.md: what it did to scores of two studies)"
+    )
+
+
 def render(stages: Iterable[Stage], gpu: bool) -> str:
-    """The forecast as a table for the screen."""
+    """The forecast as a table for the screen, and whose rates it goes by."""
     what = "GPU hours" if gpu else "core hours"
     head = f"{'training on a ' + ('GPU' if gpu else 'CPU'):<22}{'combinations':>14}{'fits':>10}{'jobs':>7}"
     lines = [head + f"{what:>12}{'limit/job':>11}{'memory/job':>12}"]
@@ -156,4 +186,4 @@ def render(stages: Iterable[Stage], gpu: bool) -> str:
         f"{s.hours:>12,.1f}{s.limit:>7,} min{s.memory / 1000:>9.1f} GB"
         for s in stages
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, f"  rates: {rates_of(gpu).said}"])

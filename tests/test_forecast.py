@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from m3h_pipeline.config import Networks, Search, Tim, load_study
 from m3h_pipeline.errors import ConfigError
-from m3h_pipeline.forecast import Stage, forecast, render
+from m3h_pipeline.forecast import WORTH, Stage, forecast, hint_of_precision, render
+from m3h_pipeline.search import rates
 from m3h_pipeline.search.plan import plan_round
 from m3h_pipeline.search.sizing import combinations_per_job, memory_mb, pack_seconds, runtime_minutes
 from m3h_pipeline.tasks.assessed import read_tasks
@@ -18,6 +21,12 @@ from tests.search.studies import write_tasks
 from tests.search.test_sizing import TASKS, published
 
 STUDY = load_study(ROOT / "config/haim_mimic_mm.yaml")
+
+
+@pytest.fixture(autouse=True)
+def _no_card_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever cards the documentation comes to know, these are tests of the estimate."""
+    monkeypatch.setattr(rates, "cards", dict)
 
 
 def stages(tasks: Path, search: Search, tim: Tim, gpu: bool = True) -> dict[str, Stage]:
@@ -69,12 +78,29 @@ def test_an_impossible_tim_is_found_out(tmp_path: Path) -> None:
 def test_the_table_says_all_of_it(tmp_path: Path) -> None:
     tasks = write_tasks(tmp_path / "tasks.json", TASKS)
     found = stages(tasks, STUDY.search, STUDY.tim)
-    lines = render(found.values(), gpu=True).splitlines()
+    *lines, whose = render(found.values(), gpu=True).splitlines()
+    assert whose == f"  rates: {rates.ESTIMATE.said}"
+    assert render(found.values(), gpu=False).splitlines()[-1] == f"  rates: {rates.CPU.said}"
     assert len({len(line) for line in lines}) == 1
     assert "GPU hours" in lines[0]
     for line, stage in zip(lines[1:], found.values(), strict=True):
         assert stage.name in line
         assert f"{stage.fits:,}" in line
+
+
+def test_bfloat16_is_a_hint_where_it_saves_a_quarter() -> None:
+    """Wide networks are arithmetic, narrow ones are not; without instructions for it there is none."""
+    wide = published("cpu")
+    said = hint_of_precision(wide, TASKS, True)
+    assert "`compute.precision: bfloat16`" in said
+    share = int(re.search(r"about (\d+) % less", said)[1])  # type: ignore[index]
+    assert 100 * WORTH < share < 60
+    assert hint_of_precision(wide, TASKS, False) == ""
+    chosen = wide.compute.model_copy(update={"precision": "bfloat16"})
+    assert hint_of_precision(replace(wide, compute=chosen), TASKS, True) == ""
+    small = wide.model.model_copy(update={"encoder": [32], "shared": [32], "task": [16]})
+    narrow = replace(wide, widths=dict.fromkeys(wide.widths, 10), model=small)
+    assert hint_of_precision(narrow, TASKS, True) == ""
 
 
 def test_networks_that_are_compared_are_forecast(tmp_path: Path) -> None:

@@ -167,7 +167,8 @@ def _try_networks(study: Study, layout: Layout, embedded: Mapping[str, int]) -> 
 
 def _forecast(study: Study, layout: Layout) -> str:
     """What training takes; where the study leaves the device open, on a GPU and on a CPU."""
-    from m3h_pipeline.forecast import forecast, render
+    from m3h_pipeline.environment import computes_bfloat16
+    from m3h_pipeline.forecast import forecast, hint_of_precision, render
     from m3h_pipeline.jobs.resources import shape_of
 
     shape = shape_of(layout, study)
@@ -175,6 +176,9 @@ def _forecast(study: Study, layout: Layout) -> str:
     tasks = read_tasks(layout.labels.tasks)
     sections = (study.search, study.tim, study.training, study.evaluation.replicates, study.seed)
     devices = {"cpu": [False], "cuda": [True], "auto": [True, False]}[study.compute.device]
-    return "\n".join(
+    tables = [
         render(forecast(shape, tasks, *sections, gpu, compared, study.networks), gpu) for gpu in devices
-    )
+    ]
+    if not devices[-1] and (hint := hint_of_precision(shape, tasks, computes_bfloat16())):
+        tables.append(hint)
+    return "\n".join(tables)

@@ -44,8 +44,23 @@ def trains_on_gpu(study: Study, asked: Mapping[str, Any]) -> bool:
     return any("gpu" in name or "gpu" in str(resource.value) for name, resource in asked.items())
 
 
-def shape_of(layout: Layout, study: Study) -> sizing.Study:
+def card_of(asked: Mapping[str, Any]) -> str | None:
+    """What the GPU is called that training asks for (`gpu_model`); None: it says none.
+
+    Args:
+        asked: see :func:`trains_on_gpu`.
+    """
+    model = asked.get("gpu_model")
+    return None if model is None else str(model.value)
+
+
+def shape_of(layout: Layout, study: Study, card: str | None = None) -> sizing.Study:
     """What sizing needs of a study whose tasks have been assessed.
+
+    Args:
+        layout: of the study.
+        study: its configuration.
+        card: what the GPU is called, as far as it is known.
 
     Raises:
         InputError: the cohort or the tasks are not there yet.
@@ -58,6 +73,7 @@ def shape_of(layout: Layout, study: Study) -> sizing.Study:
         study.training,
         study.compute,
         study.split,
+        card,
     )
 
 
@@ -77,7 +93,7 @@ class TrainingResources:
         self, layout: Layout, study: Study, networks: Mapping[str, Study], asked: Mapping[str, Any]
     ) -> None:
         self._layout, self._study, self._networks = layout, study, networks
-        self._gpu = trains_on_gpu(study, asked)
+        self._gpu, self._card = trains_on_gpu(study, asked), card_of(asked)
         self._known: dict[tuple[Any, ...], int] = {}
 
     def memory_mb(self, kept: bool = False) -> OfInput:
@@ -100,7 +116,7 @@ class TrainingResources:
     def _first(self, what: str, plan: Path, study: Study) -> int:
         """What a job asks for at its first attempt."""
         packs = list(read_json(plan)["packs"].values())
-        shape = shape_of(self._layout, study)
+        shape = shape_of(self._layout, study, self._card)
         if what == "runtime":
             return sizing.runtime_minutes(shape, packs, self._gpu, 1)
         return sizing.memory_mb(shape, packs, self._gpu, 1, kept=what == "memory, kept")

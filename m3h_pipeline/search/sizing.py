@@ -4,18 +4,14 @@ Estimates from the shape of a study alone, before anything is trained. They deci
 computed and never what comes out. A fit's time is the sum of four terms: arithmetic of the weight matrices,
 work per sample and task outside of them, memory traffic of the optimiser, and scoring.
 
-The rates of ``CPU`` are measured, on one thread of an AMD EPYC server in float32: ``make bench``
-(tests/benchmarks/bench_training.py) gives 21.6 ms per model and step at the published widths (1.6 M
-parameters, batch 256), 4.15 and 2.05 ms at 90,370 parameters and batches of 256 and 128; this module says
-23.2, 4.2 and 2.2 ms. Those of ``GPU`` are an *estimate* for one 40 GB data-centre GPU, at about half of its
-nominal float32 arithmetic and two thirds of its memory bandwidth; nobody has measured them yet.
+How fast devices are is said by :mod:`m3h_pipeline.search.rates`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +22,7 @@ from m3h_pipeline.files import read_json
 from m3h_pipeline.layout import Layout
 from m3h_pipeline.model.architecture import Architecture, Input
 from m3h_pipeline.model.footprint import MOST_ON_CPU, bytes_per_fit, footprint
+from m3h_pipeline.search.rates import CPU, CPU_BFLOAT16, Device, rates_of
 from m3h_pipeline.tasks.assessed import Task, read_tasks
 
 #: Seconds of training that a pack is sized for: packs of a plan fall between 5 and 30 minutes.
@@ -41,29 +38,6 @@ _BASE_MB, _BASE_CUDA_MB = 900, 4000
 
 
 @dataclass(frozen=True)
-class Device:
-    """Rates of a device.
-
-    Attributes:
-        flops: arithmetic of the weight matrices in float32, operations per second.
-        bandwidth: memory traffic of the optimiser, bytes per second.
-        per_sample: seconds per sample of a minibatch and model, whatever its tasks.
-        per_task: seconds more for each task.
-    """
-
-    flops: float
-    bandwidth: float
-    per_sample: float
-    per_task: float
-
-
-CPU = Device(160e9, 12e9, 5e-6, 3.5e-6)
-GPU = Device(10e12, 1e12, 1e-7, 5e-8)
-#: How much faster (or slower) arithmetic is than in float32: CPU, GPU.
-_PRECISION = {"float32": (1.0, 1.0), "tf32": (1.0, 3.0), "bfloat16": (1.0, 3.0), "float64": (0.5, 0.5)}
-
-
-@dataclass(frozen=True)
 class Study:
     """What sizing needs of a study.
 
@@ -74,6 +48,7 @@ class Study:
         folds: number of folds of the cross-validation.
         test_fraction: share of the samples in the test part.
         kinds: task -> problem class; one that is not here counts as binary.
+        card: what the GPU is called that fits are trained on, as far as it is known.
     """
 
     rows: int
@@ -85,6 +60,7 @@ class Study:
     folds: int
     test_fraction: float
     kinds: Mapping[str, str]
+    card: str | None = None
 
     def classes(self, combination: Iterable[str]) -> tuple[str, ...]:
         """The problem classes of a combination's tasks, sorted."""
@@ -140,6 +116,7 @@ def read_study(
     training: Training,
     compute: Compute,
     split: Split,
+    card: str | None = None,
 ) -> Study:
     """What sizing needs, from ``cohort/summary.json``, ``labels/tasks.json`` and the configuration.
 
@@ -148,7 +125,8 @@ def read_study(
         ContractError: the files do not say what is needed.
         TaskError: no task can be learned.
     """
-    return study_of(read_json(summary), read_tasks(tasks), modalities, model, training, compute, split)
+    found = study_of(read_json(summary), read_tasks(tasks), modalities, model, training, compute, split)
+    return replace(found, card=card)
 
 
 def architecture(study: Study, combination: Iterable[str]) -> Architecture:
@@ -164,16 +142,29 @@ def architecture(study: Study, combination: Iterable[str]) -> Architecture:
 
 def step_seconds(study: Study, combination: Sequence[str], batch_size: int, gpu: bool) -> float:
     """Seconds of one step of one model, as part of a stack."""
-    device = GPU if gpu else CPU
+    return _step_seconds(study, combination, batch_size, gpu, rates_of(gpu, study.card))
+
+
+def saved_by_bfloat16(study: Study, combination: Sequence[str]) -> float:
+    """Share of a CPU's time that bfloat16 saves where the processor has instructions for it."""
+    batch = study.training.batch_sizes[0]
+    fast = replace(study, compute=study.compute.model_copy(update={"precision": "bfloat16"}))
+    full, less = (_step_seconds(fast, combination, batch, False, one) for one in (CPU, CPU_BFLOAT16))
+    return 1 - less / full
+
+
+def _step_seconds(
+    study: Study, combination: Sequence[str], batch_size: int, gpu: bool, device: Device
+) -> float:
+    precision = study.compute.precision
     taken = footprint(architecture(study, combination))
-    speed = _PRECISION[study.compute.precision][gpu]
     # Threads help the arithmetic, and less than they cost.
     threads = 1.0 if gpu else study.compute.threads**0.7
     # Forward and both halves of backward: two operations each per product and sample.
-    per_sample = 6 * taken.products / (device.flops * speed)
-    per_sample += device.per_sample + device.per_task * len(combination)
+    per_sample = device.arithmetic(6 * taken.products, precision)
+    per_sample += device.per_row + device.per_task * len(combination)
     # Weight, gradient and both moments are read, and all but the gradient written.
-    traffic = (72 if study.compute.precision == "float64" else 36) * taken.parameters / device.bandwidth
+    traffic = (72 if precision == "float64" else 36) * taken.parameters * device.per_byte
     updates = 1 if study.training.update == "sum" else 1 + len(combination)
     return updates * (batch_size * per_sample / threads + traffic)
 

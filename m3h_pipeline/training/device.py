@@ -1,10 +1,14 @@
-"""The study's arrays on the device, once for all stacks of a job."""
+"""The device of a job, and the study's arrays on it, once for all stacks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +24,51 @@ from m3h_pipeline.training.spec import TrainingSettings
 def dtype_of(settings: TrainingSettings) -> torch.dtype:
     """Type of parameters and data; bfloat16 is used in products only."""
     return torch.float64 if settings.compute.precision == "float64" else torch.float32
+
+
+@contextmanager
+def own_card(device: torch.device) -> Iterator[None]:
+    """Where a machine has several cards, train on one that no other job trains on, for as long as this lasts.
+
+    Jobs side by side on one machine each find a card of their own; if all are taken, the emptiest is shared.
+    A scheduler that shows each job its own card leaves nothing to choose. A CPU is left alone.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    count = torch.cuda.device_count()
+    names = [str(torch.cuda.get_device_properties(i).uuid) for i in range(count)]
+    with one_of(names, Path(tempfile.gettempdir())) as index:
+        if index is None:
+            index = max(range(count), key=lambda i: torch.cuda.mem_get_info(i)[0])
+        with torch.cuda.device(index):
+            yield
+
+
+@contextmanager
+def one_of(names: Sequence[str], folder: Path) -> Iterator[int | None]:
+    """The position of a name that nobody else holds; None: all are held.
+
+    A name is held by a lock on a file of ``folder``, which ends with the process, however that ends.
+    """
+    for index, name in enumerate(names):
+        path = folder / f"m3h-card-{name}.lock"
+        try:
+            # Whoever made the file: locks need no right to write.
+            file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+            continue
+        try:
+            yield index
+        finally:
+            os.close(file)
+        return
+    yield None
 
 
 @dataclass(frozen=True)

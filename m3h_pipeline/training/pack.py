@@ -18,6 +18,7 @@ from m3h_pipeline.errors import ContractError, InputError, nearest
 from m3h_pipeline.files import read_json, write_table
 from m3h_pipeline.files.durable import make_folder
 from m3h_pipeline.training.data import load_study_data
+from m3h_pipeline.training.device import own_card
 from m3h_pipeline.training.fits import device_of, run_fits
 from m3h_pipeline.training.fitted import save_model
 from m3h_pipeline.training.spec import FitResult, FitSpec, TrainingSettings
@@ -98,9 +99,11 @@ def train_pack(
         grouped=settings.training.early_stopping is not None,
         genes=genes,
     )
-    finished = FitStore(store, environment=environment(device_of(settings).type))
+    device = device_of(settings)
     keep = any(path is not None for path in (models, attention, latents))
-    results = run_fits(specs, data, settings, finished, keep_models=keep, progress=sys.stderr)
+    with own_card(device):
+        finished = FitStore(store, environment=environment(device.type))
+        results = run_fits(specs, data, settings, finished, keep_models=keep, progress=sys.stderr)
     if models is not None:
         for result in results:
             if result.kept:

@@ -67,7 +67,7 @@ class Size:
     full: bool = True
 
 
-REHEARSAL = Size(epochs=3, full=False)
+REHEARSAL = Size(epochs=2, full=False)
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class Size:
 
 
 #: On a CPU for a table: one thread, and no larger stacks than a CPU trains.
-ON_CPU = Size(models=(1, 8, 32), least=0.5, matrix=2048, megabytes=256, compiled=(), budget=240.0)
+ON_CPU = Size(models=(1, 32), least=0.2, matrix=2048, megabytes=256, compiled=(), budget=900.0)
 #: On a CPU, to see that it works.
 REHEARSAL = Size(
     widths=("small",),
@@ -243,7 +243,7 @@ class Rates:
                     table["stacks"][str(models)] = row
                     self._say(f"{name}, {precision}, K = {models}: {row}")
             one = bench.trainer(1).prepared.network.architecture
-            table["parameters"] = footprint(one).parameters
+            table["parameters"], table["products"] = footprint(one).parameters, footprint(one).products
             tables.append(table)
             self._say(f"{name}, {precision}, one after another: {[table[c] for c in LOOPS]}")
             points += self._points(bench, table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from m3h_pipeline.files import read_json, write_json
 from m3h_pipeline.jobs import outputs
 from m3h_pipeline.jobs.resources import TrainingResources, by_input, growing, shape_of, trains_on_gpu
 from m3h_pipeline.layout import Layout, StageFiles
-from m3h_pipeline.search import sizing
+from m3h_pipeline.search import rates, sizing
 from tests.jobs.studies import study
 from tests.search.studies import write_tasks
 
@@ -94,6 +95,19 @@ def test_training_jobs_get_what_sizing_says_of_the_largest_pack(files: Layout, g
     assert first == _expected(files, COMPARED, gpu)
     for attempt, times in ((2, 2), (4, 4), (5, 4), (9, 4)):
         assert _asked(resources, files.round(1), attempt) == tuple(times * value for value in first)
+
+
+def test_the_limit_goes_by_the_card_that_is_asked_for(files: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two measured cards the slow one is 1000 times slower than the estimate."""
+    slow = {name: 1000 * getattr(rates.ESTIMATE, name) for name in ("per_operation", "per_byte", "per_row")}
+    known = {"NVIDIA A100": replace(rates.ESTIMATE, **slow), "NVIDIA H100": rates.ESTIMATE}
+    monkeypatch.setattr(rates, "cards", lambda: known)
+    limits = {}
+    for model in ("a100", "h100", None):
+        asked = _asking(True) | ({"gpu_model": SimpleNamespace(value=model)} if model else {})
+        resources = TrainingResources(files, COMPARED, networks(COMPARED), asked)
+        _, _, limits[model] = _asked(resources, files.round(1))
+    assert limits["h100"] < limits["a100"] == limits[None]
 
 
 def test_each_network_gets_what_it_needs(files: Layout) -> None:
