@@ -104,9 +104,9 @@ def with_loader(work: Work) -> tuple[Callable[[], None], int]:
     return epoch, rows // work.batch
 
 
-def _indexed(work: Work) -> Callable[[Tensor], None]:
+def _indexed(work: Work, captured: bool = False) -> Callable[[Tensor], None]:
     (model,) = work.models(1)
-    optimiser = torch.optim.Adam(model.parameters(), lr=work.rate, fused=True)
+    optimiser = torch.optim.Adam(model.parameters(), lr=work.rate, fused=True, capturable=captured)
 
     def step(rows: Tensor) -> None:
         optimiser.zero_grad()
@@ -125,7 +125,7 @@ def indexed(work: Work) -> Callable[[], None]:
 
 def captured(work: Work) -> Callable[[], None]:
     """(c) The loop of :func:`indexed` under a CUDA graph."""
-    return replayed(_indexed(work), work.batches())
+    return replayed(_indexed(work, captured=True), work.batches())
 
 
 def vectorised(work: Work) -> Callable[[], None]:

@@ -192,6 +192,8 @@ class Rates:
 
     def stack(self, bench: Bench, models: int) -> dict[str, Any]:
         """A stack: eager, under a CUDA graph, compiled; what memory it takes, and was reckoned to take."""
+        if time.monotonic() > self._end:
+            return dict.fromkeys(("stack", "graph", "peak_mb", "planned_mb"), LATE)
         taken: dict[str, Any] = {"peak_mb": ABSENT}
         if self.cuda:
             torch.cuda.empty_cache()
@@ -260,7 +262,7 @@ class Rates:
         points = [Point.of(bench, timed[-1])] if timed else []
         if bench.precision != "float32":
             return points
-        for batch, tasks in self.size.shapes:
+        for batch, tasks in self.size.shapes if time.monotonic() < self._end else ():
             other = Bench(bench.name, bench.precision, self.device, batch, tasks)
             models = min(_TASKS if tasks == 1 else 64, max(self.size.models))
             with arithmetic(other.settings):
