@@ -62,6 +62,10 @@ mutants: $(INSTALLED)  ## Change lines that decide numbers; fail if no test noti
 flips: $(INSTALLED)  ## Flip 300 bits in each kind of file of a small study; fail if one goes unseen
 	. $(BIN)/activate && OMP_NUM_THREADS=1 python -m tests.flips
 
+MINUTES ?= 30
+fuzz: $(INSTALLED)  ## Try damaged inputs for MINUTES (30); fail if one ends in anything but a sentence
+	. $(BIN)/activate && OMP_NUM_THREADS=1 python -m tests.fuzz --minutes $(MINUTES)
+
 bench: $(INSTALLED)  ## Print the benchmarks' ratios
 	. $(BIN)/activate && pytest --override-ini addopts= --override-ini 'python_files=bench_*.py' -s tests/benchmarks
 

@@ -6,6 +6,8 @@ becomes of them is said where they are used.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +20,7 @@ import pyarrow as pa
 from m3h_pipeline.errors import InputError, nearest
 from m3h_pipeline.tables.identifiers import called, elements
 from m3h_pipeline.tables.reader import TableFileReader, once, read_columns
+from m3h_pipeline.tables.textfile import COPY_AGAIN
 from m3h_pipeline.tables.values import Absent
 
 #: The column of the samples' names.
@@ -184,6 +187,7 @@ def _read(path: Path, shown: str) -> Any:
             where=shown,
             hint="pip install 'm3h-pipeline[expression]'",
         ) from error
+    _probe(path, shown)
     try:
         with warnings.catch_warnings():
             # Its advice on names that stand again would rename them.
@@ -196,6 +200,32 @@ def _read(path: Path, shown: str) -> Any:
         raise InputError(
             "this is no readable AnnData file", where=shown, hint="write it with a current anndata"
         ) from error
+
+
+#: Reads what describes the content, in a process of its own.
+_PROBE = """
+import sys, h5py
+def look(_, item):
+    dict(item.attrs)
+with h5py.File(sys.argv[1]) as file:
+    look("", file)
+    file.visititems(look)
+"""
+_PROBED = 60
+
+
+def _probe(path: Path, shown: str) -> None:
+    """Refuse a file over which the HDF5 library hangs or ends the process, as it does over some damage."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _PROBE, str(path)], capture_output=True, timeout=_PROBED, check=False
+        )
+    except subprocess.TimeoutExpired:
+        ended = True
+    else:
+        ended = done.returncode < 0
+    if ended:
+        raise InputError("the AnnData file is damaged", where=shown, hint=COPY_AGAIN)
 
 
 def _matrix(array: Any) -> npt.NDArray[Any] | None:

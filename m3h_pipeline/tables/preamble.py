@@ -7,7 +7,6 @@ and of its samples.
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from m3h_pipeline.errors import InputError
-from m3h_pipeline.tables.textfile import DELIMITERS, open_text
+from m3h_pipeline.tables.textfile import DELIMITERS, header_fields, open_text
 
 _BEGIN, _END = b"!series_matrix_table_begin", b"!series_matrix_table_end"
 _LONGEST = 64 << 20
@@ -108,9 +107,7 @@ def _is_comment(line: bytes, delimiter: str | None) -> bool:
 def _check_comment(comment: bytes, header: bytes, number: int, shown: str, delimiter: str | None) -> None:
     """Raise InputError if the line before the supposed header may be the header itself."""
     known = delimiter or best_delimiter(header)
-    above, here = (
-        next(csv.reader([line.decode("utf-8", "replace")], delimiter=known), []) for line in (comment, header)
-    )
+    above, here = (header_fields(line.decode("utf-8", "replace"), known, shown) for line in (comment, header))
     if len(above) == len(here) > 1 and not _has_value(above) and _has_value(here):
         raise InputError(
             f"line {number - 1} begins with `#` and may be the header, as line {number} looks like values",
@@ -131,7 +128,7 @@ def best_delimiter(header: bytes) -> str:
         ('\\t', ' ')
     """
     text = header.decode("utf-8", "replace")
-    counts = {one: len(next(csv.reader([text], delimiter=one), [])) for one in DELIMITERS}
+    counts = {one: len(header_fields(text, one)) for one in DELIMITERS}
     best = max(counts, key=lambda one: counts[one])
     return best if counts[best] > 1 else " " if " " in text.strip() else "\t"
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3h_pipeline.errors import InputError
-from m3h_pipeline.tables.textfile import read_header, reading, returns_alone
+from m3h_pipeline.tables.textfile import read_header, reading
 
 #: Quoted fields longer than this are taken for a quotation mark that is never closed.
 LONGEST_RECORD = 64 << 20
@@ -70,7 +70,7 @@ def index_records(
     blank, line = 0, 2
     with reading(path), Path(path).open("rb", buffering=0) as stream:
         _, rest = read_header(stream, path)
-        if returns_alone(rest):
+        if b"\r" in rest and b"\n" not in rest:
             raise InputError(
                 "the lines end in carriage returns alone",
                 where=str(path),

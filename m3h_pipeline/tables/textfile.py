@@ -42,7 +42,7 @@ _SIGNATURES = (
     (b"%PDF", "a PDF", "export the table as CSV"),
     (b"\xff\xfe", "text in UTF-16", "export it as UTF-8"),
     (b"\xfe\xff", "text in UTF-16", "export it as UTF-8"),
-    (b"<!DOCTYPE", "a web page", "download the file itself: is a login needed?"),
+    (b"<!doctype", "a web page", "download the file itself: is a login needed?"),
     (b"<html", "a web page", "download the file itself: is a login needed?"),
     (b"ustar", "a tar archive", "unpack it: tar -xf"),
 )
@@ -99,11 +99,7 @@ def open_bytes(path: Path | str, advance: Callable[[int], None] | None = None) -
 
 @contextmanager
 def open_text(path: Path | str) -> Iterator[BinaryIO]:
-    """Open a text table for reading bytes, as :func:`open_bytes`; carriage returns alone become line feeds.
-
-    Raises:
-        InputError: as there, or the file is of another format.
-    """
+    """As :func:`open_bytes`; carriage returns alone become line feeds, another format raises InputError."""
     with open_bytes(path) as stream:
         head = stream.read(1 << 16)
         if other := other_format(head[:512]):
@@ -242,11 +238,6 @@ def read_header(stream: BinaryIO, path: Path | str) -> tuple[bytes, bytes]:
     return line.removeprefix(b"\xef\xbb\xbf"), rest
 
 
-def returns_alone(rest: bytes) -> bool:
-    """Whether lines end in carriage returns alone, judged by what follows a header."""
-    return b"\n" not in rest and b"\r" in rest
-
-
 def split_header(
     line: bytes, path: Path | str, delimiter: str = ",", expect: Sequence[str] = ()
 ) -> list[str]:
@@ -260,12 +251,12 @@ def split_header(
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError("the first line is not UTF-8", where=str(path), hint="export it as UTF-8") from error
-    names = _fields(text, delimiter)
+    names = header_fields(text, delimiter, f"{path}, line 1")
     missing = [name for name in expect if name not in names]
     if not missing:
         return names
     for other, called in DELIMITERS.items():
-        found = _fields(text, other)
+        found = header_fields(text, other)
         if other != delimiter and len(found) > 1 and all(name in found for name in missing):
             raise InputError(
                 f"the fields are separated by {called}s ({other!r}), not by {DELIMITERS[delimiter]}s",
@@ -277,8 +268,16 @@ def split_header(
     )
 
 
-def _fields(line: str, delimiter: str) -> list[str]:
-    return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+def header_fields(line: str, delimiter: str, where: str | None = None) -> list[str]:
+    """The names in a header line; raises InputError if it is none."""
+    try:
+        return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error as error:
+        raise InputError(
+            "a line end or over 100,000 letters stand in a name of the header",
+            where=where,
+            hint="do the lines end in different ways?",
+        ) from error
 
 
 def stream_text(
