@@ -7,7 +7,7 @@ CORES ?= all
 SLURM_TESTS := --strict-markers --strict-config -ra -x
 
 .DEFAULT_GOAL := help
-.PHONY: help install study test suite test-slurm test-slurm-full injections mutants flips lint types bench report clean
+.PHONY: help install study test suite test-slurm test-slurm-full injections mutants flips fuzz lint types bench report clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18

@@ -1,0 +1,7 @@
+"""Tables of a few rows here too."""
+
+from __future__ import annotations
+
+from tests.cohort.table.conftest import _no_value_is_rare
+
+__all__ = ["_no_value_is_rare"]
