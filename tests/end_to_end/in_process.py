@@ -57,8 +57,10 @@ class Whole:
         paths = {}
         for name, definition in checked_tasks(self.study, "the study").items():
             paths[name] = self.labels / f"{name}.parquet"
-            label_task(name, definition, self.cohort, paths[name], self.labels / f"{name}.audit.tsv")
-        split_cohort(self.cohort / "samples.parquet", {}, self.split, self.study.split)
+            permute = self.study.seed if name in self.study.tasks.permute else None
+            label_task(name, definition, self.cohort, paths[name], self.labels / f"{name}.audit.tsv", permute)
+        stratify = {name: paths[name] for name in self.study.split.stratify_by}
+        split_cohort(self.cohort / "samples.parquet", stratify, self.split, self.study.split)
         assess(paths, self.split, self.cohort / "samples.parquet", self.labels, self.study.tasks)
 
     def train(self, plan: Path, final: bool = False) -> tuple[list[Path], list[Path]]:
