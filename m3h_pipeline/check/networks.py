@@ -68,7 +68,7 @@ def try_networks(
         made.add(signature)
         contrast = settings.training.contrastive_weight > 0
         architecture = Architecture(tuple(inputs), signature, settings.model, contrast)
-        _refuse_the_huge(architecture, settings, task, where)
+        _refuse_the_huge(architecture, settings, len(data.training_rows(-1)), task, where)
         own = any("." in item.encoder or ":" in item.encoder for item in architecture.inputs)
         if own or footprint(architecture).parameters <= _LARGE:
             _make(architecture, position, settings, where)
@@ -92,14 +92,18 @@ def _unread(read: Collection[str], settings: TrainingSettings, widths: Mapping[s
     return found
 
 
-def _refuse_the_huge(architecture: Architecture, settings: TrainingSettings, task: str, where: str) -> None:
+def _refuse_the_huge(
+    architecture: Architecture, settings: TrainingSettings, rows: int, task: str, where: str
+) -> None:
     """Refuse a fit that no stack can hold.
 
     Raises:
         ConfigError: it needs more than this machine has, its GPU has and the study says there is.
     """
     training, compute = settings.training, settings.compute
-    needed = bytes_per_fit(architecture, training, max(training.batch_sizes), compute.precision)
+    # A minibatch has no more rows than there are.
+    batch = min(max(training.batch_sizes), rows)
+    needed = bytes_per_fit(architecture, training, batch, compute.precision)
     there = {
         "this machine has": psutil.virtual_memory().total,
         "`compute.memory_gb` says": compute.memory_gb * 2**30,

@@ -386,6 +386,12 @@ def test_a_network_that_no_machine_holds_is_refused_with_the_number(
     assert "this machine has" in message
 
 
+def test_a_batch_larger_than_the_cohort_needs_no_more_memory(study: dict[str, Any], tmp_path: Path) -> None:
+    study["training"] = {"batch_sizes": [10**12]}
+    write_yaml(tmp_path, study)
+    assert _check(tmp_path) == 0
+
+
 @pytest.mark.parametrize("value", ["1e17", "-1e300", "9.9e37"])
 def test_a_label_is_refused_that_training_would_take_for_infinite(
     value: str, study: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
