@@ -152,7 +152,7 @@ def _replace(old: str, new: str) -> Callable[[Path], object]:
         ("table", _replace("haim_id", "haimid"), "did you mean `haimid`?"),
         ("table", _replace("de_1,", "dx_1,"), "column `de_1` of subgroup `sex` is absent"),
         ("table", _replace("vd_1,", "vd_0,"), "column `vd_0` stands twice"),
-        ("table", lambda p: p.write_bytes(b"\xff\xfe" + p.read_text().encode("utf-16-le")), "not UTF-8"),
+        ("table", lambda p: p.write_bytes(b"\xff\xfe" + p.read_text().encode("utf-16-le")), "text in UTF-16"),
         ("key_ids", lambda p: p.unlink(), "the file does not exist"),
         ("key_ids", _replace(",", ";"), "separated by semicolons"),
         ("key_ids", _replace("subject_id", "subject"), "column(s) missing: subject_id"),
