@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
                 found = study.run(study.REHEARSAL if small else study.Size(), device, say)
                 say(
                     f"{found['fits']} of {found['fits_of_study']} fits in {found['seconds']} s: "
-                    f"the pairs of the study in {found['minutes_of_study']} minutes"
+                    f"all pairs of a study of this size in {found['minutes_of_study']} minutes"
                 )
             path = record(out, device, part, found)
             say(f"{part}: {time.monotonic() - started:.0f} s, written to {path}")

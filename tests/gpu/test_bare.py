@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from m3h_pipeline import config
 from m3h_pipeline.config.fields import bare
 from tests.conftest import ROOT
 
@@ -118,3 +119,10 @@ def test_the_stand_in_keeps_names_and_values() -> None:
             Outer(**wrong)
     with pytest.raises(AttributeError, match="does not change"):
         made.name = "other"
+
+
+def test_every_name_of_the_configuration_is_found_when_it_is_asked_for() -> None:
+    for name in config.__all__:
+        assert getattr(config, name).__module__.startswith(f"{config.__name__}.")
+    with pytest.raises(AttributeError, match="no attribute 'Modle'"):
+        _ = config.Modle  # type: ignore[attr-defined]
