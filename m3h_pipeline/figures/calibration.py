@@ -47,8 +47,10 @@ def table(calibration: pd.DataFrame, catalogue: Catalogue, chosen: list[str]) ->
         frequency = (rate["events"] / rate["n"].clip(lower=1)).sort_values(ascending=False, kind="stable")
         shown = catalogue.order(list(frequency.index)[:_SHOWN])
     frame = calibration[calibration["task"].isin(shown)].copy()
-    # A study with subgroups shows them; the whole cohort stands in where a task has none.
-    named = set(frame.loc[frame["subgroup"] != "all", "task"])
+    # A study with subgroups shows them; the whole cohort stands in where one of a task's models has none.
+    models = frame.groupby("task")["model"].nunique().to_dict()
+    known = frame[frame["subgroup"] != "all"].groupby("task")["model"].nunique()
+    named = {str(task) for task, n in known.items() if n == models.get(task)}
     frame = frame[(frame["subgroup"] != "all") | ~frame["task"].isin(named)]
     keys = {
         "_task": frame["task"].map({t: i for i, t in enumerate(shown)}),
