@@ -50,6 +50,10 @@ class TransposedTable(TableFileReader):
         inner.leave_out(annotation, "annotation")
         if symbols is not None:
             once(inner, symbols, "symbols")
+        if not inner.names:
+            raise InputError(
+                "there is no column in the header", where=inner.shown, hint="is it the whole file?"
+            )
         corner = inner.names[0] if symbols is None else symbols
         self._samples = [key for key in inner.names if key != corner]
         self._position = {key: i + 1 for i, key in enumerate(inner.header)}
