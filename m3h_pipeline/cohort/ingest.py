@@ -177,8 +177,10 @@ def _remarks(name: str, found: Mapping[str, Any]) -> Iterator[str]:
     zero = found["zero_throughout"]
     # Of a few counts it is nothing strange.
     if zero and not found["zero_is_missing"] and found["features"] >= _EMBEDDING:
+        # A summary that may be given away says so itself where they are few.
+        many = zero if isinstance(zero, str) else small_count(zero)
         yield (
-            f"{name}: {small_count(zero)} samples are zero throughout: absent? "
+            f"{name}: {many} samples are zero throughout: absent? "
             f"Then say `zero_is_missing: [{name}]` of the source"
         )
     if far := found["far_values"]:
