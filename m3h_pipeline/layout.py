@@ -64,6 +64,7 @@ class LabelFiles(Files):
 
     tasks = _Named("tasks.json")  # description and status of each task
     audit = _Named("audit.tsv")  # the audit tables of all tasks as one
+    values = _Named("values.tsv")  # the audit as it can be given away: no counts, no value of few
     prevalence = _Named("prevalence.tsv")  # samples of each class by part and fold
 
     def labels_of(self, task: str) -> Path:
@@ -232,7 +233,7 @@ class Layout(Files):
         cohort, labels, evaluation = self.cohort, self.labels, self.evaluation
         return [
             *(cohort.samples, cohort.columns, cohort.summary, cohort.quarantine),
-            *(labels.tasks, labels.audit, labels.prevalence, self.split),
+            *(labels.tasks, labels.audit, labels.values, labels.prevalence, self.split),
             *(self.trajectory, self.selection, self.selection_summary, self.tim_table),
             *(*evaluation.tables(), evaluation.phenotypes, evaluation.summary),
         ]

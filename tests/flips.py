@@ -70,7 +70,7 @@ def _kind(name: Path) -> str:
     one_of_many = place in {
         *("labels", "cohort/features", "figures", "search/store", "search/baselines"),
     } or place.endswith(("packs", "models/X"))
-    if one_of_many and name.name not in {"tasks.json", "audit.tsv", "prevalence.tsv"}:
+    if one_of_many and name.name not in {"tasks.json", "audit.tsv", "values.tsv", "prevalence.tsv"}:
         ending = "." + name.name.split(".", 1)[1]
         return f"{place}/*{ending}"
     return f"{place}/{name.name}" if place != "." else name.name

@@ -8,14 +8,15 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.disclosure import LEAST
+from m3h_pipeline.disclosure import LEAST, round_step
 from m3h_pipeline.features.spread import spread as spread_of
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
-#: How a modality is scaled: by mean and deviation, robust or not, or to the range 0 to 1.
+#: How a modality is scaled: by mean and deviation, robust or not, or to the range 0 to 1,
+#: whose ends are round numbers just outside what was seen.
 Kind = Literal["robust", "standard", "minmax"]
 
 #: Scaled features are clipped to plus or minus this.
@@ -24,6 +25,8 @@ CLIP: Final = 10.0
 _CONSTANT: Final = 1e-6
 #: A deviation this many times the robust one is that of a few absurd values.
 _ABSURD: Final = 1e3
+#: So much of a step is rounding.
+_ROUNDING: Final = 1e-3
 #: Kept values are within this, so that no arithmetic in float32 makes one infinite.
 _LARGEST: Final = 1e30
 _COLUMNS = 256
@@ -67,7 +70,8 @@ class Scaled:
         mean, deviation = moments(x, rows)
         if kind == "standard":
             return mean, _reciprocal(deviation), np.zeros_like(mean)
-        low, high = _range(x, rows)
+        these = slice(None) if features is None else features
+        low, high = _outwards(*_range(x, rows), self.shift[these], self.scale[these])
         inverse = _reciprocal(high - low)
         return low, inverse, (mean - low) * inverse
 
@@ -143,6 +147,26 @@ def _range(x: Float32Array, rows: IntArray) -> tuple[Float64Array, Float64Array]
         low[a : a + _COLUMNS] = np.fmin.reduce(part, axis=0)
         high[a : a + _COLUMNS] = np.fmax.reduce(part, axis=0)
     return np.nan_to_num(low), np.nan_to_num(high)
+
+
+def _outwards(
+    low: Float64Array, high: Float64Array, shift: Float64Array, scale: Float64Array
+) -> tuple[Float64Array, Float64Array]:
+    """Ranges widened, in the raw unit, to multiples of a round step of at least a hundredth of each.
+
+    The least and the largest value are each one patient's, and a model is given away with its range.
+    """
+    width = (high - low) * scale
+    varied = (high - low) >= _CONSTANT
+    step = np.array([round_step(w / 100) if one else 1.0 for w, one in zip(width, varied, strict=True)])
+    # A value that is a multiple, but for its rounding to float32, stays where it is.
+    below = np.floor((low * scale + shift) / step + _ROUNDING) * step
+    above = np.ceil((high * scale + shift) / step - _ROUNDING) * step
+    low, high = (
+        np.where(varied, (below - shift) / scale, low),
+        np.where(varied, (above - shift) / scale, high),
+    )
+    return low, high
 
 
 def _reciprocal(scale: npt.NDArray[Any]) -> Float64Array:

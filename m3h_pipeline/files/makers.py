@@ -26,7 +26,7 @@ def _makers() -> Iterator[Maker]:
         ([layout.input / "*", layout.input / "*" / "*"], "simulate"),
         ([layout.embedding("*"), layout.embedding_store / "*" / "*"], "embed"),
         ([*cohort.tables(), cohort.features("*")], "ingest"),
-        ([labels.tasks, labels.audit, labels.prevalence], "assess"),
+        ([labels.tasks, labels.audit, labels.values, labels.prevalence], "assess"),
         ([labels.labels_of("*"), labels.audit_of("*")], "label"),
         ([layout.gene_vectors("*")], "embed_genes"),
         # Compared networks come before the other stages: one may be called `tim` or `final`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from m3h_pipeline.disclosure.text import tsv
 from m3h_pipeline.errors import ContractError, TaskError
 from m3h_pipeline.files import read_audit, read_labels, read_samples, read_table, replacing, write_json
 from m3h_pipeline.layout import LabelFiles
+from m3h_pipeline.tasks.audit import AUDIT_COLUMNS, VALUES_COLUMNS, values_told
 from m3h_pipeline.tasks.prevalence import PREVALENCE_COLUMNS, Slice, prevalence
 
 BoolArray = npt.NDArray[np.bool_]
@@ -30,7 +32,7 @@ def assess(
     output: Path | str,
     settings: TaskSelection,
 ) -> dict[str, Any]:
-    """Judge every task and write ``tasks.json``, ``audit.tsv`` and ``prevalence.tsv``.
+    """Judge every task and write ``tasks.json``, ``audit.tsv``, ``values.tsv`` and ``prevalence.tsv``.
 
     Args:
         labels: task -> ``labels/<task>.parquet``; its audit table lies beside it.
@@ -64,12 +66,15 @@ def assess(
         shown = [name for name in classes if description["problem_class"] != "binary" or name == "positive"]
         spread += prevalence(task, classes, shown, slices, patients)
     _refuse(tasks, settings)
-    audit = _merged_audit(labels)
+    audits = [_audit(task, path) for task, path in labels.items()]
     files = LabelFiles(Path(output))
-    with replacing(files.audit) as temporary:
-        temporary.write_text(audit, encoding="utf-8")
-    with replacing(files.prevalence) as temporary:
-        temporary.write_text(tsv([PREVALENCE_COLUMNS, *spread]), encoding="utf-8")
+    for path, rows in (
+        (files.audit, [AUDIT_COLUMNS, *chain.from_iterable(audits)]),
+        (files.values, [VALUES_COLUMNS, *chain.from_iterable(map(values_told, audits))]),
+        (files.prevalence, [PREVALENCE_COLUMNS, *spread]),
+    ):
+        with replacing(path) as temporary:
+            temporary.write_text(tsv(rows), encoding="utf-8")
     result = {"tasks": tasks}
     write_json(result, files.tasks)
     return result
@@ -168,10 +173,7 @@ def _refuse(tasks: Mapping[str, Mapping[str, Any]], settings: TaskSelection) -> 
         )
 
 
-def _merged_audit(paths: Mapping[str, Path]) -> str:
-    """The audit tables of all tasks under one head line."""
-    merged: list[str] = []
-    for task, path in paths.items():
-        lines = read_audit(LabelFiles(path.parent).audit_of(task), path).splitlines()
-        merged += lines if not merged else lines[1:]
-    return "\n".join(merged) + "\n"
+def _audit(task: str, labels: Path) -> list[list[str]]:
+    """The lines of a task's audit table."""
+    lines = read_audit(LabelFiles(labels.parent).audit_of(task), labels).splitlines()
+    return [line.split("\t") for line in lines[1:]]

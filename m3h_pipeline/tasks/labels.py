@@ -14,22 +14,17 @@ import pyarrow as pa
 
 from m3h_pipeline.coding import Float32Array
 from m3h_pipeline.contracts import DIAGNOSES
-from m3h_pipeline.disclosure import may_be_listed, small_count
+from m3h_pipeline.disclosure import may_be_listed
 from m3h_pipeline.disclosure.text import tsv
 from m3h_pipeline.errors import TaskError, nearest
 from m3h_pipeline.files import read_samples, read_table, replacing, write_labels
 from m3h_pipeline.files.leftovers import remove_leftovers
 from m3h_pipeline.layout import CohortFiles
+from m3h_pipeline.tasks.audit import AUDIT_COLUMNS
 from m3h_pipeline.tasks.columns import Column, Outcome
 from m3h_pipeline.tasks.criteria import ColumnCriterion, Diagnosis, NoLabel
 from m3h_pipeline.tasks.definitions import TaskDefinition
 from m3h_pipeline.tasks.diagnoses import CodeCount, label_stays
-
-#: Columns of ``labels/<task>.audit.tsv``. For a diagnosis, ``code`` is an ICD code of ``version`` and
-#: ``title`` its title; without a code, ``title`` says why labels are as ``status`` has it. For other criteria
-#: they are a column and one of its values. ``status`` says what became of it, ``by`` which pattern decided.
-#: Counts are of the samples' stays and patients; 1 to 10 read "<11".
-AUDIT_COLUMNS = ("task", "group", "version", "code", "title", "status", "by", "samples", "stays", "patients")
 
 
 def label_task(
@@ -188,7 +183,7 @@ def _columns(names: list[str], samples: pa.Table, cohort: Path) -> dict[str, Col
 
 def _code_line(row: CodeCount) -> list[str]:
     status = "counted" if row.counted else "excluded"
-    counts = [small_count(n) for n in (row.samples, row.stays, row.patients)]
+    counts = [str(n) for n in (row.samples, row.stays, row.patients)]
     return [row.group, str(row.version), row.code, _one_line(row.title), status, row.by, *counts]
 
 
@@ -198,7 +193,7 @@ def _value_lines(outcomes: Iterable[Outcome], samples: pa.Table) -> Iterable[lis
     for outcome in outcomes:
         known = {stay for stay in stays[outcome.rows] if stay is not None}
         n = (int(outcome.rows.sum()), len(known), len(set(patients[outcome.rows])))
-        counts = [small_count(value) for value in n]
+        counts = [str(value) for value in n]
         yield ["", "", outcome.column, _one_line(outcome.value), outcome.status, "", *counts]
 
 

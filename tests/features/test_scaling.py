@@ -8,11 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from m3h_pipeline.config.model import Modality
+from m3h_pipeline.disclosure import round_step
 from m3h_pipeline.evaluation.references import scaled_features
-from m3h_pipeline.features.scaling import CLIP, Kind
+from m3h_pipeline.features.scaling import CLIP, Kind, scaled_once
 from m3h_pipeline.features.spread import spread
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.device import DeviceData
@@ -51,8 +54,17 @@ def standard(training: Floats, raw: Floats) -> Floats:
     return np.asarray(np.nan_to_num(StandardScaler().fit(training).transform(raw)))
 
 
+def outwards(column: Floats) -> tuple[float, float]:
+    """The range of a feature in round numbers: the referee goes through all steps, from the smallest."""
+    low, high = float(np.nanmin(column)), float(np.nanmax(column))
+    steps = (m * 10.0**e for e in range(-12, 40) for m in (1, 2, 2.5, 5))
+    step = next(s for s in steps if s >= (high - low) / 100)
+    return float(np.floor(low / step)) * step, float(np.ceil(high / step)) * step
+
+
 def minmax(training: Floats, raw: Floats) -> Floats:
-    scaler = MinMaxScaler().fit(training)
+    ends = [outwards(column) for column in training.T]
+    scaler = MinMaxScaler().fit(np.transpose(ends))
     mean = scaler.transform(np.nanmean(training, axis=0)[None])
     made = scaler.transform(raw)
     return np.asarray(np.where(np.isnan(made), mean, made))
@@ -69,6 +81,35 @@ def test_features_are_scaled_on_the_training_rows_of_the_fold(
     raw = side_by_side(data)
     want = referee(raw[data.training_rows(fold)], raw)
     np.testing.assert_allclose(inputs(data, fold, kind), np.clip(want, -CLIP, CLIP), atol=3e-6)
+
+
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=12, max_size=40, unique=True), st.floats(1e-4, 1e4))
+def test_the_ends_of_a_range_are_nobodys_values(values: list[float], unit: float) -> None:
+    raw = (np.array(values) * unit).astype(np.float32)[:, None]
+    rows = np.arange(len(raw))
+    scaled = scaled_once(raw.copy(), rows)
+    low, inverse, _ = scaled.statistics(rows, "minmax")
+    if not inverse[0]:
+        return
+    begin = float(low[0] * scaled.scale[0] + scaled.shift[0])
+    end = float((low[0] + 1 / inverse[0]) * scaled.scale[0] + scaled.shift[0])
+    width = float(raw.max()) - float(raw.min())
+    step = round_step(width / 100)
+    # Within a step of what was seen, outside of it, and multiples of the step.
+    for edge, seen in ((begin, float(raw.min())), (end, float(raw.max()))):
+        assert abs(edge - seen) < 1.01 * step
+        assert abs(edge / step - round(edge / step)) < 2e-3
+    assert begin < raw.min() + 2e-3 * step
+    assert end > raw.max() - 2e-3 * step
+
+
+def test_zeros_and_ones_keep_their_range() -> None:
+    raw = np.tile([[0.0], [1.0]], (20, 1)).astype(np.float32)
+    rows = np.arange(len(raw))
+    scaled = scaled_once(raw.copy(), rows)
+    low, inverse, missing = scaled.statistics(rows, "minmax")
+    np.testing.assert_allclose((scaled.x - low) * inverse, raw, atol=1e-6)
+    assert missing[0] == pytest.approx(0.5)
 
 
 def test_each_modality_is_scaled_in_its_own_way() -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from m3h_pipeline.coding import signed_time
 from m3h_pipeline.config import TaskSelection
@@ -17,7 +19,7 @@ from m3h_pipeline.contracts import SPLIT
 from m3h_pipeline.errors import ContractError, InputError, TaskError
 from m3h_pipeline.files import write_labels, write_table
 from m3h_pipeline.tasks.assess import assess
-from m3h_pipeline.tasks.labels import AUDIT_COLUMNS
+from m3h_pipeline.tasks.audit import AUDIT_COLUMNS, RARE, VALUES_COLUMNS, values_told
 from m3h_pipeline.tasks.prevalence import PREVALENCE_COLUMNS
 from tests.tasks.cohorts import audit_rows, write_cohort
 
@@ -46,7 +48,7 @@ class Study:
 
     def add(self, task: str, y: npt.ArrayLike, kind: str = "binary", **more: Any) -> None:
         described: dict[str, Any] = {"id": task, "title": task, "department": "D", "classes": []}
-        audit = "\t".join(AUDIT_COLUMNS) + f"\n{task}" + "\tx" * 9 + "\n"
+        audit = "\t".join(AUDIT_COLUMNS) + f"\n{task}" + "\tx" * 6 + "\t7" * 3 + "\n"
         described |= {"problem_class": kind, "clusters": 0, **more}
         write_labels(np.asarray(y, np.float32), self.labels / f"{task}.parquet", described, audit)
         (self.labels / f"{task}.audit.tsv").write_text(audit)
@@ -209,6 +211,27 @@ def test_audit_tables_become_one(study: Study) -> None:
     lines = (study.labels / "audit.tsv").read_text().splitlines()
     assert lines[0].split("\t") == list(AUDIT_COLUMNS)
     assert [line.split("\t")[0] for line in lines[1:]] == ["common", "second"]
+    assert [line.split("\t")[-1] for line in lines[1:]] == ["7", "7"]
+    lines = (study.labels / "values.tsv").read_text().splitlines()
+    assert lines[0].split("\t") == list(VALUES_COLUMNS)
+    assert [(row[0], row[4]) for row in (line.split("\t") for line in lines[1:])] == [
+        ("common", RARE),
+        ("second", RARE),
+    ]
+
+
+@given(
+    st.lists(
+        st.tuples(st.text("abc", min_size=1), st.sampled_from(["positive", "missing"]), st.integers(0, 40)),
+        max_size=12,
+    )
+)
+def test_values_of_few_patients_are_one_row_without_a_count(rows: list[tuple[str, str, int]]) -> None:
+    audit = [["t", "", "", "c", value, status, "", *[str(n)] * 3] for value, status, n in rows]
+    told = list(values_told(audit))
+    assert all(len(row) == len(VALUES_COLUMNS) and not any(map(str.isdecimal, row)) for row in told)
+    assert [row[4:6] for row in told if row[4] != RARE] == [(v, s) for v, s, n in rows if n == 0 or n >= 11]
+    assert {row[5] for row in told if row[4] == RARE} == {s for _, s, n in rows if 0 < n < 11}
 
 
 def test_files_that_do_not_fit(study: Study, tmp_path: Path) -> None:

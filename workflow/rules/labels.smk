@@ -54,9 +54,10 @@ rule assess:
         audits=[FILES.labels.audit_of(task) for task in TASKS],
     output:
         tasks=FILES.labels.tasks,
-        audit=report(
-            FILES.labels.audit,
-            caption="../report/audit.rst",
+        audit=FILES.labels.audit,
+        values=report(
+            FILES.labels.values,
+            caption="../report/values.rst",
             category="2 Tasks",
         ),
         prevalence=report(
