@@ -13,8 +13,8 @@ Float32Array = npt.NDArray[np.float32]
 
 #: A value more than this many robust deviations from the median is reported.
 FAR: Final = 50.0
-#: Rows that the robust deviations are taken from, at least, where there are so many.
-_ROWS: Final = 4096
+#: So many rows are enough for a median distance; of more an even sample of at least these is taken.
+_ROWS: Final = 512
 
 
 class Extremes:

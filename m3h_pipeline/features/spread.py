@@ -14,7 +14,8 @@ Float64Array = npt.NDArray[np.float64]
 FARTHEST: Final = 10.0
 #: The deviation of a normal distribution whose typical distance is 1.
 NORMAL: Final = 1.4826
-_COLUMNS = 256
+#: So few columns at a time stay in the cache.
+_COLUMNS = 32
 
 
 class Spread(NamedTuple):
@@ -48,10 +49,13 @@ def spread(x: Floats) -> Spread:
     """
     found = np.zeros((4, x.shape[1]))
     for a in range(0, x.shape[1], _COLUMNS):
-        part = np.ascontiguousarray(x[:, a : a + _COLUMNS].T, dtype=np.float64)
-        part.sort(axis=1)
+        part = np.ascontiguousarray(x[:, a : a + _COLUMNS].T)
         # NaN stand last.
-        count = part.shape[1] - np.isnan(part).sum(axis=1)
+        part.sort(axis=1)
+        part = part.astype(np.float64)
+        missing = np.isnan(part)
+        count = part.shape[1] - missing.sum(axis=1)
+        n = np.maximum(count, 1)
         median = _median(part, np.zeros_like(count), count)
         part -= median[:, None]
         distance = np.abs(part)
@@ -59,9 +63,11 @@ def spread(x: Floats) -> Spread:
         typical = _median(distance, (distance == 0).sum(axis=1), count)
         farthest = FARTHEST * typical[:, None]
         np.clip(part, -farthest, farthest, out=part)
-        shift = np.nansum(part, axis=1) / np.maximum(count, 1)
+        part[missing] = 0
+        shift = part.sum(axis=1) / n
         part -= shift[:, None]
-        deviation = np.sqrt(np.nansum(np.square(part), axis=1) / np.maximum(count, 1))
+        part[missing] = 0
+        deviation = np.sqrt(np.einsum("ij,ij->i", part, part) / n)
         found[:, a : a + _COLUMNS] = median, typical, median + shift, deviation
     return Spread(*found)
 
