@@ -49,10 +49,10 @@ def spread(x: Floats) -> Spread:
     """
     found = np.zeros((4, x.shape[1]))
     for a in range(0, x.shape[1], _COLUMNS):
-        part = np.ascontiguousarray(x[:, a : a + _COLUMNS].T)
+        ordered = np.ascontiguousarray(x[:, a : a + _COLUMNS].T)
         # NaN stand last.
-        part.sort(axis=1)
-        part = part.astype(np.float64)
+        ordered.sort(axis=1)
+        part: Float64Array = ordered.astype(np.float64)
         missing = np.isnan(part)
         count = part.shape[1] - missing.sum(axis=1)
         n = np.maximum(count, 1)
