@@ -16,7 +16,7 @@ from m3h_pipeline.coding import SURVIVAL_TIMES, time_and_event
 Floats = npt.NDArray[np.floating[Any]]
 Float64 = npt.NDArray[np.float64]
 # Times are read as float32: so far, in steps of the grid, a multiple of the step may stand beside itself.
-_NOISE = 1e-4
+_NOISE = 1e-5
 
 
 def bin_edges(y: Floats, bins: int) -> Float64:
@@ -59,16 +59,17 @@ def resolution(y: Floats) -> float:
     Examples:
         >>> resolution(np.array([1.5, 365.0, -1000.0])), resolution(np.array([30.0, 365.0]))
         (3.7, 4.0)
+        >>> resolution(np.array([3600.0, 31_536_004.0]))
+        320000.0
     """
     time, event = time_and_event(y)
     longest = float(time[event].max(initial=0.0))
     if not longest > 0:
         return 1.0
-    if np.array_equal(time[event], np.round(time[event])):
-        return float(np.ceil(longest / 100))
     # Two digits of the longest: a hundredth of it would tell it.
     digit = 10.0 ** (np.floor(np.log10(longest)) - 1)
-    return float(np.round(np.ceil(longest / digit - _NOISE) * digit / 100, 12 - int(np.log10(digit))))
+    step = float(np.round(np.ceil(longest / digit - _NOISE) * digit / 100, 12 - int(np.log10(digit))))
+    return float(np.ceil(step)) if np.array_equal(time[event], np.round(time[event])) else step
 
 
 def survived_bins(y: Floats, edges: Floats) -> Float64:

@@ -251,3 +251,17 @@ def test_curves_are_recorded_at_quantiles_of_the_times_of_events() -> None:
     assert events.max() / 100 <= step <= events.max() / 90
     np.testing.assert_allclose(grid, expected, atol=0.51 * step)
     assert time_grid(-np.abs(y)).tolist() == [0.0] * SURVIVAL_TIMES
+
+
+@given(st.integers(1_000, 2**31), st.booleans())
+def test_the_step_of_times_tells_two_digits_of_the_longest(longest: int, whole: bool) -> None:
+    # Whole numbers too: seconds and minutes are, and so is every large number in single precision.
+    unit = 10 ** (len(str(longest - 1)) - 2)
+    below = (longest - 1) // unit * unit
+    # Not so near to the number below that single precision would not know.
+    least, most = below + 1 + unit // 5000, below + unit
+    longest = max(longest, least)
+    rest = [1.0, 2.0] if whole else [1.25, 2.5]
+    steps = {resolution(np.array([*rest, float(end)])) for end in (least, longest, most)}
+    assert len(steps) == 1
+    assert longest / 100 <= steps.pop() <= longest / 85 + 1
