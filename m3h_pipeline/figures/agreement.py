@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import AGREEMENT, EVALUATION
-from m3h_pipeline.disclosure import FEW, LEAST, small_count
+from m3h_pipeline.disclosure import LEAST, small_count
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.files import read_table
@@ -24,10 +24,6 @@ from m3h_pipeline.files import read_table
 _MODELS = ("single", "multi")
 #: Most tasks drawn; all are in the CSV.
 _SHOWN = 3
-#: Cells are merged two by two until they show this share of the samples in cells of at least ``LEAST``, but
-#: not beyond this many cells a side.
-_VISIBLE = 0.6
-_FEWEST_CELLS = 10
 #: Share of the samples that may lie beyond each end of the view.
 _EXTREME = 0.0025
 _EDGES = ["observed_low", "observed_high", "predicted_low", "predicted_high"]
@@ -43,51 +39,22 @@ def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str)
 
 
 def table(agreement: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
-    """The cells as drawn: merged while most hold few samples, in the figure's order.
+    """The cells in the figure's order; those of few samples have no place in it.
 
-    ``median_predicted`` belongs to the column of cells with the same observed values; it is left out where
-    they hold fewer than ten samples.
+    ``median_predicted`` belongs to the column of cells with the same observed values.
     """
-    filled = agreement[agreement["n"] > 0]
+    filled = agreement[agreement["n"] >= LEAST]
     if filled.empty:
         return filled.assign(median_predicted=pd.Series(dtype=float))
     parts: list[pd.DataFrame] = []
     for task in catalogue.order(filled["task"]):
-        rows = merged(filled[filled["task"] == task])
+        rows = filled[filled["task"] == task]
         for model in (*_MODELS, *sorted(set(rows["model"]) - set(_MODELS))):
             cells = rows[rows["model"] == model].sort_values(_EDGES, kind="stable")
             if len(cells):
                 medians = {low: _median(column) for low, column in cells.groupby("observed_low")}
                 parts.append(cells.assign(median_predicted=cells["observed_low"].map(medians)))
     return pd.concat(parts, ignore_index=True)
-
-
-def merged(rows: pd.DataFrame) -> pd.DataFrame:
-    """Cells of one task, merged two by two while most samples lie in cells with fewer than ten.
-
-    Grids whose cells differ in size are left as they are.
-    """
-    widths = np.concatenate(
-        [rows["observed_high"] - rows["observed_low"], rows["predicted_high"] - rows["predicted_low"]]
-    )
-    step = float(widths.min())
-    places = {axis: rows[f"{axis}_low"] / step for axis in ("observed", "predicted")} if step > 0 else {}
-    regular = bool(places) and bool((np.abs(widths - step) < 1e-6 * step).all())
-    regular &= all(bool((np.abs(p - p.round()) < 1e-3).all()) for p in places.values())
-    if not regular:
-        return rows
-    low, high = view(rows)
-    factor, best = 1, rows.copy()
-    while min(_visible(part) for _, part in best.groupby("model")) < _VISIBLE:
-        factor *= 2
-        if (high - low) / (factor * step) < _FEWEST_CELLS:
-            break
-        best = rows.copy()
-        for axis, place in places.items():
-            first = (place.round() // factor) * factor
-            best[f"{axis}_low"], best[f"{axis}_high"] = first * step, (first + factor) * step
-        best = pd.DataFrame(best.groupby(["task", "model", *_EDGES], as_index=False)["n"].sum())
-    return best
 
 
 def view(rows: pd.DataFrame) -> tuple[float, float]:
@@ -105,16 +72,10 @@ def view(rows: pd.DataFrame) -> tuple[float, float]:
     return min(lows), max(highs)
 
 
-def _visible(cells: pd.DataFrame) -> float:
-    return float(cells.loc[cells["n"] >= LEAST, "n"].sum() / max(cells["n"].sum(), 1))
-
-
 def _median(column: pd.DataFrame) -> float:
     """Median of the predictions in a column of cells, interpolated within the cell it lies in."""
     column = column.sort_values("predicted_low")
     n = column["n"].to_numpy(float)
-    if n.sum() < LEAST:
-        return float("nan")
     before = np.cumsum(n) - n
     at = int(np.searchsorted(before + n, n.sum() / 2))
     low, high = float(column["predicted_low"].iloc[at]), float(column["predicted_high"].iloc[at])
@@ -171,9 +132,8 @@ def _heading(task: str, model: str, scores: pd.DataFrame) -> str:
 
 
 def _levels(most: int) -> list[int]:
-    """Least counts of the shades: 1, 10, 30, 100, ... as far as there are cells."""
-    levels = [1]
-    step = LEAST
+    """Least counts of the shades: 11, 30, 100, 300, ... as far as there are cells."""
+    levels, step = [LEAST], 30
     while step <= most:
         levels.append(step)
         step = step * 3 if str(step)[0] == "1" else step // 3 * 10
@@ -182,7 +142,8 @@ def _levels(most: int) -> list[int]:
 
 def _shades(levels: list[int]) -> list[tuple[float, float, float, float]]:
     colours = style.sequential()
-    return [colours(i / max(len(levels) - 1, 1)) for i in range(len(levels))]
+    # The lightest shade stands for few, of which none is shown.
+    return [colours((i + 1) / len(levels)) for i in range(len(levels))]
 
 
 def _panel(ax: Axes, rows: pd.DataFrame, levels: list[int], bounds: tuple[float, float]) -> None:
@@ -226,7 +187,7 @@ def _legend(
 ) -> None:
     width, height = figure.get_size_inches()
     sizes = {m: int(rows.loc[rows["model"] == m, "n"].sum()) for m in _MODELS if m in set(rows["model"])}
-    style.write(figure, left, top, f"n = {small_count(max(sizes.values()))}", fontsize=style.SMALL)
+    style.write(figure, left, top, f"n = {small_count(max(sizes.values()))} in cells", fontsize=style.SMALL)
     beyond = rows[(rows[_EDGES[0::2]] < bounds[0]).any(axis=1) | (rows[_EDGES[1::2]] > bounds[1]).any(axis=1)]
     if len(beyond):
         most = small_count(int(beyond.groupby("model")["n"].sum().max()))
@@ -236,7 +197,7 @@ def _legend(
     for i, (level, shade) in enumerate(zip(levels, _shades(levels), strict=True)):
         y = top + 0.5 + 0.14 * i
         last = i == len(levels) - 1
-        text = FEW if level == 1 else f"≥{level:,}" if last else f"{level:,} to {levels[i + 1] - 1:,}"
+        text = f"≥{level:,}" if last else f"{level:,} to {levels[i + 1] - 1:,}"
         corner = left / width, 1 - (y + 0.05) / height
         figure.add_artist(Rectangle(corner, 0.14 / width, 0.1 / height, color=shade, linewidth=0))
         style.write(figure, left + 0.2, y, text, fontsize=style.SMALL)

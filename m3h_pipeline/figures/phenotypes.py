@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import PHENOTYPES
-from m3h_pipeline.disclosure import FEW, LEAST, small_count
+from m3h_pipeline.disclosure import LEAST, small_count
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.files import read_table
@@ -23,7 +23,7 @@ _MODELS = ("single", "multi")
 #: Most tasks drawn; all are in the CSV.
 _SHOWN = 2
 #: Least count of a cell and the part of the cell's side that its square takes.
-_SIDES = ((1, 0.6), (LEAST, 0.8), (30, 1.0))
+_SIDES = ((LEAST, 0.7), (30, 0.85), (100, 1.0))
 #: Diameter of a cluster's number, in inches.
 _BADGE = 0.125
 # No fifteen colours are told apart by everyone; numbers at the clusters' centres say which is which.
@@ -55,8 +55,8 @@ def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str)
 
 
 def table(phenotypes: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
-    """The cells in the figure's order."""
-    filled = phenotypes[phenotypes["n"] > 0]
+    """The cells in the figure's order; those of few samples have no place in it."""
+    filled = phenotypes[phenotypes["n"] >= LEAST]
     tasks = {t: i for i, t in enumerate(catalogue.order(filled["task"]))}
     models = {m: i for i, m in enumerate(_MODELS)}
     ordered = filled.assign(
@@ -89,7 +89,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
             ax.set_ylabel("UMAP 2", labelpad=2)
     entries: list[style.Entry] = []
     for (least, part), (more, _) in zip(_SIDES, (*_SIDES[1:], (0, 0.0)), strict=True):
-        text = f"{FEW} samples in a cell" if least == 1 else f"{least} to {more - 1}" if more else f"≥{least}"
+        text = f"{least} to {more - 1}" if more else f"≥{least} samples in a cell"
         entries.append(
             (text, {"marker": "s", "color": style.GREY, "markersize": 4.4 * part, "markeredgewidth": 0})
         )
@@ -114,7 +114,7 @@ def _heading(model: str, cells: pd.DataFrame) -> str:
     if known.empty:
         return name
     score = float(np.average(known["silhouette"], weights=known["n"]))
-    return f"{name}: silhouette {style.number(score)}, n = {small_count(int(cells['n'].sum()))}"
+    return f"{name}: silhouette {style.number(score)}, n = {small_count(int(cells['n'].sum()))} in cells"
 
 
 def _pitch(values: npt.NDArray[np.float64]) -> float:
@@ -196,8 +196,7 @@ def _apart(points: npt.NDArray[np.float64], distance: float) -> npt.NDArray[np.f
 def _centre(cells: pd.DataFrame) -> tuple[float, float]:
     """The cell of a cluster that is nearest to its median position."""
     x, y = cells["x"].to_numpy(float), cells["y"].to_numpy(float)
-    # Cells whose count is not shown weigh alike, so that no position tells it.
-    n = np.where(cells["n"] < _SIDES[1][0], _SIDES[1][0] / 2, cells["n"])
+    n = cells["n"].to_numpy(float)
 
     def median(values: npt.NDArray[np.float64]) -> float:
         order = np.argsort(values, kind="stable")

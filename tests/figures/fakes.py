@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from m3h_pipeline import contracts
 from m3h_pipeline.coding import METRICS
+from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.files import write_json, write_table
 
 # The paper's Supplemental Table 1: department, titles.
@@ -364,7 +365,7 @@ def agreement(tasks: Tasks, seed: int = 7, samples: int = 6900, cells: int = 60)
             predicted = np.clip(5 + slope * (observed - 5) + rng.normal(0, 2.5, samples), -2, 120)
             edges = np.arange(-2.0, 120.1, 60 / cells)
             counts, _, _ = np.histogram2d(observed, predicted, [edges, edges])
-            for i, j in zip(*np.nonzero(counts), strict=True):
+            for i, j in zip(*np.nonzero(counts >= LEAST), strict=True):
                 rows.append(
                     {
                         "task": task,
@@ -390,13 +391,15 @@ def phenotypes(tasks: Tasks, seed: int = 8, samples: int = 3000, clusters: int =
             member = rng.integers(clusters, size=samples)
             points = centres[member] + rng.normal(0, spread, (samples, 2))
             frame = pd.DataFrame({"x": points[:, 0], "y": points[:, 1], "cluster": member})
-            step = 0.4
+            step = 1.0
             frame["x"] = (frame["x"] // step + 0.5) * step
             frame["y"] = (frame["y"] // step + 0.5) * step
             votes = frame.groupby(["x", "y", "cluster"], as_index=False).size()
             cells = votes.sort_values("size", kind="stable").groupby(["x", "y"], as_index=False).last()
             counts = frame.groupby(["x", "y"], as_index=False).size()["size"]
             for cell, n in zip(cells.to_dict("records"), counts, strict=True):
+                if n < LEAST:
+                    continue
                 rows.append(
                     {
                         "task": task,

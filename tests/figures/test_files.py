@@ -144,8 +144,6 @@ def _rows(path: Path) -> list[dict[str, str]]:
 @pytest.mark.parametrize(
     ("name", "columns"),
     [
-        ("agreement", ["n"]),
-        ("phenotypes", ["n"]),
         ("improvement", ["n_samples", "n_patients"]),
         ("calibration", ["n"]),
     ],
@@ -184,7 +182,7 @@ def _with_small_groups(table: pa.Table) -> pa.Table:
 
 
 def test_no_small_count_shows_in_the_drawing(tmp_path: Path) -> None:
-    """Cells with 1 and with 9 samples look the same."""
+    """Cells with 1 and with 9 samples are not there."""
     pictures = []
     for n in (1, 9):
         tasks = fakes.of_class(1, "regression") | fakes.of_class(1, "clustering")
@@ -201,27 +199,31 @@ def test_no_small_count_shows_in_the_drawing(tmp_path: Path) -> None:
             render(name, tmp_path, Figures(formats=["svg"]), tmp_path / f"{n}")
         pictures.append(_digests(tmp_path / f"{n}"))
     assert pictures[0] == pictures[1]
+    for name in ("agreement", "phenotypes"):
+        assert [row["n"] for row in _rows(tmp_path / f"9/{name}.csv")] == ["40", "40"]
 
 
-def _cells(schema: pa.Schema, n: int) -> pa.Table:
+def _cells(schema: pa.Schema, few: int) -> pa.Table:
+    cells = ((0.0, few), (1.0, 40))
     if "x" in schema.names:
         rows = [
             {"task": "clustering_00", "model": m, "x": x, "y": 1.0, "cluster": 0, "n": n, "silhouette": 0.2}
             for m in ("single", "multi")
-            for x in (0.0,)
+            for x, n in cells
         ]
     else:
         rows = [
             {
                 "task": "regression_00",
                 "model": m,
-                "observed_low": 0.0,
-                "observed_high": 1.0,
-                "predicted_low": 0.0,
-                "predicted_high": 1.0,
+                "observed_low": at,
+                "observed_high": at + 1.0,
+                "predicted_low": at,
+                "predicted_high": at + 1.0,
                 "n": n,
             }
             for m in ("single", "multi")
+            for at, n in cells
         ]
     return pa.Table.from_pylist(rows, schema=schema)
 
