@@ -6,6 +6,7 @@ what passes here passes there.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TextIO
 from m3h_pipeline.config import MimicSource, Study, SyntheticSource, load_study, located_source
 from m3h_pipeline.config.networks import networks
 from m3h_pipeline.dotted import is_path
-from m3h_pipeline.errors import ConfigError, InputError, nearest
+from m3h_pipeline.errors import ConfigError, InputError, M3HError, nearest
 from m3h_pipeline.files.leftovers import scratch
 from m3h_pipeline.jobs.outputs import sources
 from m3h_pipeline.layout import Layout
@@ -39,10 +40,15 @@ def check_study(configfile: Path, screen: TextIO = sys.stdout, changes: Sequence
     screen.write(f"configuration: {study.study}, {len(tasks)} tasks defined\n")
     with scratch(Path(study.results), "check") as folder:
         layout = Layout(folder)
-        assessed, embedded = _stages(study, tasks, layout, screen)
-        _try_own_code(study, layout, screen)
-        _try_networks(study, layout, embedded)
-        training = _forecast(study, layout)
+        try:
+            assessed, embedded = _stages(study, tasks, layout, screen)
+            _try_own_code(study, layout, screen)
+            _try_networks(study, layout, embedded)
+            training = _forecast(study, layout)
+        except M3HError as error:
+            # What is made for the check is gone with it: a file is called as in a study's results.
+            error.where = error.where and error.where.replace(f"{folder}{os.sep}", "")
+            raise
     dropped = [task for task in assessed.values() if not task.learned]
     screen.writelines(f"  dropped: {task.id}: {task.reason}\n" for task in dropped)
     screen.write(f"{len(assessed) - len(dropped)} of {len(assessed)} tasks can be evaluated\n{training}\n")

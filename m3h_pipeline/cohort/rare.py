@@ -50,8 +50,8 @@ def without_rare(values: pa.Array, patient: pa.Array) -> tuple[pa.Array, int]:
         if not rare or enough():
             break
         rare.add(i)
-    if not rare or rare == {i for i in rare if names[i] == OTHER}:
-        return values, 0
     label = OTHER if enough() else None
+    if all(names[i] == label for i in rare):
+        return values, 0
     renamed = [label if i in rare else name for i, name in enumerate(names)]
     return pa.array(renamed, pa.string()).take(coded.indices), len(rare)

@@ -112,7 +112,7 @@ CHANGES = {
     "the least count that is shown": (
         "LEAST: Final = 11\n",
         "LEAST: Final = 12\n",
-        "ingest labels evaluation calibration map",
+        "ingest labels fits packs evaluation calibration map",
     ),
     "a message": ("did you mean `{close[0]}`?", "perhaps `{close[0]}`?", ""),
     "how an error is shown": ('f"  to do: {self.hint}"', 'f"  hint: {self.hint}"', ""),

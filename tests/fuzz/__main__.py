@@ -126,6 +126,7 @@ def main() -> int:
     """The program; 1 if there was a failure."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--inputs", type=int, default=0, help="try at least so many")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--only", type=int, help="number of one input to try again")
     options = parser.parse_args()
@@ -133,7 +134,7 @@ def main() -> int:
         signal.signal(signal.SIGALRM, _late)
         print(*tried(options.seed, options.only), sep="\n")
         return 0
-    counts, failures = run(options.seed, 60 * options.minutes)
+    counts, failures = run(options.seed, 60 * options.minutes, options.inputs)
     last: dict[str, int] = {}
     for number, text in failures.items():
         last.setdefault("\n".join(text.strip().splitlines()[-3:]), number)

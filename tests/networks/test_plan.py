@@ -77,7 +77,10 @@ def test_a_network_is_the_study_with_its_keys_in_place() -> None:
     [
         ({"model": {"droput": 0.1}}, "unknown key `droput` in `model`; did you mean `dropout`?"),
         ({"modalities": {"visoin": {}}}, "there is no modality `visoin`"),
-        ({"training": {"epochs": 0}}, "`training.epochs`: Input should be greater than 0"),
+        (
+            {"training": {"epochs": 0}},
+            "`training.epochs`: Input should be greater than or equal to 1",
+        ),
         ({"modalities": {"vision": {"encoder": "mlp", "transcriptome": {}}}}, "but the encoder is `mlp`"),
         (
             {

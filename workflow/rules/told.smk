@@ -40,7 +40,7 @@ def listed(job, kind, *of):
 
 def given(paths):
     """Files of the user, whose times say nothing: ``content_of`` does. Braces would be wildcards to Snakemake."""
-    return ancient([path for path in paths if "{" not in path])
+    return ancient([path for path in map(str, paths) if "{" not in path])
 
 
 def content_of(paths):

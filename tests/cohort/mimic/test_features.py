@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from m3h_pipeline.coding import Float32Array
 from m3h_pipeline.cohort.mimic import events as events_module
 from m3h_pipeline.cohort.mimic import ingest as ingest_module
+from m3h_pipeline.cohort.mimic.database import database
 from m3h_pipeline.cohort.mimic.ingest import ingest_mimic
 from m3h_pipeline.config import MimicSource
 from m3h_pipeline.config.mimic import CHEXPERT
@@ -176,9 +178,18 @@ def test_blocks_and_memory_change_nothing(
     settings = {"samples": "every", "hours": 12}
     whole = build(tenth, tmp_path / "a", **settings)
     monkeypatch.setattr(events_module, "AT_A_TIME", 500)
-    spill = tmp_path / "spill"
+    spill, seen = tmp_path / "spill", []
+
+    @contextmanager
+    def opened(folder: Path, memory_gb: float) -> Iterator[Any]:
+        seen.append(folder.parent)
+        with database(folder, memory_gb) as db:
+            yield db
+
+    monkeypatch.setattr(ingest_module, "database", opened)
     assert same(whole, build(tenth, tmp_path / "b", memory_gb=0.2, temp=str(spill), **settings))
-    assert list(spill.iterdir()) == []
+    assert seen == [spill]
+    assert not spill.exists()
     assert (tmp_path / "a/summary.json").read_text() == (tmp_path / "b/summary.json").read_text()
 
 
