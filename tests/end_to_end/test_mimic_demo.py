@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,10 +42,13 @@ def test_the_whole_study_ends(real_data: Path, tmp_path: Path, programs: Path) -
 
 @pytest.mark.real_data
 def test_another_interval_is_one_option(real_data: Path, dry_run: Callable[..., Run]) -> None:
-    option = "source={samples: every, hours: 24}"
-    run = dry_run("--printshellcmds", *CONFIG, "--config", f"data={real_data}", option)
-    assert run.status == 0, run.output
-    assert '"samples": "every"' in run.output.replace("\\", "")
+    told = set()
+    for option in ("source={samples: every, hours: 24}", "source={samples: every, hours: 12}"):
+        run = dry_run("--printshellcmds", *CONFIG, "--config", f"data={real_data}", option)
+        assert run.status == 0, run.output
+        # The file that tells `ingest` is called by its content.
+        told |= set(re.findall(r"logs/settings/ingest\.\w+\.json", run.output))
+    assert len(told) == 2
 
 
 @pytest.mark.real_data
