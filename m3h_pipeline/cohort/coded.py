@@ -20,7 +20,7 @@ from m3h_pipeline.cohort.diagnoses import described, normal_code
 from m3h_pipeline.cohort.recorded import recorded, version_of
 from m3h_pipeline.config.base import Diagnoses
 from m3h_pipeline.contracts import DIAGNOSES
-from m3h_pipeline.disclosure import listing, small_count
+from m3h_pipeline.disclosure import listing, may_be_listed, small_count
 from m3h_pipeline.errors import InputError, as_list
 from m3h_pipeline.files import check_schema
 from m3h_pipeline.tables.formats import open_table
@@ -214,7 +214,8 @@ def _versions(spec: Diagnoses, texts: pa.Array, coded: BoolArray, where: str) ->
             f"the version of ICD is not known: {listing(strange)}",
             where=where,
             hint="say what they are under `source.diagnoses.versions`, one by one: "
-            f"`{as_list(list(strange)[:1])[1:-1]}: 10`, or `null` for what is no ICD",
+            f"`{as_list(list(strange)[:1])[1:-1] if may_be_listed(len(strange)) else '…'}: 10`, "
+            "or `null` for what is no ICD",
         )
     if None in counts:
         raise InputError(

@@ -94,12 +94,16 @@ def recorded(
             + (f"What is no code can be named: `not_codes: {as_list(strange)}`" if few else ""),
         )
     if doubtful:
-        shown = "; ".join(
+        told = [
             f"`{text}` may be {' or '.join(map(with_dot, readings)) or 'no code at all'}"
-            for text, readings in list(doubtful.items())[:3]
-        )
+            for text, readings in doubtful.items()
+        ]
+        if may_be_listed(len(told)):
+            shown = "; ".join([*told[:3], *["…"][: len(told[3:])]])
+        else:
+            shown = f"{len(told):,} different ones could be several codes, or none"
         raise InputError(
-            f"ICD-9 codes came as numbers, which lose zeros: {shown}{'; …' if len(doubtful) > 3 else ''}",
+            f"ICD-9 codes came as numbers, which lose zeros: {shown}",
             where=where,
             hint="write the codes as text (with pandas: `dtype=str`), or give `source.diagnoses.titles`, a "
             "list of all codes: where only one of the readings exists, it is taken",

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from m3h_pipeline.coding import Float32Array
 from m3h_pipeline.contracts import DIAGNOSES
-from m3h_pipeline.disclosure import may_be_listed
+from m3h_pipeline.disclosure import may_be_listed, small_count
 from m3h_pipeline.disclosure.text import tsv
 from m3h_pipeline.errors import TaskError, nearest
 from m3h_pipeline.files import read_samples, read_table, replacing, write_labels
@@ -114,7 +114,8 @@ def _as_single(labels: npt.NDArray[np.floating[Any]]) -> Float32Array:
     beyond = int((np.abs(labels) > LARGEST).sum())
     if beyond:
         raise TaskError(
-            f"{beyond} label(s) are beyond {LARGEST:.0e}, which training cannot tell from infinity",
+            f"{small_count(beyond)} label(s) are beyond {LARGEST:.0e}, "
+            "which training cannot tell from infinity",
             hint="if they stand for a missing value, name it in `source.missing_values` (tables) or leave the"
             " cells empty; else choose another unit (`scale`)",
         )

@@ -112,6 +112,12 @@ def test_numbers_that_may_be_several_codes_are_refused(texts: list[str]) -> None
     assert "dtype=str" in str(error.value.hint)
 
 
+def test_many_numbers_that_may_be_several_codes_are_not_repeated() -> None:
+    with pytest.raises(InputError, match="30 different ones could be several codes, or none") as error:
+        read([f"{code}.0" for code in range(40, 70)])
+    assert "42.0" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("text", "version"), [("428.0", 10), ("I50.1", 9), ("Sepsis", 10), ("A4.151", 10), ("12345678", 9)]
 )

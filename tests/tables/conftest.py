@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.cohort.conftest import _no_value_is_rare
+from tests.cohort.conftest import no_value_is_rare
 
-__all__ = ["_no_value_is_rare"]
+__all__ = ["no_value_is_rare"]

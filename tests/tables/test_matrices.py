@@ -60,6 +60,7 @@ def test_both_orientations_are_one_table(tmp_path: Path, ending: str) -> None:
     assert found.columns.tolist() == GENES
 
 
+@pytest.mark.usefixtures("no_value_is_rare")
 @pytest.mark.parametrize("kind", ["dense", "csr", "csc"])
 @pytest.mark.parametrize("layer", [None, "counts"])
 def test_anndata_is_the_same_table(tmp_path: Path, kind: str, layer: str | None) -> None:
@@ -96,6 +97,7 @@ def test_a_gene_that_stands_twice_can_become_one(tmp_path: Path) -> None:
     np.testing.assert_allclose(merged["MYC"], mean.loc[sorted(PATIENTS)])
 
 
+@pytest.mark.usefixtures("no_value_is_rare")
 def test_text_of_a_transposed_table_is_read_as_text(tmp_path: Path) -> None:
     rows = [["gene", *PATIENTS], ["Stage", *["I", "II"] * 6], ["Gene", *map(str, range(12))]]
     (tmp_path / "t.csv").write_text("\n".join(",".join(row) for row in rows) + "\n")

@@ -19,6 +19,7 @@ from m3h_pipeline.cohort.table.aside import Aside
 from m3h_pipeline.cohort.table.blocks import Column
 from m3h_pipeline.cohort.table.columns import Places
 from m3h_pipeline.config.sources import TableFile
+from m3h_pipeline.disclosure import small_count
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.tables.identifiers import normal_ids
 from m3h_pipeline.tables.reader import Content, TableFileReader
@@ -79,7 +80,8 @@ class Joined:
             if pc.any(differs).as_py():
                 at = np.flatnonzero(differs.to_numpy(zero_copy_only=False)).tolist()
                 raise InputError(
-                    f"column `{first.name}` says different things of {len(at):,} sample(s) in two files",
+                    f"column `{first.name}` says different things of {small_count(len(at))} sample(s) "
+                    "in two files",
                     where=f"{self.place(first, at[0])}; {self.place(other, at[0])}",
                     hint="are the files joined on the right ids? Else correct one, or leave the column out "
                     f"of one of the files: `annotation: [{first.name}]`",

@@ -245,6 +245,7 @@ def test_a_subgroup_without_any_named_code_is_an_error(tmp_path: Path, out: Path
     assert "subgroup `sex`" in str(error)
 
 
+@pytest.mark.usefixtures("no_value_is_rare")
 def test_subgroups_come_from_text_and_number_columns(tmp_path: Path, out: Path) -> None:
     groups = {"view": {"column": "ViewPosition"}, "dead": {"column": "death_status", "values": {"0": "no"}}}
     summary = run(source(tmp_path, subgroups=groups), out)

@@ -77,6 +77,7 @@ def _write(path: Path) -> None:
         path.write_bytes(gzip.compress(path.read_bytes()))
 
 
+@pytest.mark.usefixtures("no_value_is_rare")
 @pytest.mark.parametrize(
     "name",
     [

@@ -115,6 +115,7 @@ def test_numbers_are_read_exactly_and_outliers_stay(numbers: list[float], blanks
     assert np.isnan(cohort.features["x"][:-1, 1]).all()
 
 
+@pytest.mark.usefixtures("no_value_is_rare")
 @pytest.mark.parametrize("text", ["NA", "na", "N/A", "n/a", "#N/A", "NaN", "null", "NULL", "None", ".", "-"])
 def test_usual_texts_for_missing_need_not_be_named(text: str, tmp_path: Path) -> None:
     path = table(tmp_path / "t.csv", ["v", "k", "y"], [[text, text, text], ["1", "u", "2"], ["-9", "v", "3"]])
@@ -124,6 +125,7 @@ def test_usual_texts_for_missing_need_not_be_named(text: str, tmp_path: Path) ->
     assert cohort.columns["y"].isna().tolist() == [True, False, False]
 
 
+@pytest.mark.usefixtures("no_value_is_rare")
 def test_missing_values_are_those_of_the_configuration(tmp_path: Path) -> None:
     path = table(tmp_path / "t.csv", ["v", "k", "y"], [["-9", "-9", "-9"], ["1", "u", "2"]])
     block = TableBlock(columns=["v", "k"], categorical=["k"])

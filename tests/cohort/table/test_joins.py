@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,6 +75,7 @@ def test_a_join_is_a_left_merge_whatever_the_order_of_the_rows(
     ]
 
 
+@pytest.mark.usefixtures("no_value_is_rare")
 @settings(max_examples=25, deadline=None)
 @given(values=st.lists(st.sampled_from(["", "NA", "a", "b", "B", "10", "9", " a "]), min_size=1, max_size=30))
 def test_categories_are_the_columns_pandas_makes(values: list[str]) -> None:
@@ -91,6 +93,7 @@ def test_categories_are_the_columns_pandas_makes(values: list[str]) -> None:
     np.testing.assert_array_equal(cohort.features["x"][:, :-1], dummies.to_numpy(np.float32))
 
 
+@pytest.mark.usefixtures("no_value_is_rare")
 def test_a_category_is_missing_where_the_file_lacks_the_sample(tmp_path: Path) -> None:
     a = table(tmp_path / "a.csv", ["id", "v"], [["p2", 1], ["p1", 2], ["p3", 3]])
     b = table(tmp_path / "b.csv", ["id", "k"], [["p3", "x"], ["p1", "y"], ["p9", "only elsewhere"]])
@@ -130,6 +133,7 @@ def test_row_numbers_are_padded_so_that_they_sort_as_numbers(tmp_path: Path) -> 
     assert cohort.features["x"][:, 0].tolist() == list(range(11))
 
 
+@pytest.mark.usefixtures("no_value_is_rare")
 def test_patients_stays_and_subgroups_come_from_named_columns_of_any_file(tmp_path: Path) -> None:
     a = table(
         tmp_path / "a.csv",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from m3h_pipeline.cohort.ingest import ingest, render_summary
@@ -18,6 +18,7 @@ from m3h_pipeline.config.sources import TableSource
 from m3h_pipeline.files import read_features, read_samples
 
 
+@example([(0, "other")])
 @given(
     st.lists(
         st.tuples(st.integers(0, 40), st.sampled_from(["a", "b", "c", "other", "x1", "x2", None])),

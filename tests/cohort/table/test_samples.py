@@ -295,6 +295,7 @@ def test_rows_without_a_key_are_set_aside_and_counted(tmp_path: Path, absent: st
     assert "source.max_malformed" in message
 
 
+@pytest.mark.usefixtures("no_value_is_rare")
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.csv.gz"])
 def test_a_header_that_repeats_is_no_sample(tmp_path: Path, name: str) -> None:
     """Where a number is expected it is one that is wrong, by its line."""

@@ -105,6 +105,7 @@ def test_numbers_need_no_quotes_in_the_list_of_the_study() -> None:
     assert TableSource.model_validate(source).missing_values == ["-9", "0.5", "x"]
 
 
+@pytest.mark.usefixtures("no_value_is_rare")
 @pytest.mark.parametrize(
     ("write", "values"),
     [
@@ -219,6 +220,7 @@ def test_dates_are_refused_in_every_use(name: str, tmp_path: Path) -> None:
     assert run(one(path, blocks=rest), tmp_path / "out").names["x"] == ["b"]
 
 
+@pytest.mark.usefixtures("no_value_is_rare")
 @pytest.mark.parametrize(
     "values", [["1:20", "1:40"], ["120/80", "130/85"], ["2010-11", "2011-12"], ["3.1.x", "3.10.x"]]
 )
