@@ -24,8 +24,15 @@ from safetensors.numpy import load_file, save_file
 
 from m3h_pipeline.cohort.ingest import ingest, render_summary
 from m3h_pipeline.config import load_study, located_source
+from m3h_pipeline.figures.networks import draw_networks
 from m3h_pipeline.figures.registry import FIGURES
+from m3h_pipeline.hashes import hashed
 from m3h_pipeline.layout import Layout, given_away, is_private
+from m3h_pipeline.networks.compare import compare_networks
+from m3h_pipeline.networks.plan import plan_network
+from m3h_pipeline.record import record
+from m3h_pipeline.search.combinations import per_job_of
+from m3h_pipeline.search.plan import plan_round
 from tests.end_to_end.conftest import ROOT
 from tests.end_to_end.in_process import Whole
 
@@ -65,13 +72,17 @@ STUDY: dict[str, Any] = {
             "sex": {"column": "sex", "values": {"f": "female", "m": "male"}},
         },
     },
-    "modalities": {"tabular": {"sources": ["person"]}, "time_series": {"sources": ["lab"]}},
+    "modalities": {
+        "tabular": {"sources": ["person"]},
+        "time_series": {"sources": ["lab"], "scaling": "minmax"},
+    },
     "tasks": {"definitions": ["tasks.yaml"], "min_per_fold": 2},
     "split": {"folds": 2, "test_fraction": 0.45, "stratify_by": ["sick"]},
     "model": {"encoder": [8], "projection": 8, "shared": [8], "task": [8], "decoder": [8]},
     "training": {"epochs": 2, "batch_sizes": [64], "learning_rates": [3e-3]},
     "search": {"max_size": 2, "beam": 1},
     "tim": {"replicates": 1, "draws": 20},
+    "networks": {"replicates": 1, "alone": False},
     "evaluation": {"replicates": 1, "draws": 20, "baselines": ["linear"]},
 }
 TASKS = {
@@ -159,12 +170,42 @@ def results(tmp_path_factory: pytest.TempPathFactory, table: pd.DataFrame) -> Pa
         with redirect_stderr(log):
             whole.run()
             whole.draw(list(FIGURES))
+            networks_and_record(whole, folder)
             names = [name for modality in study.modalities.values() for name in modality.sources]
             sys.stderr.write(render_summary(ingest(located_source(study), names, folder / "again/cohort")))
         path = Layout(whole.folder).log("all")
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(log.getvalue())
     return whole.folder
+
+
+def networks_and_record(whole: Whole, folder: Path) -> None:
+    """What else the workflow writes that can be given away: networks compared, and the record."""
+    study, layout = whole.study, Layout(whole.folder)
+    assert study.networks is not None
+    plan = layout.networks.fits_of("own").plan
+    per_job = per_job_of(study.search, None)
+    plan_network(whole.tasks, plan, study.networks, study.training, study.split.folds, per_job)
+    whole.train(plan)
+    compare_networks(
+        {"own": plan.parent},
+        sorted((whole.folder / "search/baselines").glob("*.parquet")),
+        whole.tasks,
+        whole.labels,
+        whole.split,
+        layout.cohort.samples,
+        layout.networks.folder,
+        draws=20,
+        seed=study.seed,
+    )
+    comparison = layout.networks.comparison("parquet")
+    draw_networks(comparison, whole.tasks, layout.networks.folder, study.figures)
+    # The search ends with a round in which nothing is left to try.
+    last = layout.round(3).plan
+    sections = study.search, study.tim, study.training
+    plan_round(3, whole.tasks, whole.scores, last, *sections, study.split.folds, per_job)
+    inputs = hashed({"patients.csv": folder / "patients.csv"}, layout.input_digests)
+    record(layout, study, inputs, {}, layout.record)
 
 
 def shared(results: Path) -> list[Path]:
@@ -261,11 +302,16 @@ def told_of(path: Path, table: pd.DataFrame) -> list[float]:
 
 
 def test_every_file_is_in_the_table_of_what_can_be_given_away(results: Path) -> None:
-    patterns = [pattern for pattern, _ in given_away()]
+    patterns = {pattern for pattern, _ in given_away()}
+    seen = set()
     for path in sorted(results.rglob("*")):
         place = path.relative_to(results)
         if path.is_file() and not is_private(place):
-            assert [p for p in patterns if _matches(place, p)], place
+            found = {p for p in patterns if _matches(place, p)}
+            assert found, place
+            seen |= found
+    # Snakemake alone writes times and memory; this study has no genes and is not simulated.
+    assert patterns - seen == {"benchmarks/**.tsv", "genes/*.parquet", "gene_pairs/*/*", "input/**"}
 
 
 def _matches(place: Path, pattern: str) -> bool:
