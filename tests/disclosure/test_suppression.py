@@ -113,5 +113,14 @@ def test_sums_together_tell_what_none_tells_alone() -> None:
     assert most - least > 0.5
 
 
+def test_three_sums_in_a_ring_tell_what_no_two_do() -> None:
+    counts, sums = [4, 50, 60, 54, 110, 64], [Sum(3, [0, 1]), Sum(4, [1, 2]), Sum(5, [0, 2])]
+    # Half of 54 + 64 - 110 is 4: bounds, which take one sum at a time, do not see it.
+    masked = hidden(counts, sums)
+    assert masked[0]
+    low, high = bounds(counts, sums, masked, 0)
+    assert high - low >= 2
+
+
 def test_what_people_read() -> None:
     assert shown([50, 42, 8, 0], [Sum(0, [1, 2, 3])]) == ["50", "hidden", "<11", "0"]
