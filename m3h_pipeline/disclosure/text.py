@@ -9,6 +9,8 @@ from typing import Final
 
 #: How a spreadsheet's formula begins.
 _FORMULA: Final = ("=", "+", "-", "@")
+#: A number, and its interval beside it.
+_ESTIMATE: Final = re.compile(r"[-+]?[\d.,]+(?: \([-+]?[\d.,]+ to [-+]?[\d.,]+\))?", re.ASCII)
 #: Joiners without which words of some scripts are not spelled right.
 _JOINERS: Final = "\u200c\u200d"
 _SHORT: Final = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
@@ -59,11 +61,13 @@ def message(text: str) -> str:
 def cell(value: object) -> str:
     """A value as a cell of a text table: :func:`plain`, and never a spreadsheet's formula.
 
-    A text that begins like a formula and is no number gets an apostrophe before it.
+    A text that begins like a formula, and is no number alone or with its interval, gets an apostrophe first.
 
     Examples:
         >>> cell("=HYPERLINK(1)"), cell("-0.5"), cell(-0.5), cell("a\\tb"), cell("-"), cell(None)
         ("'=HYPERLINK(1)", '-0.5', '-0.5', 'a\\\\tb', '-', '')
+        >>> cell("+0.027 (-0.004 to +0.050)"), cell("+1+cmd|' /C calc'!A0")
+        ('+0.027 (-0.004 to +0.050)', "'+1+cmd|' /C calc'!A0")
     """
     if value is None:
         return ""
@@ -74,6 +78,8 @@ def cell(value: object) -> str:
 
 
 def _is_number(text: str) -> bool:
+    if _ESTIMATE.fullmatch(text):
+        return True
     try:
         float(text)
     except ValueError:
