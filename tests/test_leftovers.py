@@ -9,7 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from m3h_pipeline.cohort.writer import CohortWriter
+from m3h_pipeline.errors import InputError
 from m3h_pipeline.files import replacing
 from m3h_pipeline.files.leftovers import remove_leftovers, scratch
 from tests.conftest import ROOT
@@ -64,3 +67,13 @@ def test_a_scratch_folder_leaves_no_trace(tmp_path: Path) -> None:
     with replacing(tmp_path / "kept") as part:
         part.write_text("a result")
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+@pytest.mark.parametrize("name", ["x" * 400, "x" * 200 + "/" + "y" * 400])
+def test_a_scratch_folder_that_cannot_be_made_is_said(tmp_path: Path, name: str) -> None:
+    with (
+        pytest.raises(InputError, match="cannot write: File name too long"),
+        scratch(tmp_path / name, "check"),
+    ):
+        raise AssertionError("it was made")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

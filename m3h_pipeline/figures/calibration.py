@@ -89,12 +89,13 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue, subgroup: str = "subgroup") 
         x, y = left + column * (panel + gap), top + row * band
         rows = frame[frame["task"] == task]
         ceiling = _ceiling(rows)
+        quantiles = (int(rows["quantile"].min()), int(rows["quantile"].max())) if len(rows) else (1, 10)
         style.write(figure, x - 0.3, y - 0.25, style.letter(k), fontweight="bold", fontsize=style.LARGE)
         style.write(figure, x - 0.16, y - 0.25, style.fit(catalogue.title(task), panel + 0.2))
         _sizes(figure, x - 0.16, y - 0.12, rows, colours)
         for i, model in enumerate(_MODELS):
             ax = style.axes(figure, x, y + i * (tall + 0.12), panel, tall)
-            _panel(ax, rows[rows["model"] == model], model, colours, ceiling)
+            _panel(ax, rows[rows["model"] == model], model, colours, quantiles, ceiling)
             last = i == len(_MODELS) - 1
             if last:
                 ax.set_xlabel("Quantile of predicted risk", labelpad=2)
@@ -144,7 +145,14 @@ def _ceiling(rows: pd.DataFrame) -> float:
     return float(values.max(initial=0.0)) / 0.74 or 1.0
 
 
-def _panel(ax: Axes, rows: pd.DataFrame, model: str, colours: dict[str, str], ceiling: float) -> None:
+def _panel(
+    ax: Axes,
+    rows: pd.DataFrame,
+    model: str,
+    colours: dict[str, str],
+    quantiles: tuple[int, int],
+    ceiling: float,
+) -> None:
     present = [g for g in colours if g in set(rows["subgroup"])]
     notes = []
     for i, group in enumerate(present):
@@ -175,8 +183,7 @@ def _panel(ax: Axes, rows: pd.DataFrame, model: str, colours: dict[str, str], ce
             at += (style.text_width(text, style.SMALL) + 0.08) / wide
     if rows.empty:
         ax.text(0.5, 0.5, "not evaluated", transform=ax.transAxes, ha="center", color=style.MUTED)
-    last = int(rows["quantile"].max()) if len(rows) else 10
-    first = int(rows["quantile"].min()) if len(rows) else 1
+    first, last = quantiles
     ax.set_xlim(first - 0.6, last + 0.6)
     ax.xaxis.set_major_locator(MaxNLocator(min(last - first + 1, 10), integer=True))
     ax.set_ylim(0, 100 * ceiling)

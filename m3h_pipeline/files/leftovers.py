@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from m3h_pipeline.errors import InputError
+
 _NAME: Final = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)\.[^.]+\.part")
 #: Seconds after which what another machine left is taken as left for good.
 _OLD: Final = 7 * 24 * 3600.0
@@ -44,17 +46,26 @@ def remove_leftovers(*folders: Path) -> None:
 
 
 @contextmanager
-def scratch(folder: Path, name: str) -> Iterator[Path]:
+def scratch(
+    folder: Path, name: str, hint: str = "check the free space and the permissions of the folder"
+) -> Iterator[Path]:
     """A folder in ``folder``, gone when the block ends, or with the next one if the process is killed.
 
     ``folder`` is made if there is none, and goes again if nothing else came into it.
+
+    Raises:
+        InputError: it cannot be made.
     """
-    new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder)
     try:
-        with tempfile.TemporaryDirectory(dir=folder, prefix=prefix_of(name), suffix=".part") as made:
-            yield Path(made)
+        new = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
+        made = tempfile.TemporaryDirectory(dir=folder, prefix=prefix_of(name), suffix=".part")
+    except OSError as error:
+        raise InputError(f"cannot write: {error.strerror or error}", where=str(folder), hint=hint) from error
+    try:
+        with made as path:
+            yield Path(path)
     finally:
         if new:
             with suppress(OSError):

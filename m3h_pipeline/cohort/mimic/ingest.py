@@ -7,8 +7,8 @@ Nothing that was not known before a sample's time enters its features; see :func
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -27,7 +27,6 @@ from m3h_pipeline.cohort.subgroups import samples_table
 from m3h_pipeline.cohort.writer import CohortWriter
 from m3h_pipeline.config.mimic import MIMIC_TABLES, MimicSource
 from m3h_pipeline.errors import InputError
-from m3h_pipeline.files import writing
 from m3h_pipeline.files.leftovers import scratch
 from m3h_pipeline.progress import Progress
 
@@ -151,14 +150,10 @@ class _Embedded:
         }
 
 
-@contextmanager
-def _scratch(source: MimicSource, writer: CohortWriter) -> Iterator[Path]:
+def _scratch(source: MimicSource, writer: CohortWriter) -> AbstractContextManager[Path]:
     """A folder for the database, gone when the block ends."""
     base = writer.staging if source.temp is None else Path(source.temp)
-    with ExitStack() as stack:
-        with writing(base, "check `source.temp`, its free space and its permissions"):
-            folder = stack.enter_context(scratch(base, "mimic"))
-        yield folder
+    return scratch(base, "mimic", "check `source.temp`, its free space and its permissions")
 
 
 def _distinct(db: duckdb.DuckDBPyConnection, column: str) -> list[str]:
