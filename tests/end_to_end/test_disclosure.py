@@ -251,8 +251,9 @@ def written(text: str) -> Iterator[tuple[float, float]]:
     for pattern in (_NUMBER, _PLAIN):
         for whole, fraction, power in pattern.findall(text):
             digits, after = whole.replace(",", ""), fraction[1:]
-            if len((digits + after).lstrip("0")) >= LEAST_DIGITS:
-                unit = 10.0 ** (int(power[1:] or 0) - len(after)) if power else 10.0 ** -len(after)
+            # A digest of digits and one `e` reads as a number that no float can hold.
+            if len((digits + after).lstrip("0")) >= LEAST_DIGITS and abs(int(power[1:] or 0)) < 300:
+                unit = 10.0 ** (int(power[1:] or 0) - len(after))
                 yield float(f"{digits}.{after or 0}{power}"), unit / 2
 
 
