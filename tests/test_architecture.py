@@ -32,6 +32,7 @@ ROOMS = [
     {"training"},
     {"inference"},
     {"search"},
+    {"references"},
     {"tim", "evaluation"},
     {"gene_pairs", "networks"},
     {"figures"},

@@ -37,7 +37,7 @@ def _baselines(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.config import Evaluation
         from m3h_pipeline.config.arguments import modalities_of
-        from m3h_pipeline.evaluation.baselines import run_baselines
+        from m3h_pipeline.references.stage import run_baselines
 
         run_baselines(
             options.task,

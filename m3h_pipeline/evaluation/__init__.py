@@ -1,1 +1,1 @@
-"""The test part, opened once: final fits, references, paired differences, calibration, survival."""
+"""The test part, opened once: final fits, paired differences, calibration, survival."""

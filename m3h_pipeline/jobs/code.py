@@ -28,7 +28,7 @@ CODE: dict[str, tuple[str, ...]] = {
     "plan-tim": ("m3h_pipeline.tim.plan", _SIZING),
     "tim": ("m3h_pipeline.tim.estimate",),
     "plan-final": ("m3h_pipeline.evaluation.final", _SIZING),
-    "baselines": ("m3h_pipeline.evaluation.baselines",),
+    "baselines": ("m3h_pipeline.references.stage",),
     "evaluate": ("m3h_pipeline.evaluation.evaluate",),
     "phenotypes": ("m3h_pipeline.evaluation.phenotypes",),
     "gene-pairs": ("m3h_pipeline.gene_pairs.stage",),

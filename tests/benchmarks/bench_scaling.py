@@ -20,10 +20,11 @@ import numpy.typing as npt
 import pytest
 
 from m3h_pipeline import config
-from m3h_pipeline.evaluation import references
 from m3h_pipeline.features import scaling
 from m3h_pipeline.features.spread import Spread, spread
 from m3h_pipeline.inference.metrics import metric
+from m3h_pipeline.references.linear import linear_path
+from m3h_pipeline.references.problem import Problem, scaled_features
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.fits import run_fits
 from m3h_pipeline.training.spec import FitSpec, TrainingSettings
@@ -105,14 +106,14 @@ def linear(data: StudyData) -> dict[str, float]:
             training = data.training_rows(fold)
             labelled = training[np.isfinite(data.labels[task][training])]
             rows = data.scored_rows(fold)
-            problem = references.Problem(
+            problem = Problem(
                 kind,
                 2 if kind == "binary" else 0,
-                references.scaled_features(data, training, labelled),
+                scaled_features(data, training, labelled),
                 data.labels[task][labelled],
-                references.scaled_features(data, training, rows),
+                scaled_features(data, training, rows),
             )
-            path = references.linear_path(problem, STRENGTHS)
+            path = linear_path(problem, STRENGTHS)
             scores.append([score(data, task, fold, prediction) for prediction in path])
         best[task] = float(np.mean(scores, axis=0).max())
     return best

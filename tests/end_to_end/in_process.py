@@ -9,12 +9,12 @@ from pathlib import Path
 from m3h_pipeline.check import checked_tasks
 from m3h_pipeline.cohort.ingest import ingest
 from m3h_pipeline.config import Study, located_source
-from m3h_pipeline.evaluation.baselines import run_baselines
 from m3h_pipeline.evaluation.evaluate import evaluate
 from m3h_pipeline.evaluation.final import plan_final
 from m3h_pipeline.evaluation.phenotypes import phenotype_map
 from m3h_pipeline.figures.registry import render
 from m3h_pipeline.files import read_json
+from m3h_pipeline.references.stage import run_baselines
 from m3h_pipeline.search.combinations import per_job_of
 from m3h_pipeline.search.plan import plan_round
 from m3h_pipeline.search.scores import merge_scores

@@ -13,9 +13,9 @@ from sksurv.metrics import concordance_index_censored, concordance_index_ipcw, c
 from sksurv.util import Surv
 
 from m3h_pipeline.coding import signed_time, time_and_event
-from m3h_pipeline.evaluation.hazards import hazard_boosting_path
-from m3h_pipeline.evaluation.references import Problem
 from m3h_pipeline.evaluation.survival import Outcome, kaplan_meier, scores, usable_times
+from m3h_pipeline.references.hazards import hazard_boosting_path
+from m3h_pipeline.references.problem import Problem
 from m3h_pipeline.survival import time_grid
 from tests.evaluation.studies import Study, noisy, predictor, study
 

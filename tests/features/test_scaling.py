@@ -14,9 +14,9 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from m3h_pipeline.config.model import Modality
 from m3h_pipeline.disclosure import round_step
-from m3h_pipeline.evaluation.references import scaled_features
 from m3h_pipeline.features.scaling import CLIP, Kind, scaled_once
 from m3h_pipeline.features.spread import spread
+from m3h_pipeline.references.problem import scaled_features
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.device import DeviceData
 from m3h_pipeline.training.spec import TrainingSettings

@@ -215,8 +215,8 @@ def test_concordance_is_scikit_survival_s(rows: list[tuple[int, bool]], seed: in
 
 
 def test_cox_regression_of_the_references_is_scikit_survival_s() -> None:
-    from m3h_pipeline.evaluation.hazards import cox_path
-    from m3h_pipeline.evaluation.references import Problem
+    from m3h_pipeline.references.hazards import cox_path
+    from m3h_pipeline.references.problem import Problem
 
     rng = np.random.default_rng(7)
     time, event = outcome(90)

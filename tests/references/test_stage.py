@@ -16,11 +16,13 @@ from m3h_pipeline.coding import METRICS
 from m3h_pipeline.config import Evaluation, Modality
 from m3h_pipeline.contracts import BASELINE_PREDICTIONS, SPLIT
 from m3h_pipeline.errors import TaskError
-from m3h_pipeline.evaluation.baselines import baseline_predictions, choose, run_baselines
-from m3h_pipeline.evaluation.references import Problem, boosting_path, linear_path, scaled_features
 from m3h_pipeline.features.spread import spread
 from m3h_pipeline.files import read_table, write_features, write_labels, write_table
 from m3h_pipeline.inference.metrics import metric
+from m3h_pipeline.references.boosting import boosting_path
+from m3h_pipeline.references.linear import linear_path
+from m3h_pipeline.references.problem import Problem, scaled_features
+from m3h_pipeline.references.stage import baseline_predictions, choose, run_baselines
 from m3h_pipeline.training.data import StudyData
 
 Float32 = npt.NDArray[np.float32]

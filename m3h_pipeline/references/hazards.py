@@ -5,14 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from m3h_pipeline.coding import time_and_event
-from m3h_pipeline.evaluation.references import (
-    BOOSTING,
-    STRENGTHS,
-    TREES,
-    Floats,
-    Problem,
-    rotated,
-)
+from m3h_pipeline.references.boosting import BOOSTING, TREES
+from m3h_pipeline.references.linear import STRENGTHS, rotated
+from m3h_pipeline.references.problem import Floats, Problem
 from m3h_pipeline.survival import breslow, cox_prediction
 
 

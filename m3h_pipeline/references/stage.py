@@ -6,8 +6,7 @@ cross-validation; then the model is fitted to the whole training part with it, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,31 +16,13 @@ from m3h_pipeline.coding import METRICS
 from m3h_pipeline.config import Evaluation, Modality
 from m3h_pipeline.contracts import BASELINE_PREDICTIONS
 from m3h_pipeline.errors import TaskError
-from m3h_pipeline.evaluation.final import WHOLE
-from m3h_pipeline.evaluation.hazards import cox_path, hazard_boosting_path
-from m3h_pipeline.evaluation.references import (
-    STRENGTHS,
-    TREES,
-    Floats,
-    Problem,
-    Rows,
-    boosting_path,
-    linear_path,
-    scaled_features,
-)
 from m3h_pipeline.files import write_table
 from m3h_pipeline.inference.metrics import metric
+from m3h_pipeline.inference.resampled import TEST
 from m3h_pipeline.progress import Progress
-from m3h_pipeline.survival import time_grid
+from m3h_pipeline.references.problem import Floats
+from m3h_pipeline.references.registry import REFERENCES, Part
 from m3h_pipeline.training.data import StudyData, load_study_data
-
-
-@dataclass(frozen=True)
-class _Model:
-    """A reference model: the names of its settings, and the predictions a fold gets from them."""
-
-    settings: list[str]
-    path: Callable[[int, list[int]], list[Floats]]
 
 
 def run_baselines(
@@ -100,41 +81,10 @@ def baseline_predictions(
     if not np.isfinite(y[data.train]).any():
         raise TaskError("no training sample has a label", where=f"task {task}")
 
-    def problem(fold: int, x: Callable[[Rows, Rows], Floats]) -> Problem:
-        training = data.training_rows(fold)
-        labelled = training[np.isfinite(y[training])]
-        scored = data.scored_rows(fold)
-        return Problem(problem_class, classes, x(training, labelled), y[labelled], x(training, scored))
+    def part(fold: int) -> Part:
+        training, scored = data.training_rows(fold), data.scored_rows(fold)
+        return Part(data, task, problem_class, classes, training, scored, seed)
 
-    def linear(fold: int, chosen: list[int]) -> list[Floats]:
-        strengths = tuple(STRENGTHS[i] for i in chosen)
-        return linear_path(
-            problem(fold, lambda training, rows: scaled_features(data, training, rows)), strengths
-        )
-
-    def boosting(fold: int, chosen: list[int]) -> list[Floats]:
-        trees = tuple(TREES[i] for i in chosen)
-        return boosting_path(problem(fold, lambda _, rows: data.scaled.x[rows]), seed, trees)
-
-    grid = time_grid(y[data.train])
-
-    def cox(fold: int, chosen: list[int]) -> list[Floats]:
-        strengths = tuple(STRENGTHS[i] for i in chosen)
-        return cox_path(
-            problem(fold, lambda training, rows: scaled_features(data, training, rows)), grid, strengths
-        )
-
-    def boosted_hazards(fold: int, chosen: list[int]) -> list[Floats]:
-        trees = tuple(TREES[i] for i in chosen)
-        seen = problem(fold, lambda training, rows: scaled_features(data, training, rows))
-        return hazard_boosting_path(seen, grid, seed, trees)
-
-    if problem_class == "survival":
-        linear, boosting = cox, boosted_hazards
-    models = {
-        "linear": _Model([f"C={strength:g}" for strength in STRENGTHS], linear),
-        "gradient_boosting": _Model([f"trees={trees}" for trees in TREES], boosting),
-    }
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     found: list[dict[str, object]] = []
@@ -142,16 +92,18 @@ def baseline_predictions(
     # One thread: sums in another order would change the last digits, and jobs share the machine.
     with threadpool_limits(limits=1), Progress(f"reference fits of {task}", total) as progress:
         for name in evaluation.baselines:
-            model = models[name]
+            model = REFERENCES[name]
+            if problem_class not in model.problem_classes:
+                continue
             candidates = list(range(len(model.settings)))
             paths: dict[int, list[Floats]] = {}
             for fold in folds:
-                paths[fold] = model.path(fold, candidates)
+                paths[fold] = model.path(part(fold), candidates)
                 progress.advance()
             best = choose(metric_name, {f: (y[data.scored_rows(f)], paths[f]) for f in folds})
             predictions = {fold: paths[fold][best] for fold in folds}
             if not data.train.all():
-                predictions[WHOLE] = model.path(WHOLE, [best])[0]
+                predictions[TEST] = model.path(part(TEST), [best])[0]
             progress.advance()
             found += [
                 {

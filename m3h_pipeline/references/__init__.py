@@ -1,0 +1,1 @@
+"""What a user would pick instead of the network: reference models on the same folds, and their registry."""
