@@ -14,14 +14,13 @@ from typing import Any
 
 from m3h_pipeline.config import Networks, Search, Tim, Training
 from m3h_pipeline.contracts import combination_tasks
-from m3h_pipeline.evaluation.final import WHOLE
+from m3h_pipeline.evaluation.final import final_plan, final_replicates
 from m3h_pipeline.networks.plan import network_plan
 from m3h_pipeline.search.combinations import (
     Entry,
     per_job_of,
     plan_of,
     settings_of,
-    share,
     sorted_combination,
 )
 from m3h_pipeline.search.plan import replicates_of
@@ -70,7 +69,7 @@ def forecast(
     search: Search,
     tim: Tim,
     training: Training,
-    final_replicates: int,
+    replicates: int,
     seed: int,
     gpu: bool,
     compared: Mapping[str, tuple[Study, Training]] | None = None,
@@ -85,7 +84,7 @@ def forecast(
         study: its shape.
         tasks: the tasks that can be evaluated.
         search, tim, training: sections of the configuration.
-        final_replicates: ``evaluation.replicates``.
+        replicates: of the final fits, ``evaluation.replicates``.
         seed: of the study; TIM draws its chains with it.
         gpu: whether fits are trained on a GPU.
         compared: networks that are compared: name -> shape of the study and section ``training`` with it.
@@ -119,18 +118,14 @@ def forecast(
     if own:
         stages.append(stage("TIM, at most", own))
     selected = [(name,) for name in names] + list(itertools.combinations(names, 2))[: len(names)]
-    replicates = tuple(range(final_replicates))
-
-    def described(entry: Entry) -> dict[str, Any]:
-        return {
-            "combination": list(entry.combination),
-            "replicates": list(replicates),
-            "folds": [WHOLE],
-            "settings": [list(settings[0])],
-        }
-
-    packs = share("final", [Entry(c, replicates) for c in selected], tasks, described, per_job)["packs"]
-    stages.append(_stage(study, "final fits of pairs", list(packs.values()), gpu, kept=True))
+    final = final_plan(
+        dict.fromkeys(selected, settings[:1]),
+        tasks,
+        final_replicates(replicates, search, tim),
+        folds,
+        per_job,
+    )
+    stages.append(_stage(study, "final fits of pairs", list(final["packs"].values()), gpu, kept=True))
     for name, (shape, own_training) in (compared or {}).items():
         own_per_job = per_job_of(search, partial(combinations_per_job, shape))
         plan = network_plan(tasks, networks or Networks(), own_training, folds, own_per_job)

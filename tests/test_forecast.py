@@ -66,7 +66,8 @@ def test_the_search_is_forecast_as_far_as_it_goes(tmp_path: Path) -> None:
     # TIM trains its pairs itself where the search has none.
     assert alone["TIM, at most"].combinations == 820
     assert "TIM, at most" not in deep
-    assert deep["final fits of pairs"].fits == 2 * 41 * 5
+    # Each fold, and the whole training part.
+    assert deep["final fits of pairs"].fits == 2 * 41 * 5 * 6
 
 
 def test_an_impossible_tim_is_found_out(tmp_path: Path) -> None:

@@ -132,16 +132,21 @@ def _plan_tim(verbs: Any) -> None:
 
 def _plan_final(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
-        from m3h_pipeline.config import Evaluation, Search, Split, Training
+        from m3h_pipeline.config import Evaluation, Search, Split, Tim, Training
         from m3h_pipeline.evaluation.final import plan_final
         from m3h_pipeline.search.combinations import per_job_of
 
-        s = sections_of(options, evaluation=Evaluation, search=Search, training=Training, split=Split)
+        s = sections_of(
+            options, evaluation=Evaluation, search=Search, tim=Tim, training=Training, split=Split
+        )
         plan_final(
             options.selection,
             options.tasks,
             options.output,
             s["evaluation"],
+            s["search"],
+            s["tim"],
+            s["split"].folds,
             per_job_of(s["search"], _sized(options, s["search"], s["training"], s["split"])),
         )
 

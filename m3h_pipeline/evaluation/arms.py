@@ -38,6 +38,12 @@ class Chosen:
         return self.combination == self.task and self.setting == self.single_setting
 
 
+#: Combination and setting -> fold (``TEST``: the whole training part) -> replicate -> (fit key, status).
+FinalFits = dict[tuple[str, Setting], dict[int, dict[int, tuple[str, str]]]]
+#: Task -> arm (``single``, ``multi``) -> number of a part -> predictions, (replicates, n, width).
+ArmPredictions = dict[str, dict[str, dict[int, Float32]]]
+
+
 @dataclass(frozen=True)
 class Arms:
     """The fits of a task's two arms, replicate by replicate.
@@ -46,11 +52,13 @@ class Arms:
         multi: replicate -> fit key, where the fits of both arms were finished.
         single: likewise, of the same replicates.
         planned: number of replicates that were planned.
+        crossed: arm -> fold -> fit keys of the replicates that were finished in both arms and every fold.
     """
 
     multi: dict[int, str]
     single: dict[int, str]
     planned: int
+    crossed: dict[str, dict[int, list[str]]]
 
 
 def read_selection(path: Path, tasks: Mapping[str, Task]) -> list[Chosen]:
@@ -79,29 +87,34 @@ def read_selection(path: Path, tasks: Mapping[str, Task]) -> list[Chosen]:
     ]
 
 
-def final_fits(scores: Sequence[Path]) -> dict[tuple[str, Setting], dict[int, tuple[str, str]]]:
-    """Final fits: (combination, setting) -> replicate -> (fit key, status).
+def final_fits(scores: Sequence[Path]) -> FinalFits:
+    """Fits by what was trained, on what, and with which seed.
+
+    Args:
+        scores: tables of contracts.SCORES of the final fits.
 
     Raises:
         InputError: a file is absent or unreadable.
     """
-    fits: dict[tuple[str, Setting], dict[int, tuple[str, str]]] = {}
+    fits: FinalFits = {}
     for path in scores:
         for row in read_table(path, SCORES).to_pylist():
-            if row["fold"] == TEST:
-                place = row["combination"], (row["batch_size"], row["learning_rate"])
-                fits.setdefault(place, {})[row["replicate"]] = row["fit_key"], row["status"]
+            place = row["combination"], (row["batch_size"], row["learning_rate"])
+            by_fold = fits.setdefault(place, {}).setdefault(row["fold"], {})
+            by_fold[row["replicate"]] = row["fit_key"], row["status"]
     return fits
 
 
-def find_arms(chosen: Sequence[Chosen], scores: Sequence[Path]) -> dict[str, Arms]:
+def find_arms(chosen: Sequence[Chosen], scores: Sequence[Path], folds: Sequence[int]) -> dict[str, Arms]:
     """The final fits of every task.
 
-    A replicate that diverged in one arm is left out of both, so that they stay paired and alike.
+    A replicate that diverged in one arm is left out of both, so that they stay paired and alike; out of fold
+    one that diverged in any fold.
 
     Args:
         chosen: the selection.
         scores: tables of contracts.SCORES of the final fits.
+        folds: of the cross-validation.
 
     Raises:
         InputError: a file is absent or unreadable.
@@ -110,46 +123,69 @@ def find_arms(chosen: Sequence[Chosen], scores: Sequence[Path]) -> dict[str, Arm
     fits = final_fits(scores)
     found = {}
     for one in chosen:
-        arms = []
-        for place in ((one.combination, one.setting), (one.task, one.single_setting)):
-            if place not in fits:
+        arms = {}
+        for arm, place in (
+            ("multi", (one.combination, one.setting)),
+            ("single", (one.task, one.single_setting)),
+        ):
+            arms[arm] = fits.get(place, {})
+            if missing := {*folds, TEST} - set(arms[arm]):
                 raise ContractError(
                     f"the final fits of combination `{place[0]}` with batch size {place[1][0]} and learning "
-                    f"rate {place[1][1]:g} are missing",
+                    f"rate {place[1][1]:g} are missing"
+                    + ("" if TEST in missing else f", of fold {min(missing)} for one"),
                     hint="plan the final fits for this selection and train their packs",
                 )
-            arms.append(fits[place])
-        multi, single = arms
-        both = sorted(r for r in set(multi) & set(single) if multi[r][1] == single[r][1] == "ok")
+        whole = _finished([arm[TEST] for arm in arms.values()])
+        crossed = _finished([arm[fold] for arm in arms.values() for fold in folds])
         found[one.task] = Arms(
-            {r: multi[r][0] for r in both}, {r: single[r][0] for r in both}, len(set(multi) | set(single))
+            {r: arms["multi"][TEST][r][0] for r in whole},
+            {r: arms["single"][TEST][r][0] for r in whole},
+            len(set(arms["multi"][TEST]) | set(arms["single"][TEST])),
+            {
+                name: {fold: [arm[fold][r][0] for r in crossed] for fold in folds}
+                for name, arm in arms.items()
+            },
         )
     return found
 
 
-def test_predictions(
-    arms: Mapping[str, Arms], paths: Sequence[Path], cohort: Cohort
-) -> dict[str, dict[str, Float32]]:
-    """Predictions for the test part: task -> arm (``single``, ``multi``) -> (replicates, n, width).
+def _finished(fits: Sequence[Mapping[int, tuple[str, str]]]) -> list[int]:
+    """The replicates that are finished in all of these, ascending."""
+    finished = [{r for r, (_, status) in one.items() if status == "ok"} for one in fits]
+    return sorted(set.intersection(*finished)) if finished else []
 
-    Tasks without a finished replicate are left out.
+
+def arm_predictions(arms: Mapping[str, Arms], paths: Sequence[Path], cohort: Cohort) -> ArmPredictions:
+    """What both arms of every task predict, out of fold and for the test part.
+
+    Parts without a finished replicate are left out.
 
     Raises:
         InputError: a file is absent or unreadable.
-        ContractError: a prediction is missing or does not fit the test part.
+        ContractError: a prediction is missing or does not fit its part.
     """
-    n = len(cohort.parts[TEST].rows)
-    keys = {
-        (key, task): n for task, one in arms.items() for key in (*one.multi.values(), *one.single.values())
-    }
-    read: dict[FitTask, Float32] = dict(wanted_predictions(paths, keys, cohort.widths))
-    return {
+    keys: dict[str, dict[str, dict[int, list[str]]]] = {
         task: {
-            name: np.stack([read[key, task] for key in fits.values()])
-            for name, fits in (("single", one.single), ("multi", one.multi))
+            name: {number: fits for number, fits in {**one.crossed[name], TEST: whole}.items() if fits}
+            for name, whole in (("single", list(one.single.values())), ("multi", list(one.multi.values())))
         }
         for task, one in arms.items()
-        if one.multi
+    }
+    wanted = {
+        (key, task): len(cohort.parts[number].rows)
+        for task, of_arm in keys.items()
+        for parts in of_arm.values()
+        for number, fits in parts.items()
+        for key in fits
+    }
+    read: dict[FitTask, Float32] = dict(wanted_predictions(paths, wanted, cohort.widths))
+    return {
+        task: {
+            name: {number: np.stack([read[key, task] for key in fits]) for number, fits in parts.items()}
+            for name, parts in of_arm.items()
+        }
+        for task, of_arm in keys.items()
     }
 
 

@@ -17,10 +17,10 @@ from m3h_pipeline.config import Evaluation, Search
 from m3h_pipeline.evaluation.arms import (
     Arms,
     Chosen,
+    arm_predictions,
     attention_rows,
     find_arms,
     read_selection,
-    test_predictions,
 )
 from m3h_pipeline.evaluation.contrast import Contrast, contrast, intervals
 from m3h_pipeline.evaluation.curves import agreement, calibration, roc
@@ -97,22 +97,20 @@ def evaluate(
     chosen = read_selection(selection, described)
     names = {one.task: described[one.task] for one in chosen}
     cohort = load_cohort(names, labels, split, samples, evaluation.draws, **part_seeds(seed))
-    arms = find_arms(chosen, scores)
-    tested = test_predictions(arms, predictions, cohort)
+    arms = find_arms(chosen, scores, cohort.folds)
+    said = arm_predictions(arms, predictions, cohort)
     contrasts = {
         one.task: contrast(
-            cohort, one.task, TEST, tested[one.task]["single"], tested[one.task]["multi"], one.alone
+            cohort, one.task, TEST, said[one.task]["single"][TEST], said[one.task]["multi"][TEST], one.alone
         )
         for one in chosen
-        if one.task in tested
+        if TEST in said[one.task]["multi"]
     }
     rows = evaluation_rows(chosen, contrasts, cohort)
     notes = {one.task: _note(contrasts.get(one.task), arms[one.task]) for one in chosen}
     table = read_scores(search_scores)
     references = read_references(baselines, cohort)
-    compared = comparison_rows(
-        rows, network_scores(chosen, table, search_predictions, cohort), reference_scores(references, cohort)
-    )
+    compared = comparison_rows(rows, network_scores(said, cohort), reference_scores(references, cohort))
     optimism = search_optimism(chosen, trajectory, table, search_predictions, cohort, search.min_improvement)
     curves = curve_rows(chosen, contrasts, cohort, quantiles)
     survived = survival_rows(contrasts, cohort, references)
@@ -171,14 +169,14 @@ def evaluation_rows(chosen: Sequence[Chosen], contrasts: Mapping[str, Contrast],
 
 def comparison_rows(
     rows: Rows,
-    networks: Mapping[str, Mapping[str, Interval]],
+    networks: Mapping[str, Mapping[str, Mapping[str, Interval]]],
     references: Mapping[str, Mapping[str, Mapping[str, Interval]]],
 ) -> Rows:
     """Rows of contracts.COMPARISON: by task, multi, single, then the references; validation, then test.
 
     Args:
         rows: of contracts.EVALUATION: both networks on the test part.
-        networks: task -> arm -> score out of fold.
+        networks: task -> arm -> ``validation`` -> score.
         references: task -> model -> part -> score.
     """
     found: Rows = []
@@ -197,7 +195,7 @@ def comparison_rows(
 
     for row in rows:
         for model in ("multi", "single"):
-            out_of_fold = networks[row["task"]][model]
+            out_of_fold = networks.get(row["task"], {}).get(model, {}).get("validation", UNDEFINED)
             add(row, model, "validation", out_of_fold.estimate, bounded(out_of_fold, row["metric"]))
             add(row, model, "test", row[model], (row[f"{model}_low"], row[f"{model}_high"]))
         for model in ("linear", "gradient_boosting"):

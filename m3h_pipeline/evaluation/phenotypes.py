@@ -17,6 +17,7 @@ from m3h_pipeline.errors import ContractError
 from m3h_pipeline.evaluation.shown import share_shown, shown_grid
 from m3h_pipeline.files import read_samples, read_table, write_table
 from m3h_pipeline.inference.predictions import wanted_predictions
+from m3h_pipeline.inference.resampled import TEST
 from m3h_pipeline.split import patient_index
 
 Float32 = npt.NDArray[np.float32]
@@ -81,7 +82,8 @@ def _fits(selection: Path, scores: Sequence[Path]) -> dict[tuple[str, str], list
 
     Maps of different seeds cannot be averaged: a model is drawn as its first replicate that did not diverge.
     """
-    fits = [row for path in scores for row in read_table(path, SCORES).to_pylist() if row["status"] == "ok"]
+    rows = (row for path in scores for row in read_table(path, SCORES).to_pylist())
+    fits = [row for row in rows if row["status"] == "ok" and row["fold"] == TEST]
     keys: dict[tuple[str, int, float], str] = {}
     for row in sorted(fits, key=lambda row: int(row["replicate"])):
         keys.setdefault((row["combination"], row["batch_size"], row["learning_rate"]), row["fit_key"])

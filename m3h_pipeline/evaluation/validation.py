@@ -1,4 +1,4 @@
-"""Scores out of fold: the mean over folds, as the search ranks, and how uncertain it is over patients."""
+"""Scores out of fold: the mean over folds, and how uncertain it is over patients and seeds."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ import numpy as np
 
 from m3h_pipeline.contracts import BASELINE_PREDICTIONS
 from m3h_pipeline.errors import ContractError
-from m3h_pipeline.evaluation.arms import Chosen, Setting
+from m3h_pipeline.evaluation.arms import ArmPredictions, Setting
 from m3h_pipeline.files import read_table
-from m3h_pipeline.inference.bootstrap import bootstrap_variance
-from m3h_pipeline.inference.intervals import Interval, paired_interval, pooled_intervals
+from m3h_pipeline.inference.intervals import Interval, pooled_intervals
 from m3h_pipeline.inference.metrics import Float64, Floats
-from m3h_pipeline.inference.predictions import FitTask
-from m3h_pipeline.inference.resampled import TEST, Cohort, Wanted, mean_draws
+from m3h_pipeline.inference.resampled import TEST, Cohort
 from m3h_pipeline.inference.scored import score, scored
 from m3h_pipeline.search.scores import Scores
 
@@ -67,40 +65,26 @@ def out_of_fold(
     return OutOfFold(keys, means)
 
 
-def network_scores(
-    chosen: Sequence[Chosen], scores: Scores, paths: Sequence[Path], cohort: Cohort
-) -> dict[str, dict[str, Interval]]:
-    """Out-of-fold scores of both arms of every task: task -> arm -> score with its interval.
+def network_scores(predictions: ArmPredictions, cohort: Cohort) -> dict[str, dict[str, dict[str, Interval]]]:
+    """Scores out of fold of every task's two arms: task -> arm -> ``validation`` -> score with its interval.
 
-    The scores are the selection's own; their variance counts patients and, of several, replicates.
-
-    Raises:
-        InputError: a file is absent or unreadable.
-        ContractError: fits or predictions are missing.
+    They are those of the final fits, whose seeds nobody chose by; the variance counts patients and seeds.
     """
-    found: dict[tuple[str, str], OutOfFold] = {}
-    wanted: dict[FitTask, Wanted] = {}
-    for one in chosen:
-        shared = scores.common(one.combination, one.task)
-        for arm, combination, setting in (
-            ("single", one.task, one.single_setting),
-            ("multi", one.combination, one.setting),
-        ):
-            fits = out_of_fold(scores, combination, one.task, setting, shared)
-            found[one.task, arm] = fits
-            for key, fold in fits.keys.items():
-                wanted.setdefault((key, one.task), Wanted(fold, [])).slots.append((one.task, arm))
-    (draws,) = mean_draws(paths, wanted, [cohort])
-    result: dict[str, dict[str, Interval]] = {}
-    for one in chosen:
-        units = cohort.informative(one.task, cohort.folds)
-        for arm, value in (("single", one.single_score), ("multi", one.score)):
-            components = [(bootstrap_variance(draws.mean((one.task, arm)), units), max(units - 1.0, 1.0))]
-            by_replicate = found[one.task, arm].by_replicate
-            if (n := int(np.isfinite(by_replicate).sum())) > 1:
-                components.append((float(np.nanvar(by_replicate, ddof=1)) / n, n - 1.0))
-            result.setdefault(one.task, {})[arm] = paired_interval(value, components)
-    return result
+    found: dict[str, dict[str, dict[str, Interval]]] = {}
+    for arm in ("single", "multi"):
+        crossed = {
+            task: {number: values for number, values in of_arm[arm].items() if number != TEST}
+            for task, of_arm in predictions.items()
+        }
+        known = {task: parts for task, parts in crossed.items() if parts}
+        quantities = [
+            score(scored(cohort, task, parts), cohort.informative(task, parts))
+            for task, parts in known.items()
+        ]
+        scores = pooled_intervals(quantities, [cohort.tasks[task].metric for task in known])
+        for task, interval in zip(known, scores, strict=True):
+            found.setdefault(task, {})[arm] = {"validation": interval}
+    return found
 
 
 def read_references(paths: Sequence[Path], cohort: Cohort) -> References:

@@ -28,6 +28,7 @@ from m3h_pipeline.files import read_table, write_table
 from m3h_pipeline.gene_pairs.attention import Attention, Difference, compare, read_attention
 from m3h_pipeline.gene_pairs.function import Effects, effects, output_of
 from m3h_pipeline.gene_pairs.graphs import over_represented, write_graphml
+from m3h_pipeline.inference.resampled import TEST
 from m3h_pipeline.layout import GenePairFiles
 from m3h_pipeline.model.transcriptome import Transcriptome
 from m3h_pipeline.progress import Progress
@@ -168,7 +169,8 @@ def _models(task: str, sources: Sources) -> list[FittedModel]:
     row = rows[task]
     fits = final_fits(sources.scores)
     place = row["combination"], (row["batch_size"], row["learning_rate"])
-    keys = [key for _, (key, status) in sorted(fits.get(place, {}).items()) if status == "ok"]
+    whole = fits.get(place, {}).get(TEST, {})
+    keys = [key for _, (key, status) in sorted(whole.items()) if status == "ok"]
     files = {path.stem: path for folder in sources.models for path in Path(folder).glob("*.safetensors")}
     if not keys or any(key not in files for key in keys):
         raise InputError(

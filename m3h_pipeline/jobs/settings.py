@@ -113,7 +113,8 @@ class JobSettings:
 
     def plan_final(self) -> str:
         """For the plan of the final fits."""
-        return self._plan("evaluation.replicates")
+        names = ("evaluation.replicates", "search.replicates", "tim.replicates", "split.folds")
+        return self._plan(*names)
 
     def baselines(self) -> str:
         """For the reference models, which know sources and no encoder."""

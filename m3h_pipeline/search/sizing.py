@@ -236,7 +236,7 @@ def memory_mb(
         packs: packs of a plan.
         gpu: whether stacks stand in the memory of a GPU, which is not asked for.
         attempt: number of the attempt; each further one gets as much again.
-        kept: whether models, latents and attention are kept, as of final fits.
+        kept: whether models, latents and attention are kept, as of final fits on the whole training part.
     """
     width = 8 if study.compute.precision == "float64" else 4
     features = sum(study.widths.values())
@@ -247,15 +247,17 @@ def memory_mb(
         results = stack = 0.0
         for entry in pack:
             combination, folds = entry["combination"], entry["folds"]
-            fits = len(entry["replicates"]) * len(folds) * len(entry["settings"])
-            scored = study.rows * (study.test_fraction if -1 in folds else 1 / study.folds)
-            # In the store's format and as arrays, and once more when the tables are written.
-            own = 3 * scored * 4 * 2 * len(combination)
+            of_fold = len(entry["replicates"]) * len(entry["settings"])
+            fits = of_fold * len(folds)
             shape = architecture(study, combination)
-            if kept:
-                parameters = footprint(shape).parameters
-                own += 2 * (4 * parameters + scored * 4 * study.model.task[-1] * len(combination))
-            results += fits * own
+            for fold in folds:
+                scored = study.rows * (study.test_fraction if fold < 0 else 1 / study.folds)
+                # In the store's format and as arrays, and once more when the tables are written.
+                own = 3 * scored * 4 * 2 * len(combination)
+                if kept and fold < 0:
+                    parameters = footprint(shape).parameters
+                    own += 2 * (4 * parameters + scored * 4 * study.model.task[-1] * len(combination))
+                results += of_fold * own
             batch = max(int(size) for size, _ in entry["settings"])
             # Every fit of a stack may have minibatches of its own.
             each = bytes_per_fit(shape, study.training, batch, study.compute.precision)

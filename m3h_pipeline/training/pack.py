@@ -80,7 +80,8 @@ def train_pack(
         scores: Parquet file to write (SCORES).
         predictions: Parquet file to write (PREDICTIONS); a diverged fit has none.
         settings: configuration.
-        models: folder for ``<fit_key>.safetensors``; None: models are not kept.
+        models: folder for ``<fit_key>.safetensors``, of fits on the whole training part; None: models are not
+            kept.
         attention: Parquet file to write (FIT_ATTENTION), or None.
         latents: Parquet file to write (LATENTS), or None.
         genes: folder of the vectors that genes start from, where a modality has some.
@@ -101,9 +102,15 @@ def train_pack(
     )
     device = device_of(settings)
     keep = any(path is not None for path in (models, attention, latents))
+    # Of final fits the models of the whole training part are kept: those of the folds are there to be scored.
+    kept = {spec for spec in specs if keep and spec.fold < 0}
     with own_card(device):
         finished = FitStore(store, environment=environment(device.type))
-        results = run_fits(specs, data, settings, finished, keep_models=keep, progress=sys.stderr)
+        results = []
+        for keeping in (True, False):
+            some = [spec for spec in specs if (spec in kept) == keeping]
+            if some:
+                results += run_fits(some, data, settings, finished, keep_models=keeping, progress=sys.stderr)
     if models is not None:
         for result in results:
             if result.kept:

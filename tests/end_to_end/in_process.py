@@ -130,7 +130,14 @@ class Whole:
         s = self.study
         plan = self.folder / "search/final/plan.json"
         plan_final(
-            self.folder / "selection.parquet", self.tasks, plan, s.evaluation, per_job_of(s.search, None)
+            self.folder / "selection.parquet",
+            self.tasks,
+            plan,
+            s.evaluation,
+            s.search,
+            s.tim,
+            s.split.folds,
+            per_job_of(s.search, None),
         )
         scores, predictions = self.train(plan, final=True)
         references = []

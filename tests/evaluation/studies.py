@@ -68,10 +68,12 @@ class Study:
         every = sorted({key for keys in self.looked.values() for key in keys})
         sizes = search_replicates or {}
         number = {key: sizes.get(len(combination_tasks(key)), 1) for key in every}
-        search = self.fits(every, range(FOLDS), number, predict)
+        search = self.fits("search", every, range(FOLDS), number, predict)
         final = sorted({*self.selected.values(), *self.tasks})
         self._write_fits("search", *search)
-        self._write_fits("final", *self.fits(final, [-1], dict.fromkeys(final, replicates), predict))
+        self._write_fits(
+            "final", *self.fits("final", final, range(-1, FOLDS), dict.fromkeys(final, replicates), predict)
+        )
         value: dict[tuple[str, str], list[float]] = {}
         for row in search[0]:
             # A combination with a diverged fit has no score.
@@ -105,7 +107,12 @@ class Study:
         write_json({"tasks": described}, self.path("tasks.json"))
 
     def fits(
-        self, keys: Sequence[str], folds: Sequence[int], replicates: Mapping[str, int], predict: Predict
+        self,
+        stage: str,
+        keys: Sequence[str],
+        folds: Sequence[int],
+        replicates: Mapping[str, int],
+        predict: Predict,
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         scores, predictions = [], []
         for key in keys:
@@ -116,7 +123,7 @@ class Study:
                     found = {task: predict(key, task, replicate, fold, rows) for task in members}
                     ok = all(values is not None for values in found.values())
                     for task, values in found.items():
-                        fit = f"{key}/{fold}/{replicate}"
+                        fit = f"{stage}/{key}/{fold}/{replicate}"
                         score = float("nan")
                         if ok and values is not None:
                             y = self.labels[task][rows]
@@ -205,7 +212,7 @@ class Study:
                         other = (1 - own) / max(len(members) - 1, 1)
                         rows.append(
                             {
-                                "fit_key": f"{key}/-1/{replicate}",
+                                "fit_key": f"final/{key}/-1/{replicate}",
                                 "combination": key,
                                 "replicate": replicate,
                                 "task": task,

@@ -123,11 +123,14 @@ def test_comparison_holds_all_models_out_of_fold_and_on_test(written: Study, tab
     ends = (tested["multi"], tested["multi_low"], tested["multi_high"])
     assert (row["value"], row["low"], row["high"]) == ends
     # Out of fold: the mean over folds.
-    for model, key, quality in (("multi", ("ill+kind", 0), 1.0), ("linear", ("linear",), 0.6)):
+    for model, keys, quality in (
+        ("multi", [("ill+kind", r) for r in range(3)], 1.0),
+        ("linear", [("linear",)], 0.6),
+    ):
         each = []
         for fold in range(FOLDS):
             rows = np.flatnonzero(written.fold == fold)
-            values = noisy(written, "ill", quality, (*key, fold), rows)
+            values = np.mean([noisy(written, "ill", quality, (*key, fold), rows) for key in keys], axis=0)
             seen = ~np.isnan(written.labels["ill"][rows])
             each.append(roc_auc_score(written.labels["ill"][rows][seen], values[seen]))
         row = found["ill", model, "validation"]
@@ -181,11 +184,10 @@ def test_one_class_on_the_test_part_keeps_a_row_without_a_score_and_a_note(tmp_p
     assert test["multi"] is None
 
 
-def test_fits_of_the_search_are_no_final_fits(written: Study) -> None:
-    assert final_fits([written.path("search.scores.parquet")]) == {}
+def test_final_fits_are_of_the_folds_and_of_the_whole_training_part(written: Study) -> None:
     final = final_fits([written.path("final.scores.parquet")])
-    assert final_fits([written.path(f"{name}.scores.parquet") for name in ("final", "search")]) == final
-    assert set(final["days+ill", SETTING]) == {0, 1, 2}
+    assert set(final["days+ill", SETTING]) == {-1, 0, 1, 2}
+    assert set(final["days+ill", SETTING][-1]) == {0, 1, 2}
 
 
 def test_a_replicate_that_diverged_in_one_arm_is_left_out_of_both(tmp_path: Path) -> None:
@@ -207,6 +209,36 @@ def test_a_replicate_that_diverged_in_one_arm_is_left_out_of_both(tmp_path: Path
     summary = one.path("out/summary.tsv").read_text()
     assert "2 of 3 replicates" in summary
     assert "in every replicate a fit diverged" in summary
+
+
+def test_a_replicate_that_diverged_in_a_fold_is_left_out_of_all_folds(tmp_path: Path) -> None:
+    """Of both arms out of fold, not on the test part; a task without any has no score out of fold."""
+    one = study(tmp_path, 300).without("relapse")
+    usual = predictor(one)
+
+    def predict(key: str, task: str, replicate: int, fold: int, rows: Any) -> Floats | None:
+        dead = (key == "days" and (replicate, fold) == (1, 2)) or (key == "ill" and fold == 0)
+        return None if dead else usual(key, task, replicate, fold, rows)
+
+    one.write(usual)
+    final = sorted({*one.selected.values(), *one.tasks})
+    again = one.fits("final", final, range(-1, FOLDS), dict.fromkeys(final, 3), predict)
+    one._write_fits("final", *again)
+    found = one.evaluate(draws=50)
+    rows = {(r["task"], r["model"], r["part"]): r["value"] for r in found["comparison"]}
+    each = []
+    for fold in range(FOLDS):
+        here = np.flatnonzero(one.fold == fold)
+        mean = np.mean([noisy(one, "days", 1.0, ("days+ill", r, fold), here) for r in (0, 2)], axis=0)
+        seen = ~np.isnan(one.labels["days"][here])
+        each.append(r2_score(one.labels["days"][here][seen], mean[seen]))
+    assert rows["days", "multi", "validation"] == pytest.approx(np.mean(each), abs=1e-5)
+    assert rows["ill", "multi", "validation"] is rows["ill", "single", "validation"] is None
+    test = np.flatnonzero(one.fold == -1)
+    seen = ~np.isnan(one.labels["days"][test])
+    all_three = np.mean([noisy(one, "days", 1.0, ("days+ill", r, -1), test) for r in range(3)], axis=0)
+    expected = r2_score(one.labels["days"][test][seen], all_three[seen])
+    assert rows["days", "multi", "test"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_one_replicate_gives_an_interval_over_patients_and_says_so(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from m3h_pipeline.config import Evaluation
+from m3h_pipeline.config import Evaluation, Search, Tim
 from m3h_pipeline.contracts import SELECTION
 from m3h_pipeline.errors import ContractError, InputError
 from m3h_pipeline.evaluation.final import plan_final
@@ -34,7 +34,8 @@ def row(task: str, combination: str, setting: tuple[int, float], single: tuple[i
     }
 
 
-def plan(folder: Path, rows: list[dict[str, Any]], per_job: int = 64, replicates: int = 3) -> dict[str, Any]:
+def plan(folder: Path, rows: list[dict[str, Any]], per_job: int = 64, searched: int = 1) -> dict[str, Any]:
+    replicates = 3
     write_table(pa.Table.from_pylist(rows, schema=SELECTION), folder / "selection.parquet", SELECTION)
     tasks = {t: {"problem_class": c, "metric": "any", "status": "ok"} for t, c in CLASSES.items()}
     write_json({"tasks": tasks}, folder / "tasks.json")
@@ -43,6 +44,9 @@ def plan(folder: Path, rows: list[dict[str, Any]], per_job: int = 64, replicates
         folder / "tasks.json",
         folder / "plan.json",
         Evaluation(replicates=replicates),
+        Search(replicates=searched),
+        Tim(replicates=2),
+        4,
         per_job,
     )
     found: dict[str, Any] = json.loads((folder / "plan.json").read_text())
@@ -62,7 +66,11 @@ def test_both_arms_get_the_same_budget_and_shared_fits_are_planned_once(tmp_path
     assert sorted(by_combination) == ["a", "a+b", "b", "c"]
     assert by_combination["a+b"]["settings"] == [[256, 1e-3]]
     assert by_combination["a"]["settings"] == [[512, 5e-4]]
-    assert all(e["replicates"] == [0, 1, 2] and e["folds"] == [-1] for e in by_combination.values())
+    # TIM has trained two replicates, and four folds with them.
+    assert all(e["replicates"] == [2, 3, 4] for e in by_combination.values())
+    assert all(e["folds"] == [0, 1, 2, 3, -1] for e in by_combination.values())
+    searched = entries(plan(tmp_path, rows, searched=5))
+    assert all(e["replicates"] == [5, 6, 7] for e in searched)
 
 
 def test_one_combination_with_two_settings_is_one_entry(tmp_path: Path) -> None:
@@ -102,10 +110,11 @@ def test_bad_input_is_named_and_leaves_no_plan(tmp_path: Path) -> None:
         plan(tmp_path, [])
     with pytest.raises(ContractError, match="task `z` of combination `a\\+z` is unknown"):
         plan(tmp_path, [row("a", "a+z", s, s)])
+    sections = (Evaluation(), Search(), Tim(), 3, 1)
     selection, tasks, out = (tmp_path / n for n in ("selection.parquet", "tasks.json", "plan.json"))
     with pytest.raises(InputError, match="does not exist"):
-        plan_final(tmp_path / "none", tasks, out, Evaluation(), 1)
+        plan_final(tmp_path / "none", tasks, out, *sections)
     write_json({}, tasks)
     with pytest.raises(ContractError, match="does not describe tasks"):
-        plan_final(selection, tasks, out, Evaluation(), 1)
+        plan_final(selection, tasks, out, *sections)
     assert not out.exists()

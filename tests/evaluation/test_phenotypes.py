@@ -50,6 +50,8 @@ def _study(folder: Path, combination: str = "phenotype+sepsis", n: int = N) -> d
     scores = [_score(f"key_{model}", key) for model, key in both.items()]
     # The same combination with another setting, and another replicate, must not be drawn.
     scores += [_score("other", combination, learning_rate=0.1), _score("second", combination, replicate=1)]
+    # Nor a fit of a fold, which leaves no latents.
+    scores = [_score("fold", combination, fold=0), *scores]
     write_table(pa.Table.from_pylist(scores, schema=SCORES), paths["scores"], SCORES)
     predictions = [
         {

@@ -32,9 +32,7 @@ def write_network(
     folder = one.path(f"networks/{name}")
     for number, keys in enumerate([[TOGETHER], *([[*one.tasks]] if alone else [])]):
         counts = dict.fromkeys(keys, replicates)
-        scores, said = one.fits(keys, [*range(FOLDS), TEST], counts, predict)
-        for row in [*scores, *said]:
-            row["fit_key"] = f"{name}/{row['fit_key']}"
+        scores, said = one.fits(name, keys, [*range(FOLDS), TEST], counts, predict)
         for kind, rows, schema in (
             ("scores", scores, contracts.SCORES),
             ("predictions", said, contracts.PREDICTIONS),

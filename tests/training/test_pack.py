@@ -82,6 +82,20 @@ def test_a_pack_is_trained_and_written(tmp_path: Path, capsys: pytest.CaptureFix
         assert set(said) == set(ALL)
 
 
+def test_models_are_kept_of_fits_on_the_whole_training_part(tmp_path: Path) -> None:
+    """Not of the folds, whose predictions are written beside."""
+    data = study()
+    write_study(data, tmp_path, {"0000": [ENTRY | {"folds": [0, 1, -1]}]})
+    run(tmp_path)
+    scores = read_table(tmp_path / "scores.parquet", SCORES).to_pylist()
+    predictions = read_table(tmp_path / "predictions.parquet", PREDICTIONS).to_pylist()
+    assert len({row["fit_key"] for row in scores}) == len({row["fit_key"] for row in predictions}) == 6
+    whole = {row["fit_key"] for row in scores if row["fold"] == -1}
+    assert {file.stem for file in (tmp_path / "models").iterdir()} == whole
+    for name, schema in (("a", FIT_ATTENTION), ("l", LATENTS)):
+        assert set(read_table(tmp_path / f"{name}.parquet", schema)["fit_key"].to_pylist()) == whole
+
+
 def test_predictions_do_not_depend_on_the_other_new_rows(tmp_path: Path) -> None:
     data = study()
     (result,) = run_fits([spec("anemia", "stay", fold=-1)], data, settings(), keep_models=True, code="")
