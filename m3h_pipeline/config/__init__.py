@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from m3h_pipeline.config.base import Subgroup
     from m3h_pipeline.config.load import load_study, read_yaml
     from m3h_pipeline.config.mimic import MimicEmbedding, MimicSource
-    from m3h_pipeline.config.model import Attention, Modality, Model, SurvivalHead
+    from m3h_pipeline.config.model import Attention, Modality, Model, RegressionHead, SurvivalHead
     from m3h_pipeline.config.paths import located_source
     from m3h_pipeline.config.results import Evaluation, Figures, GenePairs, Networks
     from m3h_pipeline.config.sources import HaimSource, SyntheticSource, TableBlock, TableFile, TableSource
@@ -48,6 +48,7 @@ __all__ = [
     "Modality",
     "Model",
     "Networks",
+    "RegressionHead",
     "Search",
     "Split",
     "Study",

@@ -145,6 +145,16 @@ class SurvivalHead(Section):
         return self.bins if self.loss == "discrete" else 1
 
 
+class RegressionHead(Section):
+    """What regression tasks learn; fits without one do not depend on it."""
+
+    loss: Literal["absolute", "squared", "huber"] = Field(
+        default="absolute",
+        description="error of the standardised target: `absolute` (published) learns the median, `squared` "
+        "the mean, which R^2 asks for; `huber` is squared up to a deviation and absolute beyond",
+    )
+
+
 class Model(Section):
     """The network."""
 
@@ -157,6 +167,7 @@ class Model(Section):
     decoder: list[Width] = Field(default=[256], description="hidden widths of the clustering decoder")
     attention: Attention = Field(default=Attention(), description="cross-task attention")
     survival: SurvivalHead = Field(default=SurvivalHead(), description="what survival tasks learn")
+    regression: RegressionHead = Field(default=RegressionHead(), description="what regression tasks learn")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout after every hidden layer")
     input_dropout: float = Field(
         default=0.0,

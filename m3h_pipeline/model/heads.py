@@ -5,9 +5,10 @@ Every loss is a mean over the rows whose label was observed; without one it is 0
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +33,7 @@ def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
 
 
 class ProblemClass:
-    """A problem class. One object serves all tasks of the class; it holds no state.
+    """A problem class. One object serves all tasks of the class in a network; it holds nothing of a fit.
 
     A class of the user's own derives from the shipped one whose labels it learns, and is named by its dotted
     path in a task's definition. It replaces what it likes of :meth:`outputs`, :meth:`head`, :meth:`loss`,
@@ -55,6 +56,10 @@ class ProblemClass:
     standardise = False
     clusters = False
     timed = False
+
+    def configured(self, model: Model) -> Self:
+        """The class as a network is configured."""
+        return self
 
     def outputs(self, description: Mapping[str, Any], model: Model) -> int:
         """Number of raw outputs of a task; tasks of equal class and number are trained side by side.
@@ -135,15 +140,33 @@ class Multiclass(ProblemClass):
 
 
 class Regression(ProblemClass):
-    """One output, mean absolute error on the standardised target."""
+    """One output, and the mean error on the standardised target that ``model.regression.loss`` names.
+
+    Squared errors count half, as they do in the likelihood of a normal distribution: then Huber's loss
+    (Huber 1964) is that of small errors, and a task that knows nothing has a loss near that of a coin.
+
+    Attributes:
+        error: ``absolute``, ``squared`` or ``huber``, absolute beyond one deviation.
+    """
 
     name = "regression"
     metric = METRICS["regression"]
     standardise = True
+    error = "absolute"
+
+    def configured(self, model: Model) -> Self:
+        kind = copy.copy(self)
+        kind.error = model.regression.loss
+        return kind
 
     def loss(self, raw: Tensor, target: Tensor, valid: Tensor, inputs: Tensor) -> Tensor:
         y = torch.where(valid, target, 0.0)
-        return masked_mean((raw[:, :, 0].to(target.dtype) - y).abs(), valid)
+        difference = raw[:, :, 0].to(target.dtype) - y
+        if self.error == "absolute":
+            return masked_mean(difference.abs(), valid)
+        if self.error == "squared":
+            return masked_mean(difference.square() / 2, valid)
+        return masked_mean(F.huber_loss(difference, torch.zeros_like(difference), reduction="none"), valid)
 
     def predict(self, raw: Tensor) -> Tensor:
         return raw

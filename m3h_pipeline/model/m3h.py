@@ -46,15 +46,15 @@ class Span:
         return self.stop - self.start
 
 
-def spans(signature: Signature) -> list[Span]:
-    """The spans of a signature, in order."""
+def spans(signature: Signature, model: Model) -> list[Span]:
+    """The spans of a signature, in order, their classes as the network is configured."""
     found: list[Span] = []
     for i, (name, outputs) in enumerate(signature):
         if i and signature[i - 1] == (name, outputs):
             last = found.pop()
             found.append(Span(last.kind, outputs, last.start, i + 1))
         else:
-            found.append(Span(problem_class(name), outputs, i, i + 1))
+            found.append(Span(problem_class(name).configured(model), outputs, i, i + 1))
     return found
 
 
@@ -152,7 +152,7 @@ class M3H(nn.Module):
             draws.at("attention"),
             task_draws.at("attention"),
         )
-        self.spans = spans(architecture.signature)
+        self.spans = spans(architecture.signature, config)
         self.heads = nn.ModuleList()
         for span in self.spans:
             at = Draws([key for row in keys for key in row[span.start : span.stop]], dtype).at("head")

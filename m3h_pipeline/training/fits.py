@@ -35,15 +35,15 @@ def fit_keys(
 
     That is: the features of its modalities (of genes their names too), the labels of its tasks, the split,
     the network with every option that is left to a default, the training settings (of the task weights only
-    its own tasks'; of the survival head only if it has a survival task), the precision and the type of
-    device, the seed, the training code and the user's own, and the fit itself. Threads, stacking and memory
-    only change the rounding.
+    its own tasks'; of what regression and survival tasks learn only if it has one), the precision and the
+    type of device, the seed, the training code and the user's own, and the fit itself. Threads, stacking and
+    memory only change the rounding.
     """
     training = settings.training.model_dump(mode="json")
     weights = training.pop("task_weights")
     del training["batch_sizes"], training["learning_rates"]
     model = settings.model.model_dump(mode="json")
-    survival = model.pop("survival")
+    survival, regression = model.pop("survival"), model.pop("regression")
     common = {
         "features": data.features_digest,
         "split": data.split_digest,
@@ -81,8 +81,11 @@ def fit_keys(
         }
         if classes := _own_classes(spec.combination, data):
             own["own classes"] = classes
-        if any(class_of(data.tasks[task]).timed for task in spec.combination):
+        kinds = [class_of(data.tasks[task]) for task in spec.combination]
+        if any(kind.timed for kind in kinds):
             own["survival"] = survival
+        if any(kind.standardise for kind in kinds):
+            own["regression"] = regression
         keys.append(hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest())
     return keys
 

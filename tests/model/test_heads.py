@@ -94,6 +94,38 @@ def test_losses_are_means_over_the_observed_rows(kind: str) -> None:
         torch.testing.assert_close(loss[k], want)
 
 
+REGRESSION = {
+    "absolute": F.l1_loss,
+    "squared": lambda raw, target: F.mse_loss(raw, target) / 2,
+    "huber": F.huber_loss,
+}
+
+
+@pytest.mark.parametrize("loss", REGRESSION)
+def test_losses_of_regression_and_their_gradients(loss: str) -> None:
+    raw, target = case("regression")
+    # Errors on both sides of where Huber's loss changes.
+    raw = (3 * raw).requires_grad_()
+    valid = torch.tensor([[True, False, True, True, False, True], [False, True, True, False, False, False]])
+    kind = problem_class("regression").configured(Model(regression={"loss": loss}))
+    have = kind.loss(raw, torch.where(valid, target, torch.nan), valid, INPUTS)
+    want = torch.stack([REGRESSION[loss](raw[k, valid[k], 0], target[k, valid[k]]) for k in range(2)])
+    torch.testing.assert_close(have, want)
+    gradients = [torch.autograd.grad(x.sum(), raw, retain_graph=True)[0] for x in (have, want)]
+    torch.testing.assert_close(*gradients)
+    assert kind.name == "regression"
+
+
+def test_what_one_network_configures_no_other_has() -> None:
+    squared = problem_class("regression").configured(Model(regression={"loss": "squared"}))
+    assert isinstance(squared, Regression)
+    assert (squared.error, Regression.error) == ("squared", "absolute")
+    assert problem_class("regression").configured(Model()).error == "absolute"  # type: ignore[attr-defined]
+    own = problem_class("tests.model.test_heads.Poisson").configured(Model())
+    assert isinstance(own, Poisson)
+    assert own.name == "tests.model.test_heads.Poisson"
+
+
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "regression", "clustering"])
 def test_without_an_observed_row_there_is_neither_loss_nor_gradient(kind: str) -> None:
     raw, target = case(kind)

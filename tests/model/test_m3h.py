@@ -154,7 +154,7 @@ def test_a_dropped_feature_is_at_its_mean() -> None:
 
 
 def test_spans_gather_adjacent_equal_positions() -> None:
-    found = [(span.kind.name, span.outputs, span.start, span.stop) for span in spans(SIGNATURE)]
+    found = [(span.kind.name, span.outputs, span.start, span.stop) for span in spans(SIGNATURE, Model())]
     assert found == [
         ("binary", 1, 0, 2),
         ("multiclass", 3, 2, 3),

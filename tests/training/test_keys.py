@@ -67,7 +67,7 @@ CONTENT: dict[str, Any] = {
     "networks": {"others": {"wide": {"model": {"encoder": [512]}}}},
 }
 STUDY = Study.model_validate(CONTENT)
-FIT = spec("anemia", "death")
+FIT = spec("anemia", "death", "size")
 Place = tuple[Any, ...]
 DATA: StudyData = survival_study(60)
 
