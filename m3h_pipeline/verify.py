@@ -324,7 +324,7 @@ def _train_again(
         layout.split,
         tasks,
         settings.modalities,
-        grouped=settings.training.early_stopping is not None,
+        grouped=settings.needs_patients,
         genes=layout.genes,
     )
     try:

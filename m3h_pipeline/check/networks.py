@@ -88,7 +88,8 @@ def _unread(read: Collection[str], settings: TrainingSettings, widths: Mapping[s
             width = sum(widths[source] for source in modality.sources)
             hidden = modality.widths(settings.model)
             genes = tuple(map(str, range(width)))
-            found.append(Input(name, width, modality.encoder, hidden, modality.options, genes))
+            learned = settings.model.absence == "learned"
+            found.append(Input(name, width, modality.encoder, hidden, modality.options, genes, learned))
     return found
 
 

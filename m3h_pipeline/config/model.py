@@ -168,6 +168,12 @@ class Model(Section):
     attention: Attention = Field(default=Attention(), description="cross-task attention")
     survival: SurvivalHead = Field(default=SurvivalHead(), description="what survival tasks learn")
     regression: RegressionHead = Field(default=RegressionHead(), description="what regression tasks learn")
+    absence: Literal["mean", "learned"] = Field(
+        default="mean",
+        description="a row that lacks a whole modality enters its encoder with the features' means "
+        "(published), or (`learned`) a learned vector stands for its encoding, of modalities that 11 "
+        "training patients lack or that training hides (`training.modality_dropout`)",
+    )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout after every hidden layer")
     input_dropout: float = Field(
         default=0.0,

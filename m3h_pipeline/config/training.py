@@ -47,6 +47,13 @@ class Training(Section):
     task_weights: ByName[Name, NonNegativeFloat] = Field(
         default_factory=dict, description="task -> weight of its loss; 1 if not given"
     )
+    modality_dropout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="probability that training hides a modality of a row, as if the row lacked it; never all "
+        "that a row has",
+    )
     rare_below: float = Field(
         default=0.1,
         ge=0,

@@ -25,8 +25,9 @@ from m3h_pipeline.errors import TaskError
 from m3h_pipeline.training.fitted import FittedModel
 
 Float64Array = npt.NDArray[np.float64]
-#: Maps a model's input (n, F) to outputs (n, C) of one task.
-Output = Callable[[Tensor], Tensor]
+#: Maps a model's input (n, F) to outputs (n, C) of one task; where rows may lack modalities also takes which
+#: each row has, (modalities, n).
+Output = Callable[..., Tensor]
 _ROWS = 256
 
 
@@ -62,8 +63,9 @@ def output_of(model: FittedModel, task: str) -> Output:
     if span.kind.clusters:
         raise TaskError("a clustering task has no output whose interactions could be measured", where=task)
 
-    def output(x: Tensor) -> Tensor:
-        attended, _ = network.attend(network.encode(x[None]))
+    def output(x: Tensor, present: Tensor | None = None) -> Tensor:
+        encodings = network.encode(x[None], present=None if present is None else present[None])
+        attended, _ = network.attend(encodings)
         raw = network.raw(attended[:, span.start : span.stop], index)[position - span.start]
         if raw.ndim == 1:
             raw = raw[:, None]
@@ -80,6 +82,7 @@ def effects(
     genes: slice,
     deviation: Tensor,
     advance: Callable[[int], None] = lambda genes: None,
+    present: Tensor | None = None,
 ) -> Effects:
     """Importance of genes and their interactions, averaged over samples.
 
@@ -89,9 +92,10 @@ def effects(
         genes: the columns that are genes.
         deviation: (G,) of each gene in ``x``: the size of a step.
         advance: called with 1 after each gene.
+        present: (modalities, n), False where a row lacks a modality; None: nowhere.
     """
     count = len(deviation)
-    first = _gradient(output, x, genes)
+    first = _gradient(output, x, genes, present)
     importance = (first * deviation).abs().mean((0, 1))
     signed = x.new_zeros(first.shape[0], count, count)
     magnitude = torch.zeros_like(signed)
@@ -100,19 +104,19 @@ def effects(
         for sign in (1.0, -1.0):
             moved = x.clone()
             moved[:, genes.start + g] += sign * deviation[g]
-            ends.append(_gradient(output, moved, genes))
+            ends.append(_gradient(output, moved, genes, present))
         mixed = (ends[0] - ends[1]) / 2 * deviation
         signed[:, g], magnitude[:, g] = mixed.mean(1), mixed.abs().mean(1)
         advance(1)
     return Effects(importance.numpy(), _symmetric(signed), _symmetric(magnitude))
 
 
-def _gradient(output: Output, x: Tensor, genes: slice) -> Tensor:
+def _gradient(output: Output, x: Tensor, genes: slice, present: Tensor | None) -> Tensor:
     """Gradient of every output in the genes, (C, n, G)."""
     parts = []
     for a in range(0, len(x), _ROWS):
         part = x[a : a + _ROWS].detach().requires_grad_()
-        out = output(part)
+        out = output(part) if present is None else output(part, present[:, a : a + _ROWS])
         rows = [
             torch.autograd.grad(out[:, c].sum(), part, retain_graph=c + 1 < out.shape[1])[0]
             for c in range(out.shape[1])

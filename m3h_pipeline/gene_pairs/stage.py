@@ -108,13 +108,15 @@ def find_gene_pairs(
     with Progress("genes and samples", steps, stream=screen) as bar:
         for model in models:
             part = _columns(model, name)
-            x = model.standardise({key: values[rows] for key, values in data.features.items()})
+            raw = {key: values[rows] for key, values in data.features.items()}
+            x = model.standardise(raw)
             encoder = cast(Transcriptome, model.network.encoders[name])
             attention.append(read_attention(encoder, x[:, part], advance=bar.advance))
             model.network.double()
             exact = x.double()
-            chosen = exact[np.searchsorted(rows, asked)]
-            found.append(effects(output_of(model, task), chosen, part, exact[:, part].std(0), bar.advance))
+            places = np.searchsorted(rows, asked)
+            step, present = exact[:, part].std(0), model.present(raw)[:, places]
+            found.append(effects(output_of(model, task), exact[places], part, step, bar.advance, present))
     pairs_of_samples = np.mean([one.pairs for one in attention], axis=0)
     difference = None
     if compared is not None:

@@ -21,6 +21,7 @@ class Input:
         hidden: widths of the encoder.
         options: of a transcriptome encoder.
         genes: names of its features, in order.
+        absence: whether a learned vector stands for the encoding of rows without the modality.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Input:
     hidden: tuple[int, ...]
     options: Transcriptome | None = None
     genes: tuple[str, ...] = ()
+    absence: bool = False
 
 
 @dataclass(frozen=True)

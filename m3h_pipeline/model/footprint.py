@@ -66,6 +66,7 @@ def footprint(architecture: Architecture, batch_size: int = 1) -> Footprint:
     total = Footprint()
     for item in architecture.inputs:
         total += encoder_footprint(item)
+        total += Footprint(item.absence * item.hidden[-1], item.absence * item.hidden[-1])
         if architecture.contrastive:
             total += _chain([item.hidden[-1], model.projection]) + Footprint(activations=2 * model.projection)
     encoded = sum(item.hidden[-1] for item in architecture.inputs)

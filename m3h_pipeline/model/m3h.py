@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from m3h_pipeline.config.model import Model
+from m3h_pipeline.model.absence import Absence, hide, replaced
 from m3h_pipeline.model.architecture import Architecture, Input, Signature
 from m3h_pipeline.model.attention import CrossTaskAttention
 from m3h_pipeline.model.contrastive import info_nce
@@ -73,13 +74,41 @@ class Noise:
         step: (G,) 31-bit int64, one key per group for this step.
         tasks: (K * T,) 31-bit int64, one key per model and task.
         centre: (G, 1, F), what a dropped feature becomes: its mean on the training rows; None: 0 for all.
+        modality: rate at which whole modalities are hidden.
     """
 
-    def __init__(self, model: Model, step: Tensor, tasks: Tensor, centre: Tensor | None = None) -> None:
+    def __init__(
+        self, model: Model, step: Tensor, tasks: Tensor, centre: Tensor | None = None, modality: float = 0.0
+    ) -> None:
         self._model, self._step, self._tasks, self._centre = model, step, tasks, centre
+        self._modality = modality
 
     def _at(self, site: str, keys: Tensor, rate: float) -> Dropout:
         return Dropout(rate, mix((keys + (seed_of(site) & (2**31 - 1))) & (2**31 - 1)))
+
+    def hide(self, present: Tensor | None, inputs: Sequence[Input], batch: int) -> Tensor | None:
+        """Which modalities the network sees of each row, (G, modalities, B); None: all.
+
+        Args:
+            present: which there are, of the same shape; None: all.
+            inputs: the modalities.
+            batch: B.
+        """
+        if self._modality == 0.0:
+            return present
+        if present is None:
+            shape = len(self._step), len(inputs), batch
+            present = torch.ones(shape, dtype=torch.bool, device=self._step.device)
+        return hide(self._modality, self._step, [item.name for item in inputs], present)
+
+    def shown(self, x: Tensor, present: Tensor | None, inputs: Sequence[Input]) -> Tensor:
+        """Scaled features (G, B, F) as the network sees them: what is hidden or dropped is at its mean.
+
+        A modality that a row lacks is at its means anyway.
+        """
+        if self._modality and present is not None:
+            x = replaced(x, present, [item.features for item in inputs], self._centre)
+        return self.drop(x)
 
     def inputs(self) -> Dropout:
         """Dropout of the scaled features."""
@@ -134,6 +163,13 @@ class M3H(nn.Module):
             {item.name: _encoder(item, draws.at("encoder", item.name), slope) for item in architecture.inputs}
         )
         widths = [int(encoder.width) for encoder in self.encoders.values()]  # type: ignore[arg-type]
+        self.absent = nn.ModuleDict(
+            {
+                item.name: Absence(width, draws.at("absence", item.name))
+                for item, width in zip(architecture.inputs, widths, strict=True)
+                if item.absence
+            }
+        )
         self.projections = nn.ModuleDict()
         if architecture.contrastive:
             for item, width in zip(architecture.inputs, widths, strict=True):
@@ -163,23 +199,36 @@ class M3H(nn.Module):
         """Number of losses of a model: the contrastive one, if there is one, then one per position."""
         return int(self.architecture.contrastive) + self.positions
 
-    def encode(self, x: Tensor, noise: Noise | None = None, valid: Tensor | None = None) -> list[Tensor]:
+    def encode(
+        self,
+        x: Tensor,
+        noise: Noise | None = None,
+        valid: Tensor | None = None,
+        present: Tensor | None = None,
+    ) -> list[Tensor]:
         """Encode the modalities of (G, B, F): one (K, B, width) each.
+
+        Where a row lacks a modality, its encoding is that of the features' means or, of modalities that have
+        one, the learned vector.
 
         Args:
             x: scaled features.
             noise: dropout; None: no dropout.
             valid: (G, B), False in rows of padding, which batch normalisation leaves out; None: no padding.
+            present: (G, modalities, B), False where a modality is missing; None: none is.
         """
         if noise is not None:
-            x = noise.drop(x)
+            x = noise.shown(x, present, self.architecture.inputs)
         encodings, start = [], 0
-        for item in self.architecture.inputs:
+        for i, item in enumerate(self.architecture.inputs):
             part = x[:, :, start : start + item.features]
             start += item.features
             site = None if noise is None else noise.site(f"encoder/{item.name}")
-            more = (valid,) if item.options is not None else ()
-            encodings.append(self.encoders[item.name](part, site, *more))
+            seen = None if present is None or not item.absence else present[:, i]
+            # Rows of padding have no modality.
+            more = (valid if seen is None else seen,) if item.options is not None else ()
+            encoding = self.encoders[item.name](part, site, *more)
+            encodings.append(encoding if seen is None else self.absent[item.name](encoding, seen))
         return encodings
 
     def contrast(self, encodings: Sequence[Tensor], present: Tensor | None) -> Tensor:
@@ -236,12 +285,13 @@ class M3H(nn.Module):
             x: (G, B, F) standardised features.
             target: (K, T, B) labels, NaN where not observed; standardised where the class asks for it.
             observed: (K, T, B).
-            present: as in :meth:`contrast`, and False in rows of padding; None: all True.
+            present: as in :meth:`contrast`, and False in rows of padding; None: all True. Clustering
+                reconstructs ``x``, hidden modalities included.
             valid: (G, B), False in rows of padding; None: no padding.
             noise: dropout; None: no dropout.
             only: compute this loss alone; the other columns are 0.
         """
-        encodings = self.encode(x, noise, valid)
+        encodings = self.encode(x, noise, valid, present)
         columns: list[Tensor] = []
         zero = target.new_zeros(self.models)
         if self.architecture.contrastive:

@@ -134,7 +134,9 @@ def architecture(study: Study, combination: Iterable[str]) -> Architecture:
     inputs = []
     for name, width in study.widths.items():
         modality = study.modalities[name]
-        inputs.append(Input(name, width, modality.encoder, modality.widths(study.model), modality.options))
+        learned = study.model.absence == "learned"
+        hidden, options = modality.widths(study.model), modality.options
+        inputs.append(Input(name, width, modality.encoder, hidden, options, absence=learned))
     survival = study.model.survival.outputs
     signature = tuple((kind, survival if kind == "survival" else 1) for kind in study.classes(combination))
     return Architecture(tuple(inputs), signature, study.model, study.training.contrastive_weight > 0)

@@ -146,6 +146,10 @@ class DeviceData:
         x = (self.x[rows] - shift).mul_(inverse).clamp_(-CLIP, CLIP)
         return torch.where(torch.isnan(x), missing, x) if self.has_missing else x
 
+    def modalities(self, rows: Tensor) -> Tensor | None:
+        """Which modalities ``rows`` (G, B) have, (G, modalities, B); None: all have all."""
+        return None if self.present is None else self.present[rows].mT
+
     def bin_edges(self, task: str, fold: int, bins: int) -> Float64Array:
         """Edges of a survival task's bins, from a fold's training rows (:func:`survival.bin_edges`)."""
         key = (task, fold, bins)

@@ -65,7 +65,7 @@ def fit_keys(
         "own code": _own_code(
             settings.model.task_network, *(value.encoder for value in settings.modalities.values())
         ),
-        "patients": data.patient_digest if settings.training.early_stopping else None,
+        "patients": data.patient_digest if settings.needs_patients else None,
     }
     base = hashlib.sha256(json.dumps(common, sort_keys=True).encode()).hexdigest()
     keys = []

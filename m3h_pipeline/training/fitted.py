@@ -132,6 +132,11 @@ class FittedModel:
         x = np.where(np.isnan(x), self._arrays["feature/missing"], np.clip(x, -CLIP, CLIP))
         return torch.from_numpy(x).to(self._dtype)
 
+    def present(self, features: Mapping[str, Array]) -> Tensor:
+        """Which modalities each row has, (modalities, n): False where all values of one are NaN."""
+        found = [np.logical_not(np.isnan(np.asarray(features[name])).all(1)) for name in self.modalities]
+        return torch.from_numpy(np.stack(found))
+
     @torch.inference_mode()
     def predict(self, features: Mapping[str, Array]) -> dict[str, Array]:
         """Predict new rows: task -> (n, width) float32, as in ``contracts.PREDICTIONS``.
@@ -141,10 +146,12 @@ class FittedModel:
         Raises:
             InputError: a modality is missing or has another number of features.
         """
-        x = self.standardise(features)
+        x, present = self.standardise(features), self.present(features)
         raw: dict[str, list[Tensor]] = {task: [] for task in self.positions}
         for a in range(0, len(x), self._batch):
-            attended, _ = self.network.attend(self.network.encode(x[None, a : a + self._batch]))
+            part = slice(a, a + self._batch)
+            encodings = self.network.encode(x[None, part], present=present[None, :, part])
+            attended, _ = self.network.attend(encodings)
             for index, span in enumerate(self.network.spans):
                 if span.kind.clusters:
                     out = attended[0, span.start : span.stop].mT

@@ -97,7 +97,7 @@ def train_pack(
         Path(split),
         tasks,
         settings.modalities,
-        grouped=settings.training.early_stopping is not None,
+        grouped=settings.needs_patients,
         genes=genes,
     )
     device = device_of(settings)

@@ -92,7 +92,7 @@ class Prepared:
         inputs = self.data.inputs(rows, self.scaling)
         target = self.data.labels[self.task_index, rows[:, None, None, :]].flatten(0, 1)
         observed = ~torch.isnan(target)
-        present = None if self.data.present is None else self.data.present[rows].mT
+        present = self.data.modalities(rows)
         if valid is not None:
             observed &= valid.repeat_interleave(self.stack.per_group, 0)[:, None]
             modalities = len(self.network.architecture.inputs)

@@ -56,7 +56,8 @@ def run_network(
         part, valid = out.rows[:, a : a + size], out.valid[:, a : a + size]
         x = prepared.data.inputs(part, prepared.scaling)
         with prepared.data.arithmetic():
-            attended, weights = network.attend(network.encode(x), valid)
+            encodings = network.encode(x, present=prepared.data.modalities(part))
+            attended, weights = network.attend(encodings, valid)
             for index, span in enumerate(network.spans):
                 if span.kind.clusters:
                     latent = attended[:, span.start : span.stop].flatten(0, 1).mT

@@ -50,6 +50,11 @@ class TrainingSettings:
     modalities: dict[str, Modality]
     seed: int
 
+    @property
+    def needs_patients(self) -> bool:
+        """Whether training asks whose the rows are."""
+        return self.training.early_stopping is not None or self.model.absence == "learned"
+
 
 @dataclass
 class FitResult:

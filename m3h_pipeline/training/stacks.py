@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from m3h_pipeline.config import Model
+from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.model.architecture import Architecture, Input, Signature
 from m3h_pipeline.model.footprint import MOST_ON_CPU, bytes_per_fit
 from m3h_pipeline.model.heads import class_of, rank
@@ -85,10 +86,24 @@ def architecture_of(signature: Signature, data: StudyData, settings: TrainingSet
         if options is not None:
             genes = tuple(np.array(data.feature_names(name))[data.columns[name]].tolist())
         features = int(data.columns[name].sum())
-        inputs.append(Input(name, features, modality.encoder, hidden, options, genes))
+        absence = learns_absence(name, data, settings)
+        inputs.append(Input(name, features, modality.encoder, hidden, options, genes, absence))
     return Architecture(
         tuple(inputs), signature, settings.model, contrast=settings.training.contrastive_weight > 0
     )
+
+
+def learns_absence(name: str, data: StudyData, settings: TrainingSettings) -> bool:
+    """Whether a vector stands for the encoding of rows without a modality: of enough of them it is learned.
+
+    What fewer than 11 patients taught would tell of them.
+    """
+    if settings.model.absence == "mean":
+        return False
+    if settings.training.modality_dropout > 0 and len(settings.modalities) > 1:
+        return True
+    lacking = data.train & ~data.present[name]
+    return len(np.unique(data.patients[lacking])) >= LEAST
 
 
 def memory_limit(settings: TrainingSettings, device: torch.device) -> float:

@@ -89,7 +89,9 @@ class Trainer:
             self._optimiser = BlockAdam(prepared.parameters, rates, settings.training.weight_decay)
         model, inputs = settings.model, prepared.network.architecture.inputs
         tokens = [item.options.dropout for item in inputs if item.options]
-        self._drops = max(model.dropout, model.input_dropout, *tokens, 0.0) > 0
+        # Of a single modality nothing is hidden.
+        self._modality = settings.training.modality_dropout if len(inputs) > 1 else 0.0
+        self._drops = max(model.dropout, model.input_dropout, *tokens, self._modality) > 0
         # (G, 1, F) mean of the scaled features on the training rows; None: it is 0.
         self._centre = prepared.scaling[2] if prepared.data.ranged else None
         #: Epoch (1-based) in which each model diverged; 0: it did not.
@@ -128,8 +130,11 @@ class Trainer:
         """
         prepared, noise = self.prepared, None
         if self._drops:
-            noise = Noise(prepared.settings.model, keys, prepared.task_keys, self._centre)
+            noise = Noise(prepared.settings.model, keys, prepared.task_keys, self._centre, self._modality)
         batch = prepared.batch(rows, valid)
+        if noise is not None:
+            shown = noise.hide(batch.present, prepared.network.architecture.inputs, rows.shape[1])
+            batch = batch._replace(present=shown)
         if isinstance(self._optimiser, RowAdam):
             losses = self._step_sequentially(self._optimiser, batch, noise)
         else:

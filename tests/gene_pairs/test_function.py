@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -77,6 +79,26 @@ def test_genes_of_another_order_have_the_same_effects() -> None:
     moved = found[1].signed[0]
     np.testing.assert_allclose(moved, found[0].signed[0][np.ix_(order, order)], atol=1e-7)
     np.testing.assert_allclose(found[1].importance, found[0].importance[order], atol=1e-7)
+
+
+def test_rows_without_genes_depend_on_none_where_their_absence_is_learned() -> None:
+    data, rows = genes(), slice(0, 30)
+    config = configured()
+    config = replace(config, model=config.model.model_copy(update={"absence": "learned"}))
+    (result,) = run_fits([spec("anemia")], data, config, keep_models=True)
+    assert result.parameters is not None
+    model = FittedModel(result.parameters, result.metadata)
+    model.network.double()
+    raw = {name: x[rows] for name, x in data.features.items()}
+    x, present = model.standardise(raw).double(), model.present(raw)
+    there = present[1]
+    assert 0 < int(there.sum()) < 30
+    output, step = output_of(model, "anemia"), x[:, 5:].std(0)
+    every = effects(output, x, slice(5, 12), step, present=present)
+    some = effects(output, x[there], slice(5, 12), step, present=present[:, there])
+    share = float(there.double().mean())
+    np.testing.assert_allclose(every.importance, share * some.importance, rtol=1e-9)
+    np.testing.assert_allclose(every.magnitude, share * some.magnitude, atol=1e-12)
 
 
 def test_a_task_that_is_not_there_is_said() -> None:

@@ -29,7 +29,7 @@ TASKS = [
 def modalities(draw: st.DrawFn, name: str) -> Input:
     features, hidden = draw(st.integers(1, 6)), tuple(draw(WIDTHS))
     if draw(st.booleans()):
-        return Input(name, features, "mlp", hidden)
+        return Input(name, features, "mlp", hidden, absence=draw(st.booleans()))
     heads = draw(st.integers(1, 3))
     options = Transcriptome(
         layers=draw(st.integers(1, 2)),

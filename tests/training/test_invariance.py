@@ -62,9 +62,10 @@ def assert_same(a: FitResult, b: FitResult, inert: tuple[str, ...] = ()) -> None
         {},
         {"update": "sequential", "epochs": 5},
         {"model": {"dropout": 0.3, "input_dropout": 0.1}, "epochs": 5},
+        {"model": {"absence": "learned"}, "modality_dropout": 0.3, "epochs": 5},
         {"model": {"attention": {"normalise": "published"}}, "gradient_clip": 0.5, "epochs": 5},
     ],
-    ids=["default", "sequential", "dropout", "published"],
+    ids=["default", "sequential", "dropout", "absence", "published"],
 )
 def test_a_fit_is_the_same_alone_in_company_and_among_folds_replicates_and_rates(
     options: dict[str, Any],

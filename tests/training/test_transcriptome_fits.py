@@ -56,7 +56,11 @@ def genes(order: list[int] | None = None) -> StudyData:
 def test_a_fit_is_the_same_alone_and_among_folds_replicates_and_rates(
     options: dict[str, Any], update: str
 ) -> None:
-    training = {"update": update, "model": {"input_dropout": 0.2}}
+    training = {
+        "update": update,
+        "model": {"input_dropout": 0.2, "absence": "learned"},
+        "modality_dropout": 0.2,
+    }
     config, data = configured(training, **options), genes()
     specs = [
         spec(*pair, fold=fold, replicate=replicate, rate=rate)
