@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from m3h_pipeline.config.base import ByName, Count, Fraction, Name, Section
-from m3h_pipeline.config.fields import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from m3h_pipeline.config.fields import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 
 class EarlyStopping(Section):
@@ -43,6 +43,12 @@ class Training(Section):
         "loss on that share of its training patients, set aside, and keeps its best weights; null: those of "
         "the last epoch",
     )
+    balance: Literal["fixed", "uncertainty", "famo", "imtl_l"] = Field(
+        default="fixed",
+        description="weights of the tasks' losses beside `task_weights`: none, or learned by the losses' "
+        "uncertainty (Kendall et al. 2018), by how fast they fall (`famo`, Liu et al. 2023), or so that all "
+        "count alike (`imtl_l`, Liu et al. 2021)",
+    )
     contrastive_weight: NonNegativeFloat = Field(default=1.0, description="weight of the contrastive loss")
     task_weights: ByName[Name, NonNegativeFloat] = Field(
         default_factory=dict, description="task -> weight of its loss; 1 if not given"
@@ -63,6 +69,15 @@ class Training(Section):
     gradient_clip: PositiveFloat | None = Field(
         default=None, description="largest gradient norm of a model; null: none"
     )
+
+    @model_validator(mode="after")
+    def _balance_has_a_total(self) -> Training:
+        if self.balance != "fixed" and self.update != "sum":
+            raise ValueError(
+                f"`balance: {self.balance}` weighs the terms of one total loss, and `update: {self.update}` "
+                "has none: set `update: sum` or `balance: fixed`"
+            )
+        return self
 
 
 class Compute(Section):

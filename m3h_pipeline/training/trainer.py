@@ -11,6 +11,7 @@ from torch import Tensor
 
 from m3h_pipeline.model.keys import RandomKey
 from m3h_pipeline.model.m3h import Noise
+from m3h_pipeline.training.balance.learned import BALANCES, Balance
 from m3h_pipeline.training.optimise import (
     BlockAdam,
     RowAdam,
@@ -87,6 +88,10 @@ class Trainer:
             self._optimiser = RowAdam(prepared.parameters, by_model, settings.training.weight_decay)
         else:
             self._optimiser = BlockAdam(prepared.parameters, rates, settings.training.weight_decay)
+        self._balance: Balance | None = None
+        if settings.training.balance != "fixed":
+            kind = BALANCES[settings.training.balance]
+            self._balance = kind(prepared.weights, prepared.network.positions, rates)
         model, inputs = settings.model, prepared.network.architecture.inputs
         tokens = [item.options.dropout for item in inputs if item.options]
         # Of a single modality nothing is hidden.
@@ -186,10 +191,26 @@ class Trainer:
         losses = self.prepared.losses(batch, noise)
         if orders is not None:
             self._operate(losses, orders)
+        elif self._balance is not None:
+            torch.autograd.backward(self._balance.total(losses))
+            self._clip()
         else:
             self._backward(losses)
         optimiser.step()
+        if self._balance is not None:
+            self._balance.step(losses, lambda: self._losses_again(batch, noise))
         return losses.detach()
+
+    @torch.no_grad()
+    def _losses_again(self, batch: Batch, noise: Noise | None) -> Tensor:
+        """The losses of a minibatch that was learned from, under the same dropout; nothing else changes."""
+        # What is observed in passing, running statistics, was observed in the step.
+        observed = [p for p in self.prepared.network.parameters() if not p.requires_grad]
+        kept = [p.clone() for p in observed]
+        losses = self.prepared.losses(batch, noise)
+        for p, value in zip(observed, kept, strict=True):
+            p.copy_(value)
+        return losses
 
     def _step_sequentially(self, optimiser: RowAdam, batch: Batch, noise: Noise | None) -> Tensor:
         columns = []

@@ -19,6 +19,7 @@ from m3h_pipeline.training.spec import FitSpec, TrainingSettings
 from m3h_pipeline.training.stacks import make_stacks, positions_of
 from m3h_pipeline.training.trainer import Trainer
 from tests.model.plain import plain_state
+from tests.training.plain_balance import PlainBalance
 from tests.training.studies import DEVICE, TASKS, settings, spec, study
 
 #: Optimiser steps after which a run is compared, and the minibatches of an epoch.
@@ -80,6 +81,8 @@ def plain_training(
     weights = [config.training.contrastive_weight] * first
     weights += [config.training.task_weights.get(task, 1.0) for task in order]
 
+    balance = PlainBalance(config.training.balance, len(order), fit.learning_rate)
+
     def step() -> None:
         if config.training.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(model.parameters(), config.training.gradient_clip)
@@ -93,9 +96,12 @@ def plain_training(
             if config.training.update == "sum":
                 adam.zero_grad(set_to_none=False)
                 losses = model.losses(*arguments)
-                terms = [w * loss for w, loss in zip(weights, losses, strict=True) if loss is not None]
+                balance.clear()
+                balanced = losses[:first] + balance.terms(losses[first:])
+                terms = [w * loss for w, loss in zip(weights, balanced, strict=True) if loss is not None]
                 torch.autograd.backward(torch.stack(terms).sum())
                 step()
+                balance.step(losses[first:], model.losses(*arguments)[first:])
                 values = [0.0 if loss is None else loss.item() for loss in losses]
             else:
                 for i, weight in enumerate(weights):
