@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -19,7 +19,8 @@ from pydantic_core import PydanticUndefined
 
 from m3h_pipeline.config.base import Diagnoses
 from m3h_pipeline.config.mimic import MimicEmbedding
-from m3h_pipeline.config.model import GeneVectors, Transcriptome
+from m3h_pipeline.config.model import GeneVectors, Modality, Model, Transcriptome
+from m3h_pipeline.config.recipes import RECIPES, Recipe, keys_of
 from m3h_pipeline.config.results import GenePairs, Network, Networks, Stratum
 from m3h_pipeline.config.sources import (
     SOURCE_KINDS,
@@ -28,7 +29,7 @@ from m3h_pipeline.config.sources import (
     TableFile,
 )
 from m3h_pipeline.config.study import Study
-from m3h_pipeline.config.training import EarlyStopping
+from m3h_pipeline.config.training import EarlyStopping, Training
 
 _CONFIG = Path(__file__).resolve().parents[2] / "config"
 
@@ -99,15 +100,33 @@ generated: `python -m m3h_pipeline.config.generate`.
 
 
 def default_yaml() -> str:
-    """The text of ``config/config.yaml``: every key of the default study, with its description."""
+    """The text of ``config/config.yaml``: every key of the default study, with its description.
+
+    What its recipe says stands there with a `#` in front, so that another recipe can say something else.
+    """
     study = Study.model_validate(DEFAULT_STUDY)
     lines = [
         "# yaml-language-server: $schema=schema.json",
         "# The default study, with every key. Generated from the models; other studies state what differs.",
+        "# What the recipe says has a `#` in front: without it, it stays whatever the recipe.",
         "",
     ]
-    lines += _yaml_lines(study, 0)
+    left = _left_to_recipes(
+        DEFAULT_STUDY, keys_of({name: one.encoder for name, one in study.modalities.items()})
+    )
+    lines += _yaml_lines(study, 0, left)
     return "\n".join(lines) + "\n"
+
+
+def _left_to_recipes(stated: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the keys of recipes those that are not stated."""
+    return {
+        key: _left_to_recipes(stated[key], inner)
+        if isinstance(inner, Mapping) and isinstance(stated.get(key), Mapping)
+        else inner
+        for key, inner in keys.items()
+        if key not in stated or isinstance(inner, Mapping)
+    }
 
 
 def schema_json() -> str:
@@ -119,6 +138,7 @@ def readme() -> str:
     """The text of ``config/README.md``: one table per section."""
     parts = [_README_HEAD]
     parts.append("## The study\n\n" + _table(Study, ""))
+    parts.append(_recipes())
     for name, kind in SOURCE_KINDS.items():
         parts.append(f"## `source`, kind `{name}`\n\n{kind.__doc__}\n\n" + _table(kind, "source."))
     parts.append(
@@ -163,19 +183,35 @@ def generated() -> dict[str, str]:
     return {"config.yaml": default_yaml(), "schema.json": schema_json(), "README.md": readme()}
 
 
-def _yaml_lines(model: BaseModel, depth: int) -> Iterator[str]:
+def _yaml_lines(model: BaseModel, depth: int, left: Mapping[str, Any]) -> Iterator[str]:
+    """A section's keys; those that are left to the recipe (``left``) commented out."""
     indent = "  " * depth
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
-        if depth == 0 and name not in {"study", "seed", "results", "data"}:
+        if depth == 0 and name not in {"study", "recipe", "seed", "results", "data"}:
             yield ""
         if field.description:
             yield f"{indent}# {field.description}"
         if isinstance(value, BaseModel):
-            yield f"{indent}{name}:"
-            yield from _yaml_lines(value, depth + 1)
+            of_recipes = left.get(name, {})
+            # A section that could be null is the recipe's as a whole; one without a key would be null.
+            if name in left and field.default is None:
+                of_recipes = dict.fromkeys(type(value).model_fields)
+            whole = set(type(value).model_fields) <= set(of_recipes)
+            yield f"{indent}{'#' if whole and depth else ''}{name}:"
+            yield from _yaml_lines(value, depth + 1, of_recipes)
+        elif name == "modalities":
+            yield f"{name}:"
+            for own, modality in value.items():
+                shown = {key: item for key, item in _plain(modality).items() if key not in left[name][own]}
+                yield from ("  " + line for line in _dump({own: shown}))
+                told = {key: getattr(modality, key) for key in left[name][own]}
+                yield from (
+                    "    #" + line for line in _dump({k: _plain(v) for k, v in told.items() if v is not None})
+                )
         else:
-            yield from (indent + line for line in _dump({name: _plain(value)}))
+            mark = "#" if name in left else ""
+            yield from (indent + mark + line for line in _dump({name: _plain(value)}))
 
 
 def _dump(value: dict[str, Any]) -> Iterator[str]:
@@ -201,6 +237,52 @@ def _table(model: type[BaseModel], prefix: str) -> str:
     rows = ["| key | meaning | default |", "|---|---|---|"]
     rows += [f"| `{key}` | {meaning} | {default} |" for key, meaning, default in _rows(model, prefix)]
     return "\n".join(rows) + "\n"
+
+
+def _recipes() -> str:
+    """The section on recipes: what each makes of the keys that some recipe names."""
+    told = {name: dict(_told(recipe)) for name, recipe in RECIPES.items()}
+    keys = dict.fromkeys(key for values in told.values() for key in values)
+    fields = dict(_told(_FIELDS))
+    rows = [f"| key | {' | '.join(f'`{name}`' for name in told)} |", "|---|" + "---|" * len(told)]
+    for key in keys:
+        cells = [f"`{json.dumps(values.get(key, fields[key]))}`" for values in told.values()]
+        rows.append(f"| {key} | {' | '.join(cells)} |")
+    head = (
+        "What stands for a key that a study leaves out, by its `recipe`; of other keys, their defaults below."
+    )
+    return (
+        f"## Recipes\n\n{head}\n[docs/recipes.md](../docs/recipes.md) says more.\n\n" + "\n".join(rows) + "\n"
+    )
+
+
+#: What holds where no recipe says anything.
+_FIELDS = Recipe(
+    Model().model_dump(mode="json"),
+    Training().model_dump(mode="json"),
+    *[Modality(sources=["any"]).model_dump(mode="json")] * 2,
+)
+
+
+def _told(recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    """Key, as it is shown, -> value of all that a recipe says."""
+    sections = (
+        ("`model.{}`", recipe.model, _FIELDS.model),
+        ("`training.{}`", recipe.training, _FIELDS.training),
+        ("`modalities.<name>.{}`", recipe.modality, _FIELDS.modality),
+        ("`modalities.<name>.{}`, encoder `transcriptome`", recipe.transcriptome, _FIELDS.modality),
+    )
+    for shown, values, fields in sections:
+        yield from ((shown.format(key), value) for key, value in _flat(values, fields))
+
+
+def _flat(values: Mapping[str, Any], fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Dotted key -> value, of sections that are always there."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and isinstance(fields[key], Mapping):
+            yield from ((f"{key}.{inner}", one) for inner, one in _flat(value, fields[key]))
+        else:
+            yield key, value
 
 
 def _rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:

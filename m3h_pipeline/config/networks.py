@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from m3h_pipeline.config.recipes import merged
 from m3h_pipeline.config.results import Network
 from m3h_pipeline.config.study import Study
 from m3h_pipeline.config.validation import validate
@@ -36,8 +37,10 @@ def networks(study: Study) -> dict[str, Study]:
 
 
 def _with_network(study: Study, network: Network) -> dict[str, Any]:
-    content = study.model_dump(mode="json") | {"networks": None}
-    changes = network.model_dump(mode="json")
+    # What its recipe says stands in its changes.
+    recipe = network.recipe or study.recipe
+    content = study.model_dump(mode="json") | {"networks": None, "recipe": recipe}
+    changes = network.model_dump(mode="json", exclude={"recipe"})
     if unknown := set(changes["modalities"]) - set(content["modalities"]):
         name = min(unknown)
         raise ConfigError(
@@ -45,10 +48,4 @@ def _with_network(study: Study, network: Network) -> dict[str, Any]:
             where="networks",
             hint=nearest(name, content["modalities"]),
         )
-    return content | {key: _merged(content[key], change) for key, change in changes.items()}
-
-
-def _merged(content: Any, change: Any) -> Any:
-    if not isinstance(content, dict) or not isinstance(change, dict):
-        return change
-    return content | {key: _merged(content.get(key), value) for key, value in change.items()}
+    return content | {key: merged(content[key], change) for key, change in changes.items()}

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from m3h_pipeline.config.base import ByName, Count, Fraction, InOrder, Name, Section
+from m3h_pipeline.config.recipes import RecipeName
 
 
 class Evaluation(Section):
@@ -55,6 +56,10 @@ class GenePairs(Section):
 class Network(Section):
     """Another network: what differs from the study's own, key by key; a value replaces, null too."""
 
+    recipe: RecipeName | None = Field(
+        default=None,
+        description="recipe of this network; keys that the study states stay as they are; null: the study's",
+    )
     modalities: ByName[Name, dict[str, Any]] = Field(
         default_factory=dict, description="modality -> keys of `modalities.<name>`"
     )

@@ -12,6 +12,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from m3h_pipeline.config.base import ByName, Folder, Fraction, Name, Section
 from m3h_pipeline.config.model import Modality, Model
+from m3h_pipeline.config.recipes import RecipeName, with_recipes
 from m3h_pipeline.config.results import Evaluation, Figures, GenePairs, Networks
 from m3h_pipeline.config.sources import SOURCE_KINDS, Source
 from m3h_pipeline.config.training import Compute, Search, Tim, Training
@@ -60,6 +61,11 @@ class Study(Section):
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = Field(
         description="name; results go to `results/<study>/`"
     )
+    recipe: RecipeName = Field(
+        default="default",
+        description="what stands for keys of `model`, `training` and `modalities` that a study leaves out "
+        "(docs/recipes.md)",
+    )
     seed: int = Field(default=20240418, ge=0, description="seed of everything random but the split")
     results: Folder = Field(default="results", description="folder of the results")
     data: str = Field(default=".", description="folder that relative paths of the source start from")
@@ -89,6 +95,11 @@ class Study(Section):
         if isinstance(data, dict) and isinstance(data.get("source"), dict) and "kind" not in data["source"]:
             raise ValueError(f"source.kind is missing; valid: {', '.join(SOURCE_KINDS)}")
         return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recipes(cls, data: Any) -> Any:
+        return with_recipes(data) if isinstance(data, dict) else data
 
     @model_validator(mode="after")
     def _modalities_have_sources(self) -> Study:
