@@ -106,15 +106,15 @@ EVALUATION = _schema(
     _optional(pa.int32(), "n_samples", "n_patients"),
 )
 
-#: Every model beside every other: ``model`` is multi, single, linear or gradient_boosting; ``part`` is
+#: Every model beside every other: ``model`` is multi, single or the name of a reference; ``part`` is
 #: validation (out of fold) or test.
 COMPARISON = _schema(
     _required(pa.string(), "task", "model", "part", "metric"),
     _optional(pa.float64(), "value", "low", "high"),
 )
 
-#: Networks compared (section ``networks``), beside the references: ``network`` is a network's name, linear or
-#: gradient_boosting; ``learned`` is alone (each task by itself), together (all tasks) or reference; ``part``
+#: Networks compared (section ``networks``), beside the references: ``network`` is a network's name or that of
+#: a reference; ``learned`` is alone (each task by itself), together (all tasks) or reference; ``part``
 #: as in ``COMPARISON``. ``value``: metric of the mean prediction of all ``replicates`` (0: a model without
 #: seeds), out of fold the mean over folds. ``one_seed`` and ``deviation``: mean and deviation of the scores
 #: of single replicates. ``difference``: less the linear reference, or less the study's own network of the

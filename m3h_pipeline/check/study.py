@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from m3h_pipeline.check.references import try_given
 from m3h_pipeline.config import MimicSource, Study, SyntheticSource, load_study, located_source
 from m3h_pipeline.config.networks import networks
 from m3h_pipeline.dotted import is_path
@@ -44,6 +45,7 @@ def check_study(configfile: Path, screen: TextIO = sys.stdout, changes: Sequence
             assessed, embedded = _stages(study, tasks, layout, screen)
             _try_own_code(study, layout, screen)
             _try_networks(study, layout, embedded)
+            try_given(study, layout, screen)
             training = _forecast(study, layout)
         except M3HError as error:
             # What is made for the check is gone with it: a file is called as in a study's results.
@@ -58,8 +60,8 @@ def checked_tasks(study: Study, where: str) -> dict[str, TaskDefinition]:
     """The study's task definitions, with every task name elsewhere in the configuration checked against them.
 
     Raises:
-        ConfigError: ``split.stratify_by``, ``tasks.permute``, ``training.task_weights`` or
-            ``figures.calibration_tasks`` names a task that the study does not learn.
+        ConfigError: ``split.stratify_by``, ``tasks.permute``, ``training.task_weights``,
+            ``figures.calibration_tasks`` or ``evaluation.given`` names a task that the study does not learn.
         TaskError: a definition is wrong, or ``tasks.include`` or ``tasks.exclude`` names none.
     """
     tasks = tasks_of(study.tasks)
@@ -69,6 +71,7 @@ def checked_tasks(study: Study, where: str) -> dict[str, TaskDefinition]:
         "training.task_weights": list(study.training.task_weights),
         "figures.calibration_tasks": study.figures.calibration_tasks,
     }
+    named |= {f"evaluation.given.{name}": list(columns) for name, columns in study.evaluation.given.items()}
     if (chosen := study.gene_pairs) is not None:
         named["gene_pairs.tasks"] = chosen.tasks
         named["gene_pairs.groups"] = [chosen.groups] if chosen.groups else []

@@ -21,7 +21,7 @@ from m3h_pipeline.config.base import Diagnoses
 from m3h_pipeline.config.mimic import MimicEmbedding
 from m3h_pipeline.config.model import GeneVectors, Modality, Model, Transcriptome
 from m3h_pipeline.config.recipes import RECIPES, Recipe, keys_of
-from m3h_pipeline.config.results import GenePairs, Network, Networks, Stratum
+from m3h_pipeline.config.results import GenePairs, Given, Network, Networks, Stratum
 from m3h_pipeline.config.sources import (
     SOURCE_KINDS,
     GeneOptions,
@@ -162,6 +162,7 @@ def readme() -> str:
         "modalities.<name>.transcriptome": Transcriptome,
         "modalities.<name>.transcriptome.genes": GeneVectors,
         "training.early_stopping": EarlyStopping,
+        "evaluation.given.<name>.<task>": Given,
         "gene_pairs": GenePairs,
         "gene_pairs.within": Stratum,
         "networks": Networks,

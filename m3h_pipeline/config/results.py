@@ -9,6 +9,27 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from m3h_pipeline.config.base import ByName, Count, Fraction, InOrder, Name, Section
 from m3h_pipeline.config.recipes import RecipeName
 
+#: Names that stand for a model in the tables of the evaluation.
+TAKEN = frozenset({"single", "multi", "linear", "gradient_boosting", "kaplan_meier"})
+#: What a column of predictions holds -> problem classes whose tasks it can be held against.
+MEANINGS = {
+    "event": ("binary", "survival"),
+    "no_event": ("binary", "survival"),
+    "score": ("binary", "regression", "survival"),
+    "value": ("regression",),
+}
+
+
+class Given(Section):
+    """A prediction that came with the data: of another model, of physicians, a clinical score."""
+
+    column: str = Field(min_length=1, description="column of `source.columns` that holds it; never a feature")
+    means: Literal["event", "no_event", "score", "value"] = Field(
+        description="`event`: probability of the event (survival tasks: until some time); `no_event`: of "
+        "none, as a probability of survival; `value`: the outcome itself; `score`: any number that goes with "
+        "the outcome, which a model of this column alone translates"
+    )
+
 
 class Evaluation(Section):
     """Final fits and the comparison on the test part."""
@@ -18,6 +39,21 @@ class Evaluation(Section):
     baselines: list[Literal["linear", "gradient_boosting"]] = Field(
         default=["linear", "gradient_boosting"], description="references trained on the same rows"
     )
+    given: ByName[Name, ByName[Name, Given]] = Field(
+        default_factory=dict,
+        description="references that are predictions in the data: name -> task -> column and its meaning",
+    )
+
+    @model_validator(mode="after")
+    def _names_of_their_own(self) -> Evaluation:
+        for name in self.given:
+            if name in TAKEN:
+                raise ValueError(f"given.{name}: another model is called so; choose another name")
+        return self
+
+    def has_references(self, task: str) -> bool:
+        """Whether a supervised task is held against any reference."""
+        return bool(self.baselines) or any(task in tasks for tasks in self.given.values())
 
 
 class Stratum(Section):

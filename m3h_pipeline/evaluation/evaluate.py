@@ -198,8 +198,8 @@ def comparison_rows(
             out_of_fold = networks.get(row["task"], {}).get(model, {}).get("validation", UNDEFINED)
             add(row, model, "validation", out_of_fold.estimate, bounded(out_of_fold, row["metric"]))
             add(row, model, "test", row[model], (row[f"{model}_low"], row[f"{model}_high"]))
-        for model in ("linear", "gradient_boosting"):
-            for part, score in references.get(row["task"], {}).get(model, {}).items():
+        for model, parts in references.get(row["task"], {}).items():
+            for part, score in parts.items():
                 add(row, model, part, score.estimate, bounded(score, row["metric"]))
     return found
 

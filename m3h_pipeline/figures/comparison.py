@@ -38,7 +38,7 @@ def table(comparison: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
     """The rows of the figure in its order; ``department`` and ``title`` added."""
     frame = comparison.copy()
     order = {task: i for i, task in enumerate(catalogue.order(frame["task"]))}
-    models = {model: i for i, model in enumerate([*style.MODELS, *sorted(set(frame["model"]))])}
+    models = {model: i for i, model in enumerate(style.looks(frame["model"]))}
     parts = {part: i for i, part in enumerate(_PARTS)}
     frame["_task"] = frame["task"].map(order)
     frame["_part"] = frame["part"].map(parts).fillna(len(parts))
@@ -72,12 +72,12 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     gap = 0.25
     panel = (style.WIDTH - 0.15 - first - gap) / 2
 
-    models = [m for m in style.MODELS if m in set(frame["model"])]
+    looks = style.looks(frame["model"])
     style.key(
         figure,
         left,
         0.1,
-        [(style.MODELS[m][0], {"marker": style.MODELS[m][2], "color": style.MODELS[m][1]}) for m in models],
+        [(name, {"marker": marker, "color": colour}) for name, colour, marker in looks.values()],
     )
     for i, text in enumerate(_PARTS.values()):
         style.write(
@@ -89,7 +89,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
         names = " / ".join(style.metric_name(m) for m in dict.fromkeys(sorted(group["metric"])))
         for i, part in enumerate(_PARTS):
             ax = style.axes(figure, first + i * (panel + gap), top, panel, block.height)
-            _panel(ax, group[group["part"] == part], block, bounds, pitch)
+            _panel(ax, group[group["part"] == part], block, bounds, pitch, looks)
             ax.set_xlabel(names, labelpad=1.5)
         top += block.height + _AXIS + 0.06
     return figure
@@ -111,13 +111,20 @@ def _bounds(group: pd.DataFrame) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _panel(ax: Axes, part: pd.DataFrame, block: Rows, bounds: tuple[float, float], pitch: float) -> None:
+def _panel(
+    ax: Axes,
+    part: pd.DataFrame,
+    block: Rows,
+    bounds: tuple[float, float],
+    pitch: float,
+    looks: Mapping[str, tuple[str, str, str]],
+) -> None:
     block.prepare(ax)
     ax.set_xlim(*bounds)
     chance = CHANCE.get(str(part["metric"].iloc[0])) if len(part) else None
     if chance is not None:
         ax.axvline(chance, color=style.MUTED, linewidth=0.6, zorder=0)
-    present = [m for m in style.MODELS if m in set(part["model"])]
+    present = [m for m in looks if m in set(part["model"])]
     # Bands tie the markers of a task together where rows stand close.
     for task in block.banded:
         ax.axhspan(
@@ -125,7 +132,7 @@ def _panel(ax: Axes, part: pd.DataFrame, block: Rows, bounds: tuple[float, float
         )
     step = min(0.036, 0.76 * pitch / max(len(present), 1))
     for i, model in enumerate(present):
-        _, colour, marker = style.MODELS[model]
+        _, colour, marker = looks[model]
         shift = (i - (len(present) - 1) / 2) * step
         rows = part[(part["model"] == model) & np.isfinite(part["value"].to_numpy(float))]
         y = np.array([block.at[task] + shift for task in rows["task"]])
@@ -151,7 +158,7 @@ def _panel(ax: Axes, part: pd.DataFrame, block: Rows, bounds: tuple[float, float
             linestyle="none",
             marker=marker,
             color=colour,
-            markersize={"o": 3.2, "s": 2.7, "^": 3.2, "D": 2.5}[marker],
+            markersize={"s": 2.7, "D": 2.5}.get(marker, 3.2),
             markeredgewidth=0.3,
             markeredgecolor="white",
             zorder=3 + (model == "multi"),

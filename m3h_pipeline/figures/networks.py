@@ -54,7 +54,8 @@ def table(frame: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
     frame = frame.assign(_task=frame["task"].map(order)).sort_values("_task", kind="stable")
     frame = frame.drop(columns="_task").reset_index(drop=True)
     frame.insert(1, "title", [catalogue.title(task) for task in frame["task"]])
-    names = [style.MODELS[n][0] if n in style.MODELS else n for n in frame["network"]]
+    reference = style.looks(frame.loc[frame["learned"] == "reference", "network"])
+    names = [reference[n][0] if n in reference else n for n in frame["network"]]
     models = [_LEARNED[learned][0].format(n) for n, learned in zip(names, frame["learned"], strict=True)]
     frame.insert(2, "model", models)
     return frame

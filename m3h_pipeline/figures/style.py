@@ -28,6 +28,19 @@ from matplotlib.text import Text
 from m3h_pipeline.config import Figures
 from m3h_pipeline.disclosure import FEW, is_small, small_count
 from m3h_pipeline.disclosure.text import cell
+from m3h_pipeline.figures.looks import BLUE as BLUE
+from m3h_pipeline.figures.looks import FAINT as FAINT
+from m3h_pipeline.figures.looks import GREEN as GREEN
+from m3h_pipeline.figures.looks import GREY as GREY
+from m3h_pipeline.figures.looks import INK as INK
+from m3h_pipeline.figures.looks import MODELS as MODELS
+from m3h_pipeline.figures.looks import MUTED as MUTED
+from m3h_pipeline.figures.looks import ORANGE as ORANGE
+from m3h_pipeline.figures.looks import PURPLE as PURPLE
+from m3h_pipeline.figures.looks import RULE as RULE
+from m3h_pipeline.figures.looks import SKY as SKY
+from m3h_pipeline.figures.looks import VERMILLION as VERMILLION
+from m3h_pipeline.figures.looks import looks as looks
 from m3h_pipeline.figures.text import BASE as BASE
 from m3h_pipeline.figures.text import fit as fit
 from m3h_pipeline.figures.text import number as number
@@ -49,27 +62,6 @@ SMALL: Final = 5.5
 # Height of a capital of DejaVu Sans, in font sizes.
 _CAPITAL: Final = 0.73
 
-INK: Final = "#1A1A1A"
-MUTED: Final = "#6B6B6B"
-RULE: Final = "#DADADA"
-FAINT: Final = "#F0F0F0"
-
-# Okabe and Ito's palette, which readers with any colour vision can tell apart; markers double every colour.
-BLUE: Final = "#0072B2"
-ORANGE: Final = "#E69F00"
-GREEN: Final = "#009E73"
-VERMILLION: Final = "#D55E00"
-PURPLE: Final = "#CC79A7"
-SKY: Final = "#56B4E9"
-GREY: Final = "#7A7A7A"
-
-#: Models, wherever they appear: name, colour and marker.
-MODELS: Final[dict[str, tuple[str, str, str]]] = {
-    "multi": ("Multitask", BLUE, "o"),
-    "single": ("Single-task", GREY, "s"),
-    "linear": ("Linear", ORANGE, "^"),
-    "gradient_boosting": ("Gradient boosting", GREEN, "D"),
-}
 BETTER: Final = BLUE
 WORSE: Final = VERMILLION
 

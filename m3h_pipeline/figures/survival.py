@@ -139,9 +139,10 @@ def _kaplan_meier(ax: Axes, rows: pd.DataFrame, title: str) -> None:
 
 def _auroc(ax: Axes, rows: pd.DataFrame) -> None:
     ax.axhline(0.5, color=style.MUTED, linewidth=0.6, zorder=0)
-    for model in reversed(style.MODELS):
+    looks = style.looks(rows["model"])
+    for model in reversed(looks):
         mine = rows[rows["model"] == model].sort_values("time")
-        colour = style.MODELS[model][1]
+        colour = looks[model][1]
         if model == "multi" and len(mine):
             ax.fill_between(mine["time"], mine["low"], mine["high"], color=colour, alpha=0.13, linewidth=0)
         ax.plot(mine["time"], mine["value"], color=colour, linewidth=1.3 if model == "multi" else 0.9)
@@ -157,7 +158,8 @@ def _scores(figure: Figure, top: float, rows: pd.DataFrame) -> None:
     for score, x in columns.items():
         style.write(figure, x, top, _SCORES[score], ha="right", fontsize=style.SMALL, color=style.MUTED)
     known = rows.set_index(["quantity", "model"])["value"]
-    looks = style.MODELS | {_REFERENCE: ("No features", style.MUTED, "")}
+    models = (model for model in rows["model"] if model != _REFERENCE)
+    looks = style.looks(models) | {_REFERENCE: ("No features", style.MUTED, "")}
     present = [model for model in looks if any((score, model) in known.index for score in _SCORES)]
     for k, model in enumerate(present):
         name, colour = looks[model][0].replace("Gradient boosting", "Boosting"), looks[model][1]

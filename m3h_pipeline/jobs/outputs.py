@@ -61,13 +61,19 @@ def baselines(layout: Layout, study: Study) -> list[Path]:
     Raises:
         InputError: the tasks have not been assessed.
     """
-    if not study.evaluation.baselines:
+    if not (study.evaluation.baselines or study.evaluation.given):
         return []
     return [
         layout.evaluation.baselines(name)
         for name, task in read_tasks(layout.labels.tasks).items()
-        if task.problem_class != "clustering"
+        if task.problem_class != "clustering" and study.evaluation.has_references(name)
     ]
+
+
+def given(layout: Layout, study: Study, task: str) -> list[Path]:
+    """The columns of the cohort, where a reference of a task stands in one of them."""
+    named = any(task in tasks for tasks in study.evaluation.given.values())
+    return [layout.cohort.columns] if named else []
 
 
 def figures(layout: Layout, study: Study) -> list[Path]:

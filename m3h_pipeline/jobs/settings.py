@@ -116,10 +116,16 @@ class JobSettings:
         names = ("evaluation.replicates", "search.replicates", "tim.replicates", "split.folds")
         return self._plan(*names)
 
-    def baselines(self) -> str:
-        """For the reference models, which know sources and no encoder."""
+    def baselines(self, task: str) -> str:
+        """For the reference models of a task, which know sources and no encoder."""
         sources = {name: {"sources": spec.sources} for name, spec in self._study.modalities.items()}
-        return self._chosen("evaluation.baselines", "seed", modalities=sources, **own_code(self._metrics))
+        given = {
+            name: {task: _json(tasks[task])}
+            for name, tasks in self._study.evaluation.given.items()
+            if task in tasks
+        }
+        evaluation = {"baselines": self._study.evaluation.baselines, "given": given}
+        return self._chosen("seed", evaluation=evaluation, modalities=sources, **own_code(self._metrics))
 
     def evaluate(self) -> str:
         """For the comparison on the test part."""

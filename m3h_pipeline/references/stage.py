@@ -6,6 +6,7 @@ cross-validation; then the model is fitted to the whole training part with it, a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,8 +21,9 @@ from m3h_pipeline.files import write_table
 from m3h_pipeline.inference.metrics import metric
 from m3h_pipeline.inference.resampled import TEST
 from m3h_pipeline.progress import Progress
+from m3h_pipeline.references.given import given_references
 from m3h_pipeline.references.problem import Floats
-from m3h_pipeline.references.registry import REFERENCES, Part
+from m3h_pipeline.references.registry import REFERENCES, Part, Reference
 from m3h_pipeline.training.data import StudyData, load_study_data
 
 
@@ -41,12 +43,13 @@ def run_baselines(
       with an L2 penalty, on the features as the network sees them.
     - ``gradient_boosting``: histogram gradient boosting; missing features stay missing. Of survival tasks
       boosting of Cox's partial likelihood, on the features as the network sees them.
+    - what ``evaluation.given`` names: predictions that stand in a column of the cohort.
 
     One thread; the same input gives the same bytes.
 
     Args:
         task: its id.
-        cohort: folder with ``features/<source>.parquet``.
+        cohort: folder with ``features/<source>.parquet``, and ``columns.parquet`` where it is read.
         labels: folder with ``<task>.parquet``.
         split: the split file.
         out: table of contracts.BASELINE_PREDICTIONS.
@@ -56,18 +59,34 @@ def run_baselines(
 
     Raises:
         InputError, ContractError: a file is absent or does not follow its contract.
+        ConfigError: a column of predictions is not what the configuration says of it.
         TaskError: the task has no labels to learn, or is a clustering task.
     """
     data = load_study_data(cohort, labels, split, [task], modalities)
+    given = given_references(evaluation.given, task, data.tasks[task], cohort, data.names)
+    for name, model in given.items():
+        sys.stderr.write(f"{name} of {task}: {model.settings[0]}\n")
     _keep_scaled(data)
-    rows = baseline_predictions(task, data, evaluation, seed)
+    rows = baseline_predictions(task, data, evaluation, seed, given)
     write_table(pa.Table.from_pylist(rows, schema=BASELINE_PREDICTIONS), out, BASELINE_PREDICTIONS)
 
 
 def baseline_predictions(
-    task: str, data: StudyData, evaluation: Evaluation, seed: int
+    task: str,
+    data: StudyData,
+    evaluation: Evaluation,
+    seed: int,
+    given: Mapping[str, Reference] | None = None,
 ) -> list[dict[str, object]]:
-    """Rows of contracts.BASELINE_PREDICTIONS for one task; see :func:`run_baselines`."""
+    """Rows of contracts.BASELINE_PREDICTIONS for one task; see :func:`run_baselines`.
+
+    Args:
+        task: its id.
+        data: the study.
+        evaluation: which references.
+        seed: of what they draw.
+        given: further references of this study.
+    """
     description = data.tasks[task]
     problem_class = str(description["problem_class"])
     if problem_class not in ("binary", "multiclass", "regression", "survival"):
@@ -88,11 +107,11 @@ def baseline_predictions(
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     found: list[dict[str, object]] = []
-    total = len(evaluation.baselines) * (len(folds) + 1)
+    models = {name: REFERENCES[name] for name in evaluation.baselines} | dict(given or {})
+    total = len(models) * (len(folds) + 1)
     # One thread: sums in another order would change the last digits, and jobs share the machine.
     with threadpool_limits(limits=1), Progress(f"reference fits of {task}", total) as progress:
-        for name in evaluation.baselines:
-            model = REFERENCES[name]
+        for name, model in models.items():
             if problem_class not in model.problem_classes:
                 continue
             candidates = list(range(len(model.settings)))

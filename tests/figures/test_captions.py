@@ -107,3 +107,7 @@ def test_captions_follow_the_configuration() -> None:
     assert "this study has none" in story
     assert "published normalisation" in _text("attention", config)
     assert "References" not in _text("comparison", config)
+    given = config | {"evaluation": {"baselines": ["linear"], "given": {"their_model": {}}}}
+    assert "References on the same rows: linear, their model." in _text("comparison", given)
+    assert "Of their model, which came with the data," in " ".join(_text("comparison", given).split())
+    assert "linear and their model" in _text("workflow", given)

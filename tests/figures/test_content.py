@@ -160,6 +160,22 @@ def test_comparison_keeps_every_number() -> None:
     )
 
 
+def test_comparison_draws_references_of_the_study_s_own_in_looks_of_their_own() -> None:
+    table = _frame(fakes.comparison(ALL, CHOSEN))
+    own = table[table["model"] == "linear"].assign(model="support_model")
+    frame = comparison.table(pd.concat([table, own], ignore_index=True), CATALOGUE)
+    assert set(frame["model"]) == {*style.MODELS, "support_model"}
+    looks = style.looks(frame["model"])
+    assert list(looks)[-1] == "support_model"
+    assert len({look[1] for look in looks.values()}) == len(looks) == 5
+    _, colour, marker = looks["support_model"]
+    figure = comparison.draw(frame, CATALOGUE)
+    lines = [line for ax in figure.axes for line in ax.get_lines() if line.get_color() == colour]
+    shown = sum(len(np.asarray(line.get_xdata())) for line in lines if line.get_marker() in (marker, "<"))
+    assert shown == len(own)
+    assert "Support model" in {text.get_text() for text in figure.texts}
+
+
 # --- calibration ---
 
 

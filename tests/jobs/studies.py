@@ -46,11 +46,12 @@ def told(of: Study, definitions: dict[str, TaskDefinition] | None = None) -> dic
     settings = JobSettings(of, definitions)
     plain = (
         *("simulate", "embed", "ingest", "split", "assess", "train", "select", "plan_tim", "tim"),
-        *("plan_final", "baselines", "evaluate", "phenotypes", "gene_pairs", "draw_gene_pairs"),
+        *("plan_final", "evaluate", "phenotypes", "gene_pairs", "draw_gene_pairs"),
         *("compare_networks", "draw_networks"),
     )
     found = {name: getattr(settings, name)() for name in plain}
     found |= {f"label {name}": settings.label(name) for name in definitions}
+    found |= {f"baselines {name}": settings.baselines(name) for name in definitions}
     found |= {f"figure {name}": settings.figure(name) for name in FIGURES}
     found |= {f"plan_round {number}": settings.plan_round(number) for number in (1, 2, 3, 4)}
     found |= {f"embed_genes {name}": settings.embed_genes(name) for name in of.modalities}

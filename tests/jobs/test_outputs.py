@@ -63,6 +63,16 @@ def test_references_are_of_the_tasks_that_are_learned(tmp_path: Path) -> None:
     assert outputs.baselines(files, study(evaluation__baselines=[])) == []
 
 
+def test_a_prediction_in_the_data_is_a_reference_of_the_tasks_it_names_alone(tmp_path: Path) -> None:
+    files = Layout(tmp_path)
+    write_tasks(files.labels.tasks, ["b", "a", "c"], {"c": "clustering"})
+    given = {"theirs": {"b": {"column": "p", "means": "score"}, "gone": {"column": "p", "means": "score"}}}
+    one = study(evaluation={"baselines": [], "given": given})
+    assert outputs.baselines(files, one) == [files.evaluation.baselines("b")]
+    assert outputs.given(files, one, "b") == [files.cohort.columns]
+    assert outputs.given(files, one, "a") == []
+
+
 def test_figures_come_in_each_format_and_as_a_table() -> None:
     one = study("gse7390_txt", figures={"formats": ["svg"]})
     drawn = names(outputs.figures(FILES, one))

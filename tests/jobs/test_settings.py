@@ -31,6 +31,8 @@ from tests.tasks.cohorts import write_cohort
 PLANS = {"plan_tim", "plan_final", *(f"plan_round {number}" for number in (1, 2, 3, 4))}
 LATER = {"plan_round 3", "plan_round 4"}
 DRAWN = {"draw_gene_pairs", "draw_networks"}
+REFERENCES = {name for name in told(study()) if name.startswith("baselines ")}
+GIVEN = {"column": "p", "means": "score"}
 FIGURES = {name for name in told(study()) if name.startswith("figure ")}
 
 
@@ -52,7 +54,12 @@ FIGURES = {name for name in told(study()) if name.startswith("figure ")}
         ("tim__draws", 7, {"tim"}),
         ("tim__mode", "exact", {*PLANS, "tim"} - {"plan_final"}),
         ("evaluation__draws", 7, {"evaluate", "compare_networks"}),
-        ("evaluation__baselines", ["linear"], {"baselines"}),
+        ("evaluation__baselines", ["linear"], REFERENCES),
+        (
+            "evaluation__given",
+            {"theirs": {"gout": GIVEN, "copd": GIVEN}},
+            {"baselines gout", "baselines copd"},
+        ),
         ("evaluation__replicates", 7, {"plan_final"}),
         ("tasks__min_per_fold", 7, {"assess"}),
         ("tasks__permute", [], {"label diabetes"}),
@@ -239,7 +246,7 @@ def test_an_edit_of_the_users_own_code_reaches_the_jobs_that_run_it(
         "class": task("a_class.Own", kind="number", column="x"),
     }
     before = told(own, definitions)
-    scoring = {"train", "tim", "evaluate", "baselines", "compare_networks"}
+    scoring = {"train", "tim", "evaluate", "compare_networks", *(f"baselines {name}" for name in definitions)}
     wanted = {
         "a_network": {"train"},
         "a_class": {"train"},

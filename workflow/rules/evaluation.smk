@@ -56,6 +56,7 @@ rule baselines:
     input:
         labels=FILES.labels.labels_of("{task}"),
         features=FEATURES,
+        given=lambda wildcards: outputs.given(FILES, STUDY, wildcards.task),
         samples=FILES.cohort.samples,
         split=FILES.split,
     output:
@@ -70,7 +71,7 @@ rule baselines:
         mem_mb=by_input(1500, 8),
         runtime=growing(120),
     params:
-        settings=told("baselines"),
+        settings=told("baselines", "task"),
         cohort=FILES.cohort.folder,
         label_folder=FILES.labels.folder,
         code=code_of("baselines"),
