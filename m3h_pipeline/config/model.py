@@ -148,10 +148,12 @@ class SurvivalHead(Section):
 class RegressionHead(Section):
     """What regression tasks learn; fits without one do not depend on it."""
 
-    loss: Literal["absolute", "squared", "huber"] = Field(
+    loss: Literal["absolute", "squared", "huber", "poisson"] = Field(
         default="absolute",
         description="error of the standardised target: `absolute` (published) learns the median, `squared` "
-        "the mean, which R^2 asks for; `huber` is squared up to a deviation and absolute beyond",
+        "the mean, which R^2 asks for; `huber` is squared up to a deviation and absolute beyond; `poisson` "
+        "learns the logarithm of the mean of a target that is never negative (charges, length of stay), and "
+        "is `squared` for others",
     )
 
 

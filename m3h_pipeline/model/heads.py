@@ -22,6 +22,9 @@ from m3h_pipeline.model.keys import Draws, Dropout
 from m3h_pipeline.model.layers import Mlp, StackedLinear, StackedModule
 from m3h_pipeline.model.survival import cox_loss, discrete_loss
 
+#: Nothing is predicted to be more than a hundred times the mean.
+_LARGEST_LOG = math.log(100)
+
 
 def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
     """Mean over the last axis of the entries where ``valid``; 0 where there is none.
@@ -146,7 +149,8 @@ class Regression(ProblemClass):
     (Huber 1964) is that of small errors, and a task that knows nothing has a loss near that of a coin.
 
     Attributes:
-        error: ``absolute``, ``squared`` or ``huber``, absolute beyond one deviation.
+        error: ``absolute``, ``squared`` (of ``poisson`` too, see :class:`Rate`) or ``huber``, which is
+            absolute beyond one deviation.
     """
 
     name = "regression"
@@ -164,12 +168,36 @@ class Regression(ProblemClass):
         difference = raw[:, :, 0].to(target.dtype) - y
         if self.error == "absolute":
             return masked_mean(difference.abs(), valid)
-        if self.error == "squared":
+        if self.error in ("squared", "poisson"):
             return masked_mean(difference.square() / 2, valid)
         return masked_mean(F.huber_loss(difference, torch.zeros_like(difference), reduction="none"), valid)
 
     def predict(self, raw: Tensor) -> Tensor:
         return raw
+
+
+class Rate(Regression):
+    """The mean of a target that is never negative: its logarithm is the output, by half the Poisson deviance.
+
+    The deviance (McCullagh & Nelder 1989, section 2.3) is least at the mean whatever the distribution, as
+    squared errors are (Gourieroux, Monfort & Trognon 1984), and a value far up its tail weighs less.
+    Nothing is transformed, and nothing has to be mapped back with a guess of the residuals' distribution.
+
+    The target is standardised by its mean alone: the loss sees a multiple of it.
+    """
+
+    name = "rate"
+
+    def loss(self, raw: Tensor, target: Tensor, valid: Tensor, inputs: Tensor) -> Tensor:
+        y = torch.where(valid, target, 0.0)
+        log = raw[:, :, 0].to(target.dtype)
+        # Beyond the largest prediction the mean goes on along its tangent, so that nothing overflows.
+        below = log.clamp(max=_LARGEST_LOG)
+        mean = below.exp() * (1 + log - below)
+        return masked_mean(mean - y * log + torch.xlogy(y, y) - y, valid)
+
+    def predict(self, raw: Tensor) -> Tensor:
+        return raw.clamp(max=_LARGEST_LOG).exp()
 
 
 class Decoder(StackedModule):
@@ -235,7 +263,7 @@ class Survival(ProblemClass):
 
 
 SHIPPED: dict[str, ProblemClass] = {
-    kind.name: kind for kind in (Binary(), Multiclass(), Regression(), Survival(), Clustering())
+    kind.name: kind for kind in (Binary(), Multiclass(), Regression(), Rate(), Survival(), Clustering())
 }
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.config.model import Modality
+from m3h_pipeline.config.model import Modality, Model
 from m3h_pipeline.errors import ContractError, InputError, TaskError
 from m3h_pipeline.features.scaling import Scaled, scaled_once, told_by_few
+from m3h_pipeline.model.heads import ProblemClass, class_of, problem_class
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -123,6 +124,14 @@ class StudyData:
         if None not in known and fold not in known:
             raise ContractError(f"no vectors of genes for fold {fold}", where=f"modality {modality}")
         return known[fold] if fold in known else known[None]
+
+    def kind_of(self, task: str, model: Model) -> ProblemClass:
+        """What a network learns a task as: its class, or the rate of a target that is never negative."""
+        kind = class_of(self.tasks[task])
+        if kind is not problem_class("regression") or model.regression.loss != "poisson":
+            return kind
+        y = self.labels[task][self.train]
+        return problem_class("rate") if np.nanmin(y, initial=np.inf) >= 0 else kind
 
     @property
     def patients(self) -> IntArray:

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from m3h_pipeline.features.scaling import CLIP, Float64Array
-from m3h_pipeline.model.heads import class_of
 from m3h_pipeline.survival import bin_edges, time_grid
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.spec import TrainingSettings
@@ -97,6 +96,7 @@ class DeviceData:
 
     def __init__(self, data: StudyData, settings: TrainingSettings, device: torch.device) -> None:
         self.data, self.device, self.dtype = data, device, dtype_of(settings)
+        self._model = settings.model
         self.x = torch.from_numpy(data.scaled.x).to(device, self.dtype)
         self.has_missing = bool(torch.isnan(self.x).any())
         present = np.stack(list(data.present.values()), 1)
@@ -162,14 +162,20 @@ class DeviceData:
         return time_grid(self.data.labels[task][self.data.train])
 
     def target_statistics(self, task: str, fold: int) -> tuple[float, float]:
-        """Mean and deviation of a task's target on a fold's training rows; (0, 1) if not standardised."""
+        """Mean and deviation of a task's target on a fold's training rows; (0, 1) if not standardised.
+
+        Of a rate it is 0 and the mean.
+        """
         key = (task, fold)
         if key not in self._targets:
             mean, deviation = 0.0, 1.0
-            if class_of(self.data.tasks[task]).standardise:
+            kind = self.data.kind_of(task, self._model)
+            if kind.standardise:
                 y = self.data.labels[task][self.data.training_rows(fold)].astype(np.float64)
                 y = y[~np.isnan(y)]
-                if len(y):
+                if len(y) and kind.name == "rate":
+                    deviation = float(y.mean()) or 1.0
+                elif len(y):
                     mean = float(y.mean())
                     deviation = float(y.std()) or 1.0
             self._targets[key] = (mean, deviation)

@@ -13,7 +13,7 @@ from m3h_pipeline.config import Model
 from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.model.architecture import Architecture, Input, Signature
 from m3h_pipeline.model.footprint import MOST_ON_CPU, bytes_per_fit
-from m3h_pipeline.model.heads import class_of, rank
+from m3h_pipeline.model.heads import rank
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.seeds import divided_rows, n_steps
 from m3h_pipeline.training.spec import FitSpec, TrainingSettings
@@ -70,7 +70,7 @@ def positions_of(
     """
     described = []
     for task in combination:
-        kind = class_of(data.tasks[task])
+        kind = data.kind_of(task, model)
         described.append((rank(kind.name), kind.outputs(data.tasks[task], model), task, kind.name))
     described.sort()
     return tuple(item[2] for item in described), tuple((item[3], item[1]) for item in described)
