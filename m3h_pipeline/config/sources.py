@@ -307,6 +307,13 @@ class SyntheticSource(SourceSection):
         description="which tasks get planted structure: a dozen (`default`) or all 41 of the paper (`all`)",
     )
     signal: PositiveFloat = Field(default=1.0, description="strength of the shared factors in the features")
+    interactions: float = Field(
+        default=1.0,
+        ge=0,
+        le=10,
+        description="strength of what is beyond linear reach in the risks of some tasks (products of a "
+        "factor and age, U-shapes, exclusive-or); 0: none",
+    )
     max_malformed: int = Field(default=10, ge=0, description="as in the `haim` source")
 
     @property

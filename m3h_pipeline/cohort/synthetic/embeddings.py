@@ -64,7 +64,7 @@ def _chunks(
         columns = _front(hospital, first, last)
         admission = people.row_admission[first:last]
         for source, prefix in blocks.items():
-            x = _scaled(source, model.draw(source, people, hospital.outcomes, first, last), seed)
+            x = scaled(source, model.draw(source, people, hospital.outcomes, first, last), seed)
             if source == "demographics":
                 known = hospital.demographics[people.row_patient[first:last]]
                 k = min(known.shape[1], x.shape[1])
@@ -139,7 +139,7 @@ def _chexpert(thoracic: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.
     return labels
 
 
-def _scaled(source: str, x: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float32]:
+def scaled(source: str, x: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float32]:
     """Bring features of unit scale to the range that the source has in HAIM-MIMIC-MM."""
     if source.startswith("vision_prob"):
         x = 1 / (1 + np.exp(-x - 1))

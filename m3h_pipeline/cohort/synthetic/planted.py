@@ -8,6 +8,11 @@ direction among many, with the variance of any other: neither reconstruction nor
 reveals it, only labels do, and those of a related task serve as well as a task's own. A loud factor adds
 variance along a direction that may partly cover a hidden one. The patients' phenotypes, strong variation
 common to all sources, lie on top and tell nothing of any outcome.
+
+To the log odds of some outcomes a term is added that no linear function of features is
+(:mod:`~m3h_pipeline.cohort.synthetic.interactions`): the factor's effect depends on age, sex or a
+measurement, or risk rises on both sides of a measurement. Nothing but these terms depends on a measurement,
+which is one column of its source, as a laboratory records it.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from m3h_pipeline.cohort.synthetic.interactions import AGE, MEASURED, SEX
 from m3h_pipeline.cohort.synthetic.structure import INFECTION, MORTALITY, STAY, THORACIC_TASK, Structure
 
 FloatArray = npt.NDArray[np.float64]
@@ -47,6 +53,8 @@ _NEW_STAY, _NEW_ADMISSION = 0.35, 0.8
 _COMMON, _DIMENSIONS, _SPREAD = 1.2, 8, 0.25
 #: A hidden factor's signal to noise along its direction, in deviations, at ``signal: 1``.
 _CLARITY = 3.0
+#: Mean and deviation of the patients' ages, in years.
+_AGE, _AGES = 65, 16
 #: Cosine between a loud factor's direction and that of the factor it masks.
 _COVER = 0.6
 
@@ -91,6 +99,7 @@ class Outcomes:
         hours: (n,) from image to discharge.
         thoracic: (n,) number of the class in :data:`THORACIC`, -1 where there is no label.
         phenotype: (p,).
+        modifiers: age, sex and measurement -> (a,), each of mean about 0 and deviation about 1.
     """
 
     factors: FloatArray
@@ -99,6 +108,7 @@ class Outcomes:
     hours: FloatArray
     thoracic: IntArray
     phenotype: IntArray
+    modifiers: Mapping[str, FloatArray]
 
 
 def draw_people(samples: int, per_patient: float, rng: np.random.Generator) -> People:
@@ -114,7 +124,7 @@ def draw_people(samples: int, per_patient: float, rng: np.random.Generator) -> P
         admission=(np.cumsum(new_admission) - 1)[new_stay],
         patient=patient[new_admission],
         male=rng.random(patients) < 0.54,
-        age=np.clip(rng.normal(65, 16, patients), 18, 91).round(),
+        age=np.clip(rng.normal(_AGE, _AGES, patients), 18, 91).round(),
     )
 
 
@@ -125,9 +135,21 @@ def draw_outcomes(structure: Structure, people: People, rng: np.random.Generator
     own = rng.standard_normal((p, k))[people.patient]
     factors = np.sqrt(_OWN) * own + np.sqrt(1 - _OWN) * rng.standard_normal((a, k))
 
+    modifiers = {
+        AGE: ((people.age - _AGE) / _AGES)[people.patient],
+        SEX: np.where(people.male, 1.0, -1.0)[people.patient],
+        # A stream of their own: what else is drawn does not depend on them.
+        **dict(zip(MEASURED, rng.spawn(1)[0].standard_normal((len(MEASURED), a)), strict=True)),
+    }
+
     def score(task: str) -> FloatArray:
         number = structure.factor_of.get(task)
-        return np.zeros(a) if number is None else structure.outcomes[task].slope * factors[:, number]
+        if number is None:
+            return np.zeros(a)
+        risk = factors[:, number]
+        if interaction := structure.interactions.get(task):
+            risk = risk + interaction.weight * interaction.term(risk, modifiers[interaction.modifier])
+        return np.asarray(structure.outcomes[task].slope * risk)
 
     diagnoses: dict[str, BoolArray] = {}
     for task, outcome in structure.outcomes.items():
@@ -149,7 +171,8 @@ def draw_outcomes(structure: Structure, people: People, rng: np.random.Generator
     utility += rng.gumbel(size=utility.shape)
     seen = rng.random(n) < structure.outcomes[THORACIC_TASK].prevalence
     phenotype = rng.integers(PHENOTYPES, size=p)
-    return Outcomes(factors, diagnoses, death, hours, np.where(seen, utility.argmax(1), -1), phenotype)
+    classes = np.where(seen, utility.argmax(1), -1)
+    return Outcomes(factors, diagnoses, death, hours, classes, phenotype, modifiers)
 
 
 def _most(score: FloatArray, share: float) -> BoolArray:
@@ -198,6 +221,14 @@ class FeatureModel:
                 # A direction of its own needs a dimension of its own.
                 if len(self.shown[name]) < widths[name]:
                     self.shown[name].append(number)
+        # As does a column.
+        self.recorded: dict[str, list[str]] = {name: [] for name in widths}
+        used = {interaction.modifier for interaction in structure.interactions.values()}
+        for measured, name in MEASURED.items():
+            source = name if name in usable else max(usable, key=usable.__getitem__)
+            room = widths[source] - len(self.shown[source]) - len(self.recorded[source])
+            if measured in used and room > 0:
+                self.recorded[source].append(measured)
 
     def directions(self, source: str) -> FloatArray:
         """Unit directions of the factors that ``source`` shows, (factors, width)."""
@@ -234,4 +265,10 @@ class FeatureModel:
         spread = np.random.default_rng([self._seed, 4]).standard_normal((len(people.male), _DIMENSIONS))
         common = (self._centres[outcomes.phenotype] + _SPREAD * spread)[patients]
         loadings = np.random.default_rng([self._seed, 5, number]).standard_normal((_DIMENSIONS, width))
-        return np.asarray((x + _COMMON * common @ loadings / np.sqrt(_DIMENSIONS)) / np.hypot(1, _COMMON))
+        x = (x + _COMMON * common @ loadings / np.sqrt(_DIMENSIONS)) / np.hypot(1, _COMMON)
+        # The last columns are measurements, as clear as a factor along its direction.
+        error = np.random.default_rng([self._seed, 15, number, first])
+        for column, measured in enumerate(self.recorded[source], start=1):
+            value = np.sqrt(clarity) * outcomes.modifiers[measured][rows] + error.standard_normal(len(rows))
+            x[:, -column] = value / np.sqrt(1 + clarity)
+        return np.asarray(x)

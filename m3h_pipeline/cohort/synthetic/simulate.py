@@ -73,7 +73,7 @@ def simulate(settings: SyntheticSource, seed: int, out: Path) -> None:
         InputError: the folder cannot be written.
     """
     blocks = _blocks(settings)
-    structure = structure_of(settings.tasks)
+    structure = structure_of(settings.tasks, settings.interactions)
     people = draw_people(settings.samples, settings.samples_per_patient, np.random.default_rng([seed, 10]))
     outcomes = draw_outcomes(structure, people, np.random.default_rng([seed, 11]))
     model = FeatureModel(structure, settings.widths, settings.signal, seed)

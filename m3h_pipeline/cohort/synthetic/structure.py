@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
+
+from m3h_pipeline.cohort.synthetic import interactions
+from m3h_pipeline.cohort.synthetic.interactions import Interaction
 
 #: Tasks that are no diagnosis.
 MORTALITY, STAY, THORACIC_TASK = "mortality_48h", "length_of_stay", "thoracic_pathology"
@@ -55,11 +59,13 @@ class Structure:
         factors: latent factors; those with several outcomes make groups of related tasks.
         noise: outcomes that depend on nothing.
         silhouette: number of the factor that tells apart thoracic classes of equal severity; None: none does.
+        interactions: task -> what its log odds hold beyond the factor; of most tasks nothing.
     """
 
     factors: tuple[Factor, ...]
     noise: tuple[Outcome, ...]
     silhouette: int | None = None
+    interactions: Mapping[str, Interaction] = field(default_factory=dict)
 
     @cached_property
     def outcomes(self) -> dict[str, Outcome]:
@@ -72,22 +78,46 @@ class Structure:
         """Task -> number of its factor; noise is absent."""
         return {o.task: i for i, factor in enumerate(self.factors) for o in factor.outcomes}
 
-    def truth(self) -> dict[str, list[list[str]] | list[str]]:
-        """What a study of the cohort should find, as written to ``truth.json``."""
+    def truth(self) -> dict[str, Any]:
+        """What a study of the cohort should find, as written to ``truth.json``.
+
+        ``interactions`` names, per task, the shape of what is planted beyond linear reach, the task's factor,
+        what modifies it, and the log odds per unit of the term; it is absent where nothing is.
+        """
         tasks = {factor.name: [o.task for o in factor.outcomes] for factor in self.factors}
         covered = [(factor.masks, factor.name) for factor in self.factors if factor.masks]
+        beyond = {
+            task: {
+                "shape": interaction.shape,
+                "factor": self.factors[self.factor_of[task]].name,
+                "modifier": interaction.modifier,
+                "weight": interaction.weight * self.outcomes[task].slope,
+            }
+            for task, interaction in self.interactions.items()
+        }
         return {
             "groups": [group for group in tasks.values() if len(group) > 1],
             "conflicts": [[a, b] for below, above in covered for a in tasks[below] for b in tasks[above]],
             "noise": [o.task for o in self.noise],
             "rare": [o.task for o in self.outcomes.values() if o.prevalence < 0.03],
             "missing": [THORACIC_TASK],
+            **({"interactions": beyond} if beyond else {}),
         }
 
 
-def structure_of(which: Literal["default", "all"]) -> Structure:
-    """The planted structure: ``default`` (a dozen tasks) or ``all`` (the 41 of the paper)."""
-    return _DEFAULT if which == "default" else _ALL
+def structure_of(which: Literal["default", "all"], strength: float) -> Structure:
+    """The planted structure: ``default`` (a dozen tasks) or ``all`` (the 41 of the paper).
+
+    Args:
+        which: tasks.
+        strength: of what is beyond linear reach; 1: as the
+            interactions' module says; 0: nothing is, and no measurement is recorded.
+    """
+    structure, planted = (_DEFAULT, interactions.DEFAULT) if which == "default" else (_ALL, interactions.ALL)
+    if strength == 0:
+        return structure
+    scaled = {task: replace(item, weight=strength * item.weight) for task, item in planted.items()}
+    return replace(structure, interactions=scaled)
 
 
 def _outcomes(slope: float, **prevalences: float) -> tuple[Outcome, ...]:

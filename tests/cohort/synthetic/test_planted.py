@@ -28,7 +28,7 @@ from m3h_pipeline.config.load import load_study
 
 ROOT = Path(__file__).resolve().parents[3]
 FloatArray = npt.NDArray[np.float64]
-DEFAULT, ALL = structure_of("default"), structure_of("all")
+DEFAULT, ALL = structure_of("default", 1.0), structure_of("all", 1.0)
 WIDTHS = SyntheticSource().widths
 
 
@@ -74,15 +74,33 @@ def test_prevalences_hold_exactly(large: tuple[Structure, People, Outcomes]) -> 
     assert labelled == pytest.approx(structure.outcomes[THORACIC_TASK].prevalence, abs=0.02)
 
 
-def test_labels_are_noisy_views_of_their_factor_alone(large: tuple[Structure, People, Outcomes]) -> None:
-    structure, _, outcomes = large
+def test_labels_are_noisy_views_of_their_factor_and_what_is_planted_beyond_it(
+    large: tuple[Structure, People, Outcomes],
+) -> None:
+    structure, people, outcomes = large
+    age = ((people.age - 65) / 16)[people.patient]
+    male = np.where(people.male, 1.0, -1.0)[people.patient]
     for task, sick in outcomes.diagnoses.items():
         if task in ("hospital_acquired_infection", "breast_cancer", "prostate_cancer") or sick.sum() < 250:
             continue
-        found = LogisticRegression(C=1e6).fit(outcomes.factors, sick).coef_[0]
-        wanted = np.zeros(len(structure.factors))
+        terms = [np.zeros(len(age))]
+        wanted = np.zeros(len(structure.factors) + 1)
         if task in structure.factor_of:
             wanted[structure.factor_of[task]] = structure.outcomes[task].slope
+        if (planted := structure.interactions.get(task)) is not None:
+            factor = outcomes.factors[:, structure.factor_of[task]]
+            modifier = {"age": age, "sex": male}.get(planted.modifier)
+            modifier = outcomes.modifiers[planted.modifier] if modifier is None else modifier
+            shapes = {
+                "product": factor * modifier,
+                "u_shape": modifier**2 / np.sqrt(2),
+                "exclusive_or": 1 - 2.0 * ((factor > 0) != (modifier > 0)),
+            }
+            terms = [shapes[planted.shape]]
+            # Main effects dominate: a term of variance 1 has half of the slope.
+            wanted[-1] = structure.outcomes[task].slope / 2
+        x = np.column_stack([outcomes.factors, *terms])
+        found = LogisticRegression(C=1e6, max_iter=1000).fit(x, sick).coef_[0]
         # About five standard errors of a logistic coefficient.
         error = 12 / np.sqrt(sick.sum())
         assert np.abs(found - wanted).max() < error, task
@@ -245,7 +263,7 @@ def test_factors_find_a_place_in_few_sources(widths: dict[str, int]) -> None:
 
 @pytest.mark.parametrize("which", ["default", "all"])
 def test_the_truth_names_the_planted_tasks(which: str) -> None:
-    structure = structure_of("default" if which == "default" else "all")
+    structure = structure_of("default" if which == "default" else "all", 1.0)
     truth = structure.truth()
     planted = set(structure.outcomes)
     definitions = yaml.safe_load((ROOT / "resources/tasks/m3h.yaml").read_text())["tasks"]
