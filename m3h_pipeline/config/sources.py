@@ -287,19 +287,12 @@ class SyntheticSource(SourceSection):
     samples: int = Field(default=2400, ge=200, description="rows (chest X-rays) before the planted traps")
     samples_per_patient: PositiveFloat = Field(default=1.5, ge=1, description="mean samples of a patient")
     widths: ByName[Name, Width] = Field(
-        default_factory=lambda: {
-            "demographics": 6,
-            "vision_dense": 32,
-            "vision_probabilities": 18,
-            "vision_dense_multi": 32,
-            "vision_probabilities_multi": 18,
-            "ts_chart": 27,
-            "ts_lab": 33,
-            "ts_procedure": 10,
-            "note_ecg": 16,
-            "note_echo": 16,
-            "note_radiology": 32,
-        },
+        default_factory=lambda: (
+            {"demographics": 6, "ts_chart": 27, "ts_lab": 33, "ts_procedure": 10}
+            | dict.fromkeys(("vision_dense", "vision_dense_multi", "note_radiology"), 32)
+            | dict.fromkeys(("vision_probabilities", "vision_probabilities_multi"), 18)
+            | dict.fromkeys(("note_ecg", "note_echo"), 16)
+        ),
         description="source -> number of features (published: 6, 768 x 3, 99, 242, 110, 1024 x 2, 18 x 2)",
     )
     tasks: Literal["default", "all"] = Field(
