@@ -11,6 +11,7 @@ from typing import Any
 #: Packages whose versions a result may depend on.
 PACKAGES = (
     *("m3h-pipeline", "duckdb", "matplotlib", "numba", "numpy", "pandas", "pyarrow", "pydantic"),
+    "pytabkit",
     *("safetensors", "scikit-learn", "scikit-survival", "scipy", "snakemake", "torch", "umap-learn"),
 )
 

@@ -20,6 +20,7 @@ from m3h_pipeline.errors import ConfigError, InputError, M3HError, nearest
 from m3h_pipeline.files.leftovers import scratch
 from m3h_pipeline.jobs.outputs import sources
 from m3h_pipeline.layout import Layout
+from m3h_pipeline.references.deep import needs
 from m3h_pipeline.tasks.assessed import Task, read_assessed, read_tasks
 from m3h_pipeline.tasks.definitions import TaskDefinition, tasks_of
 
@@ -37,6 +38,7 @@ def check_study(configfile: Path, screen: TextIO = sys.stdout, changes: Sequence
     """
     study = load_study(configfile, changes)
     networks(study)
+    needs(study.evaluation.baselines)
     tasks = checked_tasks(study, str(configfile))
     screen.write(f"configuration: {study.study}, {len(tasks)} tasks defined\n")
     with scratch(Path(study.results), "check") as folder:

@@ -10,7 +10,7 @@ from m3h_pipeline.config.base import ByName, Count, Fraction, InOrder, Name, Sec
 from m3h_pipeline.config.recipes import RecipeName
 
 #: Names that stand for a model in the tables of the evaluation.
-TAKEN = frozenset({"single", "multi", "linear", "gradient_boosting", "kaplan_meier"})
+TAKEN = frozenset({"single", "multi", "linear", "gradient_boosting", "realmlp", "tabm", "kaplan_meier"})
 #: What a column of predictions holds -> problem classes whose tasks it can be held against.
 MEANINGS = {
     "event": ("binary", "survival"),
@@ -36,8 +36,9 @@ class Evaluation(Section):
 
     replicates: Count = Field(default=5, description="seeds per final model; their predictions are averaged")
     draws: Count = Field(default=1000, description="bootstrap draws of patients")
-    baselines: list[Literal["linear", "gradient_boosting"]] = Field(
-        default=["linear", "gradient_boosting"], description="references trained on the same rows"
+    baselines: list[Literal["linear", "gradient_boosting", "realmlp", "tabm"]] = Field(
+        default=["linear", "gradient_boosting"],
+        description="references trained on the same rows; the last two from the optional package pytabkit",
     )
     given: ByName[Name, ByName[Name, Given]] = Field(
         default_factory=dict,

@@ -27,6 +27,8 @@ MODELS: Final[dict[str, tuple[str, str, str]]] = {
     "linear": ("Linear", ORANGE, "^"),
     "gradient_boosting": ("Gradient boosting", GREEN, "D"),
 }
+#: Names that are no words.
+_NAMES: Final = {"realmlp": "RealMLP", "tabm": "TabM"}
 #: Of references that a study brings, in turn.
 _FURTHER: Final = ((VERMILLION, "v"), (PURPLE, "P"), (SKY, "X"), ("#8A6D3B", "*"), (INK, "h"))
 
@@ -42,5 +44,6 @@ def looks(present: Iterable[str]) -> dict[str, tuple[str, str, str]]:
     found = {name: look for name, look in MODELS.items() if name in names}
     others = [name for name in names if name not in MODELS]
     for name, (colour, marker) in zip(others, cycle(_FURTHER), strict=False):
-        found[name] = (name[:1].upper() + name[1:].replace("_", " "), colour, marker)
+        title = name[:1].upper() + name[1:].replace("_", " ")
+        found[name] = (_NAMES.get(name, title), colour, marker)
     return found

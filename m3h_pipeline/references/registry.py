@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from m3h_pipeline.references.boosting import TREES, boosting_path
+from m3h_pipeline.references.deep import DEEP, deep_path
 from m3h_pipeline.references.hazards import cox_path, hazard_boosting_path
 from m3h_pipeline.references.linear import STRENGTHS, linear_path
 from m3h_pipeline.references.problem import Floats, Problem, Rows, scaled_features
@@ -98,10 +99,20 @@ def _boosting(part: Part, chosen: Sequence[int]) -> list[Floats]:
     return boosting_path(part.raw(), part.seed, trees)
 
 
+def _deep(name: str) -> Reference:
+    def path(part: Part, chosen: Sequence[int]) -> list[Floats]:
+        found = deep_path(name, part.scaled(), part.data.patients[part.labelled], part.seed)
+        return found * len(chosen)
+
+    return Reference(SUPERVISED - {"survival"}, ["tuned defaults"], path)
+
+
 #: Names are those of ``evaluation.baselines``.
 REFERENCES: dict[str, Reference] = {
     # L2 logistic regression (softmax for several classes), ridge regression, Cox regression.
     "linear": Reference(SUPERVISED, [f"C={strength:g}" for strength in STRENGTHS], _linear),
     # Histogram gradient boosting, of survival tasks of Cox's partial likelihood.
     "gradient_boosting": Reference(SUPERVISED, [f"trees={trees}" for trees in TREES], _boosting),
+    # Networks of one task, from an optional package.
+    **{name: _deep(name) for name in DEEP},
 }

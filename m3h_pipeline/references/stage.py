@@ -21,6 +21,7 @@ from m3h_pipeline.files import write_table
 from m3h_pipeline.inference.metrics import metric
 from m3h_pipeline.inference.resampled import TEST
 from m3h_pipeline.progress import Progress
+from m3h_pipeline.references.deep import DEEP, needs
 from m3h_pipeline.references.given import given_references
 from m3h_pipeline.references.problem import Floats
 from m3h_pipeline.references.registry import REFERENCES, Part, Reference
@@ -43,13 +44,15 @@ def run_baselines(
       with an L2 penalty, on the features as the network sees them.
     - ``gradient_boosting``: histogram gradient boosting; missing features stay missing. Of survival tasks
       boosting of Cox's partial likelihood, on the features as the network sees them.
+    - ``realmlp``, ``tabm``: networks for one table, with their authors' tuned defaults; no survival tasks.
     - what ``evaluation.given`` names: predictions that stand in a column of the cohort.
 
     One thread; the same input gives the same bytes.
 
     Args:
         task: its id.
-        cohort: folder with ``features/<source>.parquet``, and ``columns.parquet`` where it is read.
+        cohort: folder with ``features/<source>.parquet``, and ``columns.parquet`` and ``samples.parquet``
+            where they are read.
         labels: folder with ``<task>.parquet``.
         split: the split file.
         out: table of contracts.BASELINE_PREDICTIONS.
@@ -59,10 +62,14 @@ def run_baselines(
 
     Raises:
         InputError, ContractError: a file is absent or does not follow its contract.
-        ConfigError: a column of predictions is not what the configuration says of it.
+        ConfigError: the package of a reference is not installed, or a column of predictions is not what the
+            configuration says of it.
         TaskError: the task has no labels to learn, or is a clustering task.
     """
-    data = load_study_data(cohort, labels, split, [task], modalities)
+    needs(evaluation.baselines)
+    # Whose the rows are matters to what stops training on patients set aside.
+    grouped = any(name in DEEP for name in evaluation.baselines)
+    data = load_study_data(cohort, labels, split, [task], modalities, grouped=grouped)
     given = given_references(evaluation.given, task, data.tasks[task], cohort, data.names)
     for name, model in given.items():
         sys.stderr.write(f"{name} of {task}: {model.settings[0]}\n")
