@@ -183,6 +183,16 @@ PHENOTYPES = _schema(
     _required(pa.float64(), "silhouette"),
 )
 
+#: The selected models on the test part where a modality is hidden from a ``share`` of the rows that have it;
+#: null: each modality from that share, drawn by itself. ``change``: less the score with nothing hidden.
+MISSING = _schema(
+    _required(pa.string(), "task"),
+    _optional(pa.string(), "modality"),
+    _required(pa.float64(), "share"),
+    _required(pa.string(), "metric"),
+    _optional(pa.float64(), "value", "low", "high", "change", "change_low", "change_high"),
+)
+
 #: Mean cross-task attention of the final models: the row of ``task`` within its selected combination.
 ATTENTION = _schema(
     _required(pa.string(), "task", "companion"),

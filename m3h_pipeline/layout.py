@@ -93,6 +93,7 @@ class EvaluationFiles(Files):
 
     summary = _Named("summary.tsv")  # the comparison for people
     phenotypes = _Named("phenotypes.parquet")
+    missing = _Named("missing.parquet")  # scores where modalities are hidden
 
     def table(self, name: str) -> Path:
         """One of :data:`EVALUATION_TABLES`."""
@@ -235,7 +236,7 @@ class Layout(Files):
             *(cohort.samples, cohort.columns, cohort.summary, cohort.quarantine),
             *(labels.tasks, labels.audit, labels.values, labels.prevalence, self.split),
             *(self.trajectory, self.selection, self.selection_summary, self.tim_table),
-            *(*evaluation.tables(), evaluation.phenotypes, evaluation.summary),
+            *(*evaluation.tables(), evaluation.phenotypes, evaluation.missing, evaluation.summary),
         ]
 
 
@@ -275,6 +276,10 @@ def given_away() -> list[tuple[str, str]]:
         (files.tim_table.as_posix(), "task interaction: estimates, intervals, p and q"),
         *((files.evaluation.table(name).as_posix(), holds) for name, holds in tables.items()),
         (files.evaluation.phenotypes.as_posix(), "a map of clusters in cells of at least 11 patients"),
+        (
+            files.evaluation.missing.as_posix(),
+            "scores where modalities are hidden from a share of the samples",
+        ),
         (files.evaluation.summary.as_posix(), "the evaluation for people"),
         (
             f"{files.models_of('*').as_posix()}/*.safetensors",

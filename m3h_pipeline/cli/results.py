@@ -117,6 +117,32 @@ def _phenotypes(verbs: Any) -> None:
     add_paths(parser, "scores", "predictions", "latents")
 
 
+def _missing(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.config import Evaluation
+        from m3h_pipeline.config.arguments import modalities_of
+        from m3h_pipeline.evaluation.missing import Sources, missing_scores
+
+        sources = Sources(
+            options.cohort,
+            options.labels,
+            options.tasks,
+            options.split,
+            options.selection,
+            options.scores,
+            options.models,
+        )
+        draws = sections_of(options, evaluation=Evaluation)["evaluation"].draws
+        modalities = modalities_of(options.settings)
+        missing_scores(sources, modalities, draws, seed_of(options), options.output, sys.stderr)
+
+    text = "score the selected models where modalities are hidden"
+    parser = add_verb(
+        verbs, "missing", run, text, "cohort", "labels", "tasks", "split", "selection", "output"
+    )
+    add_paths(parser, "scores", "models")
+
+
 def _gene_pairs(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.config import GenePairs
@@ -265,6 +291,7 @@ VERBS = (
     _baselines,
     _evaluate,
     _phenotypes,
+    _missing,
     _gene_pairs,
     _compare_networks,
     _draw_gene_pairs,

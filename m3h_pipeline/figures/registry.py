@@ -94,6 +94,7 @@ FIGURES: Final[dict[str, FigureSpec]] = dict(
             _FILES.evaluation.table("survival"),
         ),
         _spec("phenotypes", _TEST, "Map of the phenotypes", _FILES.evaluation.phenotypes),
+        _spec("missing", _TEST, "Scores where modalities are missing", _FILES.evaluation.missing),
         _spec("attention", "7 Attention", "Mean cross-task attention", _FILES.evaluation.table("attention")),
     ]
 )

@@ -45,6 +45,7 @@ def _makers() -> Iterator[Maker]:
         ([evaluation.baselines("*")], "baselines"),
         ([*evaluation.tables(), evaluation.summary], "evaluate"),
         ([evaluation.phenotypes], "phenotypes"),
+        ([evaluation.missing], "missing"),
         # One figure is called as a table is.
         (found, "gene_pairs"),
         (drawn, "draw_gene_pairs"),

@@ -31,6 +31,7 @@ CODE: dict[str, tuple[str, ...]] = {
     "baselines": ("m3h_pipeline.references.stage",),
     "evaluate": ("m3h_pipeline.evaluation.evaluate",),
     "phenotypes": ("m3h_pipeline.evaluation.phenotypes",),
+    "missing": ("m3h_pipeline.evaluation.missing",),
     "gene-pairs": ("m3h_pipeline.gene_pairs.stage",),
     "draw-gene-pairs": ("m3h_pipeline.figures.gene_pairs",),
     "plan-network": ("m3h_pipeline.networks.plan", _SIZING),
@@ -47,7 +48,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "genes": ("embed-genes",),
     "search": ("plan-round", "merge-scores", "select"),
     "tim": ("plan-tim", "tim"),
-    "evaluation": ("plan-final", "baselines", "evaluate", "phenotypes"),
+    "evaluation": ("plan-final", "baselines", "evaluate", "phenotypes", "missing"),
     "gene_pairs": ("gene-pairs", "draw-gene-pairs"),
     "networks": ("plan-network", "compare-networks", "draw-networks"),
 }

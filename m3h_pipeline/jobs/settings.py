@@ -136,6 +136,12 @@ class JobSettings:
         """For the map of the phenotypes."""
         return self._chosen("seed", "figures.umap_samples")
 
+    def missing(self) -> str:
+        """For the scores where modalities are hidden; encoders stand in the final models."""
+        sources = {name: {"sources": spec.sources} for name, spec in self._study.modalities.items()}
+        own = own_code(self._metrics)
+        return self._chosen("evaluation.draws", "seed", modalities=sources, **own)
+
     def gene_pairs(self) -> str:
         """For pairs of genes in a task's final models."""
         located = located_gene_pairs(self._study)

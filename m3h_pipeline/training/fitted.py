@@ -22,6 +22,7 @@ from torch import Tensor
 from m3h_pipeline.config.model import Model, Transcriptome
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.features.scaling import CLIP
+from m3h_pipeline.model.absence import replaced
 from m3h_pipeline.model.architecture import Architecture, Input
 from m3h_pipeline.model.clustering import silhouettes, squared_distances
 from m3h_pipeline.model.m3h import M3H
@@ -137,7 +138,6 @@ class FittedModel:
         found = [np.logical_not(np.isnan(np.asarray(features[name])).all(1)) for name in self.modalities]
         return torch.from_numpy(np.stack(found))
 
-    @torch.inference_mode()
     def predict(self, features: Mapping[str, Array]) -> dict[str, Array]:
         """Predict new rows: task -> (n, width) float32, as in ``contracts.PREDICTIONS``.
 
@@ -146,7 +146,19 @@ class FittedModel:
         Raises:
             InputError: a modality is missing or has another number of features.
         """
-        x, present = self.standardise(features), self.present(features)
+        return self.predict_scaled(self.standardise(features), self.present(features))
+
+    @torch.inference_mode()
+    def predict_scaled(self, x: Tensor, present: Tensor) -> dict[str, Array]:
+        """The same of scaled features.
+
+        Args:
+            x: (n, F), of :meth:`standardise`.
+            present: (modalities, n); where it is False a modality counts as absent, whatever ``x`` holds.
+        """
+        centre = torch.from_numpy(self._arrays["feature/missing"]).to(self._dtype)
+        widths = [item.features for item in self.network.architecture.inputs]
+        x = replaced(x[None], present[None], widths, centre)[0]
         raw: dict[str, list[Tensor]] = {task: [] for task in self.positions}
         for a in range(0, len(x), self._batch):
             part = slice(a, a + self._batch)

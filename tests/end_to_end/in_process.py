@@ -11,6 +11,7 @@ from m3h_pipeline.cohort.ingest import ingest
 from m3h_pipeline.config import Study, located_source
 from m3h_pipeline.evaluation.evaluate import evaluate
 from m3h_pipeline.evaluation.final import plan_final
+from m3h_pipeline.evaluation.missing import Sources, missing_scores
 from m3h_pipeline.evaluation.phenotypes import phenotype_map
 from m3h_pipeline.figures.registry import render
 from m3h_pipeline.files import read_json
@@ -184,6 +185,23 @@ class Whole:
             self.folder / "evaluation/phenotypes.parquet",
             s.figures.umap_samples,
             s.seed,
+        )
+
+        missing_scores(
+            Sources(
+                self.cohort,
+                self.labels,
+                self.tasks,
+                self.split,
+                self.folder / "selection.parquet",
+                scores,
+                sorted((self.folder / "final/models").iterdir()),
+            ),
+            s.modalities,
+            s.evaluation.draws,
+            s.seed,
+            self.folder / "evaluation/missing.parquet",
+            io.StringIO(),
         )
 
     def draw(self, names: Sequence[str] = FIGURES) -> None:

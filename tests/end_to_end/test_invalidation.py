@@ -35,7 +35,7 @@ from tests.end_to_end.small_study import (
 pytestmark = pytest.mark.study
 
 FIGURES = [
-    *("agreement", "attention", "calibration", "comparison", "improvement", "phenotypes", "roc"),
+    *("agreement", "attention", "calibration", "comparison", "improvement", "missing", "phenotypes", "roc"),
     *("survival", "tim"),
     "trajectories",
 ]
@@ -69,8 +69,9 @@ FINALS = {"train_final(*)"}
 
 ALL_PACKS = packs("1 0000", "1 0001", "2 0000", "2 0001")
 MERGES = {"merge_scores(1)", "merge_scores(2)"}
-EVALUATION = {"evaluate", *(set(figures()) - figures("tim", "phenotypes"))}
-TEST = {*EVALUATION, "phenotypes", *figures("phenotypes")}
+EVALUATION = {"evaluate", *(set(figures()) - figures("tim", "phenotypes", "missing"))}
+HIDDEN = {"missing", *figures("missing")}
+TEST = {*EVALUATION, *HIDDEN, "phenotypes", *figures("phenotypes")}
 TIM = {"tim", *figures("tim")}
 TRAINED = {
     *ALL_PACKS,
@@ -298,7 +299,7 @@ CASES = {
     "draws": Case(
         "bootstrap draws of the evaluation",
         lambda project: project.configure("evaluation.draws", 21),
-        EVALUATION,
+        {*EVALUATION, *HIDDEN},
     ),
     "tim-draws": Case("bootstrap draws of TIM", lambda project: project.configure("tim.draws", 21), TIM),
     "baseline": Case(
@@ -310,7 +311,7 @@ CASES = {
         "the beam (where no round expands it)",
         lambda project: project.configure("search.beam", 3),
         {*planning(3), "select", "plan_final", *EVALUATION},
-        redrawn=figures("tim", "phenotypes"),
+        redrawn=figures("tim", "phenotypes", "missing"),
     ),
     "max-size": Case(
         "larger combinations",

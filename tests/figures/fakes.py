@@ -471,6 +471,26 @@ def survival(tasks: Tasks, seed: int = 12) -> pa.Table:
     return _table(rows, contracts.SURVIVAL)
 
 
+def missing(tasks: Tasks, modalities: int = 4, seed: int = 11) -> pa.Table:
+    """Scores that fall with the share of samples without a modality."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for task, entry in tasks.items():
+        if entry["problem_class"] == "clustering":
+            continue
+        best = rng.uniform(0.6, 0.9)
+        for name in [*(f"modality_{i}" for i in range(modalities)), None]:
+            lost = rng.uniform(0, 0.1) if name else best - 0.5
+            for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+                value, change = best - share * lost, -share * lost
+                rows.append(
+                    {"task": task, "modality": name, "share": share, "metric": entry["metric"]}
+                    | {"value": value, "low": value - 0.04, "high": value + 0.04}
+                    | {"change": change, "change_low": change - 0.01, "change_high": change + 0.01}
+                )
+    return _table(rows, contracts.MISSING)
+
+
 SCHEMAS = {
     "search/trajectory.parquet": contracts.TRAJECTORY,
     "selection.parquet": contracts.SELECTION,
@@ -485,6 +505,7 @@ SCHEMAS = {
     "evaluation/dynamic_auroc.parquet": contracts.DYNAMIC_AUROC,
     "evaluation/survival.parquet": contracts.SURVIVAL,
     "evaluation/phenotypes.parquet": contracts.PHENOTYPES,
+    "evaluation/missing.parquet": contracts.MISSING,
     "evaluation/attention.parquet": contracts.ATTENTION,
 }
 
@@ -506,6 +527,7 @@ def tables(tasks: Tasks, only: Collection[str] = tuple(SCHEMAS)) -> dict[str, pa
         "evaluation/dynamic_auroc.parquet": lambda: dynamic_auroc(tasks),
         "evaluation/survival.parquet": lambda: survival(tasks),
         "evaluation/phenotypes.parquet": lambda: phenotypes(tasks),
+        "evaluation/missing.parquet": lambda: missing(tasks),
         "evaluation/attention.parquet": lambda: attention(chosen),
     }
     return {name: make() for name, make in makers.items() if name in only}

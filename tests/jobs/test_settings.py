@@ -53,7 +53,7 @@ FIGURES = {name for name in told(study()) if name.startswith("figure ")}
         ("compute__memory_gb", 7, {"train"}),
         ("tim__draws", 7, {"tim"}),
         ("tim__mode", "exact", {*PLANS, "tim"} - {"plan_final"}),
-        ("evaluation__draws", 7, {"evaluate", "compare_networks"}),
+        ("evaluation__draws", 7, {"evaluate", "missing", "compare_networks"}),
         ("evaluation__baselines", ["linear"], REFERENCES),
         (
             "evaluation__given",
@@ -246,7 +246,14 @@ def test_an_edit_of_the_users_own_code_reaches_the_jobs_that_run_it(
         "class": task("a_class.Own", kind="number", column="x"),
     }
     before = told(own, definitions)
-    scoring = {"train", "tim", "evaluate", "compare_networks", *(f"baselines {name}" for name in definitions)}
+    scoring = {
+        "train",
+        "tim",
+        "evaluate",
+        "missing",
+        "compare_networks",
+        *(f"baselines {name}" for name in definitions),
+    }
     wanted = {
         "a_network": {"train"},
         "a_class": {"train"},

@@ -159,3 +159,42 @@ rule phenotypes:
         "m3h --log {log:q} phenotypes --settings @{params.settings:q} --selection {input.selection:q}"
         " --scores @{params.scores:q} --predictions @{params.predictions:q} --latents @{params.latents:q}"
         " --split {input.split:q} --samples {input.samples:q} --output {output:q}"
+
+
+rule missing:
+    input:
+        plan=lambda wildcards: planned("search/final").plan,
+        selection=FILES.selection,
+        tasks=FILES.labels.tasks,
+        labels=LABELS,
+        features=FEATURES,
+        split=FILES.split,
+        samples=FILES.cohort.samples,
+        scores=pack_files("scores", "search/final"),
+        # Scores come from the same jobs; of a folder Snakemake knows the time alone.
+        models=lambda wildcards: ancient(
+            plans.pack_models(FILES, planned("search/final"))
+        ),
+    output:
+        FILES.evaluation.missing,
+    log:
+        FILES.log("evaluation/missing"),
+    benchmark:
+        FILES.benchmark("evaluation/missing")
+    conda:
+        "../envs/m3h.yaml"
+    resources:
+        mem_mb=by_input(2000, 6),
+        runtime=growing(120),
+    params:
+        settings=told("missing"),
+        scores=listed("missing", "scores"),
+        models=listed("missing", "models"),
+        cohort=FILES.cohort.folder,
+        label_folder=FILES.labels.folder,
+        code=code_of("missing"),
+    shell:
+        "m3h --log {log:q} missing --settings @{params.settings:q} --cohort {params.cohort:q}"
+        " --labels {params.label_folder:q} --tasks {input.tasks:q} --split {input.split:q}"
+        " --selection {input.selection:q} --scores @{params.scores:q} --models @{params.models:q}"
+        " --output {output:q}"
