@@ -1,15 +1,15 @@
-"""References that are columns of the cohort, looked at before anything is trained."""
+"""References that a study brings, looked at before anything is trained."""
 
 from __future__ import annotations
 
 from typing import TextIO
 
-from m3h_pipeline.config import Study
+from m3h_pipeline.config import Modality, Study
 from m3h_pipeline.layout import Layout
 
 
-def try_given(study: Study, layout: Layout, screen: TextIO) -> None:
-    """Read every column of predictions of a learned task, and say how many rows are without one.
+def try_references(study: Study, layout: Layout, screen: TextIO) -> None:
+    """Read the clinical sources and every column of predictions, and say how many rows lack a prediction.
 
     Args:
         study: its configuration.
@@ -17,15 +17,25 @@ def try_given(study: Study, layout: Layout, screen: TextIO) -> None:
         screen: where it is printed.
 
     Raises:
-        ConfigError: a column is not what the configuration says of it (``references.given.read_given``).
+        ConfigError: no clinical feature varies, or a column is not what the configuration says of it
+            (``references.given.read_given``).
     """
+    from m3h_pipeline.references.clinical import refuse_constant
+    from m3h_pipeline.training.data import load_study_data
+
+    cohort, sources = layout.cohort, study.evaluation.clinical
+    if sources and all(cohort.features(source).is_file() for source in sources):
+        few = {"clinical": Modality(sources=sources)}
+        refuse_constant(load_study_data(cohort.folder, layout.labels.folder, layout.split, (), few))
+    if study.evaluation.given:
+        _try_given(study, layout, screen)
+
+
+def _try_given(study: Study, layout: Layout, screen: TextIO) -> None:
     from m3h_pipeline.files import read_features, read_labels
     from m3h_pipeline.references.given import read_given
     from m3h_pipeline.tasks.assessed import read_tasks
 
-    given = study.evaluation.given
-    if not given:
-        return
     features = {
         modality: [
             feature
@@ -37,7 +47,7 @@ def try_given(study: Study, layout: Layout, screen: TextIO) -> None:
     }
     for task in read_tasks(layout.labels.tasks):
         _, description = read_labels(layout.labels.labels_of(task))
-        for name, columns in given.items():
+        for name, columns in study.evaluation.given.items():
             if task in columns:
                 where = f"evaluation.given.{name}.{task}"
                 found = read_given(columns[task], where, description, layout.cohort.folder, features)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from m3h_pipeline.check.references import try_given
+from m3h_pipeline.check.references import try_references
 from m3h_pipeline.config import MimicSource, Study, SyntheticSource, load_study, located_source
 from m3h_pipeline.config.networks import networks
 from m3h_pipeline.dotted import is_path
@@ -47,7 +47,7 @@ def check_study(configfile: Path, screen: TextIO = sys.stdout, changes: Sequence
             assessed, embedded = _stages(study, tasks, layout, screen)
             _try_own_code(study, layout, screen)
             _try_networks(study, layout, embedded)
-            try_given(study, layout, screen)
+            try_references(study, layout, screen)
             training = _forecast(study, layout)
         except M3HError as error:
             # What is made for the check is gone with it: a file is called as in a study's results.

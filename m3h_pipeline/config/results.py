@@ -10,7 +10,9 @@ from m3h_pipeline.config.base import ByName, Count, Fraction, InOrder, Name, Sec
 from m3h_pipeline.config.recipes import RecipeName
 
 #: Names that stand for a model in the tables of the evaluation.
-TAKEN = frozenset({"single", "multi", "linear", "gradient_boosting", "realmlp", "tabm", "kaplan_meier"})
+TAKEN = frozenset(
+    {"single", "multi", "linear", "gradient_boosting", "realmlp", "tabm", "clinical", "kaplan_meier"}
+)
 #: What a column of predictions holds -> problem classes whose tasks it can be held against.
 MEANINGS = {
     "event": ("binary", "survival"),
@@ -40,6 +42,10 @@ class Evaluation(Section):
         default=["linear", "gradient_boosting"],
         description="references trained on the same rows; the last two from the optional package pytabkit",
     )
+    clinical: list[Name] = Field(
+        default_factory=list,
+        description="sources of the reference `clinical`, a linear or Cox model of these alone; empty: none",
+    )
     given: ByName[Name, ByName[Name, Given]] = Field(
         default_factory=dict,
         description="references that are predictions in the data: name -> task -> column and its meaning",
@@ -54,7 +60,7 @@ class Evaluation(Section):
 
     def has_references(self, task: str) -> bool:
         """Whether a supervised task is held against any reference."""
-        return bool(self.baselines) or any(task in tasks for tasks in self.given.values())
+        return bool(self.baselines or self.clinical) or any(task in tasks for tasks in self.given.values())
 
 
 class Stratum(Section):

@@ -117,4 +117,10 @@ class Study(Section):
                         f"source `{source}` stands in two modalities: {seen[source]} and {modality}"
                     )
                 seen[source] = modality
+        for source in self.evaluation.clinical:
+            if source not in seen:
+                raise ValueError(
+                    f"evaluation.clinical names `{source}`, which is a source of no modality; "
+                    + nearest(source, seen)
+                )
         return self

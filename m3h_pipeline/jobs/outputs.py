@@ -61,7 +61,7 @@ def baselines(layout: Layout, study: Study) -> list[Path]:
     Raises:
         InputError: the tasks have not been assessed.
     """
-    if not (study.evaluation.baselines or study.evaluation.given):
+    if not (study.evaluation.baselines or study.evaluation.clinical or study.evaluation.given):
         return []
     return [
         layout.evaluation.baselines(name)

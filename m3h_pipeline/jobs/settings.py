@@ -124,7 +124,11 @@ class JobSettings:
             for name, tasks in self._study.evaluation.given.items()
             if task in tasks
         }
-        evaluation = {"baselines": self._study.evaluation.baselines, "given": given}
+        evaluation = {
+            "baselines": self._study.evaluation.baselines,
+            "clinical": self._study.evaluation.clinical,
+            "given": given,
+        }
         return self._chosen("seed", evaluation=evaluation, modalities=sources, **own_code(self._metrics))
 
     def evaluate(self) -> str:

@@ -21,6 +21,8 @@ from m3h_pipeline.files import write_table
 from m3h_pipeline.inference.metrics import metric
 from m3h_pipeline.inference.resampled import TEST
 from m3h_pipeline.progress import Progress
+from m3h_pipeline.references.clinical import NAME as CLINICAL
+from m3h_pipeline.references.clinical import clinical_reference
 from m3h_pipeline.references.deep import DEEP, needs
 from m3h_pipeline.references.given import given_references
 from m3h_pipeline.references.problem import Floats
@@ -45,6 +47,7 @@ def run_baselines(
     - ``gradient_boosting``: histogram gradient boosting; missing features stay missing. Of survival tasks
       boosting of Cox's partial likelihood, on the features as the network sees them.
     - ``realmlp``, ``tabm``: networks for one table, with their authors' tuned defaults; no survival tasks.
+    - ``clinical``: the linear reference of the sources of ``evaluation.clinical`` alone.
     - what ``evaluation.given`` names: predictions that stand in a column of the cohort.
 
     One thread; the same input gives the same bytes.
@@ -70,11 +73,17 @@ def run_baselines(
     # Whose the rows are matters to what stops training on patients set aside.
     grouped = any(name in DEEP for name in evaluation.baselines)
     data = load_study_data(cohort, labels, split, [task], modalities, grouped=grouped)
+    further: dict[str, Reference] = {}
+    if evaluation.clinical:
+        alone = {CLINICAL: Modality(sources=evaluation.clinical)}
+        further[CLINICAL] = clinical_reference(
+            load_study_data(cohort, labels, split, [task], alone, grouped=grouped)
+        )
     given = given_references(evaluation.given, task, data.tasks[task], cohort, data.names)
     for name, model in given.items():
         sys.stderr.write(f"{name} of {task}: {model.settings[0]}\n")
     _keep_scaled(data)
-    rows = baseline_predictions(task, data, evaluation, seed, given)
+    rows = baseline_predictions(task, data, evaluation, seed, further | given)
     write_table(pa.Table.from_pylist(rows, schema=BASELINE_PREDICTIONS), out, BASELINE_PREDICTIONS)
 
 
@@ -83,7 +92,7 @@ def baseline_predictions(
     data: StudyData,
     evaluation: Evaluation,
     seed: int,
-    given: Mapping[str, Reference] | None = None,
+    further: Mapping[str, Reference] | None = None,
 ) -> list[dict[str, object]]:
     """Rows of contracts.BASELINE_PREDICTIONS for one task; see :func:`run_baselines`.
 
@@ -92,7 +101,7 @@ def baseline_predictions(
         data: the study.
         evaluation: which references.
         seed: of what they draw.
-        given: further references of this study.
+        further: references that this study brings.
     """
     description = data.tasks[task]
     problem_class = str(description["problem_class"])
@@ -114,7 +123,7 @@ def baseline_predictions(
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     found: list[dict[str, object]] = []
-    models = {name: REFERENCES[name] for name in evaluation.baselines} | dict(given or {})
+    models = {name: REFERENCES[name] for name in evaluation.baselines} | dict(further or {})
     total = len(models) * (len(folds) + 1)
     # One thread: sums in another order would change the last digits, and jobs share the machine.
     with threadpool_limits(limits=1), Progress(f"reference fits of {task}", total) as progress:

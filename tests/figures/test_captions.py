@@ -111,3 +111,6 @@ def test_captions_follow_the_configuration() -> None:
     assert "References on the same rows: linear, their model." in _text("comparison", given)
     assert "Of their model, which came with the data," in " ".join(_text("comparison", given).split())
     assert "linear and their model" in _text("workflow", given)
+    clinical = config | {"evaluation": {"baselines": ["linear"], "clinical": ["person"]}}
+    assert "Clinical: a linear model of person alone." in _text("comparison", clinical)
+    assert "linear and clinical" in _text("workflow", clinical)

@@ -55,6 +55,7 @@ FIGURES = {name for name in told(study()) if name.startswith("figure ")}
         ("tim__mode", "exact", {*PLANS, "tim"} - {"plan_final"}),
         ("evaluation__draws", 7, {"evaluate", "missing", "compare_networks"}),
         ("evaluation__baselines", ["linear"], REFERENCES),
+        ("evaluation__clinical", ["demographics"], REFERENCES),
         (
             "evaluation__given",
             {"theirs": {"gout": GIVEN, "copd": GIVEN}},
