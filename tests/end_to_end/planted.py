@@ -8,7 +8,7 @@ from pathlib import Path
 from sklearn.metrics import roc_auc_score
 
 from m3h_pipeline.config import load_study
-from m3h_pipeline.contracts import TIM
+from m3h_pipeline.contracts import EVALUATION, SELECTION, TIM
 from m3h_pipeline.files import read_table
 from tests.conftest import ROOT
 
@@ -38,3 +38,18 @@ def assert_truth_is_found(results: Path) -> None:
             assert not (significant and estimate > 0), (task, companion, estimate)
         if task in PERMUTED:
             assert not significant, (task, companion, estimate)
+
+
+def assert_groups_gain(results: Path) -> None:
+    """The search finds companions in a task's own group, and they help on patients nobody looked at."""
+    truth = json.loads((results / "input/truth.json").read_text())
+    group_of = {task: set(group) - PERMUTED for group in truth["groups"] for task in set(group) - PERMUTED}
+    selection = read_table(results / "selection.parquet", SELECTION).to_pandas().set_index("task")
+    within = {
+        task: bool((set(selection["combination"][task].split("+")) - {task}) & group)
+        for task, group in group_of.items()
+    }
+    assert sum(within.values()) >= 0.75 * len(within), within
+    evaluation = read_table(results / "evaluation/evaluation.parquet", EVALUATION).to_pandas()
+    gains = evaluation.set_index("task")["difference"][list(group_of)]
+    assert gains.mean() > 0.005, gains

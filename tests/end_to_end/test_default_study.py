@@ -11,7 +11,7 @@ from m3h_pipeline.contracts import EVALUATION, SELECTION, SPLIT
 from m3h_pipeline.figures.registry import FIGURES
 from m3h_pipeline.files import read_json, read_samples, read_table
 from tests.end_to_end.conftest import Run, snakemake
-from tests.end_to_end.planted import PERMUTED, assert_truth_is_found
+from tests.end_to_end.planted import PERMUTED, assert_groups_gain, assert_truth_is_found
 
 pytestmark = pytest.mark.study
 
@@ -85,6 +85,10 @@ def test_every_task_is_selected_and_evaluated(default_study: Run) -> None:
 
 def test_tim_finds_the_planted_structure(default_study: Run) -> None:
     assert_truth_is_found(_results(default_study))
+
+
+def test_the_search_finds_the_planted_groups_and_gains_by_them(default_study: Run) -> None:
+    assert_groups_gain(_results(default_study))
 
 
 def test_a_task_with_permuted_labels_does_not_improve(default_study: Run) -> None:
