@@ -91,7 +91,7 @@ class Trainer:
         self._balance: Balance | None = None
         if settings.training.balance != "fixed":
             kind = BALANCES[settings.training.balance]
-            self._balance = kind(prepared.weights, prepared.network.positions, rates)
+            self._balance = kind(prepared.weights, prepared.network.positions)
         model, inputs = settings.model, prepared.network.architecture.inputs
         tokens = [item.options.dropout for item in inputs if item.options]
         # Of a single modality nothing is hidden.

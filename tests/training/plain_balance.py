@@ -14,15 +14,13 @@ class PlainBalance:
     Args:
         kind: as ``training.balance``.
         tasks: how many.
-        rate: learning rate of the model.
     """
 
-    def __init__(self, kind: str, tasks: int, rate: float) -> None:
+    def __init__(self, kind: str, tasks: int) -> None:
         self.kind = kind
         self.learned = torch.zeros(tasks, dtype=torch.float64, requires_grad=True)
         # FAMO: rate and L2 decay of the authors' code.
-        rate, decay = (0.025, 0.001) if kind == "famo" else (rate, 0.0)
-        self.adam = torch.optim.Adam([self.learned], lr=rate, weight_decay=decay)
+        self.adam = torch.optim.Adam([self.learned], lr=0.025, weight_decay=0.001 if kind == "famo" else 0.0)
 
     def terms(self, losses: Losses) -> Losses:
         """What each loss contributes; None: it has no row to learn from."""

@@ -21,14 +21,12 @@ from tests.training.test_referee import _exact_features, compare
 
 __all__ = ["_exact_features"]
 
-RATES = [1e-2, 1e-2, 3e-3]
-
 
 def learn(kind: str, weights: Tensor, steps: int, order: list[int] | None = None) -> tuple[Tensor, Tensor]:
     """Follow losses that fall at given rates: the last gradients of the losses, and what was learned."""
     models, losses = weights.shape
     order = list(range(losses - 1)) if order is None else order
-    balance = BALANCES[kind](weights[:, [0, *(1 + i for i in order)]], losses - 1, RATES[:models])
+    balance = BALANCES[kind](weights[:, [0, *(1 + i for i in order)]], losses - 1)
     fall = torch.linspace(0.9, 0.99, models * (losses - 1), dtype=torch.float64).view(models, -1)
     for step in range(steps):
         tasks = [(2.0 + torch.arange(losses - 1)) * fall**n for n in (step, step + 1)]
@@ -95,7 +93,7 @@ def test_where_the_weights_end() -> None:
     """Kendall's weight of a loss that stays L is 1 / (2 L), the impartial one 1 / L."""
     losses = torch.tensor([[4.0, 0.5, 0.05]], dtype=torch.float64)
     for kind, want in ((Uncertainty, 1 / (2 * losses)), (ImtlL, 1 / losses)):
-        balance = kind(torch.ones_like(losses), 3, [0.05])
+        balance = kind(torch.ones_like(losses), 3)
         for _ in range(1500):
             balance.learned.grad = torch.autograd.grad(balance.total(losses), balance.learned)[0]
             balance.step(losses, lambda: losses)
@@ -105,7 +103,7 @@ def test_where_the_weights_end() -> None:
 
 
 def test_famo_turns_to_the_loss_that_falls_least_and_its_weights_have_mean_one() -> None:
-    balance = Famo(torch.ones(1, 2, dtype=torch.float64), 2, [1e-3])
+    balance = Famo(torch.ones(1, 2, dtype=torch.float64), 2)
     for n in range(40):
         now = torch.tensor([[0.9**n, 3 * 0.99**n]], dtype=torch.float64).requires_grad_()
         (weight,) = torch.autograd.grad(balance.total(now), now)

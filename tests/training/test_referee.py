@@ -81,7 +81,7 @@ def plain_training(
     weights = [config.training.contrastive_weight] * first
     weights += [config.training.task_weights.get(task, 1.0) for task in order]
 
-    balance = PlainBalance(config.training.balance, len(order), fit.learning_rate)
+    balance = PlainBalance(config.training.balance, len(order))
 
     def step() -> None:
         if config.training.gradient_clip is not None:

@@ -12,13 +12,14 @@ the largest. ``training.balance`` names what sets their weights instead:
 
 What they have in common here: the contrastive loss is no task and keeps its own weight;
 ``training.task_weights`` multiply what is learned; a task without a row to learn from, whose loss is 0, has
-no term and moves no weight; every model of a stack has weights of its own. They end with training: no
-prediction needs them.
+no term and moves no weight; every model of a stack has weights of its own, which Adam moves at a rate of
+their own: at a network's rate a fit of a few hundred steps would end before they have left 1. They end with
+training: no prediction needs them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -26,8 +27,8 @@ from torch import Tensor, nn
 
 from m3h_pipeline.training.optimise import BlockAdam, Stacked
 
-#: Constants of the authors of FAMO for the steps on the weights: rate, decay towards equal ones.
-FAMO_RATE: Final = 0.025
+#: Learning rate of the weights, and FAMO's decay towards equal ones: its authors' constants.
+RATE: Final = 0.025
 FAMO_DECAY: Final = 0.001
 #: The least loss of which a logarithm is taken.
 _LEAST: Final = 1e-8
@@ -39,14 +40,13 @@ class Balance:
     Args:
         weights: (K, n_losses) configured, of the losses before the tasks' too.
         tasks: T; the last columns of the losses are the tasks'.
-        rates: (K,) learning rates of what is learned here; equal rates are adjacent.
     """
 
-    def __init__(self, weights: Tensor, tasks: int, rates: Sequence[float]) -> None:
+    def __init__(self, weights: Tensor, tasks: int) -> None:
         self._weights, self._first = weights, weights.shape[1] - tasks
         #: (K, T): what is learned of each task, 0 at first.
         self.learned = nn.Parameter(torch.zeros_like(weights[:, self._first :]))
-        self._adam = BlockAdam([Stacked("balance", self.learned, 1, False)], rates, 0.0)
+        self._adam = BlockAdam([Stacked("balance", self.learned, 1, False)], [RATE] * len(weights), 0.0)
 
     def terms(self, losses: Tensor) -> Tensor:
         """The terms of the tasks' losses (K, T) in the total loss, before the configured weights."""
@@ -90,9 +90,6 @@ class Famo(Balance):
     learns as with them. A loss that is not positive (a class of the user's own may have such a one) has no
     logarithm and keeps the weight 1.
     """
-
-    def __init__(self, weights: Tensor, tasks: int, rates: Sequence[float]) -> None:
-        super().__init__(weights, tasks, [FAMO_RATE] * len(rates))
 
     def _shares(self, losses: Tensor) -> Tensor:
         """z, (K, T): the softmax over the tasks that have a positive loss; 0 of the others."""
