@@ -87,7 +87,11 @@ def test_they_know_no_survival() -> None:
 @pytest.mark.parametrize("name", DEEP)
 @pytest.mark.parametrize(("problem_class", "classes"), [("binary", 2), ("multiclass", 3), ("regression", 0)])
 def test_planted_signal_is_learned_the_same_by_the_same_seed(
-    name: str, problem_class: str, classes: int, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    problem_class: str,
+    classes: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     small(monkeypatch)
     one = problem(problem_class, classes=classes)
@@ -102,6 +106,7 @@ def test_planted_signal_is_learned_the_same_by_the_same_seed(
     assert (torch.rand(1), random.random()) == expected
     np.testing.assert_array_equal(found, again)
     assert (found != other).any()
+    assert capfd.readouterr() == ("", "")
     assert found.shape == (len(one.scored), one.width)
     signal = one.scored[:, 0] - one.scored[:, 1]
     if problem_class == "regression":
