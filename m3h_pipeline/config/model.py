@@ -94,6 +94,11 @@ class Modality(Section):
         "most ten typical distances from the median (`robust`), or as what it is (`standard`, published for "
         "M3H); or to their range, 0 to 1 (`minmax`, published for TxT)",
     )
+    indicators: bool = Field(
+        default=False,
+        description="also tell the encoder which values are missing: a column of 0 and 1 for each feature "
+        "that 11 patients of the training part lack (not for `transcriptome`)",
+    )
     transcriptome: Transcriptome | None = Field(
         default=None, description="options of that encoder; null: the published ones"
     )
@@ -102,6 +107,8 @@ class Modality(Section):
     def _options_fit_the_encoder(self) -> Modality:
         if self.transcriptome is not None and self.encoder != "transcriptome":
             raise ValueError(f"options of `transcriptome`, but the encoder is `{self.encoder}`")
+        if self.indicators and self.encoder == "transcriptome":
+            raise ValueError("`indicators`, but the encoder is `transcriptome`, which takes genes alone")
         return self
 
     @property

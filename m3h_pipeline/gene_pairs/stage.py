@@ -153,7 +153,8 @@ def _modality(modalities: Mapping[str, Modality]) -> str:
 
 
 def _without_vectors(modality: Modality) -> Modality:
-    """Models are finished: where their genes started from is of no matter."""
+    """Models are finished: where their genes started from is of no matter; what is missing they find."""
+    modality = modality.model_copy(update={"indicators": False})
     if modality.options is None or modality.options.genes is None:
         return modality
     options = modality.options.model_copy(update={"genes": None})

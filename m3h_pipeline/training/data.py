@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from m3h_pipeline.config.model import Modality, Model
 from m3h_pipeline.errors import ContractError, InputError, TaskError
+from m3h_pipeline.features.indicators import indicated, with_indicators
 from m3h_pipeline.features.scaling import Scaled, scaled_once, told_by_few
 from m3h_pipeline.model.heads import ProblemClass, class_of, problem_class
 
@@ -41,6 +42,8 @@ class StudyData:
         patient: (n,) number of each row's patient, where known.
         vectors: modality -> fold (None: all of them) -> (F, width) vectors that its genes start from, NaN
             where a gene has none.
+        indicated: modality -> numbers of the features whose indicators of missing values stand behind the
+            others in ``features``; ``names`` has none of them.
     """
 
     features: dict[str, Float32Array]
@@ -51,6 +54,7 @@ class StudyData:
     names: dict[str, list[str]] = field(default_factory=dict)
     patient: IntArray | None = None
     vectors: dict[str, dict[int | None, Float32Array]] = field(default_factory=dict)
+    indicated: dict[str, IntArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.features = {name: self.features[name] for name in sorted(self.features)}
@@ -219,7 +223,7 @@ def load_study_data(
         split: the split file.
         tasks: whose labels to read.
         modalities: modality -> the sources it concatenates.
-        grouped: also read whose the samples are, from ``samples.parquet``.
+        grouped: also read whose the samples are, from ``samples.parquet``; for indicators they always are.
         genes: folder with ``<modality>.parquet`` of the modalities whose genes start from given vectors.
 
     Raises:
@@ -256,13 +260,16 @@ def load_study_data(
             raise TaskError("the labels carry no description of the task", where=str(path))
         y[task], descriptions[task] = np.array(values), description
     patient = None
-    if grouped:
+    if grouped or any(modality.indicators for modality in modalities.values()):
         samples = read_samples(CohortFiles(Path(cohort)).samples)
         if len(samples) != len(train):
             raise ContractError(f"{len(samples)} samples, but the split has {len(train)}", where=str(cohort))
         patient = patient_index(samples.column("patient_id").to_numpy(zero_copy_only=False)).astype(np.int64)
-    vectors = {}
+    vectors, which = {}, {}
     for name, modality in modalities.items():
+        if modality.indicators and patient is not None:
+            which[name] = indicated(features[name], train, patient)
+            features[name] = with_indicators(features[name], which[name])
         if modality.options is not None and modality.options.genes is not None:
             vectors[name] = read_vectors(Path(genes or ".") / f"{name}.parquet", names[name])
-    return StudyData(features, y, descriptions, train, fold, names, patient, vectors)
+    return StudyData(features, y, descriptions, train, fold, names, patient, vectors, which)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.device import DeviceData
-from m3h_pipeline.training.fitted import NETWORK, TIMES, described
+from m3h_pipeline.training.fitted import INDICATORS, NETWORK, TIMES, described
 from m3h_pipeline.training.prepared import Prepared, prepare
 from m3h_pipeline.training.scoring import Scores, score
 from m3h_pipeline.training.spec import FitResult, TrainingSettings
@@ -103,6 +103,7 @@ def _arrays(prepared: Prepared, index: int, scores: Scores) -> dict[str, Array]:
     arrays["feature/inverse"] = scaling.inverse / data.scaled.scale
     arrays["feature/missing"] = scaling.missing
     arrays |= {f"columns/{name}": used for name, used in data.columns.items()}
+    arrays |= {INDICATORS + name: which for name, which in data.indicated.items()}
     arrays["target"] = np.array(targets)
     arrays |= {f"centres/{task}": centres.numpy().copy() for task, centres in scores.centres.items()}
     for task, known in scores.times.items():

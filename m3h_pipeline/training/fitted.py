@@ -21,6 +21,7 @@ from torch import Tensor
 
 from m3h_pipeline.config.model import Model, Transcriptome
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.features.indicators import with_indicators
 from m3h_pipeline.features.scaling import CLIP
 from m3h_pipeline.model.absence import replaced
 from m3h_pipeline.model.architecture import Architecture, Input
@@ -35,6 +36,8 @@ Array = npt.NDArray[Any]
 #: Beginnings of names of arrays: parameters of the network, and what a survival task's curves take.
 NETWORK = "network/"
 TIMES = "times/"
+#: Of a modality's numbers of features whose missing values have a column of their own.
+INDICATORS = "indicators/"
 
 
 def described(item: Input) -> dict[str, Any]:
@@ -94,7 +97,13 @@ class FittedModel:
         described = json.loads(metadata["tasks"])
         self.tasks: dict[str, dict[str, Any]] = {task: described[task] for task in self.positions}
         inputs = tuple(restored(item) for item in json.loads(metadata["inputs"]))
-        self.modalities = {item.name: len(arrays[f"columns/{item.name}"]) for item in inputs}
+        self._indicated = {
+            item.name: np.asarray(arrays.get(INDICATORS + item.name, np.zeros(0, dtype=np.int64)))
+            for item in inputs
+        }
+        self.modalities = {
+            name: len(arrays[f"columns/{name}"]) - len(which) for name, which in self._indicated.items()
+        }
         self.names: dict[str, list[str]] = json.loads(metadata["names"])
         self._batch = int(metadata["batch_size"])
         signature = tuple((str(name), int(outputs)) for name, outputs in json.loads(metadata["signature"]))
@@ -127,6 +136,7 @@ class FittedModel:
                 raise InputError(
                     f"{x.shape[-1]} features, but the model was trained on {width}", where=f"modality {name}"
                 )
+            x = with_indicators(x, self._indicated[name]) if len(self._indicated[name]) else x
             parts.append(x[:, self._arrays[f"columns/{name}"]].astype(np.float64))
         x = np.concatenate(parts, axis=1)
         x = (x - self._arrays["feature/shift"]) * self._arrays["feature/inverse"]
