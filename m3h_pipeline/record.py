@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from m3h_pipeline.config import Study
+from m3h_pipeline.config.networks import networks
 from m3h_pipeline.contracts import SCORES
 from m3h_pipeline.environment import versions
 from m3h_pipeline.errors import InputError, M3HError
@@ -22,6 +23,7 @@ from m3h_pipeline.hashes import sha256
 from m3h_pipeline.jobs.code import code_of_stages
 from m3h_pipeline.jobs.outputs import results, score_files
 from m3h_pipeline.layout import Layout
+from m3h_pipeline.search.sizes import decided
 from m3h_pipeline.training.store import environment_of, keys_of
 
 FORMAT = 1
@@ -94,6 +96,11 @@ def record(
         "format": FORMAT,
         "study": study.study,
         "configuration": portable(study.model_dump(mode="json")),
+        "sizes": {
+            name: found
+            for name, one in (networks(study) or {study.study: study}).items()
+            if (found := decided(one, layout.cohort.summary))
+        },
         "definitions": dict(definitions),
         "inputs": dict(inputs),
         "seeds": {

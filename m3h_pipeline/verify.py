@@ -31,6 +31,7 @@ from m3h_pipeline.jobs.outputs import score_files
 from m3h_pipeline.layout import Layout
 from m3h_pipeline.record import read_record, segments
 from m3h_pipeline.remade import STAGES, NotRemadeError, remade
+from m3h_pipeline.search.sizes import sized_study
 
 if TYPE_CHECKING:
     from m3h_pipeline.training.spec import FitResult, TrainingSettings
@@ -302,7 +303,7 @@ def _train_again(
     from m3h_pipeline.training.data import load_study_data
     from m3h_pipeline.training.fits import device_of, run_fits
 
-    settings = _settings(study)
+    settings = _settings(sized_study(study, layout.cohort.summary))
     device = device_of(settings).type
     now = environment(device)
     why = []

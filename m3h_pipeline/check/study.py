@@ -45,10 +45,11 @@ def check_study(configfile: Path, screen: TextIO = sys.stdout, changes: Sequence
         layout = Layout(folder)
         try:
             assessed, embedded = _stages(study, tasks, layout, screen)
-            _try_own_code(study, layout, screen)
-            _try_networks(study, layout, embedded)
+            shaped = _shaped(study, layout, screen)
+            _try_own_code(shaped, layout, screen)
+            _try_networks(study, shaped, layout, embedded)
             try_references(study, layout, screen)
-            training = _forecast(study, layout)
+            training = _forecast(study, shaped, layout)
         except M3HError as error:
             # What is made for the check is gone with it: a file is called as in a study's results.
             error.where = error.where and error.where.replace(f"{folder}{os.sep}", "")
@@ -136,14 +137,25 @@ def _stages(
     return read_assessed(labels.tasks), embedded
 
 
-def _try_own_code(study: Study, layout: Layout, screen: TextIO) -> None:
+def _shaped(study: Study, layout: Layout, screen: TextIO) -> dict[str, Study]:
+    """Every network (of a study that compares none, its own) with the sizes that follow from the shape."""
+    from m3h_pipeline.search.sizes import said, sized_study
+
+    every = networks(study) or {study.study: study}
+    for name, one in every.items():
+        if text := said(one, layout.cohort.summary):
+            screen.write(f"network {name}: {text}" if study.networks else text)
+    return {name: sized_study(one, layout.cohort.summary) for name, one in every.items()}
+
+
+def _try_own_code(shaped: Mapping[str, Study], layout: Layout, screen: TextIO) -> None:
     """Make what the study names by dotted path, and run it, at the widths of the study."""
     from m3h_pipeline.files import read_json, read_labels
 
     summary = read_json(layout.cohort.summary)
     described = [read_labels(path)[1] for path in sorted(layout.labels.folder.glob("*.parquet"))]
     tried: set[tuple[str, int, tuple[int, ...]]] = set()
-    for one in (networks(study) or {study.study: study}).values():
+    for one in shaped.values():
         for modality in one.modalities.values():
             width = sum(int(summary["sources"][name]["features"]) for name in modality.sources)
             tried.add((modality.encoder, width, tuple(modality.hidden or one.model.encoder)))
@@ -155,11 +167,13 @@ def _try_own_code(study: Study, layout: Layout, screen: TextIO) -> None:
     for path, width, hidden in own:
         screen.write(f"{path}: {width} features to {try_network(path, width, hidden)}\n")
     for path, task in sorted(classes.items()):
-        try_class(task, study.model)
+        try_class(task, next(iter(shaped.values())).model)
         screen.write(f"{path}: a {task['problem_class']} class, scored by {task['metric']}\n")
 
 
-def _try_networks(study: Study, layout: Layout, embedded: Mapping[str, int]) -> None:
+def _try_networks(
+    study: Study, shaped: Mapping[str, Study], layout: Layout, embedded: Mapping[str, int]
+) -> None:
     """Read what training reads, and make each network once."""
     from m3h_pipeline.check.networks import try_networks
     from m3h_pipeline.files import read_json
@@ -168,7 +182,7 @@ def _try_networks(study: Study, layout: Layout, embedded: Mapping[str, int]) -> 
     tasks = list(read_tasks(layout.labels.tasks))
     known = read_json(layout.cohort.summary)["sources"]
     widths = {name: int(source["features"]) for name, source in known.items()}
-    for name, one in (networks(study) or {"the study's": study}).items():
+    for name, one in shaped.items():
         settings = TrainingSettings(one.model, one.training, one.compute, one.modalities, one.seed)
         where = f"network `{name}`" if study.networks else "`modalities`, `model`"
         try_networks(
@@ -176,16 +190,18 @@ def _try_networks(study: Study, layout: Layout, embedded: Mapping[str, int]) -> 
         )
 
 
-def _forecast(study: Study, layout: Layout) -> str:
+def _forecast(study: Study, shaped: Mapping[str, Study], layout: Layout) -> str:
     """What training takes; where the study leaves the device open, on a GPU and on a CPU."""
     from m3h_pipeline.environment import computes_bfloat16
     from m3h_pipeline.forecast import forecast, hint_of_precision, render
     from m3h_pipeline.jobs.resources import shape_of
 
-    shape = shape_of(layout, study)
-    compared = {name: (shape_of(layout, one), one.training) for name, one in networks(study).items()}
+    own = next(iter(shaped.values()))
+    shape = shape_of(layout, own)
+    every = shaped if study.networks else {}
+    compared = {name: (shape_of(layout, one), one.training) for name, one in every.items()}
     tasks = read_tasks(layout.labels.tasks)
-    sections = (study.search, study.tim, study.training, study.evaluation.replicates, study.seed)
+    sections = (study.search, study.tim, own.training, study.evaluation.replicates, study.seed)
     devices = {"cpu": [False], "cuda": [True], "auto": [True, False]}[study.compute.device]
     tables = [
         render(forecast(shape, tasks, *sections, gpu, compared, study.networks), gpu) for gpu in devices

@@ -23,7 +23,7 @@ def _plan_round(verbs: Any) -> None:
             options.output,
             s["search"],
             s["tim"],
-            s["training"],
+            _shaped(options, options.summary, s["training"], s["split"])[1],
             s["split"].folds,
             _sized(options, s["search"], s["training"], s["split"]),
         )
@@ -48,13 +48,16 @@ def _embed_genes(verbs: Any) -> None:
 
 def _train_pack(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
-        from m3h_pipeline.config import Compute, Modality, Model, Training
+        from m3h_pipeline.config import Compute, Modality, Split, Training
         from m3h_pipeline.config.arguments import modalities_of
+        from m3h_pipeline.layout import CohortFiles
         from m3h_pipeline.training.pack import train_pack
         from m3h_pipeline.training.spec import TrainingSettings
 
-        s = sections_of(options, model=Model, training=Training, compute=Compute)
+        s = sections_of(options, training=Training, compute=Compute, split=Split)
         modalities: dict[str, Modality] = modalities_of(options.settings)
+        summary = CohortFiles(options.cohort).summary
+        model, training = _shaped(options, summary, s["training"], s["split"])
         train_pack(
             options.plan,
             options.pack,
@@ -64,7 +67,7 @@ def _train_pack(verbs: Any) -> None:
             options.store,
             options.scores,
             options.predictions,
-            TrainingSettings(**s, modalities=modalities, seed=seed_of(options)),
+            TrainingSettings(model, training, s["compute"], modalities, seed_of(options)),
             models=options.models,
             attention=options.attention,
             latents=options.latents,
@@ -119,7 +122,7 @@ def _plan_tim(verbs: Any) -> None:
             options.output,
             s["search"],
             s["tim"],
-            s["training"],
+            _shaped(options, options.summary, s["training"], s["split"])[1],
             s["split"].folds,
             seed_of(options),
             _sized(options, s["search"], s["training"], s["split"]),
@@ -164,12 +167,25 @@ def _plan_network(verbs: Any) -> None:
             options.tasks,
             options.output,
             s["networks"],
-            s["training"],
+            _shaped(options, options.summary, s["training"], s["split"])[1],
             s["split"].folds,
             per_job_of(s["search"], _sized(options, s["search"], s["training"], s["split"])),
         )
 
     _summary(add_verb(verbs, "plan-network", run, "plan the fits of one compared network", "tasks", "output"))
+
+
+def _shaped(options: argparse.Namespace, summary: Path | None, training: Any, split: Any) -> Any:
+    """The sections ``model`` and ``training`` with the sizes that follow from the shape of the study."""
+    from m3h_pipeline.config import Model
+
+    model = sections_of(options, model=Model)["model"]
+    if not training.sizes:
+        return model, training
+    from m3h_pipeline.config.arguments import modalities_of
+    from m3h_pipeline.search.sizes import read_sized
+
+    return read_sized(model, training, modalities_of(options.settings), split, summary)
 
 
 def _sized(options: argparse.Namespace, search: Any, training: Any, split: Any) -> Any:
@@ -190,7 +206,10 @@ def _sized(options: argparse.Namespace, search: Any, training: Any, split: Any) 
 
 def _summary(parser: Any) -> None:
     parser.add_argument(
-        "--summary", type=Path, metavar="PATH", help="cohort/summary.json, to size packs where none is given"
+        "--summary",
+        type=Path,
+        metavar="PATH",
+        help="cohort/summary.json, by which packs are sized, and what `training.sizes` names",
     )
 
 

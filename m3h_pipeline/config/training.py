@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from m3h_pipeline.config.base import ByName, Count, Fraction, Name, Section
 from m3h_pipeline.config.fields import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
@@ -19,9 +19,24 @@ class EarlyStopping(Section):
     )
 
 
+SizeName = Literal["batch_sizes", "epochs", "encoder", "projection", "shared", "task", "decoder"]
+
+
+def _or_auto(schema: dict[str, Any]) -> None:
+    """In a study's file, the word that stands for all that the study does not state."""
+    names = {key: schema.pop(key) for key in ("items", "type")}
+    schema["anyOf"] = [{"const": "auto"}, names]
+
+
 class Training(Section):
     """How a fit is trained."""
 
+    sizes: list[SizeName] = Field(
+        default_factory=list,
+        json_schema_extra=_or_auto,
+        description="keys that follow from the study's shape, by a rule (docs/recipes.md): their names, or "
+        "`auto` for `batch_sizes`, `epochs` and the widths of `model`, as far as the study leaves them out",
+    )
     epochs: Count = Field(default=15, description="passes over the training rows")
     batch_sizes: list[PositiveInt] = Field(
         default=[256, 512], min_length=1, description="batch sizes to choose from"

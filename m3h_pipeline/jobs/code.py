@@ -22,7 +22,7 @@ CODE: dict[str, tuple[str, ...]] = {
     "assess": ("m3h_pipeline.tasks.assess",),
     "embed-genes": ("m3h_pipeline.genes.vectors",),
     "plan-round": ("m3h_pipeline.search.plan", _SIZING),
-    "train-pack": ("m3h_pipeline.training.pack",),
+    "train-pack": ("m3h_pipeline.training.pack", "m3h_pipeline.search.sizes"),
     "merge-scores": ("m3h_pipeline.search.scores",),
     "select": ("m3h_pipeline.search.selection",),
     "plan-tim": ("m3h_pipeline.tim.plan", _SIZING),

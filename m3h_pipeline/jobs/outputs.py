@@ -7,6 +7,7 @@ from pathlib import Path
 
 from m3h_pipeline.cohort.synthetic.simulate import simulated_files
 from m3h_pipeline.config import Study
+from m3h_pipeline.config.networks import networks
 from m3h_pipeline.figures.registry import FIGURES
 from m3h_pipeline.jobs.plans import CROSSED_KINDS, FINAL_KINDS, packs, rounds, stages
 from m3h_pipeline.layout import GENE_PAIR_FIGURES, Layout
@@ -42,6 +43,12 @@ def gene_vectors(layout: Layout, study: Study) -> list[Path]:
         for name, modality in study.modalities.items()
         if modality.options and modality.options.genes
     ]
+
+
+def shape_of_fits(layout: Layout, study: Study) -> list[Path]:
+    """The samples that fits are of, and where sizes follow from the shape of the study, what says that."""
+    every = [study, *networks(study).values()]
+    return [layout.cohort.samples, *([layout.cohort.summary] if any(o.training.sizes for o in every) else [])]
 
 
 def label_input(layout: Layout, definition: TaskDefinition) -> Path:

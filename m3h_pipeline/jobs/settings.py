@@ -29,6 +29,8 @@ _SIZED = (
     *(f"training.{key}" for key in ("batch_sizes", "learning_rates")),
     *(f"split.{key}" for key in ("folds", "test_fraction")),
 )
+#: What sizes follow from, where the study leaves some to its shape.
+_SHAPED = ("training.sizes", "modalities", "split.folds", "split.test_fraction")
 #: What a plan of cross-validated fits says of each of them.
 _CROSSED = ("training.batch_sizes", "training.learning_rates", "split.folds")
 
@@ -89,15 +91,21 @@ class JobSettings:
         """
         study = self._network(network)
         modalities = {
-            name: _json(modality.resolved(study.model)) for name, modality in sorted(study.modalities.items())
+            # A width that follows from the study's shape is not known yet.
+            name: _json(modality.resolved(study.model))
+            | ({"hidden": modality.hidden} if "encoder" in study.training.sizes else {})
+            for name, modality in sorted(study.modalities.items())
         }
         training = study.training.model_dump(mode="json", exclude={"batch_sizes", "learning_rates"})
         networks = [study.model.task_network, *(spec.encoder for spec in study.modalities.values())]
         classes = [task.own_class for task in self._tasks.values() if task.own_class]
         own = own_code([*networks, *classes, *self._metrics])
-        return self._chosen(
-            *("model", "compute", "seed"), of=study, training=training, modalities=modalities, **own
-        )
+        more: dict[str, Any] = {"modalities": modalities, **own}
+        if study.training.sizes:
+            # Those whose number of steps follows from them are told, too.
+            more["split"] = {key: getattr(study.split, key) for key in ("folds", "test_fraction")}
+            training["batch_sizes"] = study.training.batch_sizes
+        return self._chosen("model", "compute", "seed", of=study, training=training, **more)
 
     def select(self) -> str:
         """For the choice of each task's combination."""
@@ -206,7 +214,9 @@ class JobSettings:
 
     def _plan(self, *names: str, of: Study | None = None) -> str:
         open_size = self._study.search.combinations_per_job is None
-        return self._chosen("search.combinations_per_job", *names, *(_SIZED if open_size else ()), of=of)
+        shaped = _SHAPED if (of or self._study).training.sizes else ()
+        sized = _SIZED if open_size else ()
+        return self._chosen("search.combinations_per_job", *names, *sized, *shaped, of=of)
 
     def _chosen(self, *names: str, of: Study | None = None, **more: Any) -> str:
         """The named sections (``seed``) and keys (``search.beam``), and ``more``, as JSON.

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from m3h_pipeline.config import Compute, Modality, Model, Split, Training
-from m3h_pipeline.errors import ContractError
 from m3h_pipeline.files import read_json
-from m3h_pipeline.layout import Layout
 from m3h_pipeline.model.architecture import Architecture, Input
 from m3h_pipeline.model.footprint import MOST_ON_CPU, bytes_per_fit, footprint
 from m3h_pipeline.search.rates import CPU, CPU_BFLOAT16, Device, rates_of
+from m3h_pipeline.search.sizes import shape_of, sized
 from m3h_pipeline.tasks.assessed import Task, read_tasks
 
 #: Seconds of training that a pack is sized for: packs of a plan fall between 5 and 30 minutes.
@@ -87,25 +86,26 @@ def study_of(
         summary: content of ``cohort/summary.json``: ``rows``, and of each source its ``features``.
         tasks: those of ``labels/tasks.json``.
         modalities: which sources stand in which modality.
-        model, training, compute, split: sections of the configuration.
+        model, training, compute, split: sections of the configuration; sizes that follow from the shape are
+            resolved.
 
     Raises:
         ContractError: the summary does not say what is needed.
     """
-    try:
-        sources = summary["sources"]
-        widths = {
-            name: sum(int(sources[source]["features"]) for source in modality.sources)
-            for name, modality in modalities.items()
-        }
-        rows = int(summary["rows"])
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ContractError(
-            f"the summary of the cohort lacks {error}",
-            where=Layout(Path()).cohort.summary.as_posix(),
-        ) from error
+    shape = shape_of(summary, modalities, split)
+    model, training = sized(model, training, shape)
     kinds = {name: task.problem_class for name, task in tasks.items()}
-    return Study(rows, widths, model, training, compute, modalities, split.folds, split.test_fraction, kinds)
+    return Study(
+        int(summary["rows"]),
+        shape.features,
+        model,
+        training,
+        compute,
+        modalities,
+        split.folds,
+        split.test_fraction,
+        kinds,
+    )
 
 
 def read_study(

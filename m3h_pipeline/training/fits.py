@@ -41,7 +41,7 @@ def fit_keys(
     """
     training = settings.training.model_dump(mode="json")
     weights = training.pop("task_weights")
-    del training["batch_sizes"], training["learning_rates"]
+    del training["batch_sizes"], training["learning_rates"], training["sizes"]
     model = settings.model.model_dump(mode="json")
     survival, regression = model.pop("survival"), model.pop("regression")
     common = {

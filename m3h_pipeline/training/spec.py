@@ -50,6 +50,10 @@ class TrainingSettings:
     modalities: dict[str, Modality]
     seed: int
 
+    def __post_init__(self) -> None:
+        if self.training.sizes:
+            raise ValueError("sizes that follow from a study's shape are resolved before training")
+
     @property
     def needs_patients(self) -> bool:
         """Whether training asks whose the rows are."""

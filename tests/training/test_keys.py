@@ -41,6 +41,7 @@ CANNOT = {
     "figures": "reads finished fits",
     "training.batch_sizes": "says which fits are made; a fit's own is in the key",
     "training.learning_rates": "says which fits are made; a fit's own is in the key",
+    "training.sizes": "says which keys follow from the shape; what they come to is in the key",
     "training.task_weights.stay": "weighs a task that the fit does not learn",
     "compute.device": "the type of the device that it comes to is in the key",
     "compute.threads": "changes the rounding of sums only",
@@ -76,6 +77,7 @@ def key(of: Study) -> str:
     """The key of a fit as the job that trains it makes it: from what it is told of the study."""
     text = JobSettings(of, {}).train()
     told = config.settings(text, model=Model, training=Training, compute=Compute)
+    told["training"] = told["training"].model_copy(update={"sizes": []})
     own = TrainingSettings(**told, modalities=modalities_of(text), seed=seed_of(text))  # type: ignore[arg-type]
     return fit_keys([FIT], DATA, own, "code", "cpu")[0]
 

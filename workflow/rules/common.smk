@@ -90,7 +90,7 @@ def pack_inputs(stage_of):
             FILES, planned(stage_of(wildcards)), wildcards.pack
         ),
         features=FEATURES,
-        samples=FILES.cohort.samples,
+        cohort=outputs.shape_of_fits(FILES, STUDY),
         split=FILES.split,
         genes=GENES,
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from m3h_pipeline.config.model import Modality, Model
 from m3h_pipeline.config.recipes.values import RECIPES, Recipe, merged, values_of
-from m3h_pipeline.config.training import Training
+from m3h_pipeline.config.training import SizeName, Training
 
+#: What ``training.sizes`` may name.
+SIZES = get_args(SizeName)
 _SECTIONS = ("model", "training", "modalities")
 
 
@@ -28,7 +30,7 @@ def with_recipes(content: Mapping[str, Any]) -> dict[str, Any]:
     laid = dict(content)
     recipe = _recipe(content.get("recipe"))
     if recipe is not None:
-        own = merged(values_of(recipe, _encoders(stated)), stated)
+        own = _laid(recipe, stated)
         # A section that is no mapping is a mistake, which validation names.
         laid |= {key: value for key, value in own.items() if key in stated or (value and key not in content)}
     networks = content.get("networks")
@@ -63,7 +65,7 @@ def _whole(recipe: Recipe, stated: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValidationError, TypeError: what is stated does not follow the schema.
     """
-    values = merged(values_of(recipe, _encoders(stated)), stated)
+    values = _laid(recipe, stated)
     return {
         "model": Model(**values["model"]).model_dump(mode="json"),
         "training": Training(**values["training"]).model_dump(mode="json"),
@@ -71,6 +73,15 @@ def _whole(recipe: Recipe, stated: Mapping[str, Any]) -> dict[str, Any]:
             name: Modality(**value).model_dump(mode="json") for name, value in values["modalities"].items()
         },
     }
+
+
+def _laid(recipe: Recipe, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """What is stated, over the recipe; ``training.sizes: auto`` as the keys that are not stated."""
+    own: dict[str, Any] = merged(values_of(recipe, _encoders(stated)), stated)
+    if own["training"].get("sizes") == "auto":
+        there = {*stated.get("training", {}), *stated.get("model", {})}
+        own["training"] = {**own["training"], "sizes": [name for name in SIZES if name not in there]}
+    return own
 
 
 def _recipe(name: Any) -> Recipe | None:

@@ -57,6 +57,7 @@ RECIPES: dict[RecipeName, Recipe] = {
             "negative_slope": 0.0,
         },
         training={
+            "sizes": [],
             "epochs": 15,
             "batch_sizes": [256, 512],
             "learning_rates": [5e-4, 1e-3],
