@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from m3h_pipeline.check.learning import doubts
 from m3h_pipeline.config import Modality
 from m3h_pipeline.errors import ConfigError
 from m3h_pipeline.model.architecture import Architecture, Input
@@ -31,7 +32,7 @@ def try_networks(
     widths: Mapping[str, int],
     absent: Collection[str],
     where: str,
-) -> None:
+) -> list[str]:
     """Read what training reads and make the network of each kind of task, at the study's widths.
 
     Args:
@@ -43,6 +44,9 @@ def try_networks(
         widths: source -> how many features it has.
         absent: sources that are not in the cohort yet; a modality that has one is not read.
         where: of the network, for messages.
+
+    Returns:
+        What makes it doubtful that its fits learn (:func:`m3h_pipeline.check.learning.doubts`).
 
     Raises:
         M3HError: a file does not follow its contract, no feature of a modality varies over the training
@@ -61,17 +65,20 @@ def try_networks(
         inputs += architecture_of((), alone, replace(settings, modalities=read)).inputs
     data = load_study_data(cohort, labels, split, tasks, {})
     made = set()
+    parameters = {}
     for task in sorted(tasks):
         position, signature = positions_of([task], data, settings.model)
+        contrast = settings.training.contrastive_weight > 0
+        architecture = Architecture(tuple(inputs), signature, settings.model, contrast)
+        parameters[task] = footprint(architecture).parameters
         if signature in made:
             continue
         made.add(signature)
-        contrast = settings.training.contrastive_weight > 0
-        architecture = Architecture(tuple(inputs), signature, settings.model, contrast)
         _refuse_the_huge(architecture, settings, len(data.training_rows(-1)), task, where)
         own = any("." in item.encoder or ":" in item.encoder for item in architecture.inputs)
         if own or footprint(architecture).parameters <= _LARGE:
             _make(architecture, position, settings, where)
+    return doubts(data, settings, inputs, parameters)
 
 
 def _without_vectors(modality: Modality) -> Modality:

@@ -47,7 +47,7 @@ def check_study(configfile: Path, screen: TextIO = sys.stdout, changes: Sequence
             assessed, embedded = _stages(study, tasks, layout, screen)
             shaped = _shaped(study, layout, screen)
             _try_own_code(shaped, layout, screen)
-            _try_networks(study, shaped, layout, embedded)
+            doubts = _try_networks(study, shaped, layout, embedded)
             try_references(study, layout, screen)
             training = _forecast(study, shaped, layout)
         except M3HError as error:
@@ -56,6 +56,7 @@ def check_study(configfile: Path, screen: TextIO = sys.stdout, changes: Sequence
             raise
     dropped = [task for task in assessed.values() if not task.learned]
     screen.writelines(f"  dropped: {task.id}: {task.reason}\n" for task in dropped)
+    screen.writelines(f"warning: {text}\n" for text in doubts)
     screen.write(f"{len(assessed) - len(dropped)} of {len(assessed)} tasks can be evaluated\n{training}\n")
 
 
@@ -173,8 +174,8 @@ def _try_own_code(shaped: Mapping[str, Study], layout: Layout, screen: TextIO) -
 
 def _try_networks(
     study: Study, shaped: Mapping[str, Study], layout: Layout, embedded: Mapping[str, int]
-) -> None:
-    """Read what training reads, and make each network once."""
+) -> list[str]:
+    """Read what training reads, and make each network once; what makes it doubtful that they learn."""
     from m3h_pipeline.check.networks import try_networks
     from m3h_pipeline.files import read_json
     from m3h_pipeline.training.spec import TrainingSettings
@@ -182,12 +183,15 @@ def _try_networks(
     tasks = list(read_tasks(layout.labels.tasks))
     known = read_json(layout.cohort.summary)["sources"]
     widths = {name: int(source["features"]) for name, source in known.items()}
+    doubts = []
     for name, one in shaped.items():
         settings = TrainingSettings(one.model, one.training, one.compute, one.modalities, one.seed)
         where = f"network `{name}`" if study.networks else "`modalities`, `model`"
-        try_networks(
+        found = try_networks(
             layout.cohort.folder, layout.labels.folder, layout.split, tasks, settings, widths, embedded, where
         )
+        doubts += [f"network {name}: {text}" if study.networks else text for text in found]
+    return doubts
 
 
 def _forecast(study: Study, shaped: Mapping[str, Study], layout: Layout) -> str:
