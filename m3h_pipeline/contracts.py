@@ -113,6 +113,23 @@ COMPARISON = _schema(
     _optional(pa.float64(), "value", "low", "high"),
 )
 
+#: What to use for each supervised task. ``candidate`` is alone (the single-task network), together (the
+#: selected combination), a reference, blend, or chosen: the rule itself, out of fold with each fold predicted
+#: by what the other folds choose, on the test part the candidate that was chosen. ``part`` as in
+#: ``COMPARISON``; a blend's weights are of the other folds, or of all of them. ``versus_reference`` and
+#: ``versus_alone``: the difference to ``reference``, the best one by its score out of fold (of the rule: by
+#: that on the other folds), and to the network alone, paired by patient and seed. ``chosen`` marks the
+#: candidate that was chosen, and the rule. In words, and with the weights of each blend: JSON under
+#: ``choice`` in the schema's metadata.
+CHOICE = _schema(
+    _required(pa.string(), "task", "candidate", "part", "metric"),
+    _required(pa.bool_(), "chosen"),
+    _optional(pa.float64(), "value", "low", "high"),
+    _optional(pa.string(), "reference"),
+    _optional(pa.float64(), "versus_reference", "versus_reference_low", "versus_reference_high"),
+    _optional(pa.float64(), "versus_alone", "versus_alone_low", "versus_alone_high"),
+)
+
 #: Networks compared (section ``networks``), beside the references: ``network`` is a network's name or that of
 #: a reference; ``learned`` is alone (each task by itself), together (all tasks) or reference; ``part``
 #: as in ``COMPARISON``. ``value``: metric of the mean prediction of all ``replicates`` (0: a model without

@@ -12,6 +12,7 @@ from m3h_pipeline.config.recipes import RecipeName
 #: Names that stand for a model in the tables of the evaluation.
 TAKEN = frozenset(
     {"single", "multi", "linear", "gradient_boosting", "realmlp", "tabm", "clinical", "kaplan_meier"}
+    | {"alone", "together", "blend", "chosen"}
 )
 #: What a column of predictions holds -> problem classes whose tasks it can be held against.
 MEANINGS = {
@@ -45,6 +46,10 @@ class Evaluation(Section):
     clinical: list[Name] = Field(
         default_factory=list,
         description="sources of the reference `clinical`, a linear or Cox model of these alone; empty: none",
+    )
+    blend: bool = Field(
+        default=True,
+        description="a blend of network and reference, weighted out of fold, can be chosen, too",
     )
     given: ByName[Name, ByName[Name, Given]] = Field(
         default_factory=dict,

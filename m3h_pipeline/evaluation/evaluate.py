@@ -22,11 +22,13 @@ from m3h_pipeline.evaluation.arms import (
     find_arms,
     read_selection,
 )
+from m3h_pipeline.evaluation.choice.candidates import TOLERANCE
+from m3h_pipeline.evaluation.choice.choose import Choice, choices
 from m3h_pipeline.evaluation.contrast import Contrast, contrast, intervals
 from m3h_pipeline.evaluation.curves import agreement, calibration, roc
 from m3h_pipeline.evaluation.optimism import DRAWS, search_optimism
 from m3h_pipeline.evaluation.shown import patients_of, shown_number
-from m3h_pipeline.evaluation.summary import write_summary
+from m3h_pipeline.evaluation.summary import said_choices, write_summary
 from m3h_pipeline.evaluation.survival import survival_rows
 from m3h_pipeline.evaluation.validation import network_scores, read_references, reference_scores
 from m3h_pipeline.files import write_table
@@ -67,7 +69,8 @@ def evaluate(
     Writes into ``out``: ``evaluation.parquet`` (EVALUATION; how it was done in the schema's metadata under
     ``evaluation``, JSON), ``comparison.parquet`` (COMPARISON), ``calibration.parquet`` (CALIBRATION),
     ``roc.parquet`` (ROC), ``agreement.parquet`` (AGREEMENT), ``attention.parquet`` (ATTENTION),
-    ``optimism.parquet`` (OPTIMISM) and ``summary.tsv``. A task whose comparison is undefined keeps its row,
+    ``optimism.parquet`` (OPTIMISM), ``choice.parquet`` (CHOICE, with words and weights in its metadata) and
+    ``summary.tsv``. A task whose comparison is undefined keeps its row,
     with NaN, and a note in the summary.
 
     Args:
@@ -84,7 +87,7 @@ def evaluate(
         split: the split file.
         samples: ``cohort/samples.parquet``.
         out: folder to write.
-        evaluation: number of bootstrap draws.
+        evaluation: number of bootstrap draws, and whether a blend can be chosen.
         search: least improvement, for repeating the selection.
         quantiles: risk quantiles of the calibration.
         seed: of the bootstrap.
@@ -111,6 +114,7 @@ def evaluate(
     table = read_scores(search_scores)
     references = read_references(baselines, cohort)
     compared = comparison_rows(rows, network_scores(said, cohort), reference_scores(references, cohort))
+    choice, chosen_rows = choices(chosen, said, references, cohort, evaluation.blend)
     optimism = search_optimism(chosen, trajectory, table, search_predictions, cohort, search.min_improvement)
     curves = curve_rows(chosen, contrasts, cohort, quantiles)
     survived = survival_rows(contrasts, cohort, references)
@@ -127,11 +131,13 @@ def evaluate(
     ]
     how = json.dumps(_described(evaluation, arms, notes, seed), sort_keys=True)
     tables.append(("evaluation", contracts.EVALUATION.with_metadata({"evaluation": how}), rows))
+    why = json.dumps(_chosen(choice), sort_keys=True)
+    tables.append(("choice", contracts.CHOICE.with_metadata({"choice": why}), chosen_rows))
     files = EvaluationFiles(out)
     for name, schema, content in tables:
         write_table(pa.Table.from_pylist(content, schema=schema), files.table(name), schema)
-    write_summary(rows, compared, optimism, notes, files.summary)
-    _report(rows, notes)
+    write_summary(rows, compared, optimism, choice, chosen_rows, notes, files.summary)
+    _report(rows, choice, chosen_rows, notes)
 
 
 def evaluation_rows(chosen: Sequence[Chosen], contrasts: Mapping[str, Contrast], cohort: Cohort) -> Rows:
@@ -260,7 +266,17 @@ def _described(
     }
 
 
-def _report(rows: Rows, notes: Mapping[str, str]) -> None:
+def _chosen(choice: Sequence[Choice]) -> dict[str, Any]:
+    return {
+        "rule": "best score out of fold; of those within the tolerance the simplest",
+        "order": "references (clinical, linear, gradient_boosting, realmlp, ...), alone, together, blend",
+        "tolerance": TOLERANCE,
+        "words": {one.task: one.words for one in choice},
+        "blend": {one.task: one.members for one in choice if one.members},
+    }
+
+
+def _report(rows: Rows, choice: Sequence[Choice], chosen: Rows, notes: Mapping[str, str]) -> None:
     """Say on standard error what came out, in aggregates."""
     better = sum(row["q"] < 0.05 and row["difference"] > 0 for row in rows)
     worse = sum(row["q"] < 0.05 and row["difference"] < 0 for row in rows)
@@ -269,6 +285,8 @@ def _report(rows: Rows, notes: Mapping[str, str]) -> None:
         f"{len(rows)} tasks evaluated: multitask better for {better}, worse for {worse} (q < 0.05); "
         f"{alone} learned alone\n"
     )
+    for line in said_choices(choice, chosen):
+        sys.stderr.write(f"{line}\n")
     for task, note in notes.items():
         if note:
             sys.stderr.write(f"{task}: {note}\n")

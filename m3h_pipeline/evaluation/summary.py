@@ -9,15 +9,21 @@ from typing import Any
 from m3h_pipeline.contracts import combination_tasks
 from m3h_pipeline.disclosure import HIDDEN
 from m3h_pipeline.disclosure.text import tsv
+from m3h_pipeline.evaluation.choice.choose import CHOSEN, Choice
 from m3h_pipeline.files import replacing
 
 Row = Mapping[str, Any]
+_VERSUS = "versus_reference"
+_NAN = float("nan")
 
 _HEADER = (
     "task",
     "title",
     "department",
     "metric",
+    "use",
+    "chosen - best reference, validation (95 % interval)",
+    "chosen - best reference, test (95 % interval)",
     "learned with",
     "single (95 % interval)",
     "multi (95 % interval)",
@@ -39,6 +45,8 @@ def write_summary(
     evaluation: Sequence[Row],
     comparison: Sequence[Row],
     optimism: Sequence[Row],
+    choice: Sequence[Choice],
+    chosen: Sequence[Row],
     notes: Mapping[str, str],
     out: Path,
 ) -> None:
@@ -48,6 +56,8 @@ def write_summary(
         evaluation: rows of contracts.EVALUATION.
         comparison: rows of contracts.COMPARISON.
         optimism: rows of contracts.OPTIMISM.
+        choice: of every task.
+        chosen: rows of contracts.CHOICE; out of fold the difference of the rule is told.
         notes: task -> what its reader must know.
         out: the file.
 
@@ -56,6 +66,8 @@ def write_summary(
     """
     test = {(r["task"], r["model"]): r["value"] for r in comparison if r["part"] == "test"}
     search = {r["task"]: r for r in optimism}
+    rule = {(r["task"], r["part"]): r for r in chosen if r["candidate"] == CHOSEN}
+    words = {one.task: one.words for one in choice}
     lines: list[Sequence[object]] = [_HEADER]
     for row in evaluation:
         task = row["task"]
@@ -66,6 +78,8 @@ def write_summary(
                 row["title"],
                 row["department"],
                 row["metric"],
+                words.get(task, ""),
+                *(_versus(rule.get((task, part))) for part in ("validation", "test")),
                 ", ".join(others) or "alone",
                 _interval(row, "single"),
                 _interval(row, "multi"),
@@ -83,6 +97,24 @@ def write_summary(
         )
     with replacing(out) as temporary:
         temporary.write_text(tsv(lines), encoding="utf-8")
+
+
+def said_choices(choice: Sequence[Choice], rows: Sequence[Row]) -> list[str]:
+    """What to use for each task, and what it is worth out of fold: the closing words of an evaluation.
+
+    Args:
+        choice: of every task.
+        rows: of contracts.CHOICE.
+    """
+    rule = {r["task"]: r for r in rows if r["candidate"] == CHOSEN and r["part"] == "validation"}
+    lines = []
+    for one in choice:
+        row = rule.get(one.task, {})
+        value, versus = _number(row.get("value")), _number(row.get("versus_reference"), sign="+")
+        worth = f": {row['metric']} {value} out of fold" if value else ""
+        beside = f", {versus} to the best reference" if versus else ""
+        lines.append(f"{one.task}: {one.words}{worth}{beside}")
+    return lines
 
 
 def probability(p: float) -> str:
@@ -103,6 +135,15 @@ def _number(value: float | None, digits: int = 3, sign: str = "-") -> str:
     text = f"{value:{sign}.{digits}f}"
     # A negative zero after rounding is a zero.
     return text if float(text) else f"{0:.{digits}f}"
+
+
+def _versus(row: Row | None) -> str:
+    """A difference to the best reference; nothing where there is no reference."""
+    if row is None or row.get("versus_reference") is None:
+        return ""
+    return _interval(
+        {key: _NAN if number is None else number for key, number in row.items()}, _VERSUS, sign="+"
+    )
 
 
 def _interval(row: Row, name: str, digits: int = 3, factor: float = 1.0, sign: str = "-") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
-from m3h_pipeline.contracts import COMPARISON
+from m3h_pipeline.contracts import CHOICE, COMPARISON
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.figures.rows import Rows, pitch_for, rows
@@ -22,21 +23,29 @@ from m3h_pipeline.inference import metrics
 _PARTS = {"validation": "Validation (out of fold)", "test": "Test"}
 #: What a model without information reaches, where the metric has such a value.
 CHANCE = {**metrics.CHANCE, "silhouette": 0.0}
+#: Candidates of the choice as this figure calls them.
+_CANDIDATES = {"together": "multi", "alone": "single"}
 _JOINT = {"macro_auroc": "auroc", "concordance": "auroc"}
 _AXIS = 0.34
+_RING: dict[str, Any] = {"marker": "o", "markerfacecolor": "none", "markeredgecolor": style.INK}
 
 
 def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
-    """Write the figure; ``inputs`` are ``comparison`` and ``tasks``."""
+    """Write the figure; ``inputs`` are ``comparison``, ``choice`` and ``tasks``."""
     catalogue = read_catalogue(inputs["tasks"])
-    frame = table(read_table(inputs["comparison"], COMPARISON).to_pandas(), catalogue)
+    chosen = read_table(inputs["choice"], CHOICE).to_pandas()
+    frame = table(read_table(inputs["comparison"], COMPARISON).to_pandas(), chosen, catalogue)
     with style.applied():
         style.save(draw(frame, catalogue), frame, out, settings, title)
 
 
-def table(comparison: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
-    """The rows of the figure in its order; ``department`` and ``title`` added."""
-    frame = comparison.copy()
+def table(comparison: pd.DataFrame, choice: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
+    """The rows of the figure in its order; blends, ``chosen``, ``department`` and ``title`` added."""
+    blends = choice[choice["candidate"] == "blend"].rename(columns={"candidate": "model"})
+    frame = pd.concat([comparison, blends[list(comparison.columns)]], ignore_index=True)
+    names = choice["candidate"].replace(_CANDIDATES)
+    marked = set(zip(choice["task"][choice["chosen"]], names[choice["chosen"]], strict=True))
+    frame["chosen"] = [place in marked for place in zip(frame["task"], frame["model"], strict=True)]
     order = {task: i for i, task in enumerate(catalogue.order(frame["task"]))}
     models = {model: i for i, model in enumerate(style.looks(frame["model"]))}
     parts = {part: i for i, part in enumerate(_PARTS)}
@@ -77,7 +86,10 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
         figure,
         left,
         0.1,
-        [(name, {"marker": marker, "color": colour}) for name, colour, marker in looks.values()],
+        [
+            *((name, {"marker": marker, "color": colour}) for name, colour, marker in looks.values()),
+            *([("Chosen", _RING | {"markersize": 6.0})] if frame["chosen"].any() else []),
+        ],
     )
     for i, text in enumerate(_PARTS.values()):
         style.write(
@@ -162,6 +174,17 @@ def _panel(
             markeredgewidth=0.3,
             markeredgecolor="white",
             zorder=3 + (model == "multi"),
+        )
+        ringed = rows["chosen"].to_numpy(bool)
+        ax.plot(
+            np.maximum(value[ringed], bounds[0]),
+            y[ringed],
+            linestyle="none",
+            markersize=6.0,
+            markeredgewidth=0.7,
+            clip_on=False,
+            zorder=5,
+            **_RING,
         )
     ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     ax.grid(axis="x", color=style.RULE, linewidth=0.4)

@@ -26,11 +26,12 @@ MODELS: Final[dict[str, tuple[str, str, str]]] = {
     "single": ("Single-task", GREY, "s"),
     "linear": ("Linear", ORANGE, "^"),
     "gradient_boosting": ("Gradient boosting", GREEN, "D"),
+    "blend": ("Blend", PURPLE, "P"),
 }
 #: Names that are no words.
 _NAMES: Final = {"realmlp": "RealMLP", "tabm": "TabM"}
 #: Of references that a study brings, in turn.
-_FURTHER: Final = ((VERMILLION, "v"), (PURPLE, "P"), (SKY, "X"), ("#8A6D3B", "*"), (INK, "h"))
+_FURTHER: Final = ((VERMILLION, "v"), (SKY, "X"), ("#8A6D3B", "*"), (INK, "h"))
 
 
 def looks(present: Iterable[str]) -> dict[str, tuple[str, str, str]]:

@@ -67,7 +67,11 @@ FIGURES: Final[dict[str, FigureSpec]] = dict(
             _FILES.evaluation.table("evaluation"),
         ),
         _spec(
-            "comparison", _TEST, "Every model beside the references", _FILES.evaluation.table("comparison")
+            "comparison",
+            _TEST,
+            "Every model beside the references, and the chosen one",
+            _FILES.evaluation.table("comparison"),
+            _FILES.evaluation.table("choice"),
         ),
         _spec("tim", "6 Task interaction", "Task interaction (TIM)", _FILES.tim_table),
         _spec(

@@ -141,8 +141,8 @@ class JobSettings:
 
     def evaluate(self) -> str:
         """For the comparison on the test part."""
-        names = ("evaluation.draws", "search.min_improvement", "figures.quantiles", "seed")
-        return self._chosen(*names, **own_code(self._metrics))
+        names = ("evaluation.draws", "evaluation.blend", "search.min_improvement", "figures.quantiles")
+        return self._chosen(*names, "seed", **own_code(self._metrics))
 
     def phenotypes(self) -> str:
         """For the map of the phenotypes."""

@@ -282,6 +282,7 @@ class Study:
             "agreement": contracts.AGREEMENT,
             "attention": contracts.ATTENTION,
             "optimism": contracts.OPTIMISM,
+            "choice": contracts.CHOICE,
             "survival": contracts.SURVIVAL,
             "kaplan_meier": contracts.KAPLAN_MEIER,
             "dynamic_auroc": contracts.DYNAMIC_AUROC,

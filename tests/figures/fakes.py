@@ -299,6 +299,42 @@ def comparison(tasks: Tasks, chosen: pa.Table, seed: int = 4) -> pa.Table:
     return _table(rows, contracts.COMPARISON)
 
 
+def choice(tasks: Tasks, chosen: pa.Table, seed: int = 5) -> pa.Table:
+    """The best of what :func:`comparison` has out of fold, and of a blend."""
+    rng = np.random.default_rng(seed)
+    found = comparison(tasks, chosen).to_pylist()
+    names = {"multi": "together", "single": "alone"}
+    rows = []
+    for entry in chosen.to_pylist():
+        if tasks[entry["task"]]["problem_class"] == "clustering":
+            continue
+        mine = {(r["model"], r["part"]): r["value"] for r in found if r["task"] == entry["task"]}
+        for part in ("validation", "test"):
+            mine["blend", part] = max(v for (_, p), v in mine.items() if p == part) + float(
+                rng.normal(0, 0.01)
+            )
+        best = max((m for m, part in mine if part == "validation"), key=lambda m: mine[m, "validation"])
+        for (model, part), value in [
+            *mine.items(),
+            *((("chosen", p), mine[best, p]) for p in ("validation", "test")),
+        ]:
+            rows.append(
+                {
+                    "task": entry["task"],
+                    "candidate": names.get(model, model),
+                    "part": part,
+                    "metric": entry["metric"],
+                    "chosen": model in (best, "chosen"),
+                    "value": value,
+                    "low": value - 0.03,
+                    "high": value + 0.03,
+                    "reference": "linear",
+                }
+                | {f"versus_{o}{end}": 0.0 for o in ("reference", "alone") for end in ("", "_low", "_high")}
+            )
+    return _table(rows, contracts.CHOICE)
+
+
 def calibration(tasks: Tasks, chosen: int = 4, seed: int = 5, quantiles: int = 10) -> pa.Table:
     rng = np.random.default_rng(seed)
     rows = []
@@ -498,6 +534,7 @@ SCHEMAS = {
     "evaluation/optimism.parquet": contracts.OPTIMISM,
     "evaluation/evaluation.parquet": contracts.EVALUATION,
     "evaluation/comparison.parquet": contracts.COMPARISON,
+    "evaluation/choice.parquet": contracts.CHOICE,
     "evaluation/calibration.parquet": contracts.CALIBRATION,
     "evaluation/roc.parquet": contracts.ROC,
     "evaluation/agreement.parquet": contracts.AGREEMENT,
@@ -520,6 +557,7 @@ def tables(tasks: Tasks, only: Collection[str] = tuple(SCHEMAS)) -> dict[str, pa
         "evaluation/optimism.parquet": lambda: optimism(chosen),
         "evaluation/evaluation.parquet": lambda: evaluation(tasks, chosen),
         "evaluation/comparison.parquet": lambda: comparison(tasks, chosen),
+        "evaluation/choice.parquet": lambda: choice(tasks, chosen),
         "evaluation/calibration.parquet": lambda: calibration(tasks),
         "evaluation/roc.parquet": lambda: roc(tasks),
         "evaluation/agreement.parquet": lambda: agreement(tasks),

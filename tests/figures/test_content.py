@@ -153,27 +153,43 @@ def test_tim_draws_each_pair_where_it_belongs() -> None:
 
 def test_comparison_keeps_every_number() -> None:
     table = _frame(fakes.comparison(ALL, CHOSEN))
-    frame = comparison.table(table, CATALOGUE)
+    choice = _frame(fakes.choice(ALL, CHOSEN))
+    frame = comparison.table(table, choice, CATALOGUE)
     keys = ["task", "model", "part"]
+    blends = choice[choice["candidate"] == "blend"].rename(columns={"candidate": "model"})[table.columns]
     pd.testing.assert_frame_equal(
-        frame[table.columns].sort_values(keys, ignore_index=True), table.sort_values(keys, ignore_index=True)
+        frame[table.columns].sort_values(keys, ignore_index=True),
+        pd.concat([table, blends]).sort_values(keys, ignore_index=True),
     )
 
 
 def test_comparison_draws_references_of_the_study_s_own_in_looks_of_their_own() -> None:
     table = _frame(fakes.comparison(ALL, CHOSEN))
     own = table[table["model"] == "linear"].assign(model="support_model")
-    frame = comparison.table(pd.concat([table, own], ignore_index=True), CATALOGUE)
+    choice = _frame(fakes.choice(ALL, CHOSEN))
+    frame = comparison.table(pd.concat([table, own], ignore_index=True), choice, CATALOGUE)
     assert set(frame["model"]) == {*style.MODELS, "support_model"}
     looks = style.looks(frame["model"])
     assert list(looks)[-1] == "support_model"
-    assert len({look[1] for look in looks.values()}) == len(looks) == 5
+    assert len({look[1] for look in looks.values()}) == len(looks) == 6
     _, colour, marker = looks["support_model"]
     figure = comparison.draw(frame, CATALOGUE)
     lines = [line for ax in figure.axes for line in ax.get_lines() if line.get_color() == colour]
     shown = sum(len(np.asarray(line.get_xdata())) for line in lines if line.get_marker() in (marker, "<"))
     assert shown == len(own)
     assert "Support model" in {text.get_text() for text in figure.texts}
+
+
+def test_comparison_marks_the_choice_of_each_task_once_a_part() -> None:
+    choice = _frame(fakes.choice(ALL, CHOSEN))
+    frame = comparison.table(_frame(fakes.comparison(ALL, CHOSEN)), choice, CATALOGUE)
+    marked = frame[frame["chosen"]]
+    names = {"together": "multi", "alone": "single"}
+    picked = choice[choice["chosen"] & (choice["candidate"] != "chosen")]
+    places = zip(picked["task"], picked["candidate"].replace(names), picked["part"], strict=True)
+    assert set(zip(marked["task"], marked["model"], marked["part"], strict=True)) == set(places)
+    assert (marked.groupby(["task", "part"]).size() == 1).all()
+    assert len(set(marked["model"])) > 1
 
 
 # --- calibration ---

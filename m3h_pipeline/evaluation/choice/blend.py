@@ -1,0 +1,203 @@
+"""Blends by stacking (Wolpert, Neural Networks 1992; 5:241): two models' predictions, weighted out of fold.
+
+Weights are not negative (Breiman, Machine Learning 1996; 24:49) and act where models of different scale can
+be
+added: on log odds (classes against the first one), values, or log risks (survival). They minimise the
+    negative
+log-likelihood (cross-entropy with free intercepts; squared errors with an intercept; Cox's partial
+likelihood) plus ``PULL / 2`` times the squared deviation of the weights from their mean. With many events the
+data decide; with few the weights are nearly equal, which no stack of two correlated models beats there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from m3h_pipeline.coding import time_and_event
+from m3h_pipeline.inference.metrics import Float64, Floats
+from m3h_pipeline.survival import breslow, cox_prediction
+
+#: Precision of the weights' deviation from equal ones: a standard deviation of a quarter.
+PULL = 16.0
+#: Probabilities nearer to 0 or 1 say no more than this.
+LEAST_PROBABILITY = 1e-6
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Weights of a blend.
+
+    Attributes:
+        weights: one per model, not negative.
+        intercepts: of the log odds of each class but the first one, or of the value; of survival the
+            cumulative baseline hazard at the times of the task's grid.
+    """
+
+    weights: Float64
+    intercepts: Float64
+
+
+def evidence(problem_class: str, prediction: Floats) -> Float64:
+    """What of a prediction is added: log odds against the first class, values, or log risks.
+
+    The log risk of a survival curve S is the mean of log(-log S) over the times of its grid: up to a constant
+    the log hazard of a proportional hazards model, and for any other model a risk on its scale.
+
+    Args:
+        problem_class: binary, multiclass, regression or survival.
+        prediction: (n, width) as in contracts.PREDICTIONS.
+
+    Shape:
+        (n, classes - 1), (n, 1) of regression and survival
+
+    Examples:
+        >>> evidence("binary", np.array([[0.5], [0.75]])).round(3).tolist()
+        [[0.0], [1.099]]
+    """
+    values = np.asarray(prediction, dtype=np.float64)
+    if problem_class == "regression":
+        return values
+    inside = np.clip(values, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    if problem_class == "binary":
+        return np.asarray(np.log(inside) - np.log1p(-inside))
+    if problem_class == "survival":
+        return np.asarray(np.log(-np.log(inside[:, 1:])).mean(axis=1, keepdims=True))
+    return np.asarray(np.log(inside[:, 1:]) - np.log(inside[:, :1]))
+
+
+def fit_blend(
+    problem_class: str, y: Floats, predictions: Sequence[Floats], grid: Floats | None = None
+) -> Blend:
+    """Weights of models from what they predicted out of fold.
+
+    Args:
+        problem_class: of the task.
+        y: labels as in the cohort, NaN = not observed; (n,).
+        predictions: of each model, (n, width).
+        grid: times of survival curves.
+
+    Raises:
+        ValueError: no label is observed, or of survival no event.
+    """
+    seen = ~np.isnan(y)
+    x = np.stack([evidence(problem_class, each)[seen] for each in predictions])
+    y = np.asarray(y, dtype=np.float64)[seen]
+    if not len(y):
+        raise ValueError("no label is observed")
+    if problem_class == "regression":
+        return _squares(x[:, :, 0], y)
+    if problem_class == "survival":
+        if not time_and_event(y)[1].any() or grid is None:
+            raise ValueError("no event is observed, or no grid given")
+        return _hazards(x[:, :, 0], y, grid)
+    return _log_odds(x, y.astype(np.intp))
+
+
+def blended(problem_class: str, blend: Blend, predictions: Sequence[Floats]) -> Float64:
+    """The prediction of a blend, (n, width) as in contracts.PREDICTIONS.
+
+    Args:
+        problem_class: of the task.
+        blend: its weights.
+        predictions: of each model in the order of the weights, (n, width).
+    """
+    x = np.stack([evidence(problem_class, each) for each in predictions])
+    eta = np.tensordot(blend.weights, x, axes=1)
+    if problem_class == "survival":
+        return cox_prediction(eta[:, 0], blend.intercepts)
+    eta = eta + blend.intercepts
+    if problem_class == "regression":
+        return eta
+    probabilities = _softmax(eta)
+    return probabilities[:, 1:] if problem_class == "binary" else probabilities
+
+
+def _softmax(eta: Float64) -> Float64:
+    """Probabilities of the classes from log odds against the first one, (n, classes)."""
+    full = np.concatenate([np.zeros((len(eta), 1)), eta], axis=1)
+    full -= full.max(axis=1, keepdims=True)
+    odds = np.exp(full)
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+
+
+def _minimum(
+    loss: Callable[[Float64], tuple[float, Float64]], models: int, intercepts: int
+) -> tuple[Float64, Float64]:
+    """Weights, not negative, and intercepts that minimise a convex loss and the pull to equal weights."""
+    from scipy.optimize import minimize
+
+    def pulled(point: Float64) -> tuple[float, Float64]:
+        value, gradient = loss(point)
+        apart = point[:models] - point[:models].mean()
+        gradient = gradient.copy()
+        gradient[:models] += PULL * apart
+        return value + 0.5 * PULL * float(apart @ apart), gradient
+
+    found = minimize(
+        pulled,
+        np.concatenate([np.full(models, 1.0 / models), np.zeros(intercepts)]),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0.0, None)] * models + [(None, None)] * intercepts,
+        options={"maxiter": 500, "ftol": 1e-12, "gtol": 1e-8},
+    ).x
+    return np.asarray(found[:models]), np.asarray(found[models:])
+
+
+def _log_odds(x: Float64, y: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Blend:
+    models, odds = len(x), x.shape[2]
+    target = (y[:, None] == np.arange(1, odds + 1)).astype(np.float64)
+
+    def loss(point: Float64) -> tuple[float, Float64]:
+        eta = np.tensordot(point[:models], x, axes=1) + point[models:]
+        top = np.maximum(eta.max(axis=1, keepdims=True), 0.0)
+        log_total = top[:, 0] + np.log(np.exp(-top[:, 0]) + np.exp(eta - top).sum(axis=1))
+        apart = np.exp(eta - log_total[:, None]) - target
+        gradient = np.concatenate([np.einsum("knc,nc->k", x, apart), apart.sum(axis=0)])
+        # A class that no row is of has no finite intercept: a trace of a pull holds it.
+        gradient[models:] += 1e-3 * point[models:]
+        value = float(log_total.sum() - (eta * target).sum() + 5e-4 * (point[models:] ** 2).sum())
+        return value, gradient
+
+    return Blend(*_minimum(loss, models, odds))
+
+
+def _squares(x: Float64, y: Float64) -> Blend:
+    """Least squares, in units of the better model's mean squared error, in closed form."""
+    from scipy.optimize import nnls
+
+    models = len(x)
+    centre, level = x.mean(axis=1), float(y.mean())
+    noise = max(min(float(((y - each) ** 2).mean()) for each in x), 1e-12 * max(float(y.var()), 1e-300))
+    apart = np.sqrt(PULL) * (np.eye(models) - 1.0 / models)
+    left = np.concatenate([(x - centre[:, None]).T / np.sqrt(noise), apart])
+    # The normal equations' square root: as many rows as models, whatever the number of samples.
+    q, r = np.linalg.qr(left)
+    right = np.concatenate([(y - level) / np.sqrt(noise), np.zeros(models)])
+    weights, _ = nnls(r, q.T @ right)
+    return Blend(weights, np.array([level - float(weights @ centre)]))
+
+
+def _hazards(x: Float64, y: Float64, grid: Floats) -> Blend:
+    """Cox's partial likelihood (Breslow's, of ties) of the weights, and the baseline hazard to them."""
+    time, event = time_and_event(y)
+    models = len(x)
+    order = np.argsort(-time, kind="stable")
+    # Times fall: whoever is at risk at a time stands before the last row of that time.
+    last = np.searchsorted(-time[order], -time[order], side="right") - 1
+    z, event_at = x[:, order] - x.mean(axis=1, keepdims=True), event[order]
+
+    def loss(point: Float64) -> tuple[float, Float64]:
+        eta = point @ z
+        shift = float(eta.max())
+        risk = np.exp(eta - shift)
+        total = np.cumsum(risk)[last]
+        moment = np.cumsum(risk * z, axis=1)[:, last]
+        value = float((np.log(total) + shift - eta)[event_at].sum())
+        return value, (moment / total - z)[:, event_at].sum(axis=1)
+
+    weights, _ = _minimum(loss, models, 0)
+    return Blend(weights, breslow(weights @ x, y, grid))

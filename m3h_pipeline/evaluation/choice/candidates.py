@@ -1,0 +1,216 @@
+"""The candidates of a task: the network alone, the selected combination, each reference, and a blend.
+
+Predictions carry their jackknife: a leading axis of 1 + replicates, first the mean over all replicates and
+    then the
+means with one replicate left out each. What has no seeds stands there alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from m3h_pipeline.evaluation.choice.blend import Blend, blended, fit_blend
+from m3h_pipeline.inference.metrics import Float64, Floats, metric
+from m3h_pipeline.inference.resampled import Cohort, MeanDraws, score_draws
+from m3h_pipeline.inference.scored import Scored, ensemble
+from m3h_pipeline.survival import time_grid
+
+#: The single-task network, the selected combination, and the blend of a network and a reference.
+ALONE, TOGETHER, BLEND = "alone", "together", "blend"
+NETWORKS = (ALONE, TOGETHER)
+#: References from the simplest one on; what came with the data stands after them, by name.
+_SIMPLE_REFERENCES = ("clinical", "linear", "gradient_boosting", "realmlp", "tabm")
+#: Scores that differ by no more are a tie, which the simpler candidate wins.
+TOLERANCE = {"auroc": 0.002, "macro_auroc": 0.002, "concordance": 0.002, "r2": 0.004}
+
+#: Number of a fold, or of the test part -> predictions, (1 + replicates, n, width).
+Parts = Mapping[int, Floats]
+
+
+def jackknifed(predictions: Floats, problem_class: str) -> Float64:
+    """The mean prediction of some replicates, then the means with one left out each.
+
+    Shape:
+        (replicates, n, width) -> (1 + replicates, n, width); (1, n, width) of a single replicate
+    """
+    whole = ensemble(predictions, problem_class)[None]
+    if len(predictions) < 2:
+        return whole
+    each = [ensemble(np.delete(predictions, r, axis=0), problem_class) for r in range(len(predictions))]
+    return np.concatenate([whole, np.stack(each)])
+
+
+def by_simplicity(names: Sequence[str]) -> list[str]:
+    """Candidates from the simplest one on: references, the network alone, the combination, the blend.
+
+    Examples:
+        >>> by_simplicity(["blend", "together", "alone", "other", "gradient_boosting", "linear"])
+        ['linear', 'gradient_boosting', 'other', 'alone', 'together', 'blend']
+    """
+    late = (*NETWORKS, BLEND)
+
+    def place(name: str) -> tuple[int, str]:
+        if name in late:
+            return len(_SIMPLE_REFERENCES) + 1 + late.index(name), ""
+        if name in _SIMPLE_REFERENCES:
+            return _SIMPLE_REFERENCES.index(name), ""
+        return len(_SIMPLE_REFERENCES), name
+
+    return sorted(names, key=place)
+
+
+def best(scores: Mapping[str, float], tolerance: float) -> str | None:
+    """The simplest of those whose score is at most ``tolerance`` below the largest; None: none has a score.
+
+    Examples:
+        >>> best({"blend": 0.801, "linear": 0.8, "alone": 0.7}, 0.002)
+        'linear'
+    """
+    known = {name: score for name, score in scores.items() if np.isfinite(score)}
+    top = max(known.values(), default=0.0)
+    return next((name for name in by_simplicity(list(known)) if known[name] >= top - tolerance), None)
+
+
+@dataclass
+class Candidates:
+    """The candidates of a task with what they predict, and blends of them.
+
+    Args:
+        cohort: labels and parts.
+        task: its id.
+        parts: candidate -> predictions of every fold, and of the test part where there are some.
+        blend: whether a blend of a network and a reference is a candidate, too.
+    """
+
+    cohort: Cohort
+    task: str
+    parts: Mapping[str, Parts]
+    blend: bool = True
+    _fold_scores: dict[tuple[str, int], float] = field(default_factory=dict)
+    _blends: dict[tuple[int, ...], tuple[tuple[str, str], Blend] | None] = field(default_factory=dict)
+
+    @property
+    def tolerance(self) -> float:
+        """What counts as a tie."""
+        return TOLERANCE.get(self.cohort.tasks[self.task].metric, 0.0)
+
+    @property
+    def references(self) -> list[str]:
+        """The reference models among the candidates."""
+        return [name for name in self.parts if name not in NETWORKS]
+
+    def score(self, name: str, folds: Sequence[int]) -> float:
+        """Mean score of a candidate over folds where it is defined; a blend's weights are of the others."""
+        return _mean([self._fold_score(name, fold, folds) for fold in folds])
+
+    def best_of(self, names: Sequence[str], folds: Sequence[int]) -> str | None:
+        """The best of some candidates by their score over folds, ties to the simpler one."""
+        return best({name: self.score(name, folds) for name in names}, self.tolerance)
+
+    def choose(self, folds: Sequence[int]) -> str | None:
+        """The best candidate by its score over folds; None: none has a score."""
+        names = [*self.parts, *([BLEND] if self.blend and len(folds) > 1 else [])]
+        return self.best_of(names, folds)
+
+    def blend_of(self, folds: Sequence[int]) -> tuple[tuple[str, str], Blend] | None:
+        """The better network and the better reference, and their weights; None: it cannot be made.
+
+        Args:
+            folds: whose predictions decide all of it.
+        """
+        place = tuple(sorted(folds))
+        if place not in self._blends:
+            network = self.best_of([name for name in self.parts if name in NETWORKS], place)
+            reference = self.best_of(self.references, place)
+            self._blends[place] = None
+            if place and network is not None and reference is not None:
+                y = np.concatenate([self.cohort.observed(self.task, fold) for fold in place])
+                of_folds = [
+                    np.concatenate([self.parts[name][fold][0] for fold in place])
+                    for name in (network, reference)
+                ]
+                try:
+                    blend = fit_blend(self._class, y, of_folds, self._grid())
+                    self._blends[place] = (network, reference), blend
+                except ValueError:
+                    pass  # without a label there is nothing to weigh by
+        return self._blends[place]
+
+    def predictions(self, name: str, number: int, folds: Sequence[int]) -> Float64 | None:
+        """What a candidate predicts for a part, (1 + replicates, n, width); None: nothing.
+
+        Args:
+            name: of the candidate.
+            number: of the part.
+            folds: that decide a blend.
+        """
+        if name != BLEND:
+            found = self.parts[name].get(number)
+            return None if found is None else np.asarray(found, dtype=np.float64)
+        made = self.blend_of(folds)
+        if made is None or any(number not in self.parts[member] for member in made[0]):
+            return None
+        members = _alike([self.parts[member][number] for member in made[0]])
+        return np.stack(
+            [blended(self._class, made[1], [each[r] for each in members]) for r in range(len(members[0]))]
+        )
+
+    def crossed(self, name: str, folds: Sequence[int]) -> dict[int, Float64]:
+        """Predictions out of fold; of a blend that the other folds decided."""
+        found = {
+            fold: self.predictions(name, fold, [other for other in folds if other != fold]) for fold in folds
+        }
+        return {fold: values for fold, values in found.items() if values is not None}
+
+    def scored(self, parts: Parts) -> Scored | None:
+        """The score of predictions with a jackknife; None without predictions."""
+        if not parts:
+            return None
+        draws = MeanDraws(self.cohort.draws)
+        alike = dict(zip(parts, _alike(list(parts.values())), strict=True))
+        for number, values in alike.items():
+            draws.add("all", score_draws(self.cohort, self.task, number, values[0]))
+        replicates = len(next(iter(alike.values())))
+        means = [
+            _mean([self._metric(number, values[r]) for number, values in alike.items()])
+            for r in range(replicates)
+        ]
+        return Scored(means[0], draws.mean("all"), np.array(means[1:]))
+
+    def _fold_score(self, name: str, fold: int, folds: Sequence[int]) -> float:
+        if name == BLEND:
+            found = self.predictions(name, fold, [other for other in folds if other != fold])
+            return float("nan") if found is None else self._metric(fold, found[0])
+        if (name, fold) not in self._fold_scores:
+            self._fold_scores[name, fold] = self._metric(fold, self.parts[name][fold][0])
+        return self._fold_scores[name, fold]
+
+    def _metric(self, number: int, prediction: Floats) -> float:
+        return metric(
+            self.cohort.tasks[self.task].metric, self.cohort.observed(self.task, number), prediction
+        )
+
+    @property
+    def _class(self) -> str:
+        return self.cohort.tasks[self.task].problem_class
+
+    def _grid(self) -> Float64 | None:
+        """Times of survival curves: those of the whole training part, as in every prediction."""
+        if self._class != "survival":
+            return None
+        rows = np.concatenate([self.cohort.parts[fold].rows for fold in self.cohort.folds])
+        return time_grid(self.cohort.labels[self.task][rows])
+
+
+def _alike(members: Sequence[Floats]) -> list[Floats]:
+    """The same number of replicates left out of each: what has no seeds stays what it is."""
+    most = max(len(each) for each in members)
+    return [np.broadcast_to(each, (most, *each.shape[1:])) if len(each) == 1 else each for each in members]
+
+
+def _mean(values: Sequence[float]) -> float:
+    defined = [value for value in values if np.isfinite(value)]
+    return float(np.mean(defined)) if defined else float("nan")

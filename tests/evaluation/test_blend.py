@@ -1,0 +1,169 @@
+"""Stacking: weights against plain optimisers, what is added, what few events do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+from sklearn.linear_model import LogisticRegression
+
+from m3h_pipeline.coding import signed_time
+from m3h_pipeline.evaluation.choice.blend import PULL, blended, evidence, fit_blend
+from m3h_pipeline.survival import cox_prediction, time_grid
+
+Float64 = npt.NDArray[np.float64]
+
+
+def sigmoid(x: Float64) -> Float64:
+    return np.asarray(1 / (1 + np.exp(-x)))
+
+
+def problem(kind: str, seed: int, n: int = 400) -> tuple[Float64, list[Float64], Float64]:
+    """Labels, two models' predictions with information of their own, times of curves."""
+    rng = np.random.default_rng(seed)
+    shared, own, other = rng.normal(size=(3, n))
+    risk = shared + own + 0.5 * other
+    views = [shared + own + 0.3 * rng.normal(size=n), 0.7 * (shared + other)]
+    if kind == "binary":
+        y = (risk + rng.logistic(size=n) > 1).astype(float)
+        predictions = [sigmoid(view - 1)[:, None] for view in views]
+    elif kind == "multiclass":
+        y = np.digitize(risk + rng.logistic(size=n), [-1, 1.5]).astype(float)
+        predictions = []
+        for view in views:
+            odds = np.exp(np.column_stack([np.zeros(n), 0.5 + view, 2 * view - 1]))
+            predictions.append(odds / odds.sum(1, keepdims=True))
+    elif kind == "regression":
+        y = 3 * risk + 10 + rng.normal(size=n)
+        predictions = [(3 * view + 10)[:, None] for view in views]
+    else:
+        time, censored = rng.exponential(np.exp(-risk)), rng.exponential(1.5, n)
+        y = signed_time(np.minimum(time, censored), time <= censored).astype(float)
+        grid = time_grid(y)
+        return y, [cox_prediction(view, 0.7 * grid) for view in views], grid
+    y[rng.random(n) < 0.1] = np.nan
+    return y, predictions, np.zeros(0)
+
+
+def plain_loss(kind: str, y: Float64, predictions: list[Float64], point: Float64) -> float:
+    """What the weights minimise, written down row by row."""
+    w, b = point[:2], point[2:]
+    total = 0.5 * PULL * float(((w - w.mean()) ** 2).sum())
+    seen = np.flatnonzero(~np.isnan(y))
+    if kind == "regression":
+        noise = min(float(np.mean((y[seen] - p[seen, 0]) ** 2)) for p in predictions)
+        said = b[0] + w[0] * predictions[0][:, 0] + w[1] * predictions[1][:, 0]
+        return total + 0.5 * float(((y - said)[seen] ** 2).sum()) / noise
+    if kind == "survival":
+        curves = [np.clip(each[:, 1:], 1e-6, 1 - 1e-6) for each in predictions]
+        eta = sum(w[k] * np.log(-np.log(curves[k])).mean(1) for k in range(2))
+        for i in seen:
+            if not np.signbit(y[i]):
+                at_risk = np.abs(y) >= abs(y[i])
+                total += float(np.log(np.exp(eta[at_risk]).sum()) - eta[i])
+        return total
+    for i in seen:
+        odds = [0.0]
+        for c in range(len(b)):
+            logs = []
+            for p in predictions:
+                full = [1 - p[i, 0], p[i, 0]] if kind == "binary" else p[i]
+                logs.append(np.log(full[c + 1] / full[0]))
+            odds.append(b[c] + w[0] * logs[0] + w[1] * logs[1])
+        total += float(np.log(np.exp(odds).sum()) - odds[int(y[i])])
+    return total
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "regression", "survival"])
+def test_weights_are_those_of_a_plain_optimiser(kind: str) -> None:
+    y, predictions, grid = problem(kind, 3, 120)
+    blend = fit_blend(kind, y, predictions, grid)
+    free = {"binary": 1, "multiclass": 2, "regression": 1, "survival": 0}[kind]
+    start: Any = np.concatenate([blend.weights + 0.2, blend.intercepts[:free]])
+
+    def loss(point: Float64) -> float:
+        return plain_loss(kind, y, predictions, point)
+
+    found = minimize(
+        loss,
+        start,
+        method="SLSQP",
+        bounds=[(0.0, None)] * 2 + [(None, None)] * free,
+        options={"ftol": 1e-12},
+    )
+    np.testing.assert_allclose(blend.weights, found.x[:2], atol=3e-3)
+    assert (blend.weights > 0.1).all()
+    own = np.concatenate([blend.weights, blend.intercepts[:free]])
+    assert plain_loss(kind, y, predictions, own) <= found.fun + 1e-4
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass"])
+def test_with_many_events_weights_are_those_of_a_logistic_regression(kind: str) -> None:
+    """Of the pull nothing is left, and no weight is at its bound."""
+    y, predictions, _ = problem(kind, 1, 60_000)
+    blend = fit_blend(kind, y, predictions)
+    if kind == "binary":
+        seen = ~np.isnan(y)
+        x = np.column_stack([evidence(kind, each)[seen, 0] for each in predictions])
+        referee = LogisticRegression(C=1e8, tol=1e-10).fit(x, y[seen])
+        np.testing.assert_allclose(blend.weights, referee.coef_[0], atol=0.01)
+        np.testing.assert_allclose(blend.intercepts, referee.intercept_, atol=0.01)
+    said = blended(kind, blend, predictions)
+    counts = np.array([np.nanmean(y == c) for c in range(1, 3)]) / (1 - np.isnan(y).mean())
+    # Free intercepts: the mean probability of a class is its share.
+    np.testing.assert_allclose(
+        said[~np.isnan(y)].mean(0)[-len(blend.intercepts) :], counts[: len(blend.intercepts)], atol=2e-3
+    )
+
+
+def test_a_model_that_says_nothing_gets_no_weight_and_few_events_leave_them_equal() -> None:
+    y, (good, other), _ = problem("binary", 5, 20_000)
+    noise = sigmoid(np.random.default_rng(0).normal(size=(len(y), 1)))
+    # Its logit is the opposite of a risk: no negative weight turns it around.
+    against = 1 - other
+    assert fit_blend("binary", y, [good, against]).weights[1] == 0
+    many = fit_blend("binary", y, [good, noise]).weights
+    assert many[1] < 0.05
+    few = fit_blend("binary", y[:60], [good[:60], noise[:60]]).weights
+    assert abs(few[0] - few[1]) < 0.6 * abs(many[0] - many[1])
+
+
+@given(st.sampled_from(["binary", "multiclass", "regression", "survival"]), st.integers(0, 50))
+@settings(max_examples=12, deadline=None)
+def test_a_blend_is_a_prediction_like_any(kind: str, seed: int) -> None:
+    y, predictions, grid = problem(kind, seed, 80)
+    said = blended(kind, fit_blend(kind, y, predictions, grid), predictions)
+    assert said.shape == predictions[0].shape
+    assert np.isfinite(said).all()
+    if kind == "multiclass":
+        np.testing.assert_allclose(said.sum(1), 1)
+    if kind == "binary":
+        assert ((said > 0) & (said < 1)).all()
+    if kind == "survival":
+        assert (np.diff(said[:, 1:], axis=1) <= 1e-12).all()
+    # The same model twice is that model, but for its scale.
+    twice = blended(kind, fit_blend(kind, y, [predictions[0]] * 2, grid), [predictions[0]] * 2)
+    order = np.argsort(evidence(kind, predictions[0])[:, -1])
+    if kind != "multiclass":
+        assert (np.diff(twice[order, 0]) >= -1e-9).all()
+
+
+def test_evidence_of_a_proportional_hazards_model_is_its_log_hazard() -> None:
+    eta = np.array([-1.0, 0.0, 0.5])
+    said = evidence("survival", cox_prediction(eta, np.linspace(0.1, 1, 16)))[:, 0]
+    np.testing.assert_allclose(np.diff(said), np.diff(eta), atol=1e-9)
+    # Certainty is bounded: no probability of 0 or 1 outweighs all else.
+    certain: Any = evidence("binary", np.array([[0.0], [1.0]]))
+    assert np.isfinite(certain).all()
+
+
+def test_nothing_to_weigh_by_is_said() -> None:
+    with pytest.raises(ValueError, match="no label"):
+        fit_blend("binary", np.full(3, np.nan), [np.full((3, 1), 0.5)] * 2)
+    with pytest.raises(ValueError, match="no event"):
+        fit_blend("survival", np.array([-1.0, -2.0]), [np.full((2, 17), 0.5)] * 2, np.ones(16))
