@@ -293,7 +293,7 @@ def test_a_failed_drawing_leaves_nothing(
 def test_listing_figures_loads_no_heavy_library() -> None:
     """The workflow imports the registry at every start."""
     code = (
-        "import sys, m3h_pipeline.figures.registry as r; assert len(r.FIGURES) == 10;"
+        "import sys, m3h_pipeline.figures.registry as r; assert len(r.FIGURES) == 11;"
         "print([m for m in ('matplotlib', 'pandas', 'numpy', 'pyarrow', 'pydantic') if m in sys.modules])"
     )
     done = subprocess.run(
