@@ -68,7 +68,8 @@ def test_the_published_study_is_the_paper_to_the_letter() -> None:
     assert genes.options.normalise == "batch"
 
 
-def test_without_a_word_a_study_is_what_it_was() -> None:
+def test_a_recipe_that_says_nothing_leaves_the_defaults_of_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RECIPES, "default", Recipe())
     found = study()
     assert found.recipe == "default"
     assert (found.model, found.training) == (Model(), Training())
