@@ -9,6 +9,7 @@ no dropout.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -30,8 +31,11 @@ def mlp(inputs: int, hidden: Sequence[int], slope: float = 0.0) -> nn.Sequential
 class PlainAttention(nn.Module):
     """Algorithm 1 of the paper, one sample batch at a time."""
 
-    def __init__(self, tasks: int, width: int, alpha: float, normalise: str) -> None:
+    def __init__(
+        self, tasks: int, width: int, alpha: float, normalise: str, own_weight: str = "published"
+    ) -> None:
         super().__init__()
+        self.own = 1 + math.log(tasks - 1) if own_weight == "constant" and tasks > 1 else 1.0
         self.embedding = nn.Parameter(torch.zeros(tasks, width))
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
@@ -45,9 +49,8 @@ class PlainAttention(nn.Module):
             largest = m.max()
         else:
             largest = m.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-6)
-        w = torch.softmax(
-            torch.eye(m.shape[-1], dtype=m.dtype, device=m.device) + self.alpha * m / largest, dim=2
-        )
+        identity = self.own * torch.eye(m.shape[-1], dtype=m.dtype, device=m.device)
+        w = torch.softmax(identity + self.alpha * m / largest, dim=2)
         return w @ self.value(x), w
 
 
@@ -71,14 +74,22 @@ class PlainM3H(nn.Module):
         self.shared = mlp(len(inputs) * model.encoder[-1], model.shared, slope)
         self.networks = nn.ModuleList(mlp(model.shared[-1], model.task, slope) for _ in tasks)
         width = model.task[-1]
-        self.attention = PlainAttention(len(tasks), width, model.attention.alpha, model.attention.normalise)
-        self.heads = nn.ModuleList()
-        for kind, classes in tasks:
+        attention = model.attention
+        self.attention = PlainAttention(
+            len(tasks), width, attention.alpha, attention.normalise, attention.own_weight
+        )
+        self.heads, self.linear = nn.ModuleList(), nn.ModuleDict()
+        for t, (kind, classes) in enumerate(tasks):
             if kind == "clustering":
                 body = mlp(width, model.decoder)
                 self.heads.append(nn.Sequential(*body, nn.Linear(model.decoder[-1], sum(inputs.values()))))
             else:
-                self.heads.append(nn.Linear(width, classes if kind == "multiclass" else 1))
+                outputs = classes if kind == "multiclass" else 1
+                self.heads.append(nn.Linear(width, outputs))
+                if model.linear_path:
+                    path = nn.Linear(sum(inputs.values()), outputs, bias=False)
+                    nn.init.zeros_(path.weight)
+                    self.linear[str(t)] = path
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """Encodings of the modalities."""
@@ -127,7 +138,7 @@ class PlainM3H(nn.Module):
             if not rows.any():
                 losses.append(None)
                 continue
-            out, target = self.heads[t](attended[rows, t]), y[rows, t]
+            out, target = self.output(t, attended[rows, t], x[rows]), y[rows, t]
             if kind == "binary":
                 losses.append(F.binary_cross_entropy_with_logits(out[:, 0], target))
             elif kind == "multiclass":
@@ -138,10 +149,15 @@ class PlainM3H(nn.Module):
                 losses.append(F.mse_loss(out, x[rows]))
         return losses
 
+    def output(self, t: int, embedding: Tensor, x: Tensor) -> Tensor:
+        """A task's head on its attended embedding, and the linear path beside it."""
+        out: Tensor = self.heads[t](embedding)
+        return out + self.linear[str(t)](x) if str(t) in self.linear else out
+
     def raw(self, x: Tensor) -> list[Tensor]:
         """Each task's raw output; of a clustering task its latent."""
         attended, _ = self.attend(self.encode(x))
         return [
-            attended[:, t] if kind == "clustering" else self.heads[t](attended[:, t])
+            attended[:, t] if kind == "clustering" else self.output(t, attended[:, t], x)
             for t, (kind, _) in enumerate(self.tasks)
         ]

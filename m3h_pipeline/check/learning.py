@@ -99,7 +99,7 @@ def _learned(found: Amounts, training: Training) -> int:
 def _steps(found: Amounts, training: Training) -> str:
     rows, batch = _learned(found, training), max(training.batch_sizes)
     each = n_steps(rows, batch)
-    if (steps := training.epochs * each) >= FEW_STEPS:
+    if (steps := training.passes(each) * each) >= FEW_STEPS:
         return ""
     return (
         f"a fit takes {steps:,} optimiser steps ({rows:,} rows in minibatches of {batch:,} are {each:,} an "

@@ -133,6 +133,11 @@ class Attention(Section):
         default="max_abs",
         description="divide by the largest magnitude per sample, or (`published`) by the batch's maximum",
     )
+    own_weight: Literal["published", "constant"] = Field(
+        default="published",
+        description="weight of a task's own embedding beside T - 1 others, before exploration: "
+        "e / (e + T - 1), or that of two tasks, 0.73, in all combinations (`constant`)",
+    )
 
 
 class SurvivalHead(Section):
@@ -172,6 +177,10 @@ class Model(Section):
     temperature: PositiveFloat = Field(default=0.1, description="temperature of the contrastive loss")
     shared: list[Width] = Field(default=[256, 128], min_length=1, description="widths of the shared module")
     task: list[Width] = Field(default=[64], min_length=1, description="widths of a task network")
+    linear_path: bool = Field(
+        default=False,
+        description="a linear map from the scaled features straight to each head, beside the deep path",
+    )
     task_network: str = Field(default="mlp", description="`mlp`, or a dotted path to a class of your own")
     decoder: list[Width] = Field(default=[256], description="hidden widths of the clustering decoder")
     attention: Attention = Field(default=Attention(), description="cross-task attention")

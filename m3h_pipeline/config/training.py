@@ -17,6 +17,11 @@ class EarlyStopping(Section):
     fraction: float = Field(
         default=0.15, gt=0, le=0.5, description="training patients that are set aside, with all of their rows"
     )
+    refit: bool = Field(
+        default=False,
+        description="train anew, from the same first weights, on all training patients for as many passes as "
+        "the best weights had",
+    )
 
 
 SizeName = Literal["batch_sizes", "epochs", "encoder", "projection", "shared", "task", "decoder"]
@@ -38,6 +43,11 @@ class Training(Section):
         "`auto` for `batch_sizes`, `epochs` and the widths of `model`, as far as the study leaves them out",
     )
     epochs: Count = Field(default=15, description="passes over the training rows")
+    min_steps: int = Field(
+        default=0,
+        ge=0,
+        description="least optimiser steps of a fit: small cohorts get as many more passes as that takes",
+    )
     batch_sizes: list[PositiveInt] = Field(
         default=[256, 512], min_length=1, description="batch sizes to choose from"
     )
@@ -81,9 +91,26 @@ class Training(Section):
         le=0.5,
         description="binary tasks rarer than this start from the log odds as output bias",
     )
+    output_bias: Literal["rare", "prior"] = Field(
+        default="rare",
+        description="classes start from their log odds in the training rows: of binary tasks rarer than "
+        "`rare_below`, or (`prior`) of all binary and multiclass tasks",
+    )
     gradient_clip: PositiveFloat | None = Field(
         default=None, description="largest gradient norm of a model; null: none"
     )
+
+    def passes(self, steps: int) -> int:
+        """Passes over the training rows: as configured, or as many as the least number of steps takes.
+
+        Args:
+            steps: optimiser steps of one pass.
+
+        Examples:
+            >>> Training(epochs=10).passes(4), Training(epochs=10, min_steps=100).passes(4)
+            (10, 25)
+        """
+        return max(self.epochs, -(-self.min_steps // steps))
 
     @model_validator(mode="after")
     def _balance_has_a_total(self) -> Training:

@@ -66,7 +66,7 @@ def output_of(model: FittedModel, task: str) -> Output:
     def output(x: Tensor, present: Tensor | None = None) -> Tensor:
         encodings = network.encode(x[None], present=None if present is None else present[None])
         attended, _ = network.attend(encodings)
-        raw = network.raw(attended[:, span.start : span.stop], index)[position - span.start]
+        raw = network.raw(attended[:, span.start : span.stop], index, x[None])[position - span.start]
         if raw.ndim == 1:
             raw = raw[:, None]
         if span.kind.name == "multiclass":

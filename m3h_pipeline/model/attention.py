@@ -17,8 +17,10 @@ _WRITTEN_OUT = 4
 class CrossTaskAttention(nn.Module):
     """Every task's embedding becomes a weighted sum of the values of all tasks of its model.
 
-    ``W = softmax(I + alpha * M / max M)``, ``M = Q K^T``: the identity keeps a task at itself, alpha is the
-    strength of exploration. Q comes from one learned vector per task, K and V from the embeddings.
+    ``W = softmax(c I + alpha * M / max M)``, ``M = Q K^T``: the identity keeps a task at itself, alpha is the
+    strength of exploration. c is 1 in the paper: the weight of a task's own embedding, e / (e + T - 1)
+    without exploration, fades from 0.73 of two tasks to 0.06 of 41. With c = 1 + log(T - 1) it is that of two
+    tasks for any T. Q comes from one learned vector per task, K and V from the embeddings.
 
     Args:
         tasks: number of tasks T.
@@ -29,6 +31,7 @@ class CrossTaskAttention(nn.Module):
             passes through the maximum.
         draws: initial values, one key per model.
         task_draws: initial values of the task vectors, one key per model and task (models * T).
+        own_weight: c is 1 (``published``), or 1 + log(T - 1) (``constant``).
     """
 
     def __init__(
@@ -39,8 +42,10 @@ class CrossTaskAttention(nn.Module):
         normalise: Literal["max_abs", "published"],
         draws: Draws,
         task_draws: Draws,
+        own_weight: Literal["published", "constant"] = "published",
     ) -> None:
         super().__init__()
+        self.own = 1.0 + math.log(tasks - 1) if own_weight == "constant" and tasks > 1 else 1.0
         self.models, self.tasks, self.width = draws.models, tasks, width
         self.alpha, self.normalise = alpha, normalise
         bound = 1 / math.sqrt(width)
@@ -77,6 +82,8 @@ class CrossTaskAttention(nn.Module):
                 seen = torch.where(every, score, -torch.inf)
             largest = seen.amax((1, 2, 3), keepdim=True)
         identity = torch.eye(tasks, dtype=score.dtype, device=score.device)[:, :, None]
+        if self.own != 1.0:
+            identity = identity * self.own
         return torch.softmax(identity + self.alpha * score / largest, 1)
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:

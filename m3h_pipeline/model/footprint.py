@@ -108,7 +108,11 @@ def _head(name: str, outputs: int, architecture: Architecture, batch_size: int) 
         return _chain(widths) + Footprint(activations=sum(widths) + widths[0])
     # Cox's loss compares all pairs of a minibatch; the bins of discrete time, a few times.
     compared = (batch_size if outputs == 1 else outputs) if name == "survival" else 0
-    return _chain([model.task[-1], outputs]) + Footprint(activations=2 * outputs + 6 * compared)
+    head = _chain([model.task[-1], outputs]) + Footprint(activations=2 * outputs + 6 * compared)
+    if model.linear_path:
+        # One number for all bins of time.
+        head += _chain([architecture.features, 1 if name == "survival" else outputs], bias=False)
+    return head
 
 
 def _transcriptome(genes: int, hidden: Sequence[int], options: Transcriptome) -> Footprint:

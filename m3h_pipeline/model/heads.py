@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from m3h_pipeline.coding import METRICS
 from m3h_pipeline.config.model import Model
@@ -86,6 +86,19 @@ class ProblemClass:
             draws: initial values, one key per model.
         """
         return StackedLinear(width, outputs, draws)
+
+    def linear(self, inputs: int, outputs: int, draws: Draws) -> StackedModule | None:
+        """The linear path: scaled features (G, B, inputs) to what is added to the raw output.
+
+        It gives as many numbers as there are raw outputs, or one for all of them; None: there is no such
+        path. It starts from 0, so that a network starts as the one without it.
+
+        Args:
+            inputs: number of input features.
+            outputs: as of :meth:`outputs`.
+            draws: one key per model.
+        """
+        return StackedLinear.zero(inputs, outputs, draws)
 
     def loss(self, raw: Tensor, target: Tensor, valid: Tensor, inputs: Tensor) -> Tensor:
         """Loss of each model, (models,).
@@ -230,6 +243,10 @@ class Clustering(ProblemClass):
     ) -> StackedModule:
         return Decoder(width, decoder, inputs, draws)
 
+    def linear(self, inputs: int, outputs: int, draws: Draws) -> StackedModule | None:
+        """None: what is clustered is the latent, which a path around it would spoil."""
+        return None
+
     def loss(self, raw: Tensor, target: Tensor, valid: Tensor, inputs: Tensor) -> Tensor:
         models, batch, features = raw.shape
         groups = len(inputs)
@@ -254,6 +271,10 @@ class Survival(ProblemClass):
 
     def outputs(self, description: Mapping[str, Any], model: Model) -> int:
         return model.survival.outputs
+
+    def linear(self, inputs: int, outputs: int, draws: Draws) -> StackedModule | None:
+        """One number for all bins, as in a model of proportional odds (or, for Cox, hazards)."""
+        return StackedLinear.zero(inputs, 1, draws)
 
     def loss(self, raw: Tensor, target: Tensor, valid: Tensor, inputs: Tensor) -> Tensor:
         return (cox_loss if raw.shape[2] == 1 else discrete_loss)(raw, target, valid)
@@ -305,25 +326,3 @@ def rank(name: str) -> tuple[int, str]:
     """Order of the classes within a model: shipped ones first."""
     order = list(SHIPPED)
     return (order.index(name) if name in order else len(order), name)
-
-
-def rare_bias(positives: int, negatives: int, rare_below: float) -> float | None:
-    """Output bias of a rare binary task, log(n_pos / n_neg); None if it is not rare.
-
-    Without any positive, half a one is counted.
-
-    Examples:
-        >>> rare_bias(50, 50, 0.1) is None, round(rare_bias(1, 99, 0.1), 3)
-        (True, -4.595)
-    """
-    total = positives + negatives
-    if total == 0 or positives / total >= rare_below:
-        return None
-    return math.log(max(positives, 0.5) / negatives)
-
-
-def set_bias(head: nn.Module, row: int, value: float | Tensor) -> None:
-    """Set the output bias of one model of a head: the same for all outputs, or (outputs,)."""
-    if isinstance(head, StackedLinear) and head.bias is not None:
-        with torch.no_grad():
-            head.bias[row] = value

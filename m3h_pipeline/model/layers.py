@@ -55,9 +55,17 @@ class StackedLinear(StackedModule):
     def __init__(self, inputs: int, width: int, draws: Draws, bias: bool = True) -> None:
         super().__init__()
         self.models, self.inputs, self.width = draws.models, inputs, width
-        bound = 1 / math.sqrt(inputs)
+        bound = 1 / math.sqrt(inputs) if inputs else 0.0
         self.weight = nn.Parameter(draws.uniform("weight", (width, inputs), bound))
         self.bias = nn.Parameter(draws.uniform("bias", (width,), bound)) if bias else None
+
+    @classmethod
+    def zero(cls, inputs: int, width: int, draws: Draws) -> StackedLinear:
+        """A map without bias that starts from 0."""
+        made = cls(0, width, draws, bias=False)
+        made.inputs = inputs
+        made.weight = nn.Parameter(torch.zeros(draws.models, width, inputs, dtype=draws.dtype))
+        return made
 
     def forward(self, x: Tensor, dropout: Dropout | None = None) -> Tensor:
         """Map (G, B, in) to (models, B, out)."""

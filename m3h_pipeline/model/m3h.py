@@ -187,12 +187,17 @@ class M3H(nn.Module):
             config.attention.normalise,
             draws.at("attention"),
             task_draws.at("attention"),
+            config.attention.own_weight,
         )
         self.spans = spans(architecture.signature, config)
-        self.heads = nn.ModuleList()
-        for span in self.spans:
+        self.heads, self.linear = nn.ModuleList(), nn.ModuleDict()
+        for index, span in enumerate(self.spans):
             at = Draws([key for row in keys for key in row[span.start : span.stop]], dtype).at("head")
             self.heads.append(span.kind.head(width, span.outputs, architecture.features, config.decoder, at))
+            if config.linear_path:
+                path = span.kind.linear(architecture.features, span.outputs, at)
+                if path is not None:
+                    self.linear[str(index)] = path
 
     @property
     def n_losses(self) -> int:
@@ -212,13 +217,11 @@ class M3H(nn.Module):
         one, the learned vector.
 
         Args:
-            x: scaled features.
+            x: scaled features, some of them dropped where there is dropout of the inputs.
             noise: dropout; None: no dropout.
             valid: (G, B), False in rows of padding, which batch normalisation leaves out; None: no padding.
             present: (G, modalities, B), False where a modality is missing; None: none is.
         """
-        if noise is not None:
-            x = noise.shown(x, present, self.architecture.inputs)
         encodings, start = [], 0
         for i, item in enumerate(self.architecture.inputs):
             part = x[:, :, start : start + item.features]
@@ -257,8 +260,15 @@ class M3H(nn.Module):
         out: tuple[Tensor, Tensor] = self.attention(x, valid)
         return out
 
-    def raw(self, attended: Tensor, index: int, noise: Noise | None = None) -> Tensor:
-        """Raw outputs of span ``index`` from its attended embeddings: (K * count, B, outputs)."""
+    def raw(self, attended: Tensor, index: int, x: Tensor, noise: Noise | None = None) -> Tensor:
+        """Raw outputs of a span: (K * count, B, outputs).
+
+        Args:
+            attended: embeddings of its tasks, (K, count, d, B).
+            index: of the span.
+            x: as in :meth:`encode`; what the linear path reads.
+            noise: dropout; None: no dropout.
+        """
         span = self.spans[index]
         part = attended.flatten(0, 1)
         dropout = None
@@ -267,6 +277,8 @@ class M3H(nn.Module):
             row = row.view(self.models, self.positions)[:, span.start : span.stop].reshape(-1)
             dropout = noise.task("decoder", row)
         out: Tensor = self.heads[index](part.mT, dropout)
+        if str(index) in self.linear:
+            out = out + self.linear[str(index)](x)
         return out
 
     def losses(
@@ -291,7 +303,8 @@ class M3H(nn.Module):
             noise: dropout; None: no dropout.
             only: compute this loss alone; the other columns are 0.
         """
-        encodings = self.encode(x, noise, valid, present)
+        seen = x if noise is None else noise.shown(x, present, self.architecture.inputs)
+        encodings = self.encode(seen, noise, valid, present)
         columns: list[Tensor] = []
         zero = target.new_zeros(self.models)
         if self.architecture.contrastive:
@@ -308,7 +321,7 @@ class M3H(nn.Module):
                 continue
             part = slice(span.start, span.stop)
             loss = span.kind.loss(
-                self.raw(parts[index], index, noise),
+                self.raw(parts[index], index, seen, noise),
                 target[:, part].flatten(0, 1),
                 observed[:, part].flatten(0, 1),
                 x,

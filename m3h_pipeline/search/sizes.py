@@ -210,10 +210,11 @@ def said(study: config.Study, summary: Path) -> str:
     training = sized_study(study, summary).training
     batch = min(max(training.batch_sizes), shape.rows)
     each = math.ceil(shape.rows / batch)
+    steps = training.passes(each) * each
     listed = ", ".join(f"{key} {value}" for key, value in values.items())
     name, most = max(shape.features.items(), key=lambda item: item[1])
     return (
         f"sizes by the study's shape: {listed}\n"
         f"  about {shape.rows:,} rows in a fold's training, in minibatches of {batch}: {each:,} steps an "
-        f"epoch, {training.epochs * each:,} in all; the widest modality, {name}, has {most:,} features\n"
+        f"epoch, {steps:,} in all; the widest modality, {name}, has {most:,} features\n"
     )

@@ -184,7 +184,11 @@ def _fit_seconds(study: Study, combination: Sequence[str], fold: int, batch_size
     if fold >= 0:
         rows *= 1 - 1 / study.folds
     batch = min(batch_size, max(1, round(rows)))
-    steps = study.training.epochs * math.ceil(rows / batch)
+    steps = study.training.passes(math.ceil(rows / batch)) * math.ceil(rows / batch)
+    stopping = study.training.early_stopping
+    if stopping is not None and stopping.refit:
+        # A fit that never stops early is the slowest there is.
+        steps *= 2
     # k-means and silhouettes run on the CPU, one model after another.
     scoring = study.classes(combination).count("clustering") * (0.1 + 5e-5 * rows)
     return steps * step_seconds(study, combination, batch, gpu) + scoring

@@ -68,7 +68,7 @@ def fit_result(trained: Trained, index: int, scores: Scores, keep_model: bool) -
     spec, positions = prepared.stack.specs[index], prepared.stack.positions[index]
     diverged = int(trained.diverged[index])
     if diverged == 0 and not scores.finite:
-        diverged = prepared.settings.training.epochs
+        diverged = prepared.epochs
     ok = diverged == 0
     result = FitResult(
         key="",

@@ -172,13 +172,14 @@ class FittedModel:
         raw: dict[str, list[Tensor]] = {task: [] for task in self.positions}
         for a in range(0, len(x), self._batch):
             part = slice(a, a + self._batch)
-            encodings = self.network.encode(x[None, part], present=present[None, :, part])
+            seen = x[None, part]
+            encodings = self.network.encode(seen, present=present[None, :, part])
             attended, _ = self.network.attend(encodings)
             for index, span in enumerate(self.network.spans):
                 if span.kind.clusters:
                     out = attended[0, span.start : span.stop].mT
                 else:
-                    out = self.network.raw(attended[:, span.start : span.stop], index)
+                    out = self.network.raw(attended[:, span.start : span.stop], index, seen)
                 for p in range(span.count):
                     raw[self.positions[span.start + p]].append(out[p])
         predictions = {}

@@ -21,7 +21,7 @@ from m3h_pipeline.model.keys import RandomKey, generator
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 #: Parts of the network that belong to a task, or connect tasks: they take the plain sum of the gradients.
-_OWN = ("networks.", "heads.", "attention.")
+_OWN = ("networks.", "heads.", "linear.", "attention.")
 
 
 @dataclass(frozen=True)

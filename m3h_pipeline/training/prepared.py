@@ -15,13 +15,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from m3h_pipeline.model.heads import rare_bias, set_bias
+from m3h_pipeline.config import Training
 from m3h_pipeline.model.m3h import M3H, Noise, Span
+from m3h_pipeline.model.priors import class_bias, rare_bias, set_bias
 from m3h_pipeline.model.survival import survived_bins
 from m3h_pipeline.survival import marginal_logits
 from m3h_pipeline.training.device import DeviceData
 from m3h_pipeline.training.optimise import Stacked, stacked_parameters
-from m3h_pipeline.training.seeds import divided_rows, task_key
+from m3h_pipeline.training.seeds import divided_rows, n_steps, task_key
 from m3h_pipeline.training.spec import TrainingSettings
 from m3h_pipeline.training.stacks import Stack, architecture_of
 
@@ -87,6 +88,11 @@ class Prepared:
         """K."""
         return len(self.stack.specs)
 
+    @property
+    def epochs(self) -> int:
+        """Passes over the training rows."""
+        return self.settings.training.passes(n_steps(len(self.training_rows[0]), self.stack.batch_size))
+
     def batch(self, rows: Tensor, valid: Tensor | None) -> Batch:
         """The minibatch of ``rows`` (G, B); ``valid``: False in padding, None where there is none."""
         inputs = self.data.inputs(rows, self.scaling)
@@ -110,17 +116,19 @@ class Prepared:
             return self.network.losses(*batch, noise, only)
 
 
-def prepare(stack: Stack, data: DeviceData, settings: TrainingSettings) -> Prepared:
+def prepare(stack: Stack, data: DeviceData, settings: TrainingSettings, whole: bool = False) -> Prepared:
     """Make a stack's networks and everything their training needs.
 
     Args:
         stack: what is to be trained.
         data: the study on its device.
         settings: configuration.
+        whole: set no patients aside, even where early stopping is asked for.
     """
     network = _network(stack, data, settings)
+    stopping = None if whole else settings.training.early_stopping
     divided = [
-        divided_rows(data.data, group.fold, group.replicate, settings.seed, settings.training.early_stopping)
+        divided_rows(data.data, group.fold, group.replicate, settings.seed, stopping)
         for group in stack.groups
     ]
     index = [[data.index[task] for task in row] for row in stack.positions]
@@ -157,23 +165,28 @@ def _network(stack: Stack, data: DeviceData, settings: TrainingSettings) -> M3H:
     seeds = [(settings.seed, spec.replicate) for spec in stack.specs]
     architecture = architecture_of(stack.signature, data.data, settings)
     network = M3H(architecture, seeds, stack.positions, data.dtype)
-    _start_from_odds(network, stack, data, settings.training.rare_below)
+    _start_from_odds(network, stack, data, settings.training)
     _start_from_hazards(network, stack, data)
     _start_from_gene_vectors(network, stack, data)
     return network.to(data.device)
 
 
-def _start_from_odds(network: M3H, stack: Stack, data: DeviceData, rare_below: float) -> None:
-    """Rare binary tasks start from the log odds of the training rows."""
+def _start_from_odds(network: M3H, stack: Stack, data: DeviceData, training: Training) -> None:
+    """Classes start from their log odds in the training rows: of rare binary tasks, or of all tasks."""
+    prior = training.output_bias == "prior"
     for index, span in enumerate(network.spans):
-        if span.kind.name != "binary":
+        if span.kind.name != "binary" and not (prior and span.kind.name == "multiclass"):
             continue
         for k, (spec, row) in enumerate(zip(stack.specs, stack.positions, strict=True)):
             for p, task in enumerate(row[span.start : span.stop]):
                 y = data.data.labels[task][data.data.training_rows(spec.fold)]
-                bias = rare_bias(int((y == 1).sum()), int((y == 0).sum()), rare_below)
-                if bias is not None:
-                    set_bias(network.heads[index], k * span.count + p, bias)
+                counts = [int((y == c).sum()) for c in range(max(span.outputs, 2))]
+                if span.kind.name == "multiclass":
+                    start: float | Tensor | None = torch.tensor(class_bias(counts), dtype=data.dtype)
+                else:
+                    start = rare_bias(counts[1], counts[0], 1.1 if prior else training.rare_below)
+                if start is not None:
+                    set_bias(network.heads[index], k * span.count + p, start)
 
 
 def _start_from_hazards(network: M3H, stack: Stack, data: DeviceData) -> None:

@@ -64,7 +64,7 @@ def run_network(
                     latents.setdefault(index, []).append(latent.double())
                 elif not latents_only:
                     raw.setdefault(index, []).append(
-                        network.raw(attended[:, span.start : span.stop], index).to(prepared.data.dtype)
+                        network.raw(attended[:, span.start : span.stop], index, x).to(prepared.data.dtype)
                     )
         if attention:
             seen = valid.repeat_interleave(per_group, 0)[:, None, None, :]

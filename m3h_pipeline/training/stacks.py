@@ -145,13 +145,14 @@ def make_stacks(
         for combination in {s.combination for s in specs}
     }
     stopping = settings.training.early_stopping
-    learned = {
-        (fold, replicate): len(divided_rows(data, fold, replicate, settings.seed, stopping)[0])
-        for fold, replicate in {(s.fold, s.replicate) for s in specs}
-    }
-    sets: dict[tuple[Signature, int, int], dict[Group, list[FitSpec]]] = {}
+    learned = {}
+    for fold, replicate in {(s.fold, s.replicate) for s in specs}:
+        rows, aside = divided_rows(data, fold, replicate, settings.seed, stopping)
+        again = len(rows) + len(aside) if stopping is not None and stopping.refit else len(rows)
+        learned[fold, replicate] = len(rows), again
+    sets: dict[tuple[Signature, int, tuple[int, ...]], dict[Group, list[FitSpec]]] = {}
     for spec in specs:
-        steps = n_steps(learned[spec.fold, spec.replicate], spec.batch_size)
+        steps = tuple(n_steps(rows, spec.batch_size) for rows in learned[spec.fold, spec.replicate])
         key = (placed[spec.combination][1], spec.batch_size, steps)
         group = Group(spec.fold, spec.replicate, spec.learning_rate)
         sets.setdefault(key, {}).setdefault(group, []).append(spec)

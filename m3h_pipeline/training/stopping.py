@@ -47,6 +47,32 @@ class BestWeights:
             p.value.copy_(torch.where(rows, kept, p.value))
 
 
+class WeightsAt:
+    """The weights of every fit of a stack after its own number of epochs.
+
+    Args:
+        prepared: the stack.
+        epoch: (K,) after how many epochs (from 1) a fit's weights are kept; 0: its first ones.
+    """
+
+    def __init__(self, prepared: Prepared, epoch: Tensor) -> None:
+        self._prepared, self._epoch = prepared, epoch
+        self._weights = [p.value.detach().clone() for p in prepared.parameters]
+
+    @torch.no_grad()
+    def look(self, epoch: int) -> None:
+        """Keep the weights of the fits that have had their epochs."""
+        for p, kept in zip(self._prepared.parameters, self._weights, strict=True):
+            rows = (self._epoch == epoch).repeat_interleave(p.rows).view(-1, *[1] * (kept.ndim - 1))
+            torch.where(rows, p.value, kept, out=kept)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Give every fit the weights that were kept."""
+        for p, kept in zip(self._prepared.parameters, self._weights, strict=True):
+            p.value.copy_(kept)
+
+
 def stopping_loss(prepared: Prepared) -> Tensor:
     """Weighted sum of the tasks' losses on the rows set aside, without dropout, (K,) float64.
 

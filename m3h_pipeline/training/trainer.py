@@ -20,10 +20,10 @@ from m3h_pipeline.training.optimise import (
     operate,
     projection_orders,
 )
-from m3h_pipeline.training.prepared import Batch, Prepared
+from m3h_pipeline.training.prepared import Batch, Prepared, prepare
 from m3h_pipeline.training.seeds import dropout_key, minibatches
 from m3h_pipeline.training.stacks import Stack
-from m3h_pipeline.training.stopping import BestWeights
+from m3h_pipeline.training.stopping import BestWeights, WeightsAt
 
 #: Called after every step with its losses, (K, n_losses).
 Trace = Callable[[Tensor], None]
@@ -242,7 +242,7 @@ def moved_rows(prepared: Prepared, batch: Batch, index: int) -> list[Tensor | No
             moved.append(None)
             continue
         rows = models.repeat_interleave(p.rows)
-        if p.name.startswith("heads."):
+        if p.name.startswith(("heads.", "linear.")):
             span = network.spans[int(p.name.split(".")[1])]
             own = torch.arange(p.rows, device=device) * span.count // p.rows
             rows = rows & (own == position - span.start).repeat(prepared.models)
@@ -275,21 +275,57 @@ def train(
         advance: told how many fits' worth of work is done.
         trace: told the losses of every step.
     """
-    training, fits = prepared.settings.training, len(prepared.stack.specs)
+    fits, stopping = len(prepared.stack.specs), prepared.settings.training.early_stopping
     trainer = Trainer(prepared)
     prepared.network.train()
-    stopping = training.early_stopping
     best = None if stopping is None else BestWeights(prepared, stopping.patience)
-    for epoch in range(training.epochs):
+    epochs = prepared.epochs
+    share = 0.5 if stopping is not None and stopping.refit else 1.0
+    for epoch in range(epochs):
         trainer.train_epoch(epoch, trace)
         over = best is not None and not best.look(epoch + 1)
         if advance is not None:
-            advance(fits * ((training.epochs - epoch if over else 1) / training.epochs))
+            advance(share * fits * ((epochs - epoch if over else 1) / epochs))
         if over:
             break
     prepared.network.eval()
-    if best is None:
-        return Trained(prepared, trainer.diverged, torch.full_like(trainer.diverged, training.epochs))
-    best.restore()
+    if stopping is None or best is None:
+        return Trained(prepared, trainer.diverged, torch.full_like(trainer.diverged, epochs))
     # A fit that diverged after its best epoch has weights to go by.
-    return Trained(prepared, trainer.diverged.masked_fill(best.epoch > 0, 0), best.epoch)
+    diverged = trainer.diverged.masked_fill(best.epoch > 0, 0)
+    if stopping.refit:
+        return _again(prepared, diverged, best.epoch, advance, trace)
+    best.restore()
+    return Trained(prepared, diverged, best.epoch)
+
+
+def _again(
+    prepared: Prepared,
+    diverged: Tensor,
+    epochs: Tensor,
+    advance: Callable[[float], None] | None,
+    trace: Trace | None,
+) -> Trained:
+    """Train a stack anew on all of its rows, each fit for its own number of epochs.
+
+    Args:
+        prepared: the stack, trained with patients set aside.
+        diverged: (K,) as of :class:`Trained`; what diverged before it was judged once is not trained again.
+        epochs: (K,) of each fit.
+        advance: as of :func:`train`.
+        trace: as of :func:`train`.
+    """
+    fits = len(prepared.stack.specs)
+    whole = prepare(prepared.stack, prepared.data, prepared.settings, whole=True)
+    trainer, kept = Trainer(whole), WeightsAt(whole, epochs)
+    whole.network.train()
+    last = int(epochs.max())
+    for epoch in range(last):
+        trainer.train_epoch(epoch, trace)
+        kept.look(epoch + 1)
+        if advance is not None:
+            advance(0.5 * fits / last)
+    whole.network.eval()
+    kept.restore()
+    late = (trainer.diverged > 0) & (trainer.diverged <= epochs)
+    return Trained(whole, torch.where(late & (diverged == 0), trainer.diverged, diverged), epochs)

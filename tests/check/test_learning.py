@@ -149,7 +149,7 @@ def test_check_says_so_and_passes(tmp_path: Path) -> None:
             "include": ["heart_failure", "copd"],
         },
         "split": {"folds": 2},
-        "training": {"epochs": 15, "batch_sizes": [256]},
+        "training": {"epochs": 15, "min_steps": 0, "batch_sizes": [256], "early_stopping": None},
         "networks": {"others": {"sized": {"training": {"sizes": ["batch_sizes", "epochs"]}}}},
     }
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))

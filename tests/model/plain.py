@@ -38,6 +38,10 @@ def plain_state(
                 out[f"networks.{t}.{_sequential(rest)}"] = value[t]
         elif part == "attention":
             out[f"attention.{rest}" if rest == "embedding" else f"attention.{rest}.weight"] = value[0]
+        elif part == "linear":
+            span, _, rest = rest.partition(".")
+            for row, t in enumerate(spans[int(span)]):
+                out[f"linear.{t}.{rest}"] = value[row]
         else:
             span, _, rest = rest.partition(".")
             for row, t in enumerate(spans[int(span)]):

@@ -68,6 +68,17 @@ def test_a_task_keeps_its_known_share_when_there_is_nothing_to_attend_to(tasks: 
     assert round(float(own.detach()[0, 0, 0]), 2) == share
 
 
+@pytest.mark.parametrize("tasks", [1, 2, 3, 13, 41])
+def test_the_own_weight_may_be_that_of_two_tasks_for_any_number(tasks: int) -> None:
+    draws = Draws([(0, 0)], torch.float64)
+    keys = Draws([(0, 0, f"t{t}") for t in range(tasks)], torch.float64)
+    layer = CrossTaskAttention(tasks, 6, 0.1, "max_abs", draws, keys, "constant")
+    _, weights = layer(torch.zeros(1, tasks, 6, 3, dtype=torch.float64))
+    own = weights.diagonal(dim1=1, dim2=2).detach()
+    want = math.e / (math.e + 1) if tasks > 1 else 1.0
+    torch.testing.assert_close(own, torch.full_like(own, want), rtol=0, atol=1e-12)
+
+
 def test_a_patient_does_not_depend_on_the_batch_unless_published() -> None:
     x = torch.randn(2, 3, 6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     default = attention(3)

@@ -53,6 +53,7 @@ def architectures(draw: st.DrawFn) -> Architecture:
         shared=draw(WIDTHS),
         task=draw(WIDTHS),
         decoder=draw(st.lists(st.integers(1, 4), max_size=2)),
+        linear_path=draw(st.booleans()),
     )
     inputs = tuple(draw(modalities(name)) for name in "abc"[: draw(st.integers(1, 3))])
     signature = tuple(sorted(draw(st.lists(st.sampled_from(TASKS), min_size=1, max_size=5))))

@@ -16,8 +16,8 @@ from m3h_pipeline.model.heads import (
     class_of,
     masked_mean,
     problem_class,
-    rare_bias,
 )
+from m3h_pipeline.model.priors import rare_bias
 
 INPUTS = torch.randn(1, 6, 4, generator=torch.Generator().manual_seed(3))
 

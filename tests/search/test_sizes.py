@@ -33,7 +33,7 @@ BASE: dict[str, Any] = {
     "source": {"kind": "synthetic", "widths": dict(studies.WIDTHS)},
     "modalities": {name: {"sources": [name]} for name in studies.WIDTHS},
     "split": {"folds": 3, "test_fraction": 0.25},
-    "training": {"sizes": "auto", "learning_rates": [0.01]},
+    "training": {"sizes": "auto", "learning_rates": [0.01], "early_stopping": None, "min_steps": 0},
     "compute": {"device": "cpu"},
     "search": {"combinations_per_job": 7},
 }

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from docs.model import PlainM3H
-from m3h_pipeline.model.heads import rare_bias
+from m3h_pipeline.model.priors import rare_bias
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.device import DeviceData
+from m3h_pipeline.training.fits import run_fits
 from m3h_pipeline.training.prepared import prepare
 from m3h_pipeline.training.seeds import minibatches
 from m3h_pipeline.training.spec import FitSpec, TrainingSettings
@@ -198,8 +199,44 @@ def test_decay_clipping_and_weights_agree_with_an_ordinary_module(update: str) -
     )
 
 
+@pytest.mark.parametrize("update", ["sum", "sequential"])
+@pytest.mark.parametrize(
+    "combination", [("gout", "sepsis"), ("anemia", "grade", "organ", "phenotype", "size", "stay")]
+)
+def test_the_linear_path_and_the_constant_own_weight_agree_with_an_ordinary_module(
+    combination: tuple[str, ...], update: str
+) -> None:
+    model = {"linear_path": True, "attention": {"own_weight": "constant"}}
+    compare(combination, index=1, update=update, weight_decay=0.1, model=model)
+
+
 def test_without_anything_missing_it_agrees_with_an_ordinary_module() -> None:
     compare(("anemia", "grade", "phenotype"), missing=False)
+
+
+def test_every_class_may_start_from_its_log_odds() -> None:
+    data = study()
+    config = settings(precision="float64", output_bias="prior")
+    combination = spec("anemia", "grade", "gout", "stay", fold=1)
+    stack = make_stacks([combination], data, config, 1e9, torch.device(DEVICE))[0]
+    prepared = prepare(stack, DeviceData(data, config, torch.device(DEVICE)), config)
+    binary, multiclass = (prepared.network.take(0)[f"heads.{i}.bias"] for i in (0, 1))
+    rows = data.train & (data.fold != 1)
+    for row, task in enumerate(("anemia", "gout")):
+        y = data.labels[task][rows]
+        odds = np.log(np.nansum(y == 1) / np.nansum(y == 0))
+        assert float(binary[row, 0]) == pytest.approx(odds)
+    grade = data.labels["grade"][rows]
+    shares = np.bincount(grade[~np.isnan(grade)].astype(int), minlength=3) / (~np.isnan(grade)).sum()
+    np.testing.assert_allclose(torch.softmax(multiclass[0], 0).cpu(), shares, rtol=0, atol=1e-12)
+
+
+def test_a_small_cohort_gets_passes_enough_for_the_least_number_of_steps() -> None:
+    (fit,) = run_fits([spec("anemia", batch=13)], study(), settings(epochs=2, min_steps=30))
+    # Four minibatches of the 50 training rows of two folds.
+    assert fit.epochs == 8
+    (fit,) = run_fits([spec("anemia", batch=13)], study(), settings(epochs=9, min_steps=30))
+    assert fit.epochs == 9
 
 
 def test_a_rare_task_starts_from_its_log_odds() -> None:

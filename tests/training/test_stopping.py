@@ -85,6 +85,39 @@ def test_noise_is_not_learned_for_long() -> None:
     assert noise.values["size"] > overfitted.values["size"]
 
 
+@pytest.mark.parametrize("stack", [None, 1])
+def test_a_refit_is_a_fit_of_all_rows_for_as_many_epochs(stack: int | None) -> None:
+    data = grouped()
+    fits = [spec("anemia", rate=3e-2), spec("stay", rate=3e-2), spec("sepsis", fold=1, rate=3e-2)]
+    options = {"patience": 3, "fraction": 0.2}
+    config = settings(precision="float64", epochs=40, stack=stack, early_stopping={**options, "refit": True})
+    first = run_fits(fits, data, settings(precision="float64", epochs=40, early_stopping=options))
+    found = run_fits(fits, data, config)
+    assert len({one.epochs for one in found}) > 1
+    for fit, before, one in zip(fits, first, found, strict=True):
+        assert one.epochs == before.epochs
+        (plain,) = run_fits([fit], data, settings(precision="float64", epochs=one.epochs))
+        for task, prediction in one.predictions.items():
+            np.testing.assert_allclose(plain.predictions[task], prediction, rtol=0, atol=1e-7)
+            assert not np.allclose(before.predictions[task], prediction, rtol=0, atol=1e-3)
+
+
+def test_a_refit_that_diverges_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, calls = Trainer.train_epoch, []
+
+    def epoch(self: Trainer, number: int, trace: object = None) -> None:
+        plain(self, number)
+        calls.append(number)
+        # In the second training: the first fit in its first epoch, the other beyond its last.
+        if calls.count(0) == 2:
+            self.diverged[:] = torch.tensor([1, 99])
+
+    monkeypatch.setattr(Trainer, "train_epoch", epoch)
+    config = settings(precision="float64", epochs=4, early_stopping={"fraction": 0.2, "refit": True})
+    trained = train(prepared(spec("anemia"), spec("sepsis"), config=config))
+    assert trained.diverged.tolist() == [1, 0]
+
+
 def prepared(
     *fits: FitSpec, data: StudyData | None = None, config: TrainingSettings | None = None
 ) -> Prepared:
