@@ -130,6 +130,19 @@ CHOICE = _schema(
     _optional(pa.float64(), "versus_alone", "versus_alone_low", "versus_alone_high"),
 )
 
+#: Calibration of every candidate of the choice on the test part: ``state`` is before (as it predicts) or
+#: after (recalibrated by predictions out of fold; ``method`` says how: logistic, isotonic, temperature,
+#: linear or hazards). A slope of 1 and an intercept of 0 are right; 95 % intervals count patients. Null:
+#: undefined, as the intercept of several classes. ``events`` of binary and survival tasks.
+CALIBRATION_SLOPES = _schema(
+    _required(pa.string(), "task", "candidate"),
+    _required(pa.bool_(), "chosen"),
+    _required(pa.string(), "state", "method"),
+    _optional(pa.float64(), "slope", "slope_low", "slope_high"),
+    _optional(pa.float64(), "intercept", "intercept_low", "intercept_high"),
+    _optional(pa.int32(), "events"),
+)
+
 #: Networks compared (section ``networks``), beside the references: ``network`` is a network's name or that of
 #: a reference; ``learned`` is alone (each task by itself), together (all tasks) or reference; ``part``
 #: as in ``COMPARISON``. ``value``: metric of the mean prediction of all ``replicates`` (0: a model without

@@ -14,6 +14,7 @@ from typing import Final
 EVALUATION_TABLES: Final = (
     *("evaluation", "comparison", "calibration", "roc", "agreement"),
     *("survival", "kaplan_meier", "dynamic_auroc", "attention", "optimism", "choice"),
+    "calibration_slopes",
 )
 #: Figures of a task's pairs of genes.
 GENE_PAIR_FIGURES: Final = ("network", "heads", "volcano")
@@ -268,6 +269,7 @@ def given_away() -> list[tuple[str, str]]:
         "dynamic_auroc": "AUROC at times rounded to a hundredth of the range",
         "attention": "mean attention between tasks, over the test part",
         "optimism": "what the search's luck adds to a score",
+        "calibration_slopes": "slopes and intercepts of every candidate, as it predicts and recalibrated",
         "choice": "what to use for each task: scores and differences of the candidates, weights of blends",
     }
     pairs, compared = files.gene_pairs("*"), files.networks.comparison("*")

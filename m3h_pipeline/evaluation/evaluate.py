@@ -69,9 +69,9 @@ def evaluate(
     Writes into ``out``: ``evaluation.parquet`` (EVALUATION; how it was done in the schema's metadata under
     ``evaluation``, JSON), ``comparison.parquet`` (COMPARISON), ``calibration.parquet`` (CALIBRATION),
     ``roc.parquet`` (ROC), ``agreement.parquet`` (AGREEMENT), ``attention.parquet`` (ATTENTION),
-    ``optimism.parquet`` (OPTIMISM), ``choice.parquet`` (CHOICE, with words and weights in its metadata) and
-    ``summary.tsv``. A task whose comparison is undefined keeps its row,
-    with NaN, and a note in the summary.
+    ``optimism.parquet`` (OPTIMISM), ``calibration_slopes.parquet`` (CALIBRATION_SLOPES), ``choice.parquet``
+    (CHOICE, with words and weights in its metadata) and ``summary.tsv``. A task whose comparison is undefined
+    keeps its row, with NaN, and a note in the summary.
 
     Args:
         selection: table of contracts.SELECTION.
@@ -114,7 +114,7 @@ def evaluate(
     table = read_scores(search_scores)
     references = read_references(baselines, cohort)
     compared = comparison_rows(rows, network_scores(said, cohort), reference_scores(references, cohort))
-    choice, chosen_rows = choices(chosen, said, references, cohort, evaluation.blend)
+    choice, chosen_rows, slopes = choices(chosen, said, references, cohort, evaluation.blend)
     optimism = search_optimism(chosen, trajectory, table, search_predictions, cohort, search.min_improvement)
     curves = curve_rows(chosen, contrasts, cohort, quantiles)
     survived = survival_rows(contrasts, cohort, references)
@@ -128,6 +128,7 @@ def evaluate(
         ("kaplan_meier", contracts.KAPLAN_MEIER, survived["kaplan_meier"]),
         ("attention", contracts.ATTENTION, attention_rows(chosen, arms, attention)),
         ("optimism", contracts.OPTIMISM, optimism),
+        ("calibration_slopes", contracts.CALIBRATION_SLOPES, slopes),
     ]
     how = json.dumps(_described(evaluation, arms, notes, seed), sort_keys=True)
     tables.append(("evaluation", contracts.EVALUATION.with_metadata({"evaluation": how}), rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
-from m3h_pipeline.contracts import CALIBRATION
+from m3h_pipeline.contracts import CALIBRATION, CALIBRATION_SLOPES
 from m3h_pipeline.disclosure import LEAST, small_count
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
@@ -25,10 +26,11 @@ _COLUMNS = 4
 
 
 def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
-    """Write the figure; ``inputs`` are ``calibration`` and ``tasks``."""
+    """Write the figure; ``inputs`` are ``calibration``, ``calibration_slopes`` and ``tasks``."""
     catalogue = read_catalogue(inputs["tasks"])
     everything = read_table(inputs["calibration"], CALIBRATION).to_pandas()
-    frame = table(everything, catalogue, settings.calibration_tasks)
+    slopes = read_table(inputs["calibration_slopes"], CALIBRATION_SLOPES).to_pandas()
+    frame = with_slopes(table(everything, catalogue, settings.calibration_tasks), slopes)
     with style.applied():
         style.save(draw(frame, catalogue, settings.calibration_subgroup), frame, out, settings, title, ["n"])
 
@@ -61,6 +63,24 @@ def table(calibration: pd.DataFrame, catalogue: Catalogue, chosen: list[str]) ->
     rates = ["predicted", "observed", "low", "high"]
     frame[rates] = frame[rates].astype(float).where(frame["n"] >= LEAST)
     return frame.reset_index(drop=True)
+
+
+def with_slopes(frame: pd.DataFrame, slopes: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the figure with their model's calibration slope over all samples, before and after.
+
+    A task that was selected alone has one network: both models are that.
+    """
+    known = {(row["task"], row["candidate"], row["state"]): row for row in slopes.to_dict("records")}
+    frame = frame.copy()
+    for state in ("before", "after"):
+        found = [
+            known.get((task, "together" if model == "multi" else "alone", state))
+            or known.get((task, "alone", state), {})
+            for task, model in zip(frame["task"], frame["model"], strict=True)
+        ]
+        for name in ("slope", "slope_low", "slope_high"):
+            frame[f"{name}_{state}"] = pd.Series([row.get(name) for row in found], frame.index, dtype=float)
+    return frame
 
 
 def draw(frame: pd.DataFrame, catalogue: Catalogue, subgroup: str = "subgroup") -> Figure:
@@ -141,8 +161,16 @@ def _sizes(figure: Figure, left: float, top: float, rows: pd.DataFrame, colours:
 def _ceiling(rows: pd.DataFrame) -> float:
     values = rows[["predicted", "observed", "high"]].to_numpy(float)
     values = values[np.isfinite(values)]
-    # The upper quarter of a panel holds its texts.
-    return float(values.max(initial=0.0)) / 0.74 or 1.0
+    # The upper third of a panel holds its texts.
+    return float(values.max(initial=0.0)) / 0.68 or 1.0
+
+
+def _slope(rows: pd.DataFrame, state: str) -> str:
+    """A model's calibration slope with its interval; empty where it has none."""
+    values = rows[[f"{name}_{state}" for name in ("slope", "slope_low", "slope_high")]].to_numpy(float)[:1]
+    if not np.isfinite(values).all() or not len(values):
+        return ""
+    return "{:.2f} ({:.2f} to {:.2f})".format(*values[0])
 
 
 def _panel(
@@ -154,7 +182,6 @@ def _panel(
     ceiling: float,
 ) -> None:
     present = [g for g in colours if g in set(rows["subgroup"])]
-    notes = []
     for i, group in enumerate(present):
         part = rows[rows["subgroup"] == group]
         x = part["quantile"].to_numpy(float) + (i - (len(present) - 1) / 2) * 0.16
@@ -166,21 +193,12 @@ def _panel(
         intervals = np.stack([np.stack([x, 100 * low], 1), np.stack([x, 100 * high], 1)], 1)[known]
         style.strokes(ax, intervals, color=colour, linewidth=0.7)
         ax.plot(x, 100 * observed, linestyle="none", marker="o", markersize=2.4, color=colour, clip_on=False)
-        seen = np.isfinite(observed) & np.isfinite(predicted)
-        weight = part["n"].to_numpy(float)[seen]
-        if weight.sum():
-            error = float(np.average(np.abs(observed - predicted)[seen], weights=weight))
-            notes.append((f"{100 * error:.1f}", colour))
     name = style.MODELS[model][0]
     ax.text(0.03, 0.97, name, transform=ax.transAxes, va="top", fontsize=style.SMALL, fontweight="bold")
-    if notes:
-        head = "mean |obs. − pred.| (%)"
-        ax.text(0.03, 0.86, head, transform=ax.transAxes, va="top", fontsize=style.SMALL, color=style.MUTED)
-        at = 0.03
-        wide = float(ax.get_position().width * ax.figure.get_size_inches()[0])  # type: ignore[union-attr]
-        for text, colour in notes:
-            ax.text(at, 0.75, text, transform=ax.transAxes, va="top", fontsize=style.SMALL, color=colour)
-            at += (style.text_width(text, style.SMALL) + 0.08) / wide
+    for height, head, state in ((0.86, "slope", "before"), (0.76, "recalibrated", "after")):
+        if text := _slope(rows, state):
+            look: dict[str, Any] = {"va": "top", "fontsize": style.SMALL, "color": style.MUTED}
+            ax.text(0.03, height, f"{head} {text}", transform=ax.transAxes, **look)
     if rows.empty:
         ax.text(0.5, 0.5, "not evaluated", transform=ax.transAxes, ha="center", color=style.MUTED)
     first, last = quantiles

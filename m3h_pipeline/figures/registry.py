@@ -79,6 +79,7 @@ FIGURES: Final[dict[str, FigureSpec]] = dict(
             _TEST,
             "Observed event rate by predicted risk",
             _FILES.evaluation.table("calibration"),
+            _FILES.evaluation.table("calibration_slopes"),
             settings=("calibration_tasks", "calibration_subgroup"),
         ),
         _spec("roc", _TEST, "ROC curves of multiclass tasks", _FILES.evaluation.table("roc")),

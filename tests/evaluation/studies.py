@@ -283,6 +283,7 @@ class Study:
             "attention": contracts.ATTENTION,
             "optimism": contracts.OPTIMISM,
             "choice": contracts.CHOICE,
+            "calibration_slopes": contracts.CALIBRATION_SLOPES,
             "survival": contracts.SURVIVAL,
             "kaplan_meier": contracts.KAPLAN_MEIER,
             "dynamic_auroc": contracts.DYNAMIC_AUROC,

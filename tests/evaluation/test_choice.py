@@ -68,7 +68,7 @@ def chosen_rows(
         ("ill", name): dict(parts) for name, parts in said.items() if name not in {"alone", "together"}
     }
     one = Chosen("ill", "ill+other", SETTING, 0.5, SETTING, 0.5)
-    made, rows = choices([one], {"ill": arms}, references, cohort, blend)
+    made, rows, _ = choices([one], {"ill": arms}, references, cohort, blend)
     return str(made[0].candidate), {(row["candidate"], row["part"]): row for row in rows}
 
 

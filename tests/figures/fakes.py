@@ -366,6 +366,35 @@ def calibration(tasks: Tasks, chosen: int = 4, seed: int = 5, quantiles: int = 1
     return _table(rows, contracts.CALIBRATION)
 
 
+def calibration_slopes(tasks: Tasks, seed: int = 6) -> pa.Table:
+    """Networks that say too much, and what recalibration makes of them."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for name, task in tasks.items():
+        if task["problem_class"] != "binary":
+            continue
+        for candidate in ("alone", "together"):
+            for state, slope in (("before", 0.6), ("after", 1.0)):
+                value = slope + float(rng.normal(0, 0.05))
+                rows.append(
+                    {
+                        "task": name,
+                        "candidate": candidate,
+                        "chosen": candidate == "together",
+                        "state": state,
+                        "method": "logistic",
+                        "slope": value,
+                        "slope_low": value - 0.1,
+                        "slope_high": value + 0.1,
+                        "intercept": 0.1,
+                        "intercept_low": -0.1,
+                        "intercept_high": 0.3,
+                        "events": 200,
+                    }
+                )
+    return _table(rows, contracts.CALIBRATION_SLOPES)
+
+
 def roc(tasks: Tasks, seed: int = 6, classes: list[str] | None = None) -> pa.Table:
     from scipy.stats import norm
 
@@ -536,6 +565,7 @@ SCHEMAS = {
     "evaluation/comparison.parquet": contracts.COMPARISON,
     "evaluation/choice.parquet": contracts.CHOICE,
     "evaluation/calibration.parquet": contracts.CALIBRATION,
+    "evaluation/calibration_slopes.parquet": contracts.CALIBRATION_SLOPES,
     "evaluation/roc.parquet": contracts.ROC,
     "evaluation/agreement.parquet": contracts.AGREEMENT,
     "evaluation/kaplan_meier.parquet": contracts.KAPLAN_MEIER,
@@ -559,6 +589,7 @@ def tables(tasks: Tasks, only: Collection[str] = tuple(SCHEMAS)) -> dict[str, pa
         "evaluation/comparison.parquet": lambda: comparison(tasks, chosen),
         "evaluation/choice.parquet": lambda: choice(tasks, chosen),
         "evaluation/calibration.parquet": lambda: calibration(tasks),
+        "evaluation/calibration_slopes.parquet": lambda: calibration_slopes(tasks),
         "evaluation/roc.parquet": lambda: roc(tasks),
         "evaluation/agreement.parquet": lambda: agreement(tasks),
         "evaluation/kaplan_meier.parquet": lambda: kaplan_meier(tasks),

@@ -214,11 +214,35 @@ def test_calibration_shows_the_chosen_tasks_in_their_order() -> None:
 
 def test_calibration_without_subgroups_shows_everybody() -> None:
     table = _frame(fakes.calibration(ALL))
+    slopes = _frame(fakes.calibration_slopes(ALL))
     frame = calibration.table(table[table["subgroup"] == "all"], CATALOGUE, [])
+    frame = calibration.with_slopes(frame, slopes)
     assert set(frame["subgroup"]) == {"all"}
     with style.applied():
         figure = calibration.draw(frame, CATALOGUE)
     assert any(text.get_text() == "all samples" for text in figure.texts)
+
+
+def test_calibration_says_slopes_before_and_after_of_both_networks() -> None:
+    slopes = _frame(fakes.calibration_slopes(ALL))
+    frame = calibration.with_slopes(calibration.table(_frame(fakes.calibration(ALL)), CATALOGUE, []), slopes)
+    known = slopes.set_index(["task", "candidate", "state"])
+    for task, model in {(t, m) for t, m in zip(frame["task"], frame["model"], strict=True)}:
+        candidate = {"multi": "together", "single": "alone"}[model]
+        mine = frame[(frame["task"] == task) & (frame["model"] == model)]
+        for state in ("before", "after"):
+            expected = known.loc[(task, candidate, state), "slope_low"]
+            assert (mine[f"slope_low_{state}"] == expected).all()
+    with style.applied():
+        figure = calibration.draw(frame, CATALOGUE)
+        said = {text.get_text() for ax in figure.axes for text in ax.texts}
+    one = frame.iloc[0]
+    head = f"{one['slope_before']:.2f} ({one['slope_low_before']:.2f} to {one['slope_high_before']:.2f})"
+    assert f"slope {head}" in said
+    assert any(text.startswith("recalibrated ") for text in said)
+    # A task that was selected alone: both models are the network alone.
+    alone = calibration.with_slopes(frame[list(frame.columns[:8])], slopes[slopes["candidate"] == "alone"])
+    assert np.isfinite(alone["slope_before"].to_numpy(float)).all()
 
 
 # --- ROC ---

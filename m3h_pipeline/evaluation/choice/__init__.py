@@ -1,1 +1,1 @@
-"""Which model to use for a task: candidates, blends of them, the choice and what it is worth."""
+"""Which model to use for a task: candidates, blends, recalibration, the choice and what it is worth."""

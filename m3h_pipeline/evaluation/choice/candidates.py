@@ -133,7 +133,7 @@ class Candidates:
                     for name in (network, reference)
                 ]
                 try:
-                    blend = fit_blend(self._class, y, of_folds, self._grid())
+                    blend = fit_blend(self._class, y, of_folds, self.grid())
                     self._blends[place] = (network, reference), blend
                 except ValueError:
                     pass  # without a label there is nothing to weigh by
@@ -197,7 +197,7 @@ class Candidates:
     def _class(self) -> str:
         return self.cohort.tasks[self.task].problem_class
 
-    def _grid(self) -> Float64 | None:
+    def grid(self) -> Float64 | None:
         """Times of survival curves: those of the whole training part, as in every prediction."""
         if self._class != "survival":
             return None

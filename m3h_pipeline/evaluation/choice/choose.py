@@ -15,6 +15,7 @@ import numpy as np
 
 from m3h_pipeline.contracts import combination_tasks
 from m3h_pipeline.evaluation.arms import ArmPredictions, Chosen
+from m3h_pipeline.evaluation.choice.calibrated import calibration_rows
 from m3h_pipeline.evaluation.choice.candidates import (
     ALONE,
     BLEND,
@@ -98,8 +99,8 @@ def choices(
     references: References,
     cohort: Cohort,
     blend: bool,
-) -> tuple[list[Choice], list[Row]]:
-    """The choice of every supervised task, and rows of contracts.CHOICE.
+) -> tuple[list[Choice], list[Row], list[Row]]:
+    """The choice of every supervised task, and rows of contracts.CHOICE and CALIBRATION_SLOPES.
 
     Args:
         chosen: the selection.
@@ -110,14 +111,17 @@ def choices(
     """
     made: list[Choice] = []
     found: list[tuple[Row, dict[str, Quantity]]] = []
+    slopes: list[Row] = []
     for one in chosen:
         if cohort.tasks[one.task].problem_class == "clustering":
             continue
         candidates = task_candidates(one, predictions, references, cohort, blend)
         choice = _choice(one, candidates)
         made.append(choice)
-        found += _task_rows(candidates, choice)
-    return made, _rows(found)
+        names = [*candidates.parts, *([BLEND] if choice.members else [])]
+        found += _task_rows(candidates, choice, names)
+        slopes += calibration_rows(candidates, names, choice.candidate)
+    return made, _rows(found), slopes
 
 
 def words(
@@ -167,10 +171,11 @@ def _choice(one: Chosen, candidates: Candidates) -> Choice:
     return Choice(one.task, name, candidates.best_of(candidates.references, folds), said, members)
 
 
-def _task_rows(candidates: Candidates, choice: Choice) -> list[tuple[Row, dict[str, Quantity]]]:
+def _task_rows(
+    candidates: Candidates, choice: Choice, names: Sequence[str]
+) -> list[tuple[Row, dict[str, Quantity]]]:
     """Rows of a task without their numbers, and the quantities behind these."""
     cohort, folds = candidates.cohort, candidates.cohort.folds
-    names = [*candidates.parts, *([BLEND] if choice.members else [])]
     found = []
     for part, numbers in (("validation", folds), ("test", [TEST])):
         scored: dict[str, Scored] = {}

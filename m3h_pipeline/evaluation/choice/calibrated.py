@@ -1,0 +1,75 @@
+"""Calibration of every candidate on the test part, as it predicts and recalibrated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from m3h_pipeline.coding import time_and_event
+from m3h_pipeline.evaluation.choice.candidates import Candidates
+from m3h_pipeline.evaluation.choice.maps import recalibration
+from m3h_pipeline.evaluation.choice.slopes import calibration_of
+from m3h_pipeline.evaluation.shown import shown_number
+from m3h_pipeline.inference.intervals import Interval
+from m3h_pipeline.inference.resampled import TEST
+
+Row = dict[str, Any]
+
+
+def calibration_rows(candidates: Candidates, names: Sequence[str], chosen: str | None) -> list[Row]:
+    """Rows of contracts.CALIBRATION_SLOPES of a task.
+
+    The maps are fitted on predictions out of fold, of a blend with weights of the other folds; the test part
+    is what they are looked at on.
+
+    Args:
+        candidates: of the task.
+        names: which of them.
+        chosen: the one that was chosen.
+    """
+    cohort, folds = candidates.cohort, candidates.cohort.folds
+    task = cohort.tasks[candidates.task]
+    kind, part = task.problem_class, cohort.parts[TEST]
+    y = cohort.observed(candidates.task, TEST)
+    seen = y[~np.isnan(y)]
+    events = None
+    if kind in {"binary", "survival"}:
+        count = int(time_and_event(seen)[1].sum() if kind == "survival" else (seen == 1).sum())
+        events = shown_number(count, len(seen))
+    found: list[Row] = []
+    for name in names:
+        crossed = candidates.crossed(name, folds)
+        whole = candidates.predictions(name, TEST, folds)
+        if whole is None or len(crossed) < len(folds):
+            continue
+        learned = np.concatenate([cohort.observed(candidates.task, fold) for fold in folds])
+        said = np.concatenate([crossed[fold][0] for fold in folds])
+        try:
+            recalibrated = recalibration(kind, learned, said, candidates.grid())
+        except ValueError:
+            continue  # no label, or no event, to recalibrate by
+        for state, prediction in (("before", whole[0]), ("after", recalibrated(whole[0]))):
+            measured = calibration_of(kind, y, prediction, part.unit, candidates.grid())
+            found.append(
+                {
+                    "task": candidates.task,
+                    "candidate": name,
+                    "chosen": name == chosen,
+                    "state": state,
+                    "method": recalibrated.method,
+                    **_numbers("slope", measured.slope),
+                    **_numbers("intercept", measured.intercept),
+                    "events": events,
+                }
+            )
+    return found
+
+
+def _numbers(name: str, interval: Interval) -> dict[str, float | None]:
+    values = (interval.estimate, interval.low, interval.high)
+    return {
+        key: float(value) if np.isfinite(value) else None
+        for key, value in zip((name, f"{name}_low", f"{name}_high"), values, strict=True)
+    }

@@ -1,0 +1,85 @@
+"""Recalibration: a monotone map from what a model says to what was observed, fitted out of fold.
+
+A map is a blend of one model (:mod:`m3h_pipeline.evaluation.choice.blend`): a slope that is not negative
+and free intercepts on the log odds (binary: Cox, Biometrika 1958; 45:562, and Platt 1999; several classes:
+a temperature and a bias per class, Guo et al. 2017), or on the log risk with a new baseline hazard
+(survival), or a line (regression). Binary tasks with at least :data:`ISOTONIC` events and as many samples
+without get isotonic regression in its place (Zadrozny and Elkan 2002), which has the rows to find any
+monotone shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from m3h_pipeline.evaluation.choice.blend import Blend, blended, fit_blend
+from m3h_pipeline.inference.metrics import Float64, Floats
+
+#: Events, and samples without, from which on isotonic regression is used.
+ISOTONIC = 1000
+_METHODS = {
+    "binary": "logistic",
+    "multiclass": "temperature",
+    "regression": "linear",
+    "survival": "hazards",
+}
+
+
+@dataclass(frozen=True)
+class Recalibration:
+    """A map of predictions.
+
+    Attributes:
+        problem_class: of the task.
+        method: logistic, isotonic, temperature, linear or hazards.
+        blend: slope and intercepts; None of isotonic regression.
+        knots: probabilities and what becomes of them, (2, knots), linear in between; else empty.
+    """
+
+    problem_class: str
+    method: str
+    blend: Blend | None
+    knots: Float64
+
+    def __call__(self, prediction: Floats) -> Float64:
+        """The predictions recalibrated, (n, width)."""
+        if self.blend is not None:
+            return blended(self.problem_class, self.blend, [prediction])
+        return np.asarray(np.interp(np.asarray(prediction, dtype=np.float64), *self.knots))
+
+
+def recalibration(
+    problem_class: str, y: Floats, prediction: Floats, grid: Floats | None = None
+) -> Recalibration:
+    """Fit a map.
+
+    Args:
+        problem_class: binary, multiclass, regression or survival.
+        y: labels, NaN = not observed; (n,).
+        prediction: out of fold, (n, width).
+        grid: times of survival curves.
+
+    Raises:
+        ValueError: no label is observed, or of survival no event.
+    """
+    counts = [int((y == event).sum()) for event in (0, 1)]
+    if problem_class == "binary" and min(counts) >= ISOTONIC:
+        return Recalibration(problem_class, "isotonic", None, _steps(y, prediction[:, 0]))
+    blend = fit_blend(problem_class, y, [prediction], grid)
+    return Recalibration(problem_class, _METHODS[problem_class], blend, np.zeros((2, 0)))
+
+
+def _steps(y: Floats, probability: Floats) -> Float64:
+    """Knots of isotonic regression; no block says less than half an event of a sample more than it has."""
+    from sklearn.isotonic import IsotonicRegression
+
+    seen = ~np.isnan(y)
+    x = np.asarray(probability, dtype=np.float64)[seen]
+    fitted = IsotonicRegression(out_of_bounds="clip").fit(x, y[seen])
+    knots, level = np.asarray(fitted.X_thresholds_), np.asarray(fitted.y_thresholds_)
+    said = fitted.predict(x)
+    low = 0.5 / (float((said == said.min()).sum()) + 1)
+    high = 1 - 0.5 / (float((said == said.max()).sum()) + 1)
+    return np.stack([knots, np.clip(level, low, max(high, low))])
