@@ -85,6 +85,11 @@ before anything is trained; a wrong key is reported with its place and the neare
 | file | study |
 |---|---|
 | `config.yaml` | the default: an embedded cohort with planted structure |
+| `ablation_m3h.yaml` | the same cohort, all tasks at once: what each part of the network contributes |
+| `small_hospital.yaml` | five CSV files as a ward exports them |
+| `support2.yaml` | SUPPORT2: seriously ill adults, eight outcomes |
+| `eicu_demo.yaml` | the eICU demo: first day in intensive care, six outcomes |
+| `diabetes130.yaml` | 76,199 hospital stays of patients with diabetes, 22 outcomes |
 | `haim_mimic_mm.yaml` | the published study: HAIM-MIMIC-MM, 41 tasks |
 | `mimic_demo.yaml` | the open MIMIC-IV demo, from its raw tables: 100 patients that prove the path |
 | `tcga_brca.yaml` | TCGA breast cancer: gene expression and clinical data, several outcomes |

@@ -1,0 +1,124 @@
+"""What each part of the network contributes, over any number of studies; writes docs/ablation.md.
+
+    python -m tests.benchmarks.ablation config/ablation_m3h.yaml config/support2.yaml --data FOLDER
+    python -m tests.benchmarks.ablation --document docs/ablation.md results/ablation_*
+
+The first line lays the section ``networks`` of ``config/ablation_m3h.yaml`` over each study, and trains
+nothing else; the second reads what came out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+ROOT = Path(__file__).parents[2]
+ABLATION = ROOT / "config/ablation_m3h.yaml"
+#: Between these the text of the page is generated.
+BEGIN, END = "<!-- tables: python -m tests.benchmarks.ablation -->", "<!-- end -->"
+
+
+def study_of(path: Path) -> dict[str, Any]:
+    """The study that asks the questions of the ablation of another one."""
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    networks = yaml.safe_load(ABLATION.read_text(encoding="utf-8"))["networks"]
+    name = content["study"].removeprefix("ablation_")
+    return content | {"study": f"ablation_{name}", "networks": networks}
+
+
+def run(paths: Sequence[Path], data: str | None, cores: int) -> None:
+    """Train and compare the networks of every study."""
+    for path in paths:
+        study = study_of(path)
+        file = ROOT / "results" / f"{study['study']}.yaml"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
+        command = ["snakemake", "--cores", str(cores), "--configfile", str(file)]
+        command += ["--config", f"data={data}"] if data and "data" in study else []
+        subprocess.run([*command, "draw_networks"], cwd=ROOT, check=True)
+
+
+def losses_of(folder: Path) -> pd.DataFrame:
+    """What each network scores out of fold less the study's own, over its supervised tasks.
+
+    Returns:
+        A row per network: mean over tasks of the score and of the difference, their number, the least and the
+        largest difference with their tasks, what averaging the seeds adds, and the seeds' deviation.
+    """
+    table = pd.read_parquet(folder / "networks/comparison.parquet")
+    table = table[(table["part"] == "validation") & (table["learned"] == "together")]
+    table = table[table["metric"] != "silhouette"]
+    own = table["network"].iloc[0]
+    wide = table.pivot(index="task", columns="network", values="value")
+    rows = []
+    for network in table["network"].unique():
+        mine = table[table["network"] == network].set_index("task")
+        less = (wide[network] - wide[own]).dropna()
+        rows.append(
+            {
+                "network": network,
+                "mean": wide[network].mean(),
+                "difference": less.mean(),
+                "low": less.min(),
+                "worst": less.idxmin(),
+                "high": less.max(),
+                "best": less.idxmax(),
+                "averaging": (mine["value"] - mine["one_seed"]).mean(),
+                "deviation": mine["deviation"].mean(),
+                "tasks": len(less),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def page(folders: Sequence[Path]) -> str:
+    """The tables of the page, one per study."""
+    parts = []
+    for folder in folders:
+        table = losses_of(folder)
+        own = table.iloc[0]
+        lines = [
+            f"### {folder.name.removeprefix('ablation_')}",
+            "",
+            (
+                f"All {own['tasks']} supervised tasks at once, five seeds. `{own['network']}`: mean score "
+                f"{own['mean']:.3f} (averaging five seeds adds {own['averaging']:+.3f} to one; seeds deviate "
+                f"by {own['deviation']:.3f})."
+            ),
+            "",
+            "| network | mean difference | most lost | most gained |",
+            "|---|---|---|---|",
+        ]
+        for row in table.iloc[1:].sort_values("difference").to_dict("records"):
+            lost, gained = f"{row['low']:+.3f} {row['worst']}", f"{row['high']:+.3f} {row['best']}"
+            lines.append(f"| `{row['network']}` | {row['difference']:+.4f} | {lost} | {gained} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run, or write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("paths", nargs="+", type=Path)
+    parser.add_argument("--data")
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--document", type=Path)
+    asked = parser.parse_args(arguments)
+    if asked.document is None:
+        run(asked.paths, asked.data, asked.cores)
+        return
+    text = asked.document.read_text(encoding="utf-8")
+    head, rest = text.split(BEGIN)
+    _, tail = rest.split(END)
+    asked.document.write_text(f"{head}{BEGIN}\n\n{page(asked.paths)}\n\n{END}{tail}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
