@@ -68,7 +68,14 @@ def _kind(name: Path) -> str:
     place = re.sub(r"round_\d+", "round_N", place)
     place = re.sub(r"(networks|models|gene_pairs)/\w+", r"\1/X", place)
     one_of_many = place in {
-        *("labels", "cohort/features", "figures", "search/store", "search/baselines"),
+        *(
+            "labels",
+            "cohort/features",
+            "figures",
+            "search/store",
+            "search/store/references",
+            "search/baselines",
+        ),
     } or place.endswith(("packs", "models/X"))
     if one_of_many and name.name not in {"tasks.json", "audit.tsv", "values.tsv", "prevalence.tsv"}:
         ending = "." + name.name.split(".", 1)[1]
@@ -81,7 +88,7 @@ def reader(path: Path, results: Path) -> Callable[[], Any] | None:
     layout = Layout(results)
     if path.is_relative_to(layout.input):
         return lambda: check_digests(layout.input)
-    if path.is_relative_to(layout.store):
+    if path.parent == layout.store:
         return lambda: _stored(path)
     if path.parent == layout.cohort.feature_folder:
         return lambda: read_features(path)

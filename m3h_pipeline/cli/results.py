@@ -48,12 +48,14 @@ def _baselines(verbs: Any) -> None:
             modalities_of(options.settings),
             sections_of(options, evaluation=Evaluation)["evaluation"],
             seed_of(options),
+            options.store,
         )
 
     parser = add_verb(
         verbs, "baselines", run, "fit the reference models", "cohort", "labels", "split", "output"
     )
     parser.add_argument("--task", required=True)
+    parser.add_argument("--store", type=Path, help="folder of finished fits; without it none are kept")
 
 
 def _evaluate(verbs: Any) -> None:

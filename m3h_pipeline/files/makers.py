@@ -89,7 +89,8 @@ def maker(path: Path | str) -> tuple[str, Path] | None:
 def again(path: Path | str) -> str:
     """What to do to have a damaged file of a study made again."""
     path = Path(path)
-    if path.match((Layout(Path()).store / "*").as_posix()):
+    store = Layout(Path()).store
+    if path.match((store / "*").as_posix()) or path.match((store / "references" / "*").as_posix()):
         return "delete it and run `snakemake`: its fits are trained again"
     made = maker(path)
     if made is None:

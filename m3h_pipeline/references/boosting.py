@@ -1,30 +1,50 @@
-"""Histogram gradient boosting, read off after growing numbers of trees."""
+"""Histogram gradient boosting along growing numbers of trees; categories stay categories."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.references.problem import Floats, Problem, all_classes, constant
 
-#: Numbers of boosting iterations.
-TREES = (20, 40, 80)
-#: Boosting iterations are shallow and see a random tenth of the features per split (of few features: the
-#: square root of their number): among thousands of scaled features this predicts better than all of
-#: them, and takes less time.
-BOOSTING: dict[str, Any] = {"learning_rate": 0.1, "max_leaf_nodes": 8, "min_samples_leaf": 20, "max_bins": 63}
-_LEAST_SHARE = 0.1
+
+class Setting(NamedTuple):
+    """How boosting learns: step of each tree, leaves of each, and how many trees there are."""
+
+    rate: float
+    leaves: int
+    trees: int
+
+    def __str__(self) -> str:
+        return f"rate={self.rate:g}, leaves={self.leaves}, trees={self.trees}"
 
 
-def boosting_path(problem: Problem, seed: int, trees: tuple[int, ...] = TREES) -> list[Floats]:
-    """Predictions of gradient boosting (log loss, or squared error) after each number of iterations.
+#: Settings among which the folds choose: those of one rate and number of leaves are one fit, read off.
+SETTINGS: Final = tuple(
+    Setting(rate, leaves, trees) for rate, leaves in ((0.1, 8), (0.1, 24)) for trees in (20, 40, 80, 160)
+)
+_LEAST_LEAF: Final = 20
+#: Each split sees about so many features, at least a tenth and at most a half of them.
+_SEEN: Final = 100
+#: A value of a category counts by itself from this share of the training rows on: trees learn rarer ones by
+#: heart.
+_COMMON: Final = 0.01
+#: Bins of numbers, where there are many and where there are few; as many values of a category count.
+_BINS, _FEW_BINS, _MANY = 255, 63, 500
 
-    Missing values (NaN) are handled by the trees themselves.
+
+def boosting_path(
+    problem: Problem[Floats], seed: int, settings: Sequence[Setting] = SETTINGS
+) -> list[Floats]:
+    """Predictions of gradient boosting (log loss, or squared error) for each setting.
+
+    Missing values (NaN) are handled by the trees themselves. Rare values of a category count as one.
 
     Returns:
-        One (m, width) float64 array per number of iterations.
+        One (m, width) float64 array per setting.
 
     Raises:
         InputError: the training rows hold no feature at all.
@@ -34,24 +54,53 @@ def boosting_path(problem: Problem, seed: int, trees: tuple[int, ...] = TREES) -
     regression = problem.problem_class == "regression"
     present = np.unique(problem.y)
     if len(present) < 2:
-        return [constant(problem)] * len(trees)
+        return [constant(problem)] * len(settings)
+    x, scored, categorical = _seen(problem)
+    share = float(np.clip(_SEEN / x.shape[1], 0.1, 0.5))
+    kind = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
+    found: dict[Setting, Floats] = {}
+    for rate, leaves in dict.fromkeys((one.rate, one.leaves) for one in settings):
+        wanted = {one.trees: one for one in settings if (one.rate, one.leaves) == (rate, leaves)}
+        model = kind(
+            learning_rate=rate,
+            max_leaf_nodes=leaves,
+            min_samples_leaf=_LEAST_LEAF,
+            max_features=share,
+            max_iter=max(wanted),
+            max_bins=_BINS if x.shape[1] < _MANY else _FEW_BINS,
+            categorical_features=categorical if any(categorical) else None,
+            early_stopping=False,
+            random_state=seed,
+        )
+        model.fit(x, problem.y if regression else problem.y.astype(np.intp))
+        staged = model.staged_predict if regression else model.staged_predict_proba
+        for i, prediction in enumerate(staged(scored), start=1):
+            if i in wanted:
+                found[wanted[i]] = (
+                    np.asarray(prediction, dtype=np.float64).reshape(-1, 1)
+                    if regression
+                    else all_classes(problem, present.astype(np.int64), prediction)
+                )
+    return [found[one] for one in settings]
+
+
+def _seen(problem: Problem[Floats]) -> tuple[Floats, Floats, list[bool]]:
+    """The features of which the training rows hold a value, and which of them are categories."""
     x, scored = problem.x, problem.scored
     # scikit-learn cannot bin a column of which the training rows hold no value.
-    if not (seen := ~np.isnan(x).all(axis=0)).all():
-        x, scored = x[:, seen], scored[:, seen]
-    if not x.shape[1]:
+    seen = np.flatnonzero(~np.isnan(x).all(axis=0))
+    if not len(seen):
         raise InputError("no training sample with a label has any feature")
-    share = min(1.0, max(_LEAST_SHARE, x.shape[1] ** -0.5))
-    kind = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
-    model = kind(**BOOSTING, max_features=share, max_iter=max(trees), early_stopping=False, random_state=seed)
-    model.fit(x, problem.y if regression else problem.y.astype(np.intp))
-    staged = model.staged_predict if regression else model.staged_predict_proba
-    after = {}
-    for i, prediction in enumerate(staged(scored), start=1):
-        if i in trees:
-            after[i] = (
-                np.asarray(prediction, dtype=np.float64).reshape(-1, 1)
-                if regression
-                else all_classes(problem, present.astype(np.int64), prediction)
-            )
-    return [after[i] for i in trees]
+    categorical = np.isin(seen, problem.categorical)
+    x, scored = x[:, seen], scored[:, seen]
+    most = (_BINS if x.shape[1] < _MANY else _FEW_BINS) - 1
+    for j in np.flatnonzero(categorical):
+        values, counts = np.unique(x[~np.isnan(x[:, j]), j], return_counts=True)
+        order = np.argsort(-counts, kind="stable")[: most - 1]
+        common = np.sort(values[order[counts[order] >= _COMMON * len(x)]])
+        for part in (x, scored):
+            # 0: none of the common values.
+            place = np.searchsorted(common, part[:, j])
+            known = np.append(common, np.inf)[place] == part[:, j]
+            part[:, j] = np.where(np.isnan(part[:, j]), np.nan, np.where(known, place + 1, 0))
+    return x, scored, categorical.tolist()

@@ -52,7 +52,9 @@ def needs(baselines: Sequence[str]) -> None:
         )
 
 
-def deep_path(name: str, problem: Problem, patients: npt.NDArray[np.int64], seed: int) -> list[Floats]:
+def deep_path(
+    name: str, problem: Problem[Floats], patients: npt.NDArray[np.int64], seed: int
+) -> list[Floats]:
     """The prediction of RealMLP or TabM, on one thread; the same seed gives the same numbers.
 
     Args:

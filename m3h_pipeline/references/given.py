@@ -19,6 +19,7 @@ from m3h_pipeline.disclosure import small_count
 from m3h_pipeline.errors import ConfigError, nearest
 from m3h_pipeline.files import read_table
 from m3h_pipeline.layout import CohortFiles
+from m3h_pipeline.references.design import designed
 from m3h_pipeline.references.hazards import cox_path
 from m3h_pipeline.references.linear import linear_path
 from m3h_pipeline.references.problem import Floats, Problem
@@ -169,13 +170,13 @@ def reference(predicted: Predicted) -> Reference:
             surviving = np.clip(values if means == "no_event" else 1 - values, _LEAST, 1 - _LEAST)
             hazard = np.log(-np.log(surviving))
             known = part.labelled
-            baseline = breslow(hazard[known], part.data.labels[part.task][known], part.grid)
+            baseline = breslow(hazard[known], part.study.y[known], part.study.grid)
             found = cox_prediction(hazard[part.scored], baseline)
         else:
             found = (1 - values if means == "no_event" else values)[part.scored, None]
         return [found for _ in chosen]
 
-    return Reference(frozenset(MEANINGS[means]), [predicted.described], path)
+    return Reference(frozenset(MEANINGS[means]), lambda _: [predicted.described], path, stored=False)
 
 
 def _filled(values: Float64, part: Part) -> Float64:
@@ -189,8 +190,8 @@ def _translated(values: Float64, part: Part) -> Floats:
     learned = values[part.labelled]
     centre, spread = learned.mean(), learned.std() or 1.0
     x = ((values - centre) / spread)[:, None]
-    y = part.data.labels[part.task][part.labelled]
-    problem = Problem(part.problem_class, part.classes, x[part.labelled], y, x[part.scored])
+    y = part.study.y[part.labelled]
+    problem = designed(Problem(part.problem_class, part.classes, x[part.labelled], y, x[part.scored]))
     if part.problem_class == "survival":
-        return cox_path(problem, part.grid, _STRENGTH)[0]
+        return cox_path(problem, part.study.grid, _STRENGTH)[0]
     return linear_path(problem, _STRENGTH)[0]

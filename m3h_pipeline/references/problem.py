@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from m3h_pipeline.coding import prediction_width
-from m3h_pipeline.features.scaling import CLIP
-from m3h_pipeline.training.data import StudyData
 
 Floats = npt.NDArray[np.floating[Any]]
 Rows = npt.NDArray[np.int64]
+#: How features stand: an array, or a :class:`~m3h_pipeline.references.design.Design`.
+Features_co = TypeVar("Features_co", bound=Sized, covariant=True)
 
 
 @dataclass(frozen=True)
-class Problem:
+class Problem(Generic[Features_co]):
     """One fit of a reference model.
 
     Attributes:
         problem_class: binary, multiclass, regression or survival.
         classes: number of classes (0 for regression and survival, 2 for binary).
-        x: training features, (n, F) float, NaN = missing where the model knows what to do with it.
+        x: training features, n rows; NaN = missing where the model knows what to do with it.
         y: training labels, (n,): class indices, values, or signed times.
-        scored: features of the rows to predict, (m, F).
+        scored: features of the rows to predict, m rows.
+        categorical: columns that hold codes of categories, not numbers.
     """
 
     problem_class: str
     classes: int
-    x: Floats
+    x: Features_co
     y: Floats
-    scored: Floats
+    scored: Features_co
+    categorical: tuple[int, ...] = ()
 
     @property
     def width(self) -> int:
@@ -40,22 +43,7 @@ class Problem:
         return prediction_width(self.problem_class, self.classes)
 
 
-def scaled_features(data: StudyData, training: Rows, rows: Rows) -> npt.NDArray[np.float32]:
-    """Features scaled robustly by their values in ``training``, clipped, missing values 0.
-
-    Shape:
-        (len(rows), F) float32
-    """
-    scaled = data.scaled
-    centre, inverse, _ = scaled.statistics(training, "robust")
-    x = scaled.x[rows]
-    for start in range(0, len(x), 4096):
-        part = x[start : start + 4096]
-        part[...] = np.clip((part - centre) * inverse, -CLIP, CLIP)
-    return np.nan_to_num(x, copy=False, nan=0.0)
-
-
-def constant(problem: Problem) -> Floats:
+def constant(problem: Problem[Any]) -> Floats:
     """The prediction where the training labels do not vary: that label."""
     label = problem.y[0] if len(problem.y) else 0.0
     if problem.problem_class == "multiclass":
@@ -63,7 +51,7 @@ def constant(problem: Problem) -> Floats:
     return np.full((len(problem.scored), 1), float(label))
 
 
-def all_classes(problem: Problem, present: Rows, probabilities: Floats) -> Floats:
+def all_classes(problem: Problem[Any], present: Rows, probabilities: Floats) -> Floats:
     """Probabilities of all classes from those of the classes that the training rows hold."""
     full = np.zeros((len(probabilities), problem.classes))
     full[:, present] = probabilities

@@ -5,18 +5,65 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 
-from m3h_pipeline.references.boosting import TREES, boosting_path
+from m3h_pipeline.references.boosting import SETTINGS, boosting_path
+from m3h_pipeline.references.columns import MISSING, Columns
 from m3h_pipeline.references.deep import DEEP, deep_path
-from m3h_pipeline.references.hazards import cox_path, hazard_boosting_path
+from m3h_pipeline.references.design import Design, designs, seen
+from m3h_pipeline.references.hazards import TREES, cox_path, hazard_boosting_path
 from m3h_pipeline.references.linear import STRENGTHS, linear_path
-from m3h_pipeline.references.problem import Floats, Problem, Rows, scaled_features
+from m3h_pipeline.references.penalised import Basis, basis_of
+from m3h_pipeline.references.problem import Floats, Problem, Rows
 from m3h_pipeline.survival import time_grid
 from m3h_pipeline.training.data import StudyData
 
+X = TypeVar("X", Floats, Design)
 SUPERVISED = frozenset({"binary", "multiclass", "regression", "survival"})
+
+
+@dataclass(frozen=True)
+class Study:
+    """A task of a study, as references see it.
+
+    Attributes:
+        columns: the features.
+        data: labels and split.
+        task: whose labels are learned.
+        problem_class: binary, multiclass, regression or survival.
+        classes: number of classes (0 for regression and survival, 2 for binary).
+        seed: of what a model draws.
+    """
+
+    columns: Columns
+    data: StudyData
+    task: str
+    problem_class: str
+    classes: int
+    seed: int
+
+    @property
+    def y(self) -> Floats:
+        """(n,) labels, NaN = not observed."""
+        return self.data.labels[self.task]
+
+    @cached_property
+    def grid(self) -> Floats:
+        """Times of survival curves."""
+        return time_grid(self.y[self.data.train])
+
+    @cached_property
+    def basis(self) -> Basis | None:
+        """Coordinates in which weights of linear models are found fast, from the training part's features.
+
+        None: there are fewer rows than features in one of the fits.
+        """
+        rows = np.flatnonzero(self.data.train)
+        if len(rows) < self.columns.width:
+            return None
+        return basis_of(designs(self.columns, rows, [rows])[0])
 
 
 @dataclass(frozen=True)
@@ -24,48 +71,67 @@ class Part:
     """What one fit of a reference model may look at.
 
     Attributes:
-        data: the study.
-        task: whose labels are learned.
-        problem_class: binary, multiclass, regression or survival.
-        classes: number of classes (0 for regression and survival, 2 for binary).
+        study: its features and labels.
         training: rows to learn from, with a label or without; statistics that scale features are theirs.
         scored: rows to predict.
-        seed: of what a model draws.
     """
 
-    data: StudyData
-    task: str
-    problem_class: str
-    classes: int
+    study: Study
     training: Rows
     scored: Rows
-    seed: int
+
+    @property
+    def problem_class(self) -> str:
+        """Of the task."""
+        return self.study.problem_class
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.study.classes
+
+    @property
+    def seed(self) -> int:
+        """Of what a model draws."""
+        return self.study.seed
 
     @cached_property
     def labelled(self) -> Rows:
         """Rows of the training rows that have a label."""
-        return self.training[np.isfinite(self.data.labels[self.task][self.training])]
+        return self.training[np.isfinite(self.study.y[self.training])]
 
-    @cached_property
-    def grid(self) -> Floats:
-        """Times of survival curves."""
-        return time_grid(self.data.labels[self.task][self.data.train])
+    def raw(self) -> Problem[Floats]:
+        """The fit on numbers, and 0 or 1 for each value of a category; missing values are NaN."""
+        features = self.study.columns.features
+        return self._problem(features(self.labelled), features(self.scored))
 
-    def raw(self) -> Problem:
-        """The fit on features as they are; missing values are NaN."""
-        x = self.data.scaled.x
-        return self._problem(x[self.labelled], x[self.scored])
+    def mixed(self) -> Problem[Floats]:
+        """The fit on numbers, and on one code for each category; missing values are NaN."""
+        x, scored = (self._mixed(rows) for rows in (self.labelled, self.scored))
+        first = self.study.columns.numbers.x.shape[1]
+        return self._problem(x, scored, tuple(range(first, x.shape[1])))
 
-    def scaled(self) -> Problem:
+    def scaled(self) -> Problem[Floats]:
         """The fit on features as a network sees them: robustly scaled by the training rows, none missing."""
+        columns = self.study.columns
         return self._problem(
-            scaled_features(self.data, self.training, self.labelled),
-            scaled_features(self.data, self.training, self.scored),
+            seen(columns, self.training, self.labelled), seen(columns, self.training, self.scored)
         )
 
-    def _problem(self, x: Floats, scored: Floats) -> Problem:
-        y = self.data.labels[self.task][self.labelled]
-        return Problem(self.problem_class, self.classes, x, y, scored)
+    def design(self) -> Problem[Design]:
+        """As :meth:`scaled`, for linear models with an intercept: known by products, centred."""
+        x, scored = designs(self.study.columns, self.training, [self.labelled, self.scored])
+        return self._problem(x, scored)
+
+    def _mixed(self, rows: Rows) -> Floats:
+        columns = self.study.columns
+        codes = columns.codes[rows].astype(np.float32)
+        codes[codes == MISSING] = np.nan
+        return np.concatenate([columns.numbers.x[rows], codes], axis=1)
+
+    def _problem(self, x: X, scored: X, categorical: tuple[int, ...] = ()) -> Problem[X]:
+        one = self.study
+        return Problem(one.problem_class, one.classes, x, one.y[self.labelled], scored, categorical)
 
 
 @dataclass(frozen=True)
@@ -74,45 +140,52 @@ class Reference:
 
     Attributes:
         problem_classes: which tasks it can learn.
-        settings: names of the settings among which one is chosen by the folds.
-        path: from what a fit may look at and some indices into ``settings`` to the predictions of the scored
+        settings: problem class -> the settings among which folds choose, by what they are called.
+        path: from what a fit may look at and some indices into the settings to the predictions of the scored
             rows, (len(scored), width) for each index in turn; what a row of them holds says
             ``contracts.BASELINE_PREDICTIONS``.
+        stored: whether finished fits are kept: not where they cost nothing or depend on more than the part.
     """
 
     problem_classes: frozenset[str]
-    settings: Sequence[str]
+    settings: Callable[[str], Sequence[Any]]
     path: Callable[[Part, Sequence[int]], list[Floats]]
+    stored: bool = True
 
 
 def _linear(part: Part, chosen: Sequence[int]) -> list[Floats]:
-    strengths = tuple(STRENGTHS[i] for i in chosen)
+    strengths = [STRENGTHS[i] for i in chosen]
+    problem, basis = part.design(), part.study.basis
     if part.problem_class == "survival":
-        return cox_path(part.scaled(), part.grid, strengths)
-    return linear_path(part.scaled(), strengths)
+        return cox_path(problem, part.study.grid, strengths, basis)
+    return linear_path(problem, strengths, basis)
 
 
 def _boosting(part: Part, chosen: Sequence[int]) -> list[Floats]:
-    trees = tuple(TREES[i] for i in chosen)
     if part.problem_class == "survival":
-        return hazard_boosting_path(part.scaled(), part.grid, part.seed, trees)
-    return boosting_path(part.raw(), part.seed, trees)
+        trees = [TREES[i] for i in chosen]
+        return hazard_boosting_path(part.scaled(), part.study.grid, part.seed, trees)
+    return boosting_path(part.mixed(), part.seed, [SETTINGS[i] for i in chosen])
 
 
 def _deep(name: str) -> Reference:
     def path(part: Part, chosen: Sequence[int]) -> list[Floats]:
-        found = deep_path(name, part.scaled(), part.data.patients[part.labelled], part.seed)
+        found = deep_path(name, part.scaled(), part.study.data.patients[part.labelled], part.seed)
         return found * len(chosen)
 
-    return Reference(SUPERVISED - {"survival"}, ["tuned defaults"], path)
+    return Reference(SUPERVISED - {"survival"}, lambda _: ["tuned defaults"], path)
 
 
 #: Names are those of ``evaluation.baselines``.
 REFERENCES: dict[str, Reference] = {
     # L2 logistic regression (softmax for several classes), ridge regression, Cox regression.
-    "linear": Reference(SUPERVISED, [f"C={strength:g}" for strength in STRENGTHS], _linear),
+    "linear": Reference(SUPERVISED, lambda _: [f"C={strength:g}" for strength in STRENGTHS], _linear),
     # Histogram gradient boosting, of survival tasks of Cox's partial likelihood.
-    "gradient_boosting": Reference(SUPERVISED, [f"trees={trees}" for trees in TREES], _boosting),
+    "gradient_boosting": Reference(
+        SUPERVISED,
+        lambda kind: [f"trees={n}" for n in TREES] if kind == "survival" else [str(one) for one in SETTINGS],
+        _boosting,
+    ),
     # Networks of one task, from an optional package.
     **{name: _deep(name) for name in DEEP},
 }

@@ -1,13 +1,15 @@
 """Reference models for one supervised task, on the same rows and folds as the networks.
 
-Their setting is chosen as the networks' is: the one with the best mean score over the folds of the
-cross-validation; then the model is fitted to the whole training part with it, and predicts the test part.
+Of each fold the setting is chosen by folds inside its training rows (:mod:`m3h_pipeline.references.choice`),
+the model is fitted to all of them with it, and predicts the fold; the same of the whole training part and the
+test part.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +18,22 @@ import pyarrow as pa
 from m3h_pipeline.coding import METRICS
 from m3h_pipeline.config import Evaluation, Modality
 from m3h_pipeline.contracts import BASELINE_PREDICTIONS
-from m3h_pipeline.errors import TaskError
-from m3h_pipeline.files import write_table
-from m3h_pipeline.inference.metrics import metric
+from m3h_pipeline.errors import ContractError, InputError, TaskError
+from m3h_pipeline.files import read_samples, write_table
+from m3h_pipeline.files.features import feature_names
 from m3h_pipeline.inference.resampled import TEST
+from m3h_pipeline.layout import CohortFiles
 from m3h_pipeline.progress import Progress
+from m3h_pipeline.references.choice import choose, inner_fits
 from m3h_pipeline.references.clinical import NAME as CLINICAL
 from m3h_pipeline.references.clinical import clinical_reference
-from m3h_pipeline.references.deep import DEEP, needs
+from m3h_pipeline.references.columns import Columns, columns_of, read_columns
+from m3h_pipeline.references.deep import needs
 from m3h_pipeline.references.given import given_references
 from m3h_pipeline.references.problem import Floats
-from m3h_pipeline.references.registry import REFERENCES, Part, Reference
+from m3h_pipeline.references.registry import REFERENCES, SUPERVISED, Part, Reference, Study
+from m3h_pipeline.references.store import ReferenceStore, fit_key
+from m3h_pipeline.split import patient_index
 from m3h_pipeline.training.data import StudyData, load_study_data
 
 
@@ -39,29 +46,25 @@ def run_baselines(
     modalities: Mapping[str, Modality],
     evaluation: Evaluation,
     seed: int,
+    store: Path | None = None,
 ) -> None:
     """Fit the reference models of one supervised task and write their predictions.
 
-    - ``linear``: L2 logistic regression (softmax for several classes), ridge regression, or Cox regression
-      with an L2 penalty, on the features as the network sees them.
-    - ``gradient_boosting``: histogram gradient boosting; missing features stay missing. Of survival tasks
-      boosting of Cox's partial likelihood, on the features as the network sees them.
-    - ``realmlp``, ``tabm``: networks for one table, with their authors' tuned defaults; no survival tasks.
-    - ``clinical``: the linear reference of the sources of ``evaluation.clinical`` alone.
-    - what ``evaluation.given`` names: predictions that stand in a column of the cohort.
-
-    One thread; the same input gives the same bytes.
+    The models are those of :data:`m3h_pipeline.references.registry.REFERENCES`; ``clinical``, the linear one
+    of the sources of ``evaluation.clinical`` alone; and what ``evaluation.given`` names: predictions in a
+    column of the cohort. One thread; the same input gives the same bytes.
 
     Args:
         task: its id.
-        cohort: folder with ``features/<source>.parquet``, and ``columns.parquet`` and ``samples.parquet``
-            where they are read.
+        cohort: folder with ``features/<source>.parquet`` and ``samples.parquet``, and ``columns.parquet``
+            where it is read.
         labels: folder with ``<task>.parquet``.
         split: the split file.
         out: table of contracts.BASELINE_PREDICTIONS.
         modalities: modality -> the sources it concatenates.
         evaluation: which references.
         seed: of the features that boosting draws.
+        store: folder of finished fits; None: they are not kept.
 
     Raises:
         InputError, ContractError: a file is absent or does not follow its contract.
@@ -70,20 +73,29 @@ def run_baselines(
         TaskError: the task has no labels to learn, or is a clustering task.
     """
     needs(evaluation.baselines)
-    # Whose the rows are matters to what stops training on patients set aside.
-    grouped = any(name in DEEP for name in evaluation.baselines)
-    data = load_study_data(cohort, labels, split, [task], modalities, grouped=grouped)
+    data = load_study_data(cohort, labels, split, [task], {})
+    samples = read_samples(CohortFiles(cohort).samples)
+    if len(samples) != data.n:
+        raise ContractError(f"{len(samples)} samples, but the split has {data.n}", where=str(cohort))
+    people = patient_index(samples.column("patient_id").to_numpy(zero_copy_only=False))
+    data.patient = people.astype(np.int64)
+    names = {
+        name: [
+            feature
+            for source in one.sources
+            for feature in feature_names(CohortFiles(cohort).features(source))
+        ]
+        for name, one in modalities.items()
+    }
     further: dict[str, Reference] = {}
     if evaluation.clinical:
         alone = {CLINICAL: Modality(sources=evaluation.clinical)}
-        further[CLINICAL] = clinical_reference(
-            load_study_data(cohort, labels, split, [task], alone, grouped=grouped)
-        )
-    given = given_references(evaluation.given, task, data.tasks[task], cohort, data.names)
+        further[CLINICAL] = clinical_reference(read_columns(cohort, alone, data))
+    given = given_references(evaluation.given, task, data.tasks[task], cohort, names)
     for name, model in given.items():
-        sys.stderr.write(f"{name} of {task}: {model.settings[0]}\n")
-    _keep_scaled(data)
-    rows = baseline_predictions(task, data, evaluation, seed, further | given)
+        sys.stderr.write(f"{name} of {task}: {model.settings('')[0]}\n")
+    columns = read_columns(cohort, modalities, data)
+    rows = baseline_predictions(task, data, evaluation, seed, further | given, columns, ReferenceStore(store))
     write_table(pa.Table.from_pylist(rows, schema=BASELINE_PREDICTIONS), out, BASELINE_PREDICTIONS)
 
 
@@ -93,6 +105,8 @@ def baseline_predictions(
     evaluation: Evaluation,
     seed: int,
     further: Mapping[str, Reference] | None = None,
+    columns: Columns | None = None,
+    store: ReferenceStore | None = None,
 ) -> list[dict[str, object]]:
     """Rows of contracts.BASELINE_PREDICTIONS for one task; see :func:`run_baselines`.
 
@@ -101,72 +115,90 @@ def baseline_predictions(
         data: the study.
         evaluation: which references.
         seed: of what they draw.
-        further: references that this study brings.
+        further: references of this study alone.
+        columns: the features; None: those of ``data``.
+        store: finished fits; None: none are kept.
     """
     description = data.tasks[task]
     problem_class = str(description["problem_class"])
-    if problem_class not in ("binary", "multiclass", "regression", "survival"):
+    if problem_class not in SUPERVISED:
         raise TaskError(f"there is no reference model for a {problem_class} task", where=f"task {task}")
-    classes = {"binary": 2, "regression": 0, "survival": 0}.get(
-        problem_class, len(description.get("classes") or [])
-    )
+    fixed = {"binary": 2, "regression": 0, "survival": 0}
+    classes = fixed.get(problem_class, len(description.get("classes") or []))
     metric_name = str(description.get("metric") or METRICS[problem_class])
     y = data.labels[task]
-    folds = sorted(set(data.fold[data.train].tolist()))
-    if not np.isfinite(y[data.train]).any():
+    labelled = int(np.isfinite(y[data.train]).sum())
+    if not labelled:
         raise TaskError("no training sample has a label", where=f"task {task}")
-
-    def part(fold: int) -> Part:
-        training, scored = data.training_rows(fold), data.scored_rows(fold)
-        return Part(data, task, problem_class, classes, training, scored, seed)
-
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    found: list[dict[str, object]] = []
+    columns = columns_of(data) if columns is None else columns
+    if not columns.width:
+        raise InputError(
+            "no feature varies over the training samples, or only for a few patients",
+            hint="check the sources of `modalities`",
+        )
+    study = Study(columns, data, task, problem_class, classes, seed)
+    folds = sorted(set(data.fold[data.train].tolist()))
+    outer = [*folds, *([] if data.train.all() else [TEST])]
+    inner = inner_fits(data, labelled, seed)
     models = {name: REFERENCES[name] for name in evaluation.baselines} | dict(further or {})
-    total = len(models) * (len(folds) + 1)
-    # One thread: sums in another order would change the last digits, and jobs share the machine.
-    with threadpool_limits(limits=1), Progress(f"reference fits of {task}", total) as progress:
+    models = {name: model for name, model in models.items() if problem_class in model.problem_classes}
+    choosing = sum(len(model.settings(problem_class)) > 1 for model in models.values())
+    total = len(models) * len(outer) + choosing * len(inner)
+    found: list[dict[str, object]] = []
+    with _one_thread(), Progress(f"reference fits of {task}", total) as progress:
         for name, model in models.items():
-            if problem_class not in model.problem_classes:
-                continue
-            candidates = list(range(len(model.settings)))
-            paths: dict[int, list[Floats]] = {}
-            for fold in folds:
-                paths[fold] = model.path(part(fold), candidates)
+            settings = [str(one) for one in model.settings(problem_class)]
+            kept = store if store is not None and model.stored else ReferenceStore(None)
+
+            def fit(
+                part: Part,
+                chosen: Sequence[int],
+                name: str = name,
+                model: Reference = model,
+                kept: ReferenceStore = kept,
+            ) -> list[Floats]:
+                predictions = _fit(name, model, part, chosen, kept)
                 progress.advance()
-            best = choose(metric_name, {f: (y[data.scored_rows(f)], paths[f]) for f in folds})
-            predictions = {fold: paths[fold][best] for fold in folds}
-            if not data.train.all():
-                predictions[TEST] = model.path(part(TEST), [best])[0]
-            progress.advance()
-            found += [
-                {
-                    "task": task,
-                    "model": name,
-                    "setting": model.settings[best],
-                    "fold": fold,
-                    "width": prediction.shape[1],
-                    "prediction": prediction.astype(np.float32).ravel(),
-                }
-                for fold, prediction in sorted(predictions.items())
-            ]
+                return predictions
+
+            chosen = dict.fromkeys(outer, 0)
+            if len(settings) > 1:
+                every = range(len(settings))
+                fits = [(one, fit(Part(study, one.training, one.scored), every)) for one in inner]
+                chosen = {fold: choose(metric_name, y, fits, fold) for fold in outer}
+            for fold in sorted(outer):
+                part = Part(study, data.training_rows(fold), data.scored_rows(fold))
+                prediction = fit(part, [chosen[fold]])[0]
+                found.append(
+                    {
+                        "task": task,
+                        "model": name,
+                        "setting": settings[chosen[fold]],
+                        "fold": fold,
+                        "width": prediction.shape[1],
+                        "prediction": prediction.ravel(),
+                    }
+                )
     return found
 
 
-def _keep_scaled(data: StudyData) -> None:
-    """Make the scaled features and let go of the raw ones: at the published size they are 0.7 GB."""
-    if data.scaled.x.size:
-        data.features.clear()
+def _fit(
+    name: str, model: Reference, part: Part, chosen: Sequence[int], store: ReferenceStore
+) -> list[Floats]:
+    """Predictions of a fit for some settings, float32 as they are kept; from the store if it is there."""
+    settings = [str(one) for one in model.settings(part.problem_class)]
+    key = fit_key(name, part, [settings[i] for i in chosen])
+    if (stored := store.load(key)) is not None:
+        return stored
+    predictions: list[Floats] = [one.astype(np.float32) for one in model.path(part, chosen)]
+    store.save(key, part.study.task, name, predictions)
+    return predictions
 
 
-def choose(metric_name: str, folds: Mapping[int, tuple[Floats, list[Floats]]]) -> int:
-    """The candidate with the best mean metric over the folds where it is defined; the first of equals.
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums in another order would change the last digits, and jobs share the machine."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    Args:
-        metric_name: of coding.METRICS, or a dotted path.
-        folds: fold -> labels of its rows, and each candidate's predictions of them.
-    """
-    values = np.array([[metric(metric_name, y, p) for p in path] for y, path in folds.values()])
-    defined = np.isfinite(values).all(axis=1)
-    return int(values[defined].mean(axis=0).argmax()) if defined.any() else 0
+    with threadpool_limits(limits=1):
+        yield

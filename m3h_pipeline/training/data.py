@@ -89,12 +89,7 @@ class StudyData:
         """
         used = {}
         for name, x in self.features.items():
-            mask = np.zeros(x.shape[1], dtype=bool)
-            for a in range(0, x.shape[1], _COLUMNS):
-                part = x[self.train, a : a + _COLUMNS]
-                low = np.fmin.reduce(part, axis=0, initial=np.inf)
-                high = np.fmax.reduce(part, axis=0, initial=-np.inf)
-                mask[a : a + _COLUMNS] = (low < high) & ~told_by_few(part, self.patients[self.train])
+            mask = used_features(x, self.train, self.patients)
             if not mask.any():
                 raise InputError(
                     "no feature of the modality varies over the training samples, or only for a few patients",
@@ -196,6 +191,26 @@ class StudyData:
     @cached_property
     def _label_digests(self) -> dict[str, str]:
         return {}
+
+
+def used_features(x: Float32Array, train: BoolArray, patients: IntArray) -> BoolArray:
+    """Which features are not constant on the training part, nor told by few patients.
+
+    Args:
+        x: (n, F), NaN = missing.
+        train: (n,) True in the training part.
+        patients: (n,) number of each row's patient.
+
+    Shape:
+        (F,)
+    """
+    mask = np.zeros(x.shape[1], dtype=bool)
+    for a in range(0, x.shape[1], _COLUMNS):
+        part = x[train, a : a + _COLUMNS]
+        low = np.fmin.reduce(part, axis=0, initial=np.inf)
+        high = np.fmax.reduce(part, axis=0, initial=-np.inf)
+        mask[a : a + _COLUMNS] = (low < high) & ~told_by_few(part, patients[train])
+    return mask
 
 
 def _digest(*arrays: npt.NDArray[Any]) -> str:

@@ -23,8 +23,10 @@ from m3h_pipeline import config
 from m3h_pipeline.features import scaling
 from m3h_pipeline.features.spread import Spread, spread
 from m3h_pipeline.inference.metrics import metric
+from m3h_pipeline.references.columns import columns_of
+from m3h_pipeline.references.design import designed, seen
 from m3h_pipeline.references.linear import linear_path
-from m3h_pipeline.references.problem import Problem, scaled_features
+from m3h_pipeline.references.problem import Problem
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.fits import run_fits
 from m3h_pipeline.training.spec import FitSpec, TrainingSettings
@@ -97,7 +99,7 @@ def network(data: StudyData) -> dict[str, float]:
 
 def linear(data: StudyData) -> dict[str, float]:
     """Task -> mean score of the linear model with the best penalty; survival tasks have none here."""
-    best = {}
+    best, columns = {}, columns_of(data)
     for task, description in data.tasks.items():
         if (kind := description["problem_class"]) == "survival":
             continue
@@ -109,11 +111,11 @@ def linear(data: StudyData) -> dict[str, float]:
             problem = Problem(
                 kind,
                 2 if kind == "binary" else 0,
-                scaled_features(data, training, labelled),
+                seen(columns, training, labelled),
                 data.labels[task][labelled],
-                scaled_features(data, training, rows),
+                seen(columns, training, rows),
             )
-            path = linear_path(problem, STRENGTHS)
+            path = linear_path(designed(problem), STRENGTHS)
             scores.append([score(data, task, fold, prediction) for prediction in path])
         best[task] = float(np.mean(scores, axis=0).max())
     return best

@@ -16,7 +16,8 @@ from m3h_pipeline.config.model import Modality
 from m3h_pipeline.disclosure import round_step
 from m3h_pipeline.features.scaling import CLIP, Kind, scaled_once
 from m3h_pipeline.features.spread import spread
-from m3h_pipeline.references.problem import scaled_features
+from m3h_pipeline.references.columns import columns_of
+from m3h_pipeline.references.design import seen as seen_by_references
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.device import DeviceData
 from m3h_pipeline.training.spec import TrainingSettings
@@ -129,7 +130,7 @@ def test_the_references_see_features_scaled_robustly() -> None:
     data = study()
     training = data.training_rows(1)
     np.testing.assert_allclose(
-        scaled_features(data, training, data.scored_rows(1)),
+        seen_by_references(columns_of(data), training, data.scored_rows(1)),
         inputs(data, 1, "robust")[data.scored_rows(1)],
         atol=3e-6,
     )

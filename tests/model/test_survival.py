@@ -215,6 +215,7 @@ def test_concordance_is_scikit_survival_s(rows: list[tuple[int, bool]], seed: in
 
 
 def test_cox_regression_of_the_references_is_scikit_survival_s() -> None:
+    from m3h_pipeline.references.design import designed
     from m3h_pipeline.references.hazards import cox_path
     from m3h_pipeline.references.problem import Problem
 
@@ -226,7 +227,7 @@ def test_cox_regression_of_the_references_is_scikit_survival_s() -> None:
     y = signed_time(time, event)
     grid = time_grid(y)
     problem = Problem("survival", 0, x, y, scored)
-    found = cox_path(problem, grid, (0.01, 1.0))
+    found = cox_path(designed(problem), grid, (0.01, 1.0))
     surv = np.array(list(zip(event, time, strict=True)), dtype=[("e", "?"), ("t", "<f8")])
     for strength, prediction in zip((0.01, 1.0), found, strict=True):
         referee = CoxPHSurvivalAnalysis(alpha=1 / strength, ties="breslow", tol=1e-12).fit(x, surv)
@@ -238,7 +239,7 @@ def test_cox_regression_of_the_references_is_scikit_survival_s() -> None:
     # More features than rows: the problem is rotated into the space of the rows, which changes nothing.
     wide = np.concatenate([x, np.zeros((90, 200))], 1)
     padded = Problem("survival", 0, wide, y, np.concatenate([scored, np.zeros((20, 200))], 1))
-    np.testing.assert_allclose(cox_path(padded, grid, (1.0,))[0], found[1], atol=2e-4)
+    np.testing.assert_allclose(cox_path(designed(padded), grid, (1.0,))[0], found[1], atol=2e-4)
 
 
 def test_curves_are_recorded_at_quantiles_of_the_times_of_events() -> None:

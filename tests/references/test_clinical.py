@@ -15,7 +15,8 @@ from m3h_pipeline.contracts import BASELINE_PREDICTIONS
 from m3h_pipeline.errors import ConfigError
 from m3h_pipeline.files import read_table
 from m3h_pipeline.references.clinical import clinical_reference
-from m3h_pipeline.references.problem import scaled_features
+from m3h_pipeline.references.columns import columns_of
+from m3h_pipeline.references.design import seen
 from m3h_pipeline.references.stage import baseline_predictions, run_baselines
 from m3h_pipeline.training.data import StudyData
 from tests.jobs.studies import study as shipped
@@ -38,7 +39,7 @@ def both(n: int = 400) -> tuple[StudyData, StudyData]:
 def test_it_is_a_model_of_these_sources_alone(task: str) -> None:
     data, few = both()
     rows = baseline_predictions(
-        task, data, Evaluation(baselines=["linear"]), 0, {"clinical": clinical_reference(few)}
+        task, data, Evaluation(baselines=["linear"]), 0, {"clinical": clinical_reference(columns_of(few))}
     )
     assert {row["model"] for row in rows} == {"linear", "clinical"}
     (row,) = [row for row in rows if (row["model"], row["fold"]) == ("clinical", 1)]
@@ -46,7 +47,7 @@ def test_it_is_a_model_of_these_sources_alone(task: str) -> None:
     found = np.asarray(row["prediction"]).reshape(-1, int(str(row["width"])))[:, 0]
     y, training = data.labels[task], data.training_rows(1)
     known = training[np.isfinite(y[training])]
-    x, scored = (scaled_features(few, training, part) for part in (known, data.scored_rows(1)))
+    x, scored = (seen(columns_of(few), training, part) for part in (known, data.scored_rows(1)))
     if task == "ill":
         expected = LogisticRegression(C=strength, tol=1e-8).fit(x, y[known]).predict_proba(scored)[:, 1]
     else:
@@ -59,7 +60,7 @@ def test_it_is_a_model_of_these_sources_alone(task: str) -> None:
 
 def test_other_features_do_not_reach_it() -> None:
     data, few = both()
-    reference = {"clinical": clinical_reference(few)}
+    reference = {"clinical": clinical_reference(columns_of(few))}
     before = baseline_predictions("ill", data, Evaluation(baselines=[]), 0, reference)
     data.features["tabular"][:] = np.random.default_rng(9).normal(size=data.features["tabular"].shape)
     assert before
@@ -88,7 +89,7 @@ def test_sources_without_a_feature_that_varies_are_refused() -> None:
     _, few = both(100)
     few.features["clinical"][:] = 1
     with pytest.raises(ConfigError, match="no feature of these sources varies") as error:
-        clinical_reference(few)
+        clinical_reference(columns_of(few))
     assert error.value.where == "evaluation.clinical"
 
 

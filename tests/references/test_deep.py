@@ -17,7 +17,7 @@ from m3h_pipeline.errors import ConfigError
 from m3h_pipeline.inference.metrics import metric
 from m3h_pipeline.references import deep
 from m3h_pipeline.references.deep import DEEP, deep_path, needs, set_aside
-from m3h_pipeline.references.problem import Problem
+from m3h_pipeline.references.problem import Floats, Problem
 from m3h_pipeline.references.registry import REFERENCES
 from m3h_pipeline.references.stage import baseline_predictions
 from tests.end_to_end.test_given import write
@@ -28,7 +28,7 @@ installed = pytest.mark.skipif(
 )
 
 
-def problem(problem_class: str = "binary", n: int = 160, classes: int = 2) -> Problem:
+def problem(problem_class: str = "binary", n: int = 160, classes: int = 2) -> Problem[Floats]:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(n + 60, 4)).astype(np.float32)
     signal = x[:, 0] - x[:, 1] + 0.3 * rng.normal(size=n + 60)

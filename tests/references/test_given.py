@@ -19,8 +19,9 @@ from m3h_pipeline.contracts import BASELINE_PREDICTIONS
 from m3h_pipeline.errors import ConfigError
 from m3h_pipeline.files import read_table, write_table
 from m3h_pipeline.inference.metrics import metric
+from m3h_pipeline.references.columns import columns_of
 from m3h_pipeline.references.given import Predicted, read_given, reference
-from m3h_pipeline.references.registry import Part
+from m3h_pipeline.references.registry import Part, Study
 from m3h_pipeline.references.stage import baseline_predictions, run_baselines
 from m3h_pipeline.survival import time_grid
 from m3h_pipeline.training.data import StudyData
@@ -233,6 +234,8 @@ def test_a_part_is_the_only_thing_it_looks_at() -> None:
     data, p = cohort(200)
     data.labels["ill"][data.train] = 1
     given = Given(column="p", means="score")
-    part = Part(data, "ill", "binary", 2, data.training_rows(0), data.scored_rows(0), 0)
+    part = Part(
+        Study(columns_of(data), data, "ill", "binary", 2, 0), data.training_rows(0), data.scored_rows(0)
+    )
     (found,) = reference(Predicted(given, p)).path(part, [0])
     np.testing.assert_array_equal(found, 1)

@@ -14,15 +14,18 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from m3h_pipeline.coding import METRICS
 from m3h_pipeline.config import Evaluation, Modality
-from m3h_pipeline.contracts import BASELINE_PREDICTIONS, SPLIT
+from m3h_pipeline.contracts import BASELINE_PREDICTIONS, SPLIT, samples_schema
 from m3h_pipeline.errors import TaskError
 from m3h_pipeline.features.spread import spread
 from m3h_pipeline.files import read_table, write_features, write_labels, write_table
 from m3h_pipeline.inference.metrics import metric
-from m3h_pipeline.references.boosting import boosting_path
-from m3h_pipeline.references.linear import linear_path
-from m3h_pipeline.references.problem import Problem, scaled_features
-from m3h_pipeline.references.stage import baseline_predictions, choose, run_baselines
+from m3h_pipeline.references.boosting import SETTINGS, boosting_path
+from m3h_pipeline.references.choice import Inner, choose, inner_fits
+from m3h_pipeline.references.columns import columns_of
+from m3h_pipeline.references.design import designed, seen
+from m3h_pipeline.references.linear import STRENGTHS, linear_path
+from m3h_pipeline.references.problem import Floats, Problem
+from m3h_pipeline.references.stage import baseline_predictions, run_baselines
 from m3h_pipeline.training.data import StudyData
 
 Float32 = npt.NDArray[np.float32]
@@ -66,7 +69,7 @@ def test_linear_path_equals_scikit_learn(problem_class: str, n: int) -> None:
     }[problem_class]
     classes = {"binary": 2, "multiclass": 3, "regression": 0}[problem_class]
     strengths = (1e-3, 1e-2, 1e-1)
-    path = linear_path(Problem(problem_class, classes, x, y, scored), strengths)
+    path = linear_path(designed(Problem(problem_class, classes, x, y, scored)), strengths)
     for strength, prediction in zip(strengths, path, strict=True):
         if problem_class == "regression":
             expected = Ridge(alpha=1 / strength).fit(x.astype(np.float64), y).predict(scored)[:, None]
@@ -86,16 +89,16 @@ def test_features_are_scaled_on_the_training_rows_clipped_and_filled() -> None:
     found = spread(x[training])
     expected = (x - found.mean) / found.deviation
     expected = np.nan_to_num(np.clip(expected, -10, 10))
-    np.testing.assert_allclose(scaled_features(data, training, rows), expected, atol=2e-4)
-    assert not data.train[5] or np.isfinite(scaled_features(data, training, rows)).all()
+    np.testing.assert_allclose(seen(columns_of(data), training, rows), expected, atol=2e-4)
+    assert not data.train[5] or np.isfinite(seen(columns_of(data), training, rows)).all()
 
 
 @pytest.mark.parametrize("task", ["ill", "grade", "days"])
 def test_references_learn_planted_signal_out_of_fold_and_on_test(task: str) -> None:
-    data = study(600)
+    data = study(600, 12, folds=3)
     rows = baseline_predictions(task, data, Evaluation(), seed=0)
     assert [(r["model"], r["fold"]) for r in rows] == [
-        (model, fold) for model in ("linear", "gradient_boosting") for fold in range(-1, 4)
+        (model, fold) for model in ("linear", "gradient_boosting") for fold in range(-1, 3)
     ]
     name = METRICS[data.tasks[task]["problem_class"]]
     for r in rows:
@@ -111,8 +114,8 @@ def test_no_label_of_a_scored_row_reaches_its_prediction() -> None:
     y = changed.labels["ill"]
     y[hidden] = 1 - y[hidden]
     one = Evaluation(baselines=["linear"])
-    before = linear_path(_problem(data, 2))
-    after = linear_path(_problem(changed, 2))
+    before = linear_path(designed(_problem(data, 2)))
+    after = linear_path(designed(_problem(changed, 2)))
     for a, b in zip(before, after, strict=True):
         np.testing.assert_array_equal(a, b)
     y[data.fold == 2] = 1 - y[data.fold == 2]
@@ -123,7 +126,7 @@ def test_no_label_of_a_scored_row_reaches_its_prediction() -> None:
 
 def test_no_feature_of_another_scored_row_reaches_a_prediction() -> None:
     """Other values in half of the test part leave what is predicted for the other half as it was."""
-    data, changed = study(), study()
+    data, changed = study(300, 8, folds=2), study(300, 8, folds=2)
     test = np.flatnonzero(~data.train)
     changed.features["tabular"][test[::2]] = changed.features["tabular"][test[::2]] * 50 + 100
     for before, after in zip(
@@ -136,7 +139,7 @@ def test_no_feature_of_another_scored_row_reaches_a_prediction() -> None:
             assert (kept[::2] != other[::2]).any()
 
 
-def _problem(data: StudyData, fold: int) -> Problem:
+def _problem(data: StudyData, fold: int) -> Problem[Floats]:
     training, scored = data.training_rows(fold), data.scored_rows(fold)
     y = data.labels["ill"]
     training = training[np.isfinite(y[training])]
@@ -148,7 +151,7 @@ def test_permuted_labels_teach_nothing() -> None:
     data = study(1500)
     rng = np.random.default_rng(3)
     data.labels["ill"] = rng.permutation(data.labels["ill"])
-    for r in baseline_predictions("ill", data, Evaluation(), seed=0):
+    for r in baseline_predictions("ill", data, Evaluation(baselines=["linear"]), seed=0):
         if r["fold"] == -1:
             test = data.scored_rows(-1)
             assert abs(metric("auroc", data.labels["ill"][test], np.asarray(r["prediction"])) - 0.5) < 0.13
@@ -159,8 +162,8 @@ def test_a_class_absent_from_the_training_rows_gets_probability_0(path: str) -> 
     rng = np.random.default_rng(0)
     x = rng.normal(size=(80, 4)).astype(np.float32)
     y = np.where(x[:, 0] > 0, 3, 1).astype(np.float32)
-    problem = Problem("multiclass", 4, x, y, x[:9])
-    found = linear_path(problem) if path == "linear" else boosting_path(problem, 0)
+    problem = Problem[Floats]("multiclass", 4, x, y, x[:9])
+    found = linear_path(designed(problem)) if path == "linear" else boosting_path(problem, 0, SETTINGS[:3])
     for prediction in found:
         assert prediction.shape == (9, 4)
         assert (prediction[:, [0, 2]] == 0).all()
@@ -170,8 +173,8 @@ def test_a_class_absent_from_the_training_rows_gets_probability_0(path: str) -> 
 @pytest.mark.parametrize("problem_class", ["binary", "multiclass", "regression"])
 def test_one_class_in_training_predicts_that_class(problem_class: str) -> None:
     x = np.ones((30, 3), dtype=np.float32)
-    problem = Problem(problem_class, 3, x, np.ones(30, dtype=np.float32), x[:4])
-    for prediction in [*boosting_path(problem, 0), *linear_path(problem)]:
+    problem = Problem[Floats](problem_class, 3, x, np.ones(30, dtype=np.float32), x[:4])
+    for prediction in [*boosting_path(problem, 0), *linear_path(designed(problem))]:
         expected = np.eye(3)[[1] * 4] if problem_class == "multiclass" else np.ones((4, 1))
         np.testing.assert_allclose(prediction, expected)
 
@@ -182,16 +185,87 @@ def test_boosting_takes_missing_values_and_a_feature_missing_in_every_training_r
     y = (x[:, 0] > 0).astype(np.float32)
     x[::3, 0] = np.nan
     x[:150, 2] = np.nan
-    *_, last = boosting_path(Problem("binary", 2, x[:150], y[:150], x[150:]), 0)
+    last = boosting_path(Problem("binary", 2, x[:150], y[:150], x[150:]), 0, SETTINGS[2:3])[0]
     assert metric("auroc", y[150:], last) > 0.8
 
 
-def test_choice_is_the_best_mean_over_folds_where_the_metric_is_defined() -> None:
-    y = np.array([0.0, 1.0, 0.0, 1.0])
+def test_choice_is_the_best_mean_over_inner_fits_where_the_metric_is_defined() -> None:
+    y = np.array([0.0, 1.0, 0.0, 1.0, 1.0, 1.0])
     good, bad = np.array([[0.1], [0.9], [0.2], [0.8]]), np.array([[0.9], [0.1], [0.8], [0.2]])
-    folds = {0: (y, [bad, good, good]), 1: (y, [good, good, good]), 2: (np.ones(4), [good, bad, bad])}
-    assert choose("auroc", folds) == 1
-    assert choose("auroc", {0: (np.ones(4), [good, bad])}) == 0
+    rows = np.arange(4)
+    one = Inner(rows, rows, {0: rows})
+    alike = Inner(rows, np.array([4, 5]), {0: rows[:2]})
+    fits: list[tuple[Inner, list[Floats]]] = [
+        (one, [bad, good, good]),
+        (one, [good, good, good]),
+        (alike, [good[:2], bad[:2], bad[:2]]),
+    ]
+    assert choose("auroc", y, fits, 0) == choose("auroc", y, fits, -1) == 1
+    assert choose("auroc", y, fits[2:], 0) == 0
+
+
+@pytest.mark.parametrize(("folds", "labelled", "expected"), [(5, 400, 10), (5, 20_000, 5), (3, 20_000, 3)])
+def test_no_row_of_a_fold_is_in_what_chooses_its_setting(folds: int, labelled: int, expected: int) -> None:
+    data = study(folds=folds)
+    fits = inner_fits(data, labelled, seed=0)
+    assert len(fits) == expected
+    times = np.zeros((folds, data.n), dtype=int)
+    for one in fits:
+        assert not set(one.training) & set(one.scored)
+        for fold, places in one.serves.items():
+            rows = one.scored[places]
+            times[fold, rows] += 1
+            assert (data.fold[rows] != fold).all()
+            assert (data.fold[one.training] != fold).all()
+            assert data.train[rows].all()
+            assert data.train[one.training].all()
+    # Every fold is served by as many others.
+    assert set(np.unique(times[:, data.train].sum(axis=0))) == {2 * expected // folds}
+
+
+def test_two_folds_choose_by_shares_of_patients() -> None:
+    data = study(folds=2)
+    data.patient = np.arange(data.n) // 4
+    data.fold = (data.patient % 3 - 1).astype(np.int64)
+    data.train = data.fold >= 0
+    fits = inner_fits(data, data.n, seed=3)
+    for fold in (0, 1):
+        mine = [one for one in fits if fold in one.serves]
+        assert sorted(np.concatenate([one.scored for one in mine])) == data.training_rows(fold).tolist()
+        for one in mine:
+            assert not set(data.patient[one.training]) & set(data.patient[one.scored])
+            assert (data.fold[one.training] != fold).all()
+
+
+@pytest.mark.parametrize("task", ["ill", "days"])
+def test_nested_choice_equals_a_plain_loop(task: str) -> None:
+    """The referee fits scikit-learn's models fold inside fold, each on its own."""
+    data = study(300, 12, folds=3)
+    y, name = data.labels[task], METRICS[data.tasks[task]["problem_class"]]
+    columns = columns_of(data)
+
+    def plain(training: npt.NDArray[Any], rows: npt.NDArray[Any], strength: float) -> npt.NDArray[Any]:
+        learned = training[np.isfinite(y[training])]
+        x, scored = (seen(columns, training, part).astype(float) for part in (learned, rows))
+        if task == "days":
+            return np.asarray(Ridge(1 / strength).fit(x, y[learned]).predict(scored))[:, None]
+        model = LogisticRegression(C=strength, tol=1e-8, max_iter=2000).fit(x, y[learned])
+        return np.asarray(model.predict_proba(scored))[:, 1:]
+
+    scores = {}
+    for f in range(3):
+        for g in range(3):
+            if f != g:
+                inner = np.flatnonzero(data.train & (data.fold != f) & (data.fold != g))
+                rows = data.scored_rows(g)
+                scores[f, g] = [metric(name, y[rows], plain(inner, rows, c)) for c in STRENGTHS]
+    for row in baseline_predictions(task, data, Evaluation(baselines=["linear"]), 0):
+        fold = int(str(row["fold"]))
+        mean = np.mean([s for (f, _), s in scores.items() if fold in (f, -1)], axis=0)
+        best = STRENGTHS[int(mean.argmax())]
+        assert row["setting"] == f"C={best:g}"
+        expected = plain(data.training_rows(fold), data.scored_rows(fold), best)
+        np.testing.assert_allclose(np.asarray(row["prediction"]), expected[:, 0], rtol=2e-3, atol=2e-3)
 
 
 def write_study(folder: Path, data: StudyData) -> None:
@@ -201,6 +275,9 @@ def write_study(folder: Path, data: StudyData) -> None:
     write_features(x[:, 10:], [f"b{i}" for i in range(rest)], folder / "features" / "second.parquet")
     for task, y in data.labels.items():
         write_labels(y, folder / f"{task}.parquet", {"id": task, **data.tasks[task]})
+    samples = {"sample_id": [f"s{i:05d}" for i in range(data.n)]}
+    samples |= {"patient_id": [f"p{i}" for i in data.patients], "stay_id": [str(i) for i in range(data.n)]}
+    write_table(pa.table(samples, samples_schema([])), folder / "samples.parquet")
     split = pa.table(
         {
             "sample_id": [f"s{i:05d}" for i in range(data.n)],
@@ -213,7 +290,7 @@ def write_study(folder: Path, data: StudyData) -> None:
 
 
 def test_the_verb_writes_the_contract_the_same_bytes_twice(tmp_path: Path) -> None:
-    data = study(200)
+    data = study(200, 12, folds=2)
     write_study(tmp_path, data)
     modalities = {"tabular": Modality(sources=["first", "second"])}
     for name in ("one.parquet", "two.parquet"):
@@ -232,7 +309,7 @@ def test_the_verb_writes_the_contract_the_same_bytes_twice(tmp_path: Path) -> No
     for row in table:
         assert row["width"] == 3
         assert len(row["prediction"]) == 3 * len(data.scored_rows(row["fold"]))
-    assert {row["setting"].split("=")[0] for row in table} == {"C", "trees"}
+    assert {row["setting"].split("=")[0] for row in table} == {"C", "rate"}
 
 
 def test_a_task_without_labels_or_of_clustering_is_refused(tmp_path: Path) -> None:

@@ -74,10 +74,12 @@ rule baselines:
         settings=told("baselines", "task"),
         cohort=FILES.cohort.folder,
         label_folder=FILES.labels.folder,
+        store=FILES.store,
         code=code_of("baselines"),
     shell:
         "m3h --log {log:q} baselines --task {wildcards.task:q} --settings @{params.settings:q}"
-        " --cohort {params.cohort:q} --labels {params.label_folder:q} --split {input.split:q} --output {output:q}"
+        " --cohort {params.cohort:q} --labels {params.label_folder:q} --split {input.split:q}"
+        " --store {params.store:q} --output {output:q}"
 
 
 rule evaluate:
