@@ -20,13 +20,15 @@ def try_references(study: Study, layout: Layout, screen: TextIO) -> None:
         ConfigError: no clinical feature varies, or a column is not what the configuration says of it
             (``references.given.read_given``).
     """
-    from m3h_pipeline.references.clinical import refuse_constant
+    from m3h_pipeline.references.clinical import clinical_reference
+    from m3h_pipeline.references.columns import read_columns
     from m3h_pipeline.training.data import load_study_data
 
     cohort, sources = layout.cohort, study.evaluation.clinical
     if sources and all(cohort.features(source).is_file() for source in sources):
         few = {"clinical": Modality(sources=sources)}
-        refuse_constant(load_study_data(cohort.folder, layout.labels.folder, layout.split, (), few))
+        data = load_study_data(cohort.folder, layout.labels.folder, layout.split, (), {})
+        clinical_reference(read_columns(cohort.folder, few, data))
     if study.evaluation.given:
         _try_given(study, layout, screen)
 
