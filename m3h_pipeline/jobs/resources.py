@@ -14,6 +14,8 @@ from typing import Any
 from m3h_pipeline.config import Study
 from m3h_pipeline.files import read_json
 from m3h_pipeline.layout import Layout
+from m3h_pipeline.references.deep import DEEP
+from m3h_pipeline.references.sizing import Shape, files_shape, memory_mb, runtime_minutes
 from m3h_pipeline.search import sizing
 
 #: Resource of a job that holds its input some times over, or follows from it.
@@ -30,6 +32,33 @@ def by_input(base: float, factor: float) -> OfInput:
 def growing(least: int) -> Callable[[Any, int], int]:
     """Memory in MB, or a time limit in minutes, that grows on retry."""
     return lambda wildcards, attempt: least * attempt
+
+
+def reference_mb(study: Study) -> OfInput:
+    """Memory in MB of the job that fits the references of a task, by the shape of its files."""
+
+    def asked(wildcards: Any, input: Any, attempt: int) -> int:  # noqa: A002
+        return min(attempt, _MOST) * memory_mb(_shape(input, study), *_references(study))
+
+    return asked
+
+
+def reference_minutes(study: Study) -> OfInput:
+    """Time limit in minutes of the job that fits the references of a task, by the shape of its files."""
+
+    def asked(wildcards: Any, input: Any, attempt: int) -> int:  # noqa: A002
+        return min(attempt, _MOST) * runtime_minutes(_shape(input, study), *_references(study))
+
+    return asked
+
+
+def _shape(input: Any, study: Study) -> Shape:  # noqa: A002
+    return files_shape(Path(input.labels), [Path(path) for path in input.features], study.split.folds)
+
+
+def _references(study: Study) -> tuple[list[str], list[str]]:
+    named: list[str] = list(study.evaluation.baselines)
+    return named, [name for name in named if name in DEEP]
 
 
 def trains_on_gpu(study: Study, asked: Mapping[str, Any]) -> bool:

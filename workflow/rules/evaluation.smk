@@ -1,4 +1,5 @@
 # Final fits on the whole training part, references beside them, and the test part opened once.
+from m3h_pipeline.jobs.resources import reference_mb, reference_minutes
 
 
 checkpoint plan_final:
@@ -68,8 +69,8 @@ rule baselines:
     conda:
         "../envs/m3h.yaml"
     resources:
-        mem_mb=by_input(1500, 8),
-        runtime=growing(120),
+        mem_mb=reference_mb(STUDY),
+        runtime=reference_minutes(STUDY),
     params:
         settings=told("baselines", "task"),
         cohort=FILES.cohort.folder,
