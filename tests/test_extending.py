@@ -124,7 +124,7 @@ def test_the_class_is_trained_scored_and_evaluated_by_its_own_metric(finished: W
         row["fit_key"]
         for path in packs.glob("*.scores.parquet")
         for row in read_table(path, SCORES).to_pylist()
-        if row["combination"] == row["task"] == "admissions"
+        if row["combination"] == row["task"] == "admissions" and row["fold"] == -1
     }
     predicted = [
         row["prediction"]
