@@ -75,7 +75,8 @@ def test_without_a_word_a_study_has_what_was_earned() -> None:
     assert found.recipe == "default"
     earned = RECIPES["default"]
     assert (found.model, found.training) == (Model(**earned.model), Training(**earned.training))
-    assert found.modalities["labs"] == Modality(sources=["ts_lab"])
+    assert found.modalities["labs"] == Modality(sources=["ts_lab"], **earned.of_modality("mlp"))
+    assert study(modalities={"labs": GENES}).modalities["labs"].indicators is False
     assert found.model.linear_path
     assert found.training.early_stopping is not None
 

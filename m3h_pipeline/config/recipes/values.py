@@ -42,6 +42,7 @@ RECIPES: dict[RecipeName, Recipe] = {
             "attention": {"own_weight": "constant"},
             "linear_path": True,
             "regression": {"loss": "poisson"},
+            "absence": "learned",
             "dropout": 0.4,
         },
         training={
@@ -52,8 +53,11 @@ RECIPES: dict[RecipeName, Recipe] = {
             "weight_decay": 2.0,
             "early_stopping": {"patience": 5, "fraction": 0.2, "refit": True},
             "contrastive_weight": 0.0,
+            "modality_dropout": 0.1,
             "output_bias": "prior",
         },
+        modality={"indicators": True},
+        transcriptome={"indicators": False},
     ),
     # M3H (arXiv 2404.18975), Methods and Algorithm 1; of a transcriptome encoder TxT (bbaf628). What they do
     # not say is in docs/recipes.md.
@@ -90,7 +94,7 @@ RECIPES: dict[RecipeName, Recipe] = {
             "output_bias": "rare",
             "gradient_clip": None,
         },
-        modality={"scaling": "standard"},
+        modality={"scaling": "standard", "indicators": False},
         transcriptome={"scaling": "minmax", "transcriptome": {"normalise": "batch"}},
     ),
 }
