@@ -163,7 +163,7 @@ def counted(studies: Sequence[StudyTables], part: str) -> list[str]:
     )
     worst = (
         f"  The worst is {study.titles.get(task, task)} of {study.name}: "
-        f"{interval(row, 'versus_reference', '+')}, where the choice is to {study.words.get(task, '-')}."
+        f"{interval(row, 'versus_reference', '+')}, whose choice is: {study.words.get(task, '-')}."
     )
     lines = [first, worst]
     if far:

@@ -64,7 +64,10 @@ def evidence(problem_class: str, prediction: Floats) -> Float64:
     if problem_class == "binary":
         return np.asarray(np.log(inside) - np.log1p(-inside))
     if problem_class == "survival":
-        return np.asarray(np.log(-np.log(inside[:, 1:])).mean(axis=1, keepdims=True))
+        # Before the first event's time everybody survives, whatever the risk: such times would flatten it.
+        told = (values[:, 1:] < 1 - LEAST_PROBABILITY).any(axis=0)
+        curves = inside[:, 1:][:, told] if told.any() else inside[:, 1:]
+        return np.asarray(np.log(-np.log(curves)).mean(axis=1, keepdims=True))
     return np.asarray(np.log(inside[:, 1:]) - np.log(inside[:, :1]))
 
 
