@@ -1,7 +1,8 @@
 """The published recipe is what it was: predictions in float64, kept from before there was another one.
 
-``published.json`` was written by the code of before the default recipe (afea319), with the settings stated key by
-key. On the machine where it was written the new code agrees to the bit; elsewhere libraries may add in another order.
+``published.json`` was written by the code of before the default recipe (afea319), with the settings stated
+key by key. On the machine where it was written the new code agrees to the bit; elsewhere libraries may add in
+another order.
 """
 
 from __future__ import annotations
