@@ -30,7 +30,8 @@ class BestWeights:
         """Judge the weights after an epoch (from 1); False when every fit has run out of patience."""
         loss = stopping_loss(self._prepared)
         alive = self._since < self._patience
-        better = alive & (loss < self._best)
+        # Of a fit that nothing is known of no epoch is better than the last one.
+        better = alive & ((loss < self._best) | torch.isneginf(loss))
         self._best = torch.where(better, loss, self._best)
         self.epoch = torch.where(better, epoch, self.epoch)
         self._since = torch.where(better, 0, self._since + 1)
@@ -77,7 +78,7 @@ def stopping_loss(prepared: Prepared) -> Tensor:
     """Weighted sum of the tasks' losses on the rows set aside, without dropout, (K,) float64.
 
     A task's loss is the mean over its observed rows, batch by batch; the contrastive loss does not count. A
-    task without an observed row counts nothing.
+    task without an observed row counts nothing; a fit of which no task has one is not judged: minus infinity.
     """
     network, size = prepared.network, prepared.stack.batch_size
     network.eval()
@@ -93,5 +94,6 @@ def stopping_loss(prepared: Prepared) -> Tensor:
         total += torch.where(seen > 0, losses[:, first:].double(), 0.0) * seen
         count += seen
     network.train()
-    mean = total / count.clamp(min=1)
-    return (mean * prepared.weights[:, first:].double()).sum(1)
+    mean, weights = total / count.clamp(min=1), prepared.weights[:, first:].double()
+    judged = ((count > 0) & (weights > 0)).any(1)
+    return torch.where(judged, (mean * weights).sum(1), -torch.inf)

@@ -143,6 +143,26 @@ def test_the_loss_on_the_rows_set_aside_is_a_weighted_mean_over_them() -> None:
         assert stopping_loss(one).item() == pytest.approx(wanted, rel=1e-12)
 
 
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_fit_that_nothing_can_judge_is_trained_to_the_end(refit: bool) -> None:
+    """Few labels, none of them among the patients set aside: a loss of 0 is not the best one."""
+    data, options = grouped(), {"patience": 3, "fraction": 0.2, "refit": refit}
+    config = settings(precision="float64", epochs=12, early_stopping=options)
+    _, aside = divided_rows(data, 0, 0, config.seed, config.training.early_stopping)
+    data.labels["stay"][aside] = np.nan
+    alone, beside = run_fits([spec("stay"), spec("size")], data, config)
+    assert alone.epochs == 12
+    assert run_fits([spec("size")], data, config)[0].epochs == beside.epochs
+    if refit:
+        (plain,) = run_fits([spec("stay")], data, settings(precision="float64", epochs=12))
+        np.testing.assert_allclose(alone.predictions["stay"], plain.predictions["stay"], rtol=0, atol=1e-7)
+    # A companion that can be judged says when to stop.
+    noise = np.random.default_rng(0).normal(size=data.n).astype(np.float32)
+    data.labels["size"] = noise
+    (both,) = run_fits([spec("size", "stay", rate=3e-2)], data, config)
+    assert both.epochs < 12
+
+
 def test_judging_changes_nothing() -> None:
     config = configured({"early_stopping": {}}, normalise="batch")
     one = prepared(spec("anemia"), data=genes(), config=config)
