@@ -325,7 +325,7 @@ def _train_again(
         layout.split,
         tasks,
         settings.modalities,
-        grouped=settings.needs_patients,
+        grouped=True,
         genes=layout.genes,
     )
     try:

@@ -61,9 +61,9 @@ def try_networks(
     inputs = _unread(read, settings, widths)
     # One modality after another: together they may be much of the memory.
     for name, modality in read.items():
-        alone = load_study_data(cohort, labels, split, (), {name: modality})
+        alone = load_study_data(cohort, labels, split, (), {name: modality}, grouped=True)
         inputs += architecture_of((), alone, replace(settings, modalities=read)).inputs
-    data = load_study_data(cohort, labels, split, tasks, {})
+    data = load_study_data(cohort, labels, split, tasks, {}, grouped=True)
     made = set()
     parameters = {}
     for task in sorted(tasks):

@@ -33,11 +33,11 @@ def fit_keys(
 ) -> list[str]:
     """The content key of each fit: a SHA-256 of everything that determines its result.
 
-    That is: the features of its modalities (of genes their names too), the labels of its tasks, the split,
-    the network with every option that is left to a default, the training settings (of the task weights only
-    its own tasks'; of what regression and survival tasks learn only if it has one), the precision and the
-    type of device, the seed, the training code and the user's own, and the fit itself. Threads, stacking and
-    memory only change the rounding.
+    That is: the features of its modalities (of genes their names too), whose the rows are (what few patients
+    tell apart is left out), the labels of its tasks, the split, the network with every option that is left to
+    a default, the training settings (of the task weights only its own tasks'; of what regression and survival
+    tasks learn only if it has one), the precision and the type of device, the seed, the training code and the
+    user's own, and the fit itself. Threads, stacking and memory only change the rounding.
     """
     training = settings.training.model_dump(mode="json")
     weights = training.pop("task_weights")
@@ -65,7 +65,7 @@ def fit_keys(
         "own code": _own_code(
             settings.model.task_network, *(value.encoder for value in settings.modalities.values())
         ),
-        "patients": data.patient_digest if settings.needs_patients else None,
+        "patients": data.patient_digest,
     }
     base = hashlib.sha256(json.dumps(common, sort_keys=True).encode()).hexdigest()
     keys = []

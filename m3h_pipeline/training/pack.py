@@ -97,7 +97,7 @@ def train_pack(
         Path(split),
         tasks,
         settings.modalities,
-        grouped=settings.needs_patients,
+        grouped=True,
         genes=genes,
     )
     device = device_of(settings)

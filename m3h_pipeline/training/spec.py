@@ -54,11 +54,6 @@ class TrainingSettings:
         if self.training.sizes:
             raise ValueError("sizes that follow from a study's shape are resolved before training")
 
-    @property
-    def needs_patients(self) -> bool:
-        """Whether training asks whose the rows are."""
-        return self.training.early_stopping is not None or self.model.absence == "learned"
-
 
 @dataclass
 class FitResult:

@@ -111,7 +111,7 @@ def write_study(data: StudyData, folder: Path, packs: Mapping[str, Any]) -> None
     # The rest of this module also runs where these cannot be installed: see tests/gpu.
     import pyarrow as pa
 
-    from m3h_pipeline.contracts import SPLIT
+    from m3h_pipeline.contracts import SPLIT, samples_schema
     from m3h_pipeline.files import write_features, write_json, write_labels, write_table
 
     for name, x in data.features.items():
@@ -119,6 +119,13 @@ def write_study(data: StudyData, folder: Path, packs: Mapping[str, Any]) -> None
         write_features(x, names, folder / "cohort" / "features" / f"{name}.parquet")
     for task, y in data.labels.items():
         write_labels(y, folder / "labels" / f"{task}.parquet", data.tasks[task])
+    samples = {
+        "sample_id": [f"s{i:05d}" for i in range(data.n)],
+        "patient_id": [f"p{i:05d}" for i in data.patients],
+        "stay_id": [None] * data.n,
+    }
+    schema = samples_schema([])
+    write_table(pa.table(samples, schema=schema), folder / "cohort" / "samples.parquet", schema)
     split = pa.table(
         {
             "sample_id": pa.array([f"s{i:05d}" for i in range(data.n)]),

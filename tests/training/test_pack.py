@@ -40,6 +40,19 @@ def run(folder: Path, pack: str = "0000", models: bool = True, **options: Any) -
     )
 
 
+def test_a_feature_of_one_patient_with_many_samples_is_in_no_model(tmp_path: Path) -> None:
+    """Its mean, which a model holds, would tell of that patient, whatever else the study asks of training."""
+    data = study(missing=False)
+    his = np.flatnonzero(data.train)[:20]
+    data.features["alpha"][:, 0] = np.isin(np.arange(data.n), his)
+    data.patient = np.where(np.isin(np.arange(data.n), his), his[0], np.arange(data.n))
+    write_study(data, tmp_path, {"0000": [ENTRY]})
+    run(tmp_path)
+    for path in (tmp_path / "models").iterdir():
+        with safe_open(path, framework="numpy") as file:
+            assert file.get_tensor("columns/alpha").tolist() == [False, True, True, True, True]
+
+
 def test_a_pack_is_trained_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = study()
     write_study(data, tmp_path, {"0000": [ENTRY]})
