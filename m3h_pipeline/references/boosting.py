@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -55,13 +55,48 @@ def boosting_path(
     present = np.unique(problem.y)
     if len(present) < 2:
         return [constant(problem)] * len(settings)
+    found = boosted(
+        problem,
+        seed,
+        settings,
+        HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier,
+        problem.y if regression else problem.y.astype(np.intp),
+        lambda model, _, scored: (
+            model.staged_predict(scored) if regression else model.staged_predict_proba(scored)
+        ),
+    )
+    if regression:
+        return [np.asarray(found[one], dtype=np.float64).reshape(-1, 1) for one in settings]
+    return [all_classes(problem, present.astype(np.int64), found[one]) for one in settings]
+
+
+def boosted(
+    problem: Problem[Floats],
+    seed: int,
+    settings: Sequence[Setting],
+    make: Callable[..., Any],
+    y: Any,
+    staged: Callable[[Any, Floats, Floats], Iterable[Any]],
+) -> dict[Setting, Any]:
+    """What scikit-learn's histogram gradient boosting predicts, setting by setting.
+
+    Args:
+        problem: whose features are learned from.
+        seed: of the features that splits see.
+        settings: one fit for each rate and number of leaves, read off at the numbers of trees.
+        make: the model, from its arguments.
+        y: what it is fitted to.
+        staged: predictions tree by tree, of a fitted model, the training features and those to predict.
+
+    Raises:
+        InputError: the training rows hold no feature at all.
+    """
     x, scored, categorical = _seen(problem)
     share = float(np.clip(_SEEN / x.shape[1], 0.1, 0.5))
-    kind = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
-    found: dict[Setting, Floats] = {}
+    found: dict[Setting, Any] = {}
     for rate, leaves in dict.fromkeys((one.rate, one.leaves) for one in settings):
         wanted = {one.trees: one for one in settings if (one.rate, one.leaves) == (rate, leaves)}
-        model = kind(
+        model = make(
             learning_rate=rate,
             max_leaf_nodes=leaves,
             min_samples_leaf=_LEAST_LEAF,
@@ -72,16 +107,11 @@ def boosting_path(
             early_stopping=False,
             random_state=seed,
         )
-        model.fit(x, problem.y if regression else problem.y.astype(np.intp))
-        staged = model.staged_predict if regression else model.staged_predict_proba
-        for i, prediction in enumerate(staged(scored), start=1):
+        model.fit(x, y)
+        for i, prediction in enumerate(staged(model, x, scored), start=1):
             if i in wanted:
-                found[wanted[i]] = (
-                    np.asarray(prediction, dtype=np.float64).reshape(-1, 1)
-                    if regression
-                    else all_classes(problem, present.astype(np.int64), prediction)
-                )
-    return [found[one] for one in settings]
+                found[wanted[i]] = prediction
+    return found
 
 
 def _seen(problem: Problem[Floats]) -> tuple[Floats, Floats, list[bool]]:

@@ -13,7 +13,7 @@ from m3h_pipeline.references.boosting import SETTINGS, boosting_path
 from m3h_pipeline.references.columns import MISSING, Columns
 from m3h_pipeline.references.deep import DEEP, deep_path
 from m3h_pipeline.references.design import Design, designs, seen
-from m3h_pipeline.references.hazards import TREES, cox_path, hazard_boosting_path
+from m3h_pipeline.references.hazards import cox_path, hazard_boosting_path
 from m3h_pipeline.references.linear import STRENGTHS, linear_path
 from m3h_pipeline.references.penalised import Basis, basis_of
 from m3h_pipeline.references.problem import Floats, Problem, Rows
@@ -162,10 +162,10 @@ def _linear(part: Part, chosen: Sequence[int]) -> list[Floats]:
 
 
 def _boosting(part: Part, chosen: Sequence[int]) -> list[Floats]:
+    settings = [SETTINGS[i] for i in chosen]
     if part.problem_class == "survival":
-        trees = [TREES[i] for i in chosen]
-        return hazard_boosting_path(part.scaled(), part.study.grid, part.seed, trees)
-    return boosting_path(part.mixed(), part.seed, [SETTINGS[i] for i in chosen])
+        return hazard_boosting_path(part.mixed(), part.study.grid, part.seed, settings)
+    return boosting_path(part.mixed(), part.seed, settings)
 
 
 def _deep(name: str) -> Reference:
@@ -181,11 +181,7 @@ REFERENCES: dict[str, Reference] = {
     # L2 logistic regression (softmax for several classes), ridge regression, Cox regression.
     "linear": Reference(SUPERVISED, lambda _: [f"C={strength:g}" for strength in STRENGTHS], _linear),
     # Histogram gradient boosting, of survival tasks of Cox's partial likelihood.
-    "gradient_boosting": Reference(
-        SUPERVISED,
-        lambda kind: [f"trees={n}" for n in TREES] if kind == "survival" else [str(one) for one in SETTINGS],
-        _boosting,
-    ),
+    "gradient_boosting": Reference(SUPERVISED, lambda _: [str(one) for one in SETTINGS], _boosting),
     # Networks of one task, from an optional package.
     **{name: _deep(name) for name in DEEP},
 }

@@ -25,8 +25,8 @@ _SAFETY_MB: Final = 1.3
 #: Machines differ, and are shared.
 _SAFETY_TIME: Final = 3.0
 #: Seconds of one core: a multiplication of a product of rows, of one of features by features; a row, column
-#: and tree of boosting; a row and tree of its predictions; a row, column and split of boosted hazards.
-_PRODUCT, _SQUARE, _BINNED, _READ_OFF, _HAZARD = 1e-9, 4e-10, 1.5e-8, 1.5e-7, 6e-8
+#: and tree of boosting; a row and tree of its predictions.
+_PRODUCT, _SQUARE, _BINNED, _READ_OFF = 1e-9, 4e-10, 1.5e-8, 1.5e-7
 #: Evaluations along a path of penalties, trees of all settings, and shortest time limit in minutes.
 _EVALUATIONS, _TREES, _SHORTEST = 200, 320, 20
 #: Minutes of the deep references, whose fits go by epochs.
@@ -119,7 +119,7 @@ def memory_mb(shape: Shape, baselines: Sequence[str], deep: Sequence[str]) -> in
         linear = n * (20 * p + 60 * g + 60 * outputs)
         fits.append(linear + (4 * 8 * f * f + 50 * 8 * f * outputs if n > f else 8 * n * (3 * n + 3 * f)))
     if "gradient_boosting" in baselines:
-        fits.append(n * (4 * 4 * f if shape.survival else 16 * (p + g)) + n * 100)
+        fits.append(n * 16 * (p + g) + n * 100)
     if deep:
         fits.append(n * 4 * 4 * f)
     # Predictions of all settings, until one is chosen.
@@ -139,10 +139,7 @@ def runtime_minutes(shape: Shape, baselines: Sequence[str], deep: Sequence[str])
         step = outputs * (4 * n * (min(p, n) + 8 * g) * _PRODUCT + 4 * side * side * _SQUARE)
         once = 12 * side**3 * _SQUARE * (1 if n > f else fits)
         seconds += fits * _EVALUATIONS * step + once
-    if "gradient_boosting" in baselines and shape.survival:
-        # As many features as the square root of their number are tried at each split of 80 trees.
-        seconds += fits * 80 * n * (3 * math.sqrt(f) * math.log2(max(2, n)) * _HAZARD + _READ_OFF)
-    elif "gradient_boosting" in baselines:
+    if "gradient_boosting" in baselines:
         seconds += fits * _TREES * outputs * n * (0.5 * (p + g) * _BINNED + _READ_OFF)
     minutes = max(_SHORTEST, _SAFETY_TIME * seconds / 60) + (_DEEP_MINUTES if deep else 0)
     return 5 * math.ceil(minutes / 5)

@@ -14,8 +14,6 @@ from sksurv.util import Surv
 
 from m3h_pipeline.coding import signed_time, time_and_event
 from m3h_pipeline.evaluation.survival import Outcome, kaplan_meier, scores, usable_times
-from m3h_pipeline.references.hazards import hazard_boosting_path
-from m3h_pipeline.references.problem import Problem
 from m3h_pipeline.survival import time_grid
 from tests.evaluation.studies import Study, noisy, predictor, study
 
@@ -133,16 +131,3 @@ def test_scores_of_a_sample_with_a_short_follow_up_are_of_its_own_times() -> Non
     inside = np.asarray(found["auroc"])
     assert np.isfinite(inside[(grid < 1.0) & (grid >= short.time[short.event].min())]).all()
     assert np.isnan(inside[grid >= 1.0]).all()
-
-
-def test_boosted_hazards_find_a_planted_one_that_is_no_line() -> None:
-    rng = np.random.default_rng(1)
-    x = rng.normal(size=(400, 6))
-    time, censored = rng.exponential(np.exp(-2 * np.abs(x[:, 0]))), rng.exponential(1, 400)
-    y = signed_time(np.minimum(time, censored), time <= censored)
-    problem = Problem("survival", 0, x[:300], y[:300], x[300:])
-    paths = hazard_boosting_path(problem, time_grid(y[:300]), seed=0)
-    observed, event = time_and_event(y[300:])
-    assert concordance_index_censored(event, observed, paths[-1][:, 0])[0] > 0.65
-    again = hazard_boosting_path(problem, time_grid(y[:300]), seed=0)
-    np.testing.assert_array_equal(paths[0], again[0])

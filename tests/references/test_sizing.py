@@ -34,8 +34,8 @@ print(status["VmHWM"].split()[0], time.monotonic() - start)
 """
 
 
-def coded_study(n: int, numbers: int, categories: int, values: int) -> StudyData:
-    """Numbers and categories of so many values each, as a table with codes has them."""
+def coded_study(n: int, numbers: int, categories: int, values: int, kind: str = "binary") -> StudyData:
+    """Numbers and categories of so many values each, as a table with codes has them; a task of a class."""
     rng = np.random.default_rng(0)
     x = np.zeros((n, numbers + categories * values), dtype=np.float32)
     x[:, :numbers] = rng.normal(size=(n, numbers))
@@ -44,24 +44,28 @@ def coded_study(n: int, numbers: int, categories: int, values: int) -> StudyData
         code = rng.integers(values, size=n)
         x[np.arange(n), numbers + j * values + code] = 1
         names += [f"c{j}={v}" for v in range(values)]
-    y = (x[:, 0] + rng.normal(size=n) > 0.5).astype(np.float32)
+    signal = x[:, 0] + rng.normal(size=n)
+    y = (signal if kind == "survival" else signal > 0.5).astype(np.float32)
     fold = (np.arange(n) % 4 - 1).astype(np.int64)
     return StudyData(
-        {"tabular": x}, {"ill": y}, {"ill": {"problem_class": "binary"}}, fold >= 0, fold, {"tabular": names}
+        {"tabular": x}, {"ill": y}, {"ill": {"problem_class": kind}}, fold >= 0, fold, {"tabular": names}
     )
 
 
 @pytest.mark.parametrize(
-    ("shape", "baselines"),
+    ("shape", "kind", "baselines"),
     [
-        ((20_000, 10, 10, 60), "linear"),
-        ((4_000, 10, 2, 20), "gradient_boosting"),
-        ((900, 2_000, 1, 2), "linear"),
+        ((20_000, 10, 10, 60), "binary", "linear"),
+        ((4_000, 10, 2, 20), "binary", "gradient_boosting"),
+        ((1_500, 10, 2, 20), "survival", "gradient_boosting"),
+        ((900, 2_000, 1, 2), "binary", "linear"),
     ],
-    ids=["codes", "boosting", "wide"],
+    ids=["codes", "boosting", "hazards", "wide"],
 )
-def test_the_job_asks_for_what_it_uses(tmp_path: Path, shape: tuple[int, ...], baselines: str) -> None:
-    data = coded_study(*shape)
+def test_the_job_asks_for_what_it_uses(
+    tmp_path: Path, shape: tuple[int, int, int, int], kind: str, baselines: str
+) -> None:
+    data = coded_study(*shape, kind)
     write_study(tmp_path, data)
     x, names = data.features["tabular"], data.names["tabular"]
     write_features(x[:, :10], names[:10], tmp_path / "features/first.parquet")
