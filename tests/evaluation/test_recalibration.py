@@ -243,10 +243,13 @@ def test_a_study_has_slopes_of_every_candidate(tmp_path: Path) -> None:
     assert own["ill", "linear"] == scores["ill", "linear"]
 
 
-def test_few_events_are_not_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("samples", [7, 25])
+def test_events_of_few_patients_are_not_counted(tmp_path: Path, samples: int) -> None:
     one = study(tmp_path, 600).without("relapse")
     test = np.flatnonzero((one.fold == -1) & (one.labels["ill"] == 1))
-    one.labels["ill"][test[7:]] = 0
+    one.labels["ill"][test[samples:]] = 0
+    # Twenty-five samples with the event are of ten patients.
+    one.patient[test[:samples]] = one.patient[test[np.arange(samples) % 10]]
     one.write(predictor(one))
     rows = one.evaluate(draws=20)["calibration_slopes"]
     assert {r["events"] for r in rows if r["task"] == "ill"} == {None}

@@ -11,7 +11,7 @@ from m3h_pipeline.coding import time_and_event
 from m3h_pipeline.evaluation.choice.candidates import Candidates
 from m3h_pipeline.evaluation.choice.maps import recalibration
 from m3h_pipeline.evaluation.choice.slopes import calibration_of
-from m3h_pipeline.evaluation.shown import shown_number
+from m3h_pipeline.evaluation.shown import shown_groups
 from m3h_pipeline.inference.intervals import Interval
 from m3h_pipeline.inference.resampled import TEST
 
@@ -33,11 +33,10 @@ def calibration_rows(candidates: Candidates, names: Sequence[str], chosen: str |
     task = cohort.tasks[candidates.task]
     kind, part = task.problem_class, cohort.parts[TEST]
     y = cohort.observed(candidates.task, TEST)
-    seen = y[~np.isnan(y)]
-    events = None
-    if kind in {"binary", "survival"}:
-        count = int(time_and_event(seen)[1].sum() if kind == "survival" else (seen == 1).sum())
-        events = shown_number(count, len(seen))
+    seen, events = ~np.isnan(y), None
+    if kind in {"binary", "survival"} and seen.any():
+        had = time_and_event(y[seen])[1] if kind == "survival" else y[seen] == 1
+        events = shown_groups(part.unit[seen], had, np.zeros(len(had), dtype=int))[0][1]
     found: list[Row] = []
     for name in names:
         crossed = candidates.crossed(name, folds)
