@@ -34,6 +34,8 @@ SCHEMA: Final = pa.schema(
         pa.field("predictions", pa.list_(pa.list_(pa.float32())), nullable=False),
     ]
 )
+#: Packages that decide what a fit predicts.
+_DECISIVE: Final = ("numpy", "pytabkit", "scikit-learn", "scikit-survival", "scipy", "torch")
 
 
 def _warn(message: str) -> None:
@@ -107,13 +109,11 @@ def fit_key(model: str, part: Part, settings: Sequence[str]) -> str:
             hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest()
             for rows in (part.training, part.scored)
         ],
+        # Deep references are stopped on whole patients.
+        "patients": study.data.patient_digest,
         "seed": study.seed,
         "code": _code(),
-        "versions": {
-            name: text
-            for name, text in versions().items()
-            if name in ("scikit-learn", "scikit-survival", "torch")
-        },
+        "versions": {name: text for name, text in versions().items() if name in _DECISIVE},
     }
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
