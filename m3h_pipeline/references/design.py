@@ -96,7 +96,8 @@ def dense(x: Floats, mean: Float64 | None = None) -> Design:
         mean: what is taken off; None: the mean of each column.
     """
     kind = np.float64 if x.size <= _DOUBLE else np.float32
-    mean = x.mean(axis=0, dtype=np.float64) if mean is None else mean
+    if mean is None:
+        mean = x.mean(axis=0, dtype=np.float64) if len(x) else np.zeros(x.shape[1])
     nothing = sparse.csr_array((len(x), 0)), sparse.csr_array((0, 0))
     return Design(x.astype(kind, copy=False), *nothing, mean)
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3h_pipeline.config.results import MEANINGS, Given
-from m3h_pipeline.disclosure import small_count
+from m3h_pipeline.disclosure import FEW, is_small, small_count
 from m3h_pipeline.errors import ConfigError, nearest
 from m3h_pipeline.files import read_table
 from m3h_pipeline.layout import CohortFiles
@@ -79,8 +79,11 @@ class Predicted:
     @property
     def described(self) -> str:
         """The column, and how many rows are without a prediction."""
-        without = int(np.isnan(self.values).sum())
-        return f"column={self.given.column}, {small_count(without)} of {len(self.values):,} rows without"
+        known = np.isfinite(self.values)
+        n, without = len(known), int((~known).sum())
+        # That nearly all rows are without tells how few have one.
+        said = f"all but {FEW}" if is_small(n - without) else small_count(without)
+        return f"column={self.given.column}, {said} of {n:,} rows without"
 
 
 def read_given(
@@ -138,6 +141,12 @@ def read_given(
     values = column.number
     if not np.isfinite(values).any():
         raise ConfigError(f"column `{name}` holds no prediction", where=where)
+    if (np.abs(values) > np.finfo(np.float32).max).any():
+        raise ConfigError(
+            f"column `{name}` holds numbers too large for a prediction",
+            where=where,
+            hint="name what stands for a missing one in `source.missing_values`, or give a smaller unit",
+        )
     if given.means in ("event", "no_event"):
         beyond = int(((values < 0) | (values > 1)).sum())
         if beyond:
@@ -188,7 +197,8 @@ def _filled(values: Float64, part: Part) -> Float64:
 
 def _translated(values: Float64, part: Part) -> Floats:
     learned = values[part.labelled]
-    centre, spread = learned.mean(), learned.std() or 1.0
+    # Without a label there is nothing to scale by, and nothing to translate.
+    centre, spread = (learned.mean(), learned.std() or 1.0) if len(learned) else (0.0, 1.0)
     x = ((values - centre) / spread)[:, None]
     y = part.study.y[part.labelled]
     problem = designed(Problem(part.problem_class, part.classes, x[part.labelled], y, x[part.scored]))

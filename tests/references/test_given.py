@@ -124,6 +124,17 @@ def test_certain_predictions_of_survival_stay_finite() -> None:
         assert np.isfinite(prediction).all()
 
 
+@pytest.mark.parametrize("task", ["ill", "days", "death"])
+def test_where_no_training_row_has_a_label_nothing_is_translated(task: str) -> None:
+    """Labels in one fold only: its own fit has none to learn from."""
+    data, p = cohort()
+    data.labels[task][data.fold != 0] = np.nan
+    found = predicted(p, "score", task, data)
+    assert all(np.isfinite(prediction).all() for prediction in found.values())
+    assert np.ptp(found[0], axis=0).max() == 0
+    assert np.ptp(found[1][:, 0]) > 0
+
+
 def test_a_value_is_taken_as_it_is() -> None:
     data, p = cohort()
     found = predicted(20 + p, "value", "days", data)
@@ -156,6 +167,7 @@ COLUMNS: dict[str, Any] = {
     "text": ["0.1", "unknown", "0.3"] * 20,
     "numbers": ["0.1", "0.2", None] * 20,
     "empty": pa.array([None] * 60, pa.float64()),
+    "huge": [1.0, None, 1e39] * 20,
 }
 
 
@@ -165,6 +177,7 @@ COLUMNS: dict[str, Any] = {
         ("ill", "event", "q", "the cohort has no column `q`"),
         ("ill", "event", "text", "is to hold predictions, and 20 rows hold text"),
         ("ill", "event", "empty", "column `empty` holds no prediction"),
+        ("days", "value", "huge", "column `huge` holds numbers too large for a prediction"),
         ("ill", "no_event", "percent", "40 rows are not between 0 and 1"),
         ("ill", "value", "p", "`means: value` says nothing of a binary task"),
         ("days", "event", "p", "`means: event` says nothing of a regression task"),
@@ -191,10 +204,11 @@ def test_a_prediction_that_is_a_feature_is_refused(tmp_path: Path) -> None:
 def test_columns_are_read_as_numbers_and_say_how_many_rows_are_without(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the cohort has no column `p`"):
         read(tmp_path, "ill")
-    columns = COLUMNS | {"few": [None, *[0.5] * 59]}
+    columns = COLUMNS | {"few": [None, *[0.5] * 59], "most": [0.5, *[None] * 59]}
     write_table(pa.table(columns), tmp_path / "columns.parquet")
     assert read(tmp_path, "ill", column="numbers").described == "column=numbers, 20 of 60 rows without"
     assert read(tmp_path, "ill", column="few").described == "column=few, <11 of 60 rows without"
+    assert read(tmp_path, "ill", column="most").described == "column=most, all but <11 of 60 rows without"
 
 
 def test_names_of_other_models_are_taken() -> None:
