@@ -214,7 +214,8 @@ PHENOTYPES = _schema(
 )
 
 #: The selected models on the test part where a modality is hidden from a ``share`` of the rows that have it;
-#: null: each modality from that share, drawn by itself. ``change``: less the score with nothing hidden.
+#: null: each modality from that share, drawn by itself. ``change``: less the score with nothing hidden. Null:
+#: undefined, or fewer than 11 patients lose the modality from one share to the next.
 MISSING = _schema(
     _required(pa.string(), "task"),
     _optional(pa.string(), "modality"),

@@ -15,8 +15,10 @@ import torch
 
 from m3h_pipeline.config import Modality
 from m3h_pipeline.contracts import MISSING
+from m3h_pipeline.disclosure import is_small
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.evaluation.arms import Setting, final_fits, read_selection
+from m3h_pipeline.evaluation.shown import patients_of
 from m3h_pipeline.files import write_table
 from m3h_pipeline.inference.intervals import Interval, Quantity, bounded, pooled_intervals
 from m3h_pipeline.inference.resampled import TEST, Cohort, load_cohort, part_seeds
@@ -126,7 +128,8 @@ def missing_scores(
                 said = _predicted([models[key] for key in keys], data, hidden, tasks)
                 found |= {(t, case): scored(cohort, t, {TEST: p}) for (case, t), p in said.items()}
             bar.advance(1)
-    write_table(pa.Table.from_pylist(missing_rows(found, cohort), schema=MISSING), out, MISSING)
+    table = pa.Table.from_pylist(missing_rows(found, cohort, hidden), schema=MISSING)
+    write_table(table, out, MISSING)
     screen.write(f"{len({task for task, _ in found})} tasks, {len(data.features)} modalities hidden\n")
 
 
@@ -196,12 +199,44 @@ def _of_model(
     yield from ((place, np.concatenate(values)) for place, values in parts.items())
 
 
-def missing_rows(found: Mapping[tuple[str, Case], Scored], cohort: Cohort) -> list[dict[str, Any]]:
+def shown_shares(
+    hidden: Mapping[Case, Mapping[str, BoolArray]],
+    modality: str | None,
+    patient: npt.NDArray[np.intp],
+    seen: BoolArray,
+) -> set[float]:
+    """The shares whose scores may be shown: from one to the next at least 11 patients lose it, or nobody.
+
+    What two scores differ by where fewer lose it is what the model says of these.
+
+    Args:
+        hidden: case -> modality -> (n,) from which rows it is hidden.
+        modality: of the cases; None: each by itself.
+        patient: (n,).
+        seen: (n,) the rows with a label.
+    """
+    kept = {0.0}
+    before = hidden[modality, 0.0]
+    for share in SHARES[1:]:
+        gone = hidden[modality, share]
+        lost = np.any([away & ~before[name] for name, away in gone.items()], axis=0)
+        if not is_small(patients_of(patient, lost & seen)):
+            kept.add(share)
+            before = gone
+    return kept
+
+
+def missing_rows(
+    found: Mapping[tuple[str, Case], Scored],
+    cohort: Cohort,
+    hidden: Mapping[Case, Mapping[str, BoolArray]],
+) -> list[dict[str, Any]]:
     """Rows of contracts.MISSING, by task, modality (all last) and share.
 
     Args:
         found: (task, case) -> the selected model's score; of each modality with the share 0.
         cohort: labels, parts and drawn patients.
+        hidden: case -> modality -> (n,) from which rows it is hidden.
     """
     places = sorted(found, key=lambda place: (place[0], place[1][0] is None, place[1][0] or "", place[1][1]))
     units = {task: cohort.informative(task, [TEST]) for task in {task for task, _ in places}}
@@ -209,6 +244,11 @@ def missing_rows(found: Mapping[tuple[str, Case], Scored], cohort: Cohort) -> li
     hiding = [place for place in places if place[1][1] > 0]
     lost = [difference(found[task, case], found[task, (case[0], 0.0)], units[task]) for task, case in hiding]
     changes = _intervals(hiding, cohort, lost)
+    unit = cohort.parts[TEST].unit
+    shown = {
+        (task, modality): shown_shares(hidden, modality, unit, ~np.isnan(cohort.observed(task, TEST)))
+        for task, (modality, _) in places
+    }
     rows = []
     for task, case in places:
         metric, value = cohort.tasks[task].metric, values[task, case]
@@ -218,7 +258,8 @@ def missing_rows(found: Mapping[tuple[str, Case], Scored], cohort: Cohort) -> li
         numbers = (value.estimate, *bounded(value, metric), *changed)
         names = ("value", "low", "high", "change", "change_low", "change_high")
         known = {
-            name: number if np.isfinite(number) else None for name, number in zip(names, numbers, strict=True)
+            name: number if np.isfinite(number) and case[1] in shown[task, case[0]] else None
+            for name, number in zip(names, numbers, strict=True)
         }
         rows.append({"task": task, "modality": case[0], "share": case[1], "metric": metric, **known})
     return rows

@@ -14,7 +14,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import MISSING, SELECTION, samples_schema
 from m3h_pipeline.errors import InputError
-from m3h_pipeline.evaluation.missing import SHARES, Sources, cases, hidden_rows, missing_scores
+from m3h_pipeline.evaluation.missing import SHARES, Sources, cases, hidden_rows, missing_scores, shown_shares
 from m3h_pipeline.figures.registry import render
 from m3h_pipeline.files import read_table, write_json, write_table
 from m3h_pipeline.training.fitted import load_model
@@ -22,12 +22,14 @@ from m3h_pipeline.training.pack import train_pack
 from tests.training.studies import TASKS, WIDTHS, settings, study, write_study
 
 CHOSEN = {"anemia": "anemia+stay", "stay": "anemia+stay", "sepsis": "sepsis", "phenotype": "phenotype"}
-N = 400
+N = 800
 
 
-def finished(folder: Path, modalities: list[str], **model: Any) -> Path:
-    """A study with final models of two replicates."""
+def finished(folder: Path, modalities: list[str], few: int | None = None, **model: Any) -> Path:
+    """A study with final models of two replicates; ``few``: test samples that have the last modality."""
     data = study(n=N, widths={name: WIDTHS[name] for name in modalities})
+    if few is not None:
+        data.features[modalities[-1]][np.flatnonzero(~data.train)[few:]] = np.nan
     entries = [
         {"combination": key.split("+"), "replicates": [0, 1], "folds": [0, -1], "settings": [[16, 0.01]]}
         for key in sorted(set(CHOSEN.values()))
@@ -137,6 +139,32 @@ def test_what_is_hidden_is_a_share_of_what_there_is_and_grows() -> None:
         hidden_rows({"one": present["one"]}, ("one", 0.5), 5)["one"], order["one", 0.5]["one"]
     )
     assert len(cases(present)) == 3 * len(SHARES)
+
+
+def test_what_few_patients_lose_is_not_scored() -> None:
+    def shares(n: int, each: int = 1, seen: float = 1.0) -> set[float]:
+        have = np.arange(200) < n
+        hidden = {case: hidden_rows({"one": have}, case, 5) for case in cases(["one"])}
+        return shown_shares(hidden, "one", np.arange(200) // each, np.arange(200) < seen * 200)
+
+    assert shares(200) == shares(48) == set(SHARES)
+    # Eight patients have it: with four of them hidden a score would tell of these.
+    assert shares(8) == {0.0}
+    assert shares(0) == set(SHARES)
+    # Steps of 6 patients are taken two at a time; the last one counts with those before it.
+    assert shares(24) == {0.0, 0.5, 1.0}
+    assert shares(32) == {0.0, 0.5, 1.0}
+    # Of 40 samples that lose it in two steps, all are of 4 patients.
+    assert shares(40, each=10) == {0.0}
+    assert shares(200, seen=0.02) == {0.0}
+
+
+def test_a_modality_of_few_test_patients_has_no_curve(tmp_path: Path) -> None:
+    found, _ = run(finished(tmp_path, ["alpha", "beta"], few=7), ["alpha", "beta"])
+    for row in found:
+        numbers = [row[name] for name in ("value", "low", "high", "change", "change_low", "change_high")]
+        told = row["share"] == 0 or row["modality"] != "beta"
+        assert numbers.count(None) == (0 if told else 6), row
 
 
 def test_a_study_of_one_modality_has_nothing_to_hide(tmp_path: Path) -> None:
