@@ -9,13 +9,17 @@ from typing import Any
 from m3h_pipeline.contracts import combination_tasks
 from m3h_pipeline.disclosure import HIDDEN
 from m3h_pipeline.disclosure.text import tsv
+from m3h_pipeline.evaluation.choice.candidates import by_simplicity
 from m3h_pipeline.evaluation.choice.choose import CHOSEN, Choice
 from m3h_pipeline.files import replacing
 
 Row = Mapping[str, Any]
 _VERSUS = "versus_reference"
 _NAN = float("nan")
+#: In contracts.COMPARISON the other models are references.
+_NETWORKS = ("multi", "single")
 
+#: Columns, with those of the references, on the test part, after the first ones.
 _HEADER = (
     "task",
     "title",
@@ -31,8 +35,9 @@ _HEADER = (
     "relative difference, % (95 % interval)",
     "p",
     "q",
-    "linear",
-    "gradient boosting",
+    "best reference, validation",
+)
+_LATE_HEADER = (
     "validation, selected",
     "validation, corrected for the search",
     "test samples",
@@ -50,7 +55,7 @@ def write_summary(
     notes: Mapping[str, str],
     out: Path,
 ) -> None:
-    """Write the summary, tab-separated, in the order of ``evaluation``.
+    """Write the summary, tab-separated, in the order of ``evaluation``; every reference has a column.
 
     Args:
         evaluation: rows of contracts.EVALUATION.
@@ -67,8 +72,10 @@ def write_summary(
     test = {(r["task"], r["model"]): r["value"] for r in comparison if r["part"] == "test"}
     search = {r["task"]: r for r in optimism}
     rule = {(r["task"], r["part"]): r for r in chosen if r["candidate"] == CHOSEN}
-    words = {one.task: one.words for one in choice}
-    lines: list[Sequence[object]] = [_HEADER]
+    said = {one.task: one for one in choice}
+    references = by_simplicity(sorted({model for _, model in test} - set(_NETWORKS)))
+    beside = [f"test, {_name(model)}" for model in references]
+    lines: list[Sequence[object]] = [[*_HEADER, *beside, *_LATE_HEADER]]
     for row in evaluation:
         task = row["task"]
         others = [t for t in combination_tasks(row["combination"]) if t != task]
@@ -78,7 +85,7 @@ def write_summary(
                 row["title"],
                 row["department"],
                 row["metric"],
-                words.get(task, ""),
+                said[task].words if task in said else "",
                 *(_versus(rule.get((task, part))) for part in ("validation", "test")),
                 ", ".join(others) or "alone",
                 _interval(row, "single"),
@@ -87,8 +94,8 @@ def write_summary(
                 _interval(row, "relative", digits=1, factor=100.0, sign="+"),
                 probability(row["p"]),
                 probability(row["q"]),
-                _number(test.get((task, "linear"))),
-                _number(test.get((task, "gradient_boosting"))),
+                _name(said[task].reference or "") if task in said else "",
+                *(_number(test.get((task, model))) for model in references),
                 _number(search[task]["selected"] if task in search else None),
                 _number(search[task]["corrected"] if task in search else None),
                 *(HIDDEN if row[name] is None else f"{row[name]:,}" for name in ("n_samples", "n_patients")),
@@ -127,6 +134,10 @@ def probability(p: float) -> str:
     if p != p:
         return ""
     return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _name(reference: str) -> str:
+    return reference.replace("_", " ")
 
 
 def _number(value: float | None, digits: int = 3, sign: str = "-") -> str:

@@ -10,15 +10,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from m3h_pipeline.config import Evaluation
+from m3h_pipeline.contracts import BASELINE_PREDICTIONS
 from m3h_pipeline.evaluation.arms import Chosen
 from m3h_pipeline.evaluation.choice.blend import blended, fit_blend
 from m3h_pipeline.evaluation.choice.candidates import TOLERANCE, Candidates, jackknifed
 from m3h_pipeline.evaluation.choice.choose import choices
+from m3h_pipeline.files import read_table, write_table
 from m3h_pipeline.inference.bootstrap import patient_counts
 from m3h_pipeline.inference.resampled import TEST, Cohort, Part
 from m3h_pipeline.tasks.assessed import Task
@@ -220,6 +223,32 @@ def test_a_study_says_what_to_use(written: Study, capsys: pytest.CaptureFixture[
     for task, weights in why["blend"].items():
         assert all(w >= 0 for w in weights.values())
         assert by[task, "blend", "validation"]["value"] is not None
+
+
+def test_the_summary_shows_every_reference_and_names_the_best(written: Study, tmp_path: Path) -> None:
+    """Relapse, say, has a prediction that came with the data, and another task TabM."""
+    files = sorted(written.path("baselines").glob("*.parquet"))
+    for task, name, like in (("relapse", "support_model", "linear"), ("ill", "tabm", "gradient_boosting")):
+        rows = read_table(written.path(f"baselines/{task}.parquet"), BASELINE_PREDICTIONS).to_pylist()
+        rows = [row | {"model": name} for row in rows if row["model"] == like]
+        table = pa.Table.from_pylist(rows, schema=BASELINE_PREDICTIONS)
+        files.append(tmp_path / f"{task}.parquet")
+        write_table(table, files[-1], BASELINE_PREDICTIONS)
+    tables = written.evaluate(draws=10, out="referred", baselines=files)
+    lines = [line.split("\t") for line in written.path("referred/summary.tsv").read_text().splitlines()]
+    at = lines[0].index("best reference, validation")
+    names = ["linear", "gradient boosting", "tabm", "support model"]
+    assert lines[0][at + 1 : at + 5] == [f"test, {name}" for name in names]
+    scores = {(r["task"], r["model"]): r["value"] for r in tables["comparison"] if r["part"] == "test"}
+    best = {row["task"]: row["reference"] for row in tables["choice"]}
+    for line in lines[1:]:
+        assert line[at] == (best.get(line[0]) or "").replace("_", " ")
+        for name, shown in zip(names, line[at + 1 : at + 5], strict=True):
+            score = scores.get((line[0], name.replace(" ", "_")))
+            assert shown == ("" if score is None else f"{score:.3f}")
+    filled = {line[0]: [bool(cell) for cell in line[at + 1 : at + 5]] for line in lines[1:]}
+    assert filled["relapse"] == [True, True, False, True]
+    assert filled["ill"] == [True, True, True, False]
 
 
 def test_without_references_networks_are_left_and_without_blends_no_blend(written: Study) -> None:
