@@ -19,7 +19,7 @@ from m3h_pipeline.coding import prediction_width
 from m3h_pipeline.files.features import FEATURE_ROWS
 
 #: Interpreter and libraries, in MB; those of deep references.
-_BASE_MB, _DEEP_MB = 350, 1500
+_BASE_MB, _DEEP_MB = 450, 1500
 #: What is asked for is so many times what was counted: other versions and allocators hold other amounts.
 _SAFETY_MB: Final = 1.3
 #: Machines differ, and are shared.

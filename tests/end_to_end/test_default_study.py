@@ -10,10 +10,13 @@ import pytest
 from m3h_pipeline.contracts import EVALUATION, SELECTION, SPLIT
 from m3h_pipeline.figures.registry import FIGURES
 from m3h_pipeline.files import read_json, read_samples, read_table
+from tests.end_to_end.asked import UNSAID, jobs_of
 from tests.end_to_end.conftest import Run, snakemake
 from tests.end_to_end.planted import PERMUTED, assert_groups_gain, assert_truth_is_found
 
 pytestmark = pytest.mark.study
+#: MB that a job may ask for whatever it uses: libraries, and what a small study does not show.
+FLOOR = 2500
 
 
 def _results(run: Run) -> Path:
@@ -31,6 +34,16 @@ def test_a_second_run_has_nothing_to_do(default_study: Run) -> None:
     again = snakemake(default_study.folder, "--cores", "all")
     assert again.status == 0, again.output
     assert "Nothing to be done" in again.output
+
+
+def test_no_job_used_more_memory_than_it_asked_for(default_study: Run) -> None:
+    """A cluster kills a job that does; one that asks for far more waits, and keeps others waiting."""
+    jobs = jobs_of(default_study.output, default_study.folder)
+    asking = {job.rule for job in jobs if job.asked is not None}
+    assert asking >= {"ingest", "train_pack", "tim", "train_final", "baselines", "evaluate", "phenotypes"}
+    for job in jobs:
+        assert job.used < (job.asked or UNSAID), job
+        assert (job.asked or 0) < FLOOR + 4 * job.used, job
 
 
 def test_figures_are_byte_identical_when_made_again(default_study: Run, programs: Path) -> None:

@@ -92,7 +92,7 @@ def test_more_is_asked_for_larger_studies_and_on_retry(tmp_path: Path) -> None:
     )
     one: Any = configured(evaluation__baselines=["linear", "gradient_boosting"])
     memory, minutes = reference_mb(one), reference_minutes(one)
-    assert [memory(None, inputs, attempt) for attempt in (1, 2)] == [500, 1000]
+    assert [memory(None, inputs, attempt) for attempt in (1, 2)] == [600, 1200]
     assert [minutes(None, inputs, attempt) for attempt in (1, 3)] == [20, 60]
     with pytest.raises(FileNotFoundError):
         memory(None, SimpleNamespace(labels=str(tmp_path / "absent.parquet"), features=[]), 1)
