@@ -13,7 +13,7 @@ from pydantic import Field, PositiveInt, model_validator
 from m3h_pipeline.config.base import ByName, Folder, Fraction, Name, Section
 from m3h_pipeline.config.model import Modality, Model
 from m3h_pipeline.config.recipes import RecipeName, with_recipes
-from m3h_pipeline.config.results import Evaluation, Figures, GenePairs, Networks
+from m3h_pipeline.config.results import TAKEN, Evaluation, Figures, GenePairs, Networks
 from m3h_pipeline.config.sources import SOURCE_KINDS, Source
 from m3h_pipeline.config.training import Compute, Search, Tim, Training
 from m3h_pipeline.errors import nearest
@@ -122,5 +122,15 @@ class Study(Section):
                 raise ValueError(
                     f"evaluation.clinical names `{source}`, which is a source of no modality; "
                     + nearest(source, seen)
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _networks_are_no_references(self) -> Study:
+        # Both stand in one table.
+        for name in self.networks.names if self.networks else []:
+            if name in TAKEN or name in self.evaluation.given:
+                raise ValueError(
+                    f"networks: another model of the tables is called `{name}`; choose another name"
                 )
         return self

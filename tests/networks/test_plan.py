@@ -117,3 +117,13 @@ def test_vectors_of_genes_are_made_once_for_all_networks() -> None:
 def test_names_of_networks_differ() -> None:
     with pytest.raises(ConfigError, match="name of the study's own network and of another one"):
         configured({"own": "mlp", "others": {"mlp": {}}})
+
+
+@pytest.mark.parametrize("name", ["linear", "theirs"])
+def test_a_network_is_not_called_as_a_reference_is(name: str) -> None:
+    """Both stand in one table and one figure, whose dotted line is the reference `linear`."""
+    given = {"given": {"theirs": {"anemia": {"column": "p", "means": "event"}}}}
+    sections: list[dict[str, Any]] = [{"others": {name: {}}}, {"own": name}]
+    for section in sections:
+        with pytest.raises(ConfigError, match=f"another model of the tables is called `{name}`"):
+            configured(section, evaluation=given)
