@@ -249,7 +249,20 @@ def test_events_of_few_patients_are_not_counted(tmp_path: Path, samples: int) ->
     test = np.flatnonzero((one.fold == -1) & (one.labels["ill"] == 1))
     one.labels["ill"][test[samples:]] = 0
     # Twenty-five samples with the event are of ten patients.
-    one.patient[test[:samples]] = one.patient[test[np.arange(samples) % 10]]
+    people = np.unique(one.patient[one.fold == -1])[:10]
+    one.patient[test[:samples]] = people[np.arange(samples) % 10]
     one.write(predictor(one))
     rows = one.evaluate(draws=20)["calibration_slopes"]
     assert {r["events"] for r in rows if r["task"] == "ill"} == {None}
+
+
+@pytest.mark.parametrize("patients", [8, 12])
+def test_few_patients_have_no_mean_error(tmp_path: Path, patients: int) -> None:
+    one = study(tmp_path, 600).without("relapse")
+    test = np.flatnonzero((one.fold == -1) & ~np.isnan(one.labels["days"]))
+    one.labels["days"][test[24:]] = np.nan
+    people = np.unique(one.patient[one.fold == -1])[:patients]
+    one.patient[test[:24]] = people[np.arange(24) % patients]
+    one.write(predictor(one))
+    rows = one.evaluate(draws=20)["calibration_slopes"]
+    assert {row["task"] for row in rows} == {"ill", "grade", *(["days"] if patients > 10 else [])}

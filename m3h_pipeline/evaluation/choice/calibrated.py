@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from m3h_pipeline.coding import time_and_event
+from m3h_pipeline.disclosure import is_small
 from m3h_pipeline.evaluation.choice.candidates import Candidates
 from m3h_pipeline.evaluation.choice.maps import recalibration
 from m3h_pipeline.evaluation.choice.slopes import calibration_of
-from m3h_pipeline.evaluation.shown import shown_groups
+from m3h_pipeline.evaluation.shown import patients_of, shown_groups
 from m3h_pipeline.inference.intervals import Interval
 from m3h_pipeline.inference.resampled import TEST
 
@@ -34,6 +35,8 @@ def calibration_rows(candidates: Candidates, names: Sequence[str], chosen: str |
     kind, part = task.problem_class, cohort.parts[TEST]
     y = cohort.observed(candidates.task, TEST)
     seen, events = ~np.isnan(y), None
+    if is_small(patients_of(part.unit, seen)):
+        return []  # a mean error of few is theirs
     if kind in {"binary", "survival"} and seen.any():
         had = time_and_event(y[seen])[1] if kind == "survival" else y[seen] == 1
         events = shown_groups(part.unit[seen], had, np.zeros(len(had), dtype=int))[0][1]
