@@ -7,8 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from m3h_pipeline.errors import InputError
-from m3h_pipeline.references.problem import Floats, Problem, all_classes, constant
+from m3h_pipeline.references.problem import Floats, Problem, all_classes, constant, marginal
 
 
 class Setting(NamedTuple):
@@ -45,9 +44,6 @@ def boosting_path(
 
     Returns:
         One (m, width) float64 array per setting.
-
-    Raises:
-        InputError: the training rows hold no feature at all.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
@@ -55,6 +51,8 @@ def boosting_path(
     present = np.unique(problem.y)
     if len(present) < 2:
         return [constant(problem)] * len(settings)
+    if np.isnan(problem.x).all():
+        return [marginal(problem)] * len(settings)
     found = boosted(
         problem,
         seed,
@@ -119,8 +117,6 @@ def _seen(problem: Problem[Floats]) -> tuple[Floats, Floats, list[bool]]:
     x, scored = problem.x, problem.scored
     # scikit-learn cannot bin a column of which the training rows hold no value.
     seen = np.flatnonzero(~np.isnan(x).all(axis=0))
-    if not len(seen):
-        raise InputError("no training sample with a label has any feature")
     categorical = np.isin(seen, problem.categorical)
     x, scored = x[:, seen], scored[:, seen]
     most = (_BINS if x.shape[1] < _MANY else _FEW_BINS) - 1

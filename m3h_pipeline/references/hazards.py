@@ -118,13 +118,10 @@ def hazard_boosting_path(
 
     Returns:
         One (m, 1 + SURVIVAL_TIMES) float64 array per setting: log hazard, and survival after Breslow.
-
-    Raises:
-        InputError: the training rows hold no feature at all.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
 
-    if not time_and_event(problem.y)[1].any():
+    if not time_and_event(problem.y)[1].any() or np.isnan(problem.x).all():
         nothing = _curves(np.zeros(len(problem.x)), np.zeros(len(problem.scored)), problem, grid)
         return [nothing] * len(settings)
     found = boosted(

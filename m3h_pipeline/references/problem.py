@@ -51,6 +51,16 @@ def constant(problem: Problem[Any]) -> Floats:
     return np.full((len(problem.scored), 1), float(label))
 
 
+def marginal(problem: Problem[Any]) -> Floats:
+    """The prediction where no training row has a feature: shares of the classes, or the mean."""
+    if problem.problem_class == "regression":
+        found = np.array([float(problem.y.mean(dtype=np.float64))])
+    else:
+        shares = np.bincount(problem.y.astype(np.intp), minlength=problem.classes) / len(problem.y)
+        found = shares if problem.problem_class == "multiclass" else shares[1:]
+    return np.tile(found, (len(problem.scored), 1))
+
+
 def all_classes(problem: Problem[Any], present: Rows, probabilities: Floats) -> Floats:
     """Probabilities of all classes from those of the classes that the training rows hold."""
     full = np.zeros((len(probabilities), problem.classes))

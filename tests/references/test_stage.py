@@ -345,3 +345,23 @@ def test_real_expression_data_reach_the_known_level_quickly(real_data: Path) -> 
     scores = [metric("auroc", y[fold == r["fold"]], np.asarray(r["prediction"])) for r in rows]
     assert len(scores) == 5  # no test part: only out-of-fold predictions
     assert 0.93 < float(np.mean(scores)) < 0.97
+
+
+@pytest.mark.parametrize("task", ["ill", "grade", "days", "death"])
+def test_a_fold_whose_training_rows_have_no_feature_is_predicted_by_their_labels(task: str) -> None:
+    """Boosting stopped the job there. Where nothing is known: shares of the classes, the mean, one curve."""
+    data = study(200, folds=3)
+    time = np.random.default_rng(0).exponential(10, data.n) + 0.1
+    data.labels["death"] = np.where(np.arange(data.n) % 3 == 0, -time, time).astype(np.float32)
+    data.tasks["death"] = {"problem_class": "survival"}
+    data.features["tabular"][data.train & (data.fold != 1)] = np.nan
+    rows = baseline_predictions(task, data, Evaluation(baselines=["gradient_boosting"]), 0)
+    y = data.labels[task][data.training_rows(1)]
+    y = y[~np.isnan(y)]
+    (found,) = (row for row in rows if row["fold"] == 1)
+    values = np.asarray(found["prediction"]).reshape(-1, int(str(found["width"])))
+    assert np.ptp(values, axis=0).max() == 0
+    classes = {"grade": (0, 1, 2), "ill": (1,)}
+    if task != "death":
+        expected = [float((y == c).mean()) for c in classes[task]] if task in classes else [y.mean()]
+        np.testing.assert_allclose(values[0], expected, rtol=1e-5)
