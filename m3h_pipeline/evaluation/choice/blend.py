@@ -1,12 +1,12 @@
 """Blends by stacking (Wolpert, Neural Networks 1992; 5:241): two models' predictions, weighted out of fold.
 
 Weights are not negative (Breiman, Machine Learning 1996; 24:49) and act where models of different scale can
-be
-added: on log odds (classes against the first one), values, or log risks (survival). They minimise the
-    negative
-log-likelihood (cross-entropy with free intercepts; squared errors with an intercept; Cox's partial
-likelihood) plus ``PULL / 2`` times the squared deviation of the weights from their mean. With many events the
-data decide; with few the weights are nearly equal, which no stack of two correlated models beats there.
+be added: on log odds (classes against the first one), values, or log risks (survival); log odds and risks
+after each model's own calibration slope, since a penalty may have shrunk a model's a hundredfold. They
+minimise the negative log-likelihood (cross-entropy with free intercepts; squared errors with an intercept;
+Cox's partial likelihood) plus ``PULL / 2`` times the squared deviation of the weights from their mean. With
+many events the data decide; with few the weights are nearly equal, which no stack of two correlated models
+beats there.
 """
 
 from __future__ import annotations
@@ -95,8 +95,25 @@ def fit_blend(
     if problem_class == "survival":
         if not time_and_event(y)[1].any() or grid is None:
             raise ValueError("no event is observed, or no grid given")
-        return _hazards(x[:, :, 0], y, grid)
-    return _log_odds(x, y.astype(np.intp))
+        return _calibrated(x, lambda x: _hazards(x[:, :, 0], y, grid))
+    return _calibrated(x, lambda x: _log_odds(x, y.astype(np.intp)))
+
+
+def _calibrated(x: Float64, fit: Callable[[Float64], Blend]) -> Blend:
+    """A blend of models after each one's own slope; of a single model that slope itself.
+
+    Args:
+        x: evidence of each model, (models, n, odds).
+        fit: weights of evidence whose spread is about that of the outcome's log odds.
+    """
+    # Where a search starts at a weight of 1 it finds slopes of any size.
+    spread = x.std(axis=1, keepdims=True).max(axis=2)[:, 0]
+    unit = np.divide(1.0, spread, out=np.zeros(len(x)), where=spread > 0)
+    alone = [fit(each[None] * by) for each, by in zip(x, unit, strict=True)]
+    slopes = np.array([float(one.weights[0]) for one in alone]) * unit
+    blend = alone[0] if len(x) == 1 else fit(x * slopes[:, None, None])
+    weights = slopes if len(x) == 1 else blend.weights * slopes
+    return Blend(weights, blend.intercepts)
 
 
 def blended(problem_class: str, blend: Blend, predictions: Sequence[Floats]) -> Float64:

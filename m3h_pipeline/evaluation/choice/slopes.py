@@ -101,6 +101,9 @@ def _odds_slope(x: Float64, y: npt.NDArray[np.intp], patient: Index) -> Interval
     present = np.unique(y)
     full = np.column_stack([np.zeros(len(x)), x])[:, present]
     x = full[:, 1:] - full[:, :1]
+    # In units of their spread: a penalty may have shrunk log odds a hundredfold.
+    spread = float(x.std()) or 1.0
+    x = x / spread
     n, odds = x.shape
     target = (y[:, None] == present[1:]).astype(np.float64)
     # Row, class, parameter: the slope and an intercept per class.
@@ -120,7 +123,9 @@ def _odds_slope(x: Float64, y: npt.NDArray[np.intp], patient: Index) -> Interval
             return UNDEFINED
         point = point + step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-300))
         if np.abs(step).max() < 1e-9:
-            return _interval(float(point[0]), bread, scores, patient)
+            units = np.concatenate([[spread], np.ones(odds)])
+            bread, scores = bread * np.outer(units, units), scores * units
+            return _interval(float(point[0]) / spread, bread, scores, patient)
     return UNDEFINED  # separated: the slope grows without end
 
 
@@ -141,7 +146,8 @@ def _hazard_slope(x: Float64, y: Float64, patient: Index) -> Interval:
     """Slope of the log risk in a proportional hazards model (Breslow's ties), with Lin and Wei's variance."""
     time, event = time_and_event(y)
     order = np.argsort(-time, kind="stable")
-    time, event, z, who = time[order], event[order], x[order] - x.mean(), patient[order]
+    spread = float(x.std()) or 1.0
+    time, event, z, who = time[order], event[order], (x[order] - x.mean()) / spread, patient[order]
     if not event.any():
         return UNDEFINED
     last = np.searchsorted(-time, -time, side="right") - 1
@@ -162,7 +168,7 @@ def _hazard_slope(x: Float64, y: Float64, patient: Index) -> Interval:
             before = np.cumsum(steps[::-1])[::-1][first]
             weighted = np.cumsum((steps * mean)[::-1])[::-1][first]
             scores = np.where(event, z - mean, 0.0) - risk * (z * before - weighted)
-            return _interval(slope, np.array([[bread]]), scores[:, None], who)
+            return _interval(slope / spread, np.array([[bread * spread**2]]), scores[:, None] * spread, who)
     return UNDEFINED
 
 
