@@ -90,15 +90,14 @@ def test_weights_are_those_of_a_plain_optimiser(kind: str) -> None:
     slopes = np.ones(2)
     if kind != "regression":
         # Of one model nothing is pulled; the other one's weight is held at 0.
+        def alone(point: Float64) -> float:
+            return plain_loss(kind, y, predictions, point, np.full(2, np.inf))
+
         for k in (0, 1):
-            held = [(0.0, None), (0.0, 0.0)][:: 1 if k == 0 else -1]
-            slopes[k] = minimize(
-                lambda point: plain_loss(kind, y, predictions, point, np.full(2, np.inf)),
-                np.concatenate([np.eye(2)[k], np.zeros(free)]),
-                method="SLSQP",
-                bounds=[*held, *[(None, None)] * free],
-                options={"ftol": 1e-12},
-            ).x[k]
+            first: Any = np.concatenate([np.eye(2)[k], np.zeros(free)])
+            held = [(0.0, None) if i == k else (0.0, 0.0) for i in range(2)] + [(None, None)] * free
+            found = minimize(alone, first, method="SLSQP", bounds=held, options={"ftol": 1e-12})
+            slopes[k] = found.x[k]
 
     def loss(point: Float64) -> float:
         return plain_loss(kind, y, predictions, point, slopes)
