@@ -71,7 +71,14 @@ DEFAULT_STUDY: dict[str, Any] = {
     },
     "split": {"folds": 3, "stratify_by": ["tuberculosis", "mortality_48h", "thoracic_pathology"]},
     "model": {"encoder": [64], "projection": 32, "shared": [64], "task": [64], "decoder": [64]},
-    "training": {"epochs": 20, "min_steps": 200, "learning_rates": [2e-3]},
+    # A fixed number of short epochs in place of early stopping, which trains every fit twice.
+    "training": {
+        "epochs": 10,
+        "min_steps": 200,
+        "batch_sizes": [64],
+        "learning_rates": [2e-3],
+        "early_stopping": None,
+    },
     "search": {"max_size": 3, "combinations_per_job": 24},
     "evaluation": {"replicates": 3},
 }
