@@ -108,7 +108,7 @@ def _no_modality(rows: list[list[str]]) -> None:
 
 def _constant(rows: list[list[str]]) -> None:
     for row in rows[1:]:
-        row[9], row[10] = "0.5", "" if row[9] > "0" else "2"
+        row[9], row[10] = "0.5", "2"
 
 
 def _bomb(folder: Path, study: dict[str, Any]) -> None:
@@ -368,7 +368,7 @@ def test_a_folder_that_may_not_be_written(
         {"model": {"encoder": [10**9]}},
         {"model": {"shared": [10**9, 8]}},
         {"model": {"task": [10**6, 10**6]}},
-        {"model": {"projection": 10**10}},
+        {"model": {"projection": 10**10}, "training": {"contrastive_weight": 1.0}},
         {"modalities": {"vision": {"sources": ["vision"], "hidden": [10**9]}}},
         {"networks": {"own": "plain", "others": {"wide": {"model": {"encoder": [10**9]}}}}},
     ],

@@ -104,6 +104,11 @@ def searched(tasks: list[str], rates: list[float], having: str = "") -> set[Fit]
     }
 
 
+def of_search(fit: Fit) -> bool:
+    """Whether a fit is one of the search: final ones have replicates that neither it nor TIM has used."""
+    return fit.replicate == 0
+
+
 @dataclass(frozen=True)
 class Case:
     """An edit and what must follow from it.
@@ -112,8 +117,8 @@ class Case:
         what: the edit, for people.
         apply: makes it.
         jobs: exactly what runs again, beside the record, which is written whenever anything ran.
-        fits: exactly the cross-validated fits that are trained anew.
-        final: which fits on the whole training part may be new: those of this task, all ("*"), or none ("").
+        fits: exactly the fits of the search that are trained anew.
+        final: which final fits may be new: those of this task, all ("*"), or none ("").
         redrawn: figures that Snakemake draws again although what they are drawn from is the same: it decided
             so before the plan was made again that shows it. Their files must come out identical.
     """
@@ -401,7 +406,7 @@ def finished(made_once: Callable[[str, Callable[[Path], None]], Path], programs:
         first = project.snakemake()
         assert first.status == 0, first.output[-6000:]
         assert first.jobs == named(EVERYTHING, project) | {"record"}
-        assert {fit for fit in first.fits if fit.fold >= 0} == searched(TASKS, RATES)
+        assert {fit for fit in first.fits if of_search(fit)} == searched(TASKS, RATES)
 
     return Project(made_once("finished", make), programs)
 
@@ -419,11 +424,11 @@ def test_exactly_what_an_edit_invalidates(name: str, finished: Project, tmp_path
     assert done.status == 0, done.output[-6000:]
     record = {"record"} if case.jobs else set()
     assert sorted(done.jobs - case.redrawn) == sorted(case.jobs_of(project) | record)
-    searched_anew = {fit for fit in done.fits if fit.fold >= 0}
+    searched_anew = {fit for fit in done.fits if of_search(fit)}
     assert searched_anew == case.fits
-    assert len(searched_anew) == len([fit for fit in done.fits if fit.fold >= 0])
+    assert len(searched_anew) == len([fit for fit in done.fits if of_search(fit)])
     if case.final != "*":
-        assert not [fit for fit in done.fits if fit.fold < 0]
+        assert not [fit for fit in done.fits if not of_search(fit)]
     before, after = _pictures(finished), _pictures(project)
     redrawn = {figure[len("figure(") : -1] for figure in case.redrawn}
     for path in after:
