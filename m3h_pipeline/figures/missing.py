@@ -16,8 +16,8 @@ from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import MISSING
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
-from m3h_pipeline.figures.comparison import CHANCE
 from m3h_pipeline.files import read_table
+from m3h_pipeline.inference.metrics import CHANCE
 
 _EVERY = "each of them"
 _LINE = 0.14

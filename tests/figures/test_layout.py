@@ -84,7 +84,9 @@ def test_calibration_of_many_chosen_tasks_stays_on_a_page() -> None:
     table = fakes.calibration(tasks, chosen=11).to_pandas()
     catalogue = Catalogue([])
     with style.applied():
-        figure = calibration.draw(calibration.table(table, catalogue, list(tasks)), catalogue, "sex")
+        slopes = fakes.calibration_slopes(tasks).to_pandas()
+        frame = calibration.with_slopes(calibration.table(table, catalogue, list(tasks)), slopes)
+        figure = calibration.draw(frame, catalogue, "sex")
         assert problems(figure) == []
     assert any("3 more binary tasks" in text.get_text() for text in texts(figure))
 
