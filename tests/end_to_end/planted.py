@@ -27,7 +27,9 @@ def assert_truth_is_found(results: Path) -> None:
     is_related = [pair in related for pair in pairs]
     assert any(is_related)
     assert truth["conflicts"]
-    assert roc_auc_score(is_related, tim["estimate"]) >= 0.9
+    # All estimates of a task share the luck of its single-task fits: what its companions differ by is asked.
+    apart = tim["estimate"] - tim.groupby("task")["estimate"].transform("mean")
+    assert roc_auc_score(is_related, apart) >= 0.9
     noise = set(truth["noise"]) | PERMUTED
     conflicting = {tuple(pair) for pair in truth["conflicts"]}
     conflicting |= {(b, a) for a, b in conflicting}
