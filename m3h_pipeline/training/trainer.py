@@ -12,6 +12,7 @@ from torch import Tensor
 from m3h_pipeline.model.keys import RandomKey
 from m3h_pipeline.model.m3h import Noise
 from m3h_pipeline.training.balance.learned import BALANCES, Balance
+from m3h_pipeline.training.device import DeviceData
 from m3h_pipeline.training.optimise import (
     BlockAdam,
     RowAdam,
@@ -22,6 +23,7 @@ from m3h_pipeline.training.optimise import (
 )
 from m3h_pipeline.training.prepared import Batch, Prepared, prepare
 from m3h_pipeline.training.seeds import dropout_key, minibatches
+from m3h_pipeline.training.spec import TrainingSettings
 from m3h_pipeline.training.stacks import Stack
 from m3h_pipeline.training.stopping import BestWeights, WeightsAt
 
@@ -294,13 +296,18 @@ def train(
     # A fit that diverged after its best epoch has weights to go by.
     diverged = trainer.diverged.masked_fill(best.epoch > 0, 0)
     if stopping.refit:
-        return _again(prepared, diverged, best.epoch, advance, trace)
+        stack, data, settings, own = prepared.stack, prepared.data, prepared.settings, best.epoch
+        # The weights and moments of the first training make room for those of the second.
+        del prepared, trainer, best
+        return _again(stack, data, settings, diverged, own, advance, trace)
     best.restore()
     return Trained(prepared, diverged, best.epoch)
 
 
 def _again(
-    prepared: Prepared,
+    stack: Stack,
+    data: DeviceData,
+    settings: TrainingSettings,
     diverged: Tensor,
     epochs: Tensor,
     advance: Callable[[float], None] | None,
@@ -309,14 +316,16 @@ def _again(
     """Train a stack anew on all of its rows, each fit for its own number of epochs.
 
     Args:
-        prepared: the stack, trained with patients set aside.
+        stack: trained before, with patients set aside.
+        data: the study on its device.
+        settings: configuration.
         diverged: (K,) as of :class:`Trained`; what diverged before it was judged once is not trained again.
         epochs: (K,) of each fit.
         advance: as of :func:`train`.
         trace: as of :func:`train`.
     """
-    fits = len(prepared.stack.specs)
-    whole = prepare(prepared.stack, prepared.data, prepared.settings, whole=True)
+    fits = len(stack.specs)
+    whole = prepare(stack, data, settings, whole=True)
     trainer, kept = Trainer(whole), WeightsAt(whole, epochs)
     whole.network.train()
     last = int(epochs.max())

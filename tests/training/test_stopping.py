@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from m3h_pipeline.config.training import EarlyStopping
-from m3h_pipeline.training import stopping
+from m3h_pipeline.training import stopping, trainer
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.device import DeviceData
 from m3h_pipeline.training.fits import fit_keys, run_fits
@@ -100,6 +103,21 @@ def test_a_refit_is_a_fit_of_all_rows_for_as_many_epochs(stack: int | None) -> N
         for task, prediction in one.predictions.items():
             np.testing.assert_allclose(plain.predictions[task], prediction, rtol=0, atol=1e-7)
             assert not np.allclose(before.predictions[task], prediction, rtol=0, atol=1e-3)
+
+
+def test_the_first_training_makes_room_for_the_refit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stack is reckoned to hold one network with its moments and its best weights, not two."""
+    config = settings(precision="float64", epochs=2, early_stopping={"fraction": 0.2, "refit": True})
+    held = [prepared(spec("anemia"), config=config)]
+    first, still = weakref.ref(held[0].network), []
+
+    def again(*arguments: Any, **options: Any) -> Prepared:
+        still.append(first())
+        return prepare(*arguments, **options)
+
+    monkeypatch.setattr(trainer, "prepare", again)
+    train(held.pop())
+    assert still == [None]
 
 
 def test_a_refit_that_diverges_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
