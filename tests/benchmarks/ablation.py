@@ -31,6 +31,8 @@ def study_of(path: Path, at_once: bool) -> dict[str, Any]:
     """The study that asks the questions of the ablation of another one."""
     content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     name = content["study"].removeprefix("ablation_")
+    # Without references differences are taken from the study's own network: a part's worth has an interval.
+    content |= {"evaluation": {"baselines": []}}
     if at_once:
         return content | {"study": f"at_once_{name}", "networks": {"own": "default", "replicates": 3}}
     networks = yaml.safe_load(ABLATION.read_text(encoding="utf-8"))["networks"]
@@ -44,9 +46,10 @@ def run(paths: Sequence[Path], data: str | None, cores: int, at_once: bool) -> N
         file = ROOT / "results" / f"{study['study']}.yaml"
         file.parent.mkdir(exist_ok=True)
         file.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
-        command = ["snakemake", "--cores", str(cores), "--configfile", str(file)]
+        # What follows `--configfile` is read as one more of them.
+        command = ["snakemake", "draw_networks", "--cores", str(cores), "--configfile", str(file)]
         command += ["--config", f"data={data}"] if data and "data" in study else []
-        subprocess.run([*command, "draw_networks"], cwd=ROOT, check=True)
+        subprocess.run(command, cwd=ROOT, check=True)
 
 
 def losses_of(folder: Path) -> pd.DataFrame:
