@@ -14,14 +14,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from m3h_pipeline.cli import cohort, results, training
+from m3h_pipeline import __version__
+from m3h_pipeline.cli import cohort, completion, results, training
 from m3h_pipeline.cli.arguments import Verb
+from m3h_pipeline.cli.parser import EXITS, Parser
 from m3h_pipeline.disclosure.text import plain
 from m3h_pipeline.errors import M3HError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; return the exit status: 0, or 2 after a message about what the user can mend."""
+    """Run one verb; return the exit status (:data:`m3h_pipeline.cli.parser.EXITS`)."""
     try:
         status = _run(_parser().parse_args(arguments))
         sys.stdout.flush()
@@ -34,17 +36,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     verb: Verb = options.verb
-    messages = _messages(options.log)
+    messages = _messages(options.log, options.quiet)
     try:
         verb(options)
     except M3HError as error:
-        sys.stderr.write(f"m3h {options.name}: {error}\n")
+        messages.say(f"m3h {options.name}: {error}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write(f"m3h {options.name}: interrupted; what is finished stays, run again to go on\n")
+        messages.say(f"m3h {options.name}: interrupted; what is finished stays, run again to go on\n")
         return 130
     except MemoryError:
-        sys.stderr.write(f"m3h {options.name}: out of memory; {_LESS.get(options.name, _MORE)}\n")
+        messages.say(f"m3h {options.name}: out of memory; {_LESS.get(options.name, _MORE)}\n")
         return 2
     finally:
         messages.restore()
@@ -57,10 +59,16 @@ _LESS = {"train-pack": f"lower `compute.memory_gb`, or {_MORE}"}
 
 
 class _Messages:
-    """Standard error on the screen and, if one is given, in a log file: plain text, whatever it names."""
+    """Standard error on the screen and, if one is given, in a log file: plain text, whatever it names.
 
-    def __init__(self, log: Path | None) -> None:
+    Args:
+        log: the file.
+        quiet: whether the screen shows nothing but :meth:`say`.
+    """
+
+    def __init__(self, log: Path | None, quiet: bool = False) -> None:
         self._file: TextIO | None = None
+        self._quiet = quiet
         if log is not None:
             log.parent.mkdir(parents=True, exist_ok=True)
             self._file = log.open("w", encoding="utf-8", buffering=1)
@@ -68,9 +76,17 @@ class _Messages:
         sys.stderr = self
 
     def write(self, text: str) -> int:
+        return self._write(text, not self._quiet)
+
+    def say(self, text: str) -> int:
+        """Write what is said in any case: why it ended."""
+        return self._write(text, True)
+
+    def _write(self, text: str, screen: bool) -> int:
         shown = "\n".join(map(plain, text.split("\n")))
         self._log(lambda file: file.write(shown))
-        self._screen.write(shown)
+        if screen:
+            self._screen.write(shown)
         return len(text)
 
     def flush(self) -> None:
@@ -98,19 +114,24 @@ class _Messages:
                 file.close()
 
 
-def _messages(log: Path | None) -> _Messages:
+def _messages(log: Path | None, quiet: bool) -> _Messages:
     try:
-        return _Messages(log)
+        return _Messages(log, quiet)
     except OSError as error:
         raise SystemExit(f"m3h: cannot write the log {log}: {error.strerror}") from error
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="m3h", description="Multimodal multitask learning for clinical outcomes, one verb per stage."
+    parser = Parser(
+        prog="m3h",
+        description="Multimodal multitask learning for clinical outcomes: which outcomes to learn together.",
+        epilog="exit status: " + "; ".join(f"{status} {text}" for status, text in EXITS.items()),
     )
-    parser.add_argument("--log", type=Path, help="also write messages to this file")
+    parser.add_argument("--version", action="version", version=f"m3h {__version__}")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="also write messages to this file")
+    parser.add_argument("--quiet", action="store_true", help="no progress and no notes, only errors")
+    parser.set_defaults(parser=parser)
     verbs = parser.add_subparsers(dest="name", required=True, metavar="VERB")
-    for add in (*cohort.VERBS, *training.VERBS, *results.VERBS):
+    for add in (*cohort.VERBS, *training.VERBS, *results.VERBS, completion.completion):
         add(verbs)
     return parser

@@ -32,6 +32,8 @@ def add_verb(verbs: Any, name: str, run: Verb, text: str, *paths: str, settings:
             metavar="JSON",
             help="the configuration sections this verb uses, as JSON, or @FILE",
         )
+    # Before the verb or after it.
+    parser.add_argument("--quiet", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     parser.set_defaults(verb=run)
     return parser
 

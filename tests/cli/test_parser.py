@@ -1,0 +1,74 @@
+"""The command line's help, and what it says of a slip."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from m3h_pipeline.cli import main
+from m3h_pipeline.cli.parser import EXITS, PEOPLE
+from tests.conftest import ROOT
+
+
+def stopped(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert isinstance(end.value.code, int)
+    return end.value.code
+
+
+def test_help_shows_peoples_verbs_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert stopped("--help") == 0
+    people, stages = capsys.readouterr().out.split("stages of a study")
+    shown = re.findall(r"^  ([a-z-]+)(?: |$)", people.partition("verbs:")[2], flags=re.MULTILINE)
+    assert "check" in shown
+    assert shown == [name for name in PEOPLE if name in shown]
+    assert re.search(r"^  train-pack ", stages, flags=re.MULTILINE)
+    assert not re.search(r"^  check ", stages, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["chek"], "m3h: error: there is no verb `chek`; did you mean `check`?"),
+        (["frobnicate"], "there is no verb `frobnicate`; `m3h --help` lists them"),
+        ([], "m3h: error: say what to do: `m3h --help` lists the verbs"),
+        (["--qiet", "check"], "m3h: error: there is no option `--qiet`; did you mean `--quiet`?"),
+        (["check", "--configfle", "x"], "there is no option `--configfle`; did you mean `--configfile`?"),
+        # The required option that is absent is the same slip.
+        (["record", "--study", "x", "--otput=y"], "there is no option `--otput`; did you mean `--output`?"),
+        (["check", "study.yaml"], "`study.yaml` is one argument too many"),
+        (["completion", "fish"], "invalid choice: 'fish' (choose from 'bash', 'zsh')"),
+    ],
+)
+def test_a_slip_is_understood(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert stopped(*arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert stopped("--version") == 0
+    assert capsys.readouterr().out == f"m3h {version('m3h-pipeline')}\n"
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_quiet_leaves_errors(before: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    verb = ["check", "--configfile", "absent.yaml"]
+    assert main(["--quiet", *verb] if before else [*verb, "--quiet"]) == 2
+    assert "absent.yaml" in capsys.readouterr().err
+
+
+def test_quiet_takes_notes_to_the_log_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "list.csv").write_text("id,name\n")
+    log = tmp_path / "log.txt"
+    files = [f"--{name}={tmp_path / name}" for name in ("list", "clinical", "output")]
+    assert main(["--log", str(log), "--quiet", "task-list", *files]) == 2
+    assert log.read_text() == capsys.readouterr().err
+
+
+def test_the_page_lists_every_exit_status() -> None:
+    page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| (\d+) \|", page, flags=re.MULTILINE) == [str(status) for status in EXITS]
