@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from m3h_pipeline.shipped import FOLDERS
+
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = "3.11"
 
@@ -41,6 +43,8 @@ dependencies:
 def apptainer(pinned: list[str]) -> str:
     """The text of ``workflow/envs/m3h.def``."""
     listed = "\n".join(pinned)
+    needed = ("m3h_pipeline", *FOLDERS, "pyproject.toml", "setup.py", "README.md", "LICENSE")
+    files = "\n".join(f"    {name} /opt/m3h/{name}" for name in needed)
     return f"""Bootstrap: docker
 From: python:{PYTHON}-slim
 
@@ -50,10 +54,7 @@ From: python:{PYTHON}-slim
 #   snakemake --cores all --sdm apptainer          (GPUs: --apptainer-args=--nv)
 
 %files
-    m3h_pipeline /opt/m3h/m3h_pipeline
-    pyproject.toml /opt/m3h/pyproject.toml
-    README.md /opt/m3h/README.md
-    LICENSE /opt/m3h/LICENSE
+{files}
 
 %post
     cat > /opt/m3h/constraints.txt <<'PINS'

@@ -11,13 +11,14 @@ import yaml
 from m3h_pipeline.config.study import Study
 from m3h_pipeline.config.validation import validate
 from m3h_pipeline.errors import ConfigError, InputError
+from m3h_pipeline.shipped import located
 
 
 def load_study(path: Path | str, changes: Sequence[str] = ()) -> Study:
     """Read a study's configuration file.
 
     Args:
-        path: of the file.
+        path: of the file; of one that ships, its name in a clone will do.
         changes: ``KEY=VALUE`` each, as Snakemake's ``--config`` takes them: a value is YAML, and a mapping
             changes the keys that it names.
 
@@ -25,7 +26,7 @@ def load_study(path: Path | str, changes: Sequence[str] = ()) -> Study:
         InputError: the file does not exist.
         ConfigError: it is no YAML or does not follow the schema, or a change is no ``KEY=VALUE``.
     """
-    content = read_yaml(path)
+    content = read_yaml(located(str(path)))
     for change in changes:
         key, equals, value = change.partition("=")
         if not equals or not key:

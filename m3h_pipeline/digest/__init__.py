@@ -20,7 +20,7 @@ from m3h_pipeline.digest.modules import Mention, Package
 #: output.
 NEUTRAL = (
     *("m3h_pipeline.errors", "m3h_pipeline.progress", "m3h_pipeline.layout"),
-    *("m3h_pipeline.files.makers", "m3h_pipeline.files.durable"),
+    *("m3h_pipeline.files.makers", "m3h_pipeline.files.durable", "m3h_pipeline.shipped"),
 )
 
 # How far a definition's digest looks through what it mentions. All that is reached counts anyway; this tells

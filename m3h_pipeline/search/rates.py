@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Final
 
 from m3h_pipeline.errors import ContractError
+from m3h_pipeline.shipped import shipped
 
-#: Where ``make gpu`` writes, in the folder that the package runs from.
-MEASURED: Final = Path(__file__).resolve().parents[2] / "docs" / "gpu"
+#: Where ``make gpu`` writes.
+MEASURED: Final = shipped("docs/gpu")
 
 
 @dataclass(frozen=True)

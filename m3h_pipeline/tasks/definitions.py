@@ -55,6 +55,7 @@ from m3h_pipeline.config import TaskSelection, read_yaml, validate
 from m3h_pipeline.config.base import Name, Section, composed
 from m3h_pipeline.dotted import is_path, locate
 from m3h_pipeline.errors import ConfigError, TaskError, nearest
+from m3h_pipeline.shipped import located
 from m3h_pipeline.tasks.criteria import Codes, Criterion, Diagnosis, NoLabel, ProblemClass, Rule
 from m3h_pipeline.tasks.kinds import KINDS, kind_of
 from m3h_pipeline.tasks.task_list import ENDINGS, task_entries
@@ -226,12 +227,13 @@ def select(
     return chosen
 
 
-def tasks_of(selection: TaskSelection, located: Callable[[str], str] = str) -> dict[str, TaskDefinition]:
+def tasks_of(selection: TaskSelection, located: Callable[[str], str] = located) -> dict[str, TaskDefinition]:
     """The tasks of a study, in the order of their definitions.
 
     Args:
         selection: section ``tasks`` of the configuration.
-        located: where a file of definitions is, from what the section says.
+        located: where a file of definitions is, from what the section says; by default the user's own, else
+            the one that ships.
 
     Raises:
         InputError: a file cannot be read.

@@ -39,17 +39,11 @@ def read(function, *arguments):
         raise SystemExit(1) from None
 
 
-def definition_file(path):
-    """A file of task definitions: the user's own, or the one that comes with the workflow."""
-    shipped = path.startswith("resources/tasks/") and not Path(path).exists()
-    return str(workflow.source_path(f"../../{path}")) if shipped else path
-
-
 STUDY = explained(validate, Study, config, where="the configuration")
 # Of a study that compares networks: each with its sections in the place of the study's.
 NETWORKS = explained(networks, STUDY)
 SOURCE = located_source(STUDY)
-TASKS = explained(tasks_of, STUDY.tasks, definition_file)
+TASKS = explained(tasks_of, STUDY.tasks)
 FILES = Layout(Path(STUDY.results) / STUDY.study)
 SETTINGS = JobSettings(STUDY, TASKS)
 # A dotted path that leads nowhere is told before any rule is made.
