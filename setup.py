@@ -1,7 +1,7 @@
 """What pyproject.toml cannot say: a wheel carries workflow, task definitions and configurations.
 
 They stand beside the package in a clone, where `snakemake` and its profiles are looked for;
-m3h_pipeline/shipped.py finds them in either place, and says which they are.
+m3h_pipeline/shipped/ finds them in either place, and says which they are.
 """
 
 import runpy
@@ -12,7 +12,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).resolve().parent
-SHIPPED = runpy.run_path(str(HERE / "m3h_pipeline" / "shipped.py"))
+SHIPPED = runpy.run_path(str(HERE / "m3h_pipeline" / "shipped" / "__init__.py"))
 
 
 class Build(build_py):

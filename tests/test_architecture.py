@@ -37,7 +37,7 @@ ROOMS = [
     {"gene_pairs", "networks"},
     {"figures"},
     {"jobs"},
-    {"check", "cli", "forecast", "record", "remade", "verify", "workflow"},
+    {"check", "cli", "forecast", "record", "remade", "verify"},
 ]
 #: Rooms that stand side by side: neither knows the other.
 APART = [

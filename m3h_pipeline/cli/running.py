@@ -10,7 +10,7 @@ from typing import Any
 
 def _run(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
-        from m3h_pipeline.workflow import command, environment
+        from m3h_pipeline.shipped.workflow import command, environment
 
         given: list[str] = options.arguments
         if given[:1] in (["-h"], ["--help"]):

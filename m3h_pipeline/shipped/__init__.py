@@ -13,7 +13,7 @@ INSIDE: Final = "_shipped"
 #: The folders that are carried.
 FOLDERS: Final = ("config", "docs/gpu", "resources", "workflow")
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def root(package: Path = _PACKAGE) -> Path:

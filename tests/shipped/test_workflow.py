@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from m3h_pipeline import shipped, workflow
+from m3h_pipeline import shipped
 from m3h_pipeline.errors import ConfigError, InputError
+from m3h_pipeline.shipped import workflow
 from tests.conftest import ROOT
 from tests.end_to_end.conftest import environment
 
