@@ -135,6 +135,24 @@ class NetworkFiles(Files):
         return self.folder / f"comparison.{suffix}"
 
 
+class BundleFiles(Files):
+    """``bundle/``: what predicts new samples, and all that it takes to use it."""
+
+    description = _Named("bundle.json")
+    card = _Named("MODEL_CARD.md")  # the same for people
+    features = _Named("features.safetensors")  # how the training part's features lie
+    network_folder = _Named("networks")
+    reference_folder = _Named("references")
+
+    def network(self, key: str) -> Path:
+        """A trained network, by the key of its fit."""
+        return self.network_folder / f"{key[:16]}.safetensors"
+
+    def reference(self, task: str, model: str) -> Path:
+        """A reference model of a task."""
+        return self.reference_folder / f"{task}.{model}.safetensors"
+
+
 class Layout(Files):
     """The results of a study, ``results/<study>``.
 
@@ -197,6 +215,15 @@ class Layout(Files):
     def models_of(self, pack: str) -> Path:
         """The folder of the models of a pack of final fits."""
         return self.folder / "final" / "models" / pack
+
+    def references_of(self, task: str) -> Path:
+        """The folder of the models of a task's references, of the whole training part."""
+        return self.folder / "final" / "references" / task
+
+    @property
+    def bundle(self) -> BundleFiles:
+        """The models that are carried to where patients are."""
+        return BundleFiles(self.folder / "bundle")
 
     def round(self, number: int | str) -> StageFiles:
         """A round of the search; the first is number 1."""
@@ -287,6 +314,10 @@ def given_away() -> list[tuple[str, str]]:
         (
             f"{files.models_of('*').as_posix()}/*.safetensors",
             "a final model: weights, means and deviations of features, centres of clusters, rounded times",
+        ),
+        (
+            f"{files.references_of('*').as_posix()}/*.safetensors",
+            "a reference model: coefficients, or trees; centres and scales of features",
         ),
         (files.gene_vectors("*").as_posix(), "vectors that genes start from"),
         (f"{pairs.folder.as_posix()}/*", "effects and attention of pairs of genes, and figures of them"),

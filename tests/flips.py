@@ -23,6 +23,7 @@ from m3h_pipeline.files import read_audit, read_features, read_json, read_labels
 from m3h_pipeline.hashes import check_digests
 from m3h_pipeline.inference.predictions import wanted_predictions
 from m3h_pipeline.layout import Layout
+from m3h_pipeline.references.store import read_kept
 from m3h_pipeline.training.fitted import load_model
 from m3h_pipeline.training.store import FitStore, keys_of
 from m3h_pipeline.verify import verify
@@ -100,7 +101,13 @@ def reader(path: Path, results: Path) -> Callable[[], Any] | None:
         return lambda: read_labels(path)
     if path.name.endswith(".predictions.parquet"):
         return lambda: _wanted(path)
-    readers = {".parquet": read_table, ".json": read_json, ".safetensors": load_model}
+    if path.is_relative_to(results / "final" / "references"):
+        return lambda: read_kept(path)
+    readers: dict[str, Callable[[Path], Any]] = {
+        ".parquet": read_table,
+        ".json": read_json,
+        ".safetensors": load_model,
+    }
     return (lambda: readers[path.suffix](path)) if path.suffix in readers else None
 
 

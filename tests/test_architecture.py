@@ -35,6 +35,7 @@ ROOMS = [
     {"references"},
     {"tim", "evaluation"},
     {"gene_pairs", "networks"},
+    {"bundle"},
     {"figures"},
     {"jobs"},
     {"check", "cli", "forecast", "record", "remade", "verify"},

@@ -53,7 +53,7 @@ LISTED = {
     ],
 }
 #: Rules that make folders.
-FOLDERS = {"train_final": ["4f.safetensors"]}
+FOLDERS = {"train_final": ["4f.safetensors"], "baselines": ["linear.safetensors"]}
 
 
 def test_the_rules_are_found() -> None:

@@ -49,6 +49,7 @@ def _baselines(verbs: Any) -> None:
             sections_of(options, evaluation=Evaluation)["evaluation"],
             seed_of(options),
             options.store,
+            options.models,
         )
 
     parser = add_verb(
@@ -56,6 +57,7 @@ def _baselines(verbs: Any) -> None:
     )
     parser.add_argument("--task", required=True)
     parser.add_argument("--store", type=Path, help="folder of finished fits; without it none are kept")
+    parser.add_argument("--models", type=Path, help="folder of the models of the whole training part")
 
 
 def _evaluate(verbs: Any) -> None:

@@ -91,9 +91,14 @@ def scaled_once(x: Float32Array, train: IntArray) -> Scaled:
     scale[scale == 0] = 1.0
     for a in range(0, x.shape[1], _COLUMNS):
         part = slice(a, a + _COLUMNS)
-        values = (x[:, part].astype(np.float64) - shift[part]) / scale[part]
-        x[:, part] = np.clip(values, -_LARGEST, _LARGEST)
+        x[:, part] = scaled_by(x[:, part], shift[part], scale[part])
     return Scaled(x, shift, scale)
+
+
+def scaled_by(x: Float32Array, shift: Float64Array, scale: Float64Array) -> Float64Array:
+    """Raw features as :class:`Scaled` has them, before rounding to float32."""
+    values = (x.astype(np.float64) - shift) / scale
+    return np.asarray(np.clip(values, -_LARGEST, _LARGEST), dtype=np.float64)
 
 
 def moments(x: Float32Array, rows: IntArray) -> tuple[Float64Array, Float64Array]:

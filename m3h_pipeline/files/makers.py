@@ -56,6 +56,7 @@ def _makers() -> Iterator[Maker]:
         ([layout.record], "record"),
     ]
     yield layout.models_of("*") / "*", "train_final", 1
+    yield layout.references_of("*") / "*", "baselines", 1
     yield from ((pattern, rule, 0) for patterns, rule in files for pattern in patterns)
 
 

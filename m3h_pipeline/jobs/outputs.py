@@ -141,7 +141,8 @@ def results(layout: Layout, study: Study) -> list[Path]:
     files += [*features(layout, study), *gene_vectors(layout, study)]
     for name in read_assessed(layout.labels.tasks):
         files += [layout.labels.labels_of(name), layout.labels.audit_of(name)]
-    files += baselines(layout, study)
+    for path in baselines(layout, study):
+        files += [path, *_found(layout.references_of(path.stem))]
     files += [stage.scores for stage in rounds(layout) if packs(stage.plan)]
     for stage in stages(layout, network_names(study)):
         files.append(stage.plan)

@@ -6,8 +6,21 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from m3h_pipeline.references.problem import Floats, Problem, all_classes, constant, marginal
+from m3h_pipeline.references.columns import MISSING
+from m3h_pipeline.references.kept.models import Constant
+from m3h_pipeline.references.kept.trees import Trees, trees_of
+from m3h_pipeline.references.problem import (
+    Floats,
+    Problem,
+    Rows,
+    all_classes,
+    constant,
+    constant_row,
+    marginal,
+    marginal_row,
+)
 
 
 class Setting(NamedTuple):
@@ -36,11 +49,15 @@ _BINS, _FEW_BINS, _MANY = 255, 63, 500
 
 
 def boosting_path(
-    problem: Problem[Floats], seed: int, settings: Sequence[Setting] = SETTINGS
+    problem: Problem[Floats],
+    seed: int,
+    settings: Sequence[Setting] = SETTINGS,
+    keep: Callable[[Trees | Constant], None] | None = None,
 ) -> list[Floats]:
     """Predictions of gradient boosting (log loss, or squared error) for each setting.
 
-    Missing values (NaN) are handled by the trees themselves. Rare values of a category count as one.
+    Missing values (NaN) are handled by the trees themselves. Rare values of a category count as one. ``keep``
+    is told the model of the last setting.
 
     Returns:
         One (m, width) float64 array per setting.
@@ -50,8 +67,12 @@ def boosting_path(
     regression = problem.problem_class == "regression"
     present = np.unique(problem.y)
     if len(present) < 2:
+        if keep is not None:
+            keep(Constant(constant_row(problem)))
         return [constant(problem)] * len(settings)
     if np.isnan(problem.x).all():
+        if keep is not None:
+            keep(Constant(marginal_row(problem)))
         return [marginal(problem)] * len(settings)
     found = boosted(
         problem,
@@ -62,6 +83,7 @@ def boosting_path(
         lambda model, _, scored: (
             model.staged_predict(scored) if regression else model.staged_predict_proba(scored)
         ),
+        keep,
     )
     if regression:
         return [np.asarray(found[one], dtype=np.float64).reshape(-1, 1) for one in settings]
@@ -75,6 +97,7 @@ def boosted(
     make: Callable[..., Any],
     y: Any,
     staged: Callable[[Any, Floats, Floats], Iterable[Any]],
+    keep: Callable[[Trees], None] | None = None,
 ) -> dict[Setting, Any]:
     """What scikit-learn's histogram gradient boosting predicts, setting by setting.
 
@@ -85,11 +108,13 @@ def boosted(
         make: the model, from its arguments.
         y: what it is fitted to.
         staged: predictions tree by tree, of a fitted model, the training features and those to predict.
+        keep: told each fit's trees, all of them.
 
     Raises:
         InputError: the training rows hold no feature at all.
     """
-    x, scored, categorical = _seen(problem)
+    x, scored, seen, common = _seen(problem)
+    categorical = [int(j) in common for j in seen]
     share = float(np.clip(_SEEN / x.shape[1], 0.1, 0.5))
     found: dict[Setting, Any] = {}
     for rate, leaves in dict.fromkeys((one.rate, one.leaves) for one in settings):
@@ -106,27 +131,43 @@ def boosted(
             random_state=seed,
         )
         model.fit(x, y)
+        if keep is not None:
+            sizes = dict(zip(problem.categorical, problem.codes, strict=True))
+            encoded = {j: _encoded(values, sizes[j]) for j, values in common.items()}
+            keep(trees_of(model, seen.tolist(), encoded))
         for i, prediction in enumerate(staged(model, x, scored), start=1):
             if i in wanted:
                 found[wanted[i]] = prediction
     return found
 
 
-def _seen(problem: Problem[Floats]) -> tuple[Floats, Floats, list[bool]]:
-    """The features of which the training rows hold a value, and which of them are categories."""
+def _seen(problem: Problem[Floats]) -> tuple[Floats, Floats, Rows, dict[int, Floats]]:
+    """The features with a value in the training rows, their columns, and the categories' common values."""
     x, scored = problem.x, problem.scored
     # scikit-learn cannot bin a column of which the training rows hold no value.
     seen = np.flatnonzero(~np.isnan(x).all(axis=0))
     categorical = np.isin(seen, problem.categorical)
     x, scored = x[:, seen], scored[:, seen]
+    common = {}
     most = (_BINS if x.shape[1] < _MANY else _FEW_BINS) - 1
     for j in np.flatnonzero(categorical):
         values, counts = np.unique(x[~np.isnan(x[:, j]), j], return_counts=True)
         order = np.argsort(-counts, kind="stable")[: most - 1]
-        common = np.sort(values[order[counts[order] >= _COMMON * len(x)]])
+        common[int(seen[j])] = np.sort(values[order[counts[order] >= _COMMON * len(x)]])
         for part in (x, scored):
-            # 0: none of the common values.
-            place = np.searchsorted(common, part[:, j])
-            known = np.append(common, np.inf)[place] == part[:, j]
-            part[:, j] = np.where(np.isnan(part[:, j]), np.nan, np.where(known, place + 1, 0))
-    return x, scored, categorical.tolist()
+            part[:, j] = _ranked(common[int(seen[j])], part[:, j])
+    return x, scored, seen, common
+
+
+def _encoded(common: Floats, codes: int) -> npt.NDArray[np.float64]:
+    """What trees are given for each code of a category, (codes,); NaN = missing."""
+    every = np.arange(codes, dtype=np.float64)
+    every[MISSING] = np.nan
+    return np.asarray(_ranked(common, every), dtype=np.float64)
+
+
+def _ranked(common: Floats, codes: Floats) -> Floats:
+    """From 1 on which of the common values a category has; 0: none of them."""
+    place = np.searchsorted(common, codes)
+    known = np.append(common, np.inf)[place] == codes
+    return np.asarray(np.where(np.isnan(codes), np.nan, np.where(known, place + 1, 0)))

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from m3h_pipeline.errors import ConfigError
 from m3h_pipeline.references.columns import Columns
+from m3h_pipeline.references.kept.models import Kept
 from m3h_pipeline.references.problem import Floats
 from m3h_pipeline.references.registry import REFERENCES, Part, Reference, Study
 
@@ -33,8 +34,14 @@ def clinical_reference(columns: Columns) -> Reference:
     # One study for all fits, which share what is worked out once.
     studies: dict[int, Study] = {}
 
-    def path(part: Part, chosen: Sequence[int]) -> list[Floats]:
-        study = studies.setdefault(id(part.study), replace(part.study, columns=columns))
-        return linear.path(replace(part, study=study), chosen)
+    def of_these(part: Part) -> Study:
+        return studies.setdefault(id(part.study), replace(part.study, columns=columns))
 
-    return replace(linear, path=path, stored=False)
+    def path(part: Part, chosen: Sequence[int]) -> list[Floats]:
+        return linear.path(replace(part, study=of_these(part)), chosen)
+
+    def kept(part: Part, chosen: int) -> tuple[Floats, Kept]:
+        assert linear.kept is not None
+        return linear.kept(replace(part, study=of_these(part)), chosen)
+
+    return replace(linear, path=path, kept=kept, stored=False)

@@ -35,6 +35,23 @@ FIRST: Final = 2
 _VALUES = 128
 
 
+class Origin(NamedTuple):
+    """Where the columns of one source stand among its raw features.
+
+    Attributes:
+        source: its name.
+        width: how many raw features it has.
+        numbers: places of the numbers that vary.
+        categories: of each category that varies the places of its 0/1 features, and what each code of
+            :func:`coded` becomes, (features of the category + ``FIRST``,).
+    """
+
+    source: str
+    width: int
+    numbers: Rows
+    categories: tuple[tuple[Rows, Codes], ...]
+
+
 @dataclass(frozen=True)
 class Columns:
     """The features of a study that vary, row-aligned.
@@ -44,11 +61,13 @@ class Columns:
         codes: (n, G), of each categorical column which value a row has: ``MISSING``, ``OTHER``, or ``FIRST``
             and more for the values that have a feature.
         sizes: (G,) how many values have a feature.
+        origins: source by source, where numbers and codes come from.
     """
 
     numbers: Scaled
     codes: Codes
     sizes: tuple[int, ...]
+    origins: tuple[Origin, ...] = ()
 
     @property
     def width(self) -> int:
@@ -81,10 +100,12 @@ class Source(NamedTuple):
     """Features of one source.
 
     Attributes:
+        name: of the source.
         names: D of them.
         batches: reads them anew, a batch of rows (b, D) at a time, NaN = missing.
     """
 
+    name: str
     names: Sequence[str]
     batches: Callable[[], Iterable[Float32Array]]
 
@@ -94,7 +115,7 @@ def columns_of(data: StudyData) -> Columns:
 
     def source(name: str, x: Float32Array) -> Source:
         batches = [x[a : a + FEATURE_ROWS] for a in range(0, len(x), FEATURE_ROWS)]
-        return Source(data.feature_names(name), lambda: batches)
+        return Source(name, data.feature_names(name), lambda: batches)
 
     return _columns([source(name, x) for name, x in data.features.items()], data)
 
@@ -112,17 +133,17 @@ def read_columns(cohort: Path, modalities: Mapping[str, Modality], data: StudyDa
         ContractError: a file has another number of rows than the split, or infinite values.
     """
 
-    def source(path: Path) -> Source:
-        return Source(feature_names(path), lambda: feature_batches(path))
+    def source(name: str) -> Source:
+        path = CohortFiles(cohort).features(name)
+        return Source(name, feature_names(path), lambda: feature_batches(path))
 
-    names = [source for name in sorted(modalities) for source in modalities[name].sources]
-    return _columns([source(CohortFiles(cohort).features(name)) for name in names], data)
+    return _columns([source(one) for name in sorted(modalities) for one in modalities[name].sources], data)
 
 
 def _columns(sources: Iterable[Source], data: StudyData) -> Columns:
-    numbers, codes, sizes = [], [], list[int]()
+    numbers, codes, sizes, origins = [], [], list[int](), list[Origin]()
     for source in sources:
-        groups = _coded(source, data.n)
+        groups, categories = _coded(source, data.n), list[tuple[Rows, Codes]]()
         for place, code in groups:
             used = _used_values(code, len(place), data)
             if used.any():
@@ -132,15 +153,19 @@ def _columns(sources: Iterable[Source], data: StudyData) -> Columns:
                 new[FIRST:][used] = FIRST + np.arange(used.sum())
                 codes.append(new[code])
                 sizes.append(int(used.sum()))
+                categories.append((place, new))
         rest = np.setdiff1d(np.arange(len(source.names)), [j for place, _ in groups for j in place])
         if len(rest):
             x = np.concatenate([np.ascontiguousarray(part[:, rest]) for part in _checked(source, data.n)])
-            numbers.append(x[:, used_features(x, data.train, data.patients)])
+            used = used_features(x, data.train, data.patients)
+            numbers.append(x[:, used])
+            rest = rest[used]
+        origins.append(Origin(source.name, len(source.names), rest, tuple(categories)))
     x = np.concatenate([np.zeros((data.n, 0), dtype=np.float32), *numbers], axis=1)
     numbers.clear()
     scaled = scaled_once(x, np.flatnonzero(data.train)) if x.shape[1] else Scaled(x, np.zeros(0), np.zeros(0))
     stacked = np.stack(codes, axis=1) if codes else np.zeros((data.n, 0), dtype=np.int16)
-    return Columns(scaled, stacked, tuple(sizes))
+    return Columns(scaled, stacked, tuple(sizes), tuple(origins))
 
 
 def _checked(source: Source, n: int) -> Iterator[Float32Array]:

@@ -117,7 +117,7 @@ def designs(columns: Columns, training: Rows, parts: Sequence[Rows]) -> list[Des
         parts: the rows of each matrix; the mean of the first is taken off all.
     """
     centre, inverse, _ = columns.numbers.statistics(training, "robust")
-    low, high = _levels(columns, training)
+    low, high = levels(columns, training)
     at = np.concatenate([[0], np.cumsum(columns.sizes)]).astype(np.int64)
     gaps = [j for j in range(len(columns.sizes)) if (columns.codes[:, j] == MISSING).any()]
     # Below the differences of the values where a feature is 1 and 0 stand those of missing and 0.
@@ -145,7 +145,7 @@ def seen(columns: Columns, training: Rows, rows: Rows) -> npt.NDArray[np.float32
         (len(rows), F)
     """
     centre, inverse, _ = columns.numbers.statistics(training, "robust")
-    low, high = _levels(columns, training)
+    low, high = levels(columns, training)
     flags = columns.flags(rows)
     flags = np.where(np.isnan(flags), 0, np.where(flags == 1, high, low)).astype(np.float32)
     return np.concatenate([_numbers(columns, rows, centre, inverse).astype(np.float32), flags], axis=1)
@@ -161,7 +161,7 @@ def _numbers(columns: Columns, rows: Rows, centre: Floats, inverse: Floats) -> F
     return found
 
 
-def _levels(columns: Columns, training: Rows) -> tuple[Float64, Float64]:
+def levels(columns: Columns, training: Rows) -> tuple[Float64, Float64]:
     """What 0 and 1 become in every 0/1 feature, (sum of ``sizes``,) each; 0 of features constant there."""
     low, high = [np.zeros(0)], [np.zeros(0)]
     for j, size in enumerate(columns.sizes):

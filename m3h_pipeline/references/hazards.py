@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -12,10 +12,15 @@ import numpy.typing as npt
 from m3h_pipeline.coding import time_and_event
 from m3h_pipeline.references.boosting import SETTINGS, Setting, boosted
 from m3h_pipeline.references.design import Design, Float64
-from m3h_pipeline.references.linear import STRENGTHS, in_coordinates
+from m3h_pipeline.references.kept.models import Linear
+from m3h_pipeline.references.kept.trees import Trees, no_trees
+from m3h_pipeline.references.linear import STRENGTHS, in_coordinates, linear_model
 from m3h_pipeline.references.penalised import Basis, weights_path
 from m3h_pipeline.references.problem import Floats, Problem
 from m3h_pipeline.survival import breslow, cox_prediction
+
+#: Told a model of log hazards, and its cumulative baseline hazard.
+Keep = Callable[[Linear | Trees, Float64], None]
 
 #: Added to a leaf's expected events: leaves of a few early events, of which hardly any was expected, would
 #: take steps without bound. (SUPPORT2, 160 trees of 8 leaves, three folds: concordance 0.702, without 0.699.)
@@ -70,7 +75,11 @@ class PartialLikelihood:
 
 
 def cox_path(
-    problem: Problem[Design], grid: Floats, strengths: Sequence[float] = STRENGTHS, basis: Basis | None = None
+    problem: Problem[Design],
+    grid: Floats,
+    strengths: Sequence[float] = STRENGTHS,
+    basis: Basis | None = None,
+    keep: Keep | None = None,
 ) -> list[Floats]:
     """Predictions of L2-penalised Cox regression for each strength (penalty 1 / strength).
 
@@ -79,6 +88,7 @@ def cox_path(
         grid: times of the survival curves.
         strengths: of the penalty, strongest first.
         basis: see :func:`~m3h_pipeline.references.linear.linear_path`.
+        keep: told the model of the last strength.
 
     Returns:
         One (m, 1 + SURVIVAL_TIMES) float64 array per strength: log hazard, and survival after Breslow.
@@ -86,8 +96,14 @@ def cox_path(
     events = int(time_and_event(problem.y)[1].sum())
     if not events:
         nothing = _curves(np.zeros(len(problem.x)), np.zeros(len(problem.scored)), problem, grid)
+        if keep is not None:
+            weights = np.zeros((problem.x.width, 1))
+            keep(
+                linear_model(problem, weights, np.zeros(1), None),
+                _hazard(np.zeros(len(problem.x)), problem, grid),
+            )
         return [nothing] * len(strengths)
-    x, scored, basis = in_coordinates(problem, basis)
+    x, scored, basis, axes = in_coordinates(problem, basis)
     path = weights_path(
         x,
         PartialLikelihood(problem.y),
@@ -97,11 +113,19 @@ def cox_path(
         basis,
         intercept=False,
     )
+    if keep is not None:
+        last = path[-1][0]
+        baseline = _hazard(x.times(last)[:, 0], problem, grid)
+        keep(linear_model(problem, last, np.zeros(1), axes), baseline)
     return [_curves(x.times(w)[:, 0], scored.times(w)[:, 0], problem, grid) for w, _ in path]
 
 
 def hazard_boosting_path(
-    problem: Problem[Floats], grid: Floats, seed: int, settings: Sequence[Setting] = SETTINGS
+    problem: Problem[Floats],
+    grid: Floats,
+    seed: int,
+    settings: Sequence[Setting] = SETTINGS,
+    keep: Keep | None = None,
 ) -> list[Floats]:
     """Predictions of histogram gradient boosting of Cox's partial likelihood for each setting.
 
@@ -115,6 +139,7 @@ def hazard_boosting_path(
         grid: times of the survival curves.
         seed: of the features that splits see.
         settings: rate, leaves and trees.
+        keep: told the model of the last setting.
 
     Returns:
         One (m, 1 + SURVIVAL_TIMES) float64 array per setting: log hazard, and survival after Breslow.
@@ -123,7 +148,10 @@ def hazard_boosting_path(
 
     if not time_and_event(problem.y)[1].any() or np.isnan(problem.x).all():
         nothing = _curves(np.zeros(len(problem.x)), np.zeros(len(problem.scored)), problem, grid)
+        if keep is not None:
+            keep(no_trees(), _hazard(np.zeros(len(problem.x)), problem, grid))
         return [nothing] * len(settings)
+    trees: list[Trees] = []
     found = boosted(
         problem,
         seed,
@@ -131,7 +159,10 @@ def hazard_boosting_path(
         partial(HistGradientBoostingRegressor, loss=_trees_loss(problem.y), l2_regularization=_EXPECTED),
         problem.y,
         lambda model, x, scored: zip(model.staged_predict(x), model.staged_predict(scored), strict=True),
+        None if keep is None else trees.append,
     )
+    if keep is not None:
+        keep(trees[-1], _hazard(found[settings[-1]][0], problem, grid))
     return [_curves(found[one][0], found[one][1], problem, grid) for one in settings]
 
 
@@ -167,4 +198,8 @@ def _trees_loss(y: Floats) -> Any:
 
 
 def _curves(training: Floats, scored: Floats, problem: Problem[Any], grid: Floats) -> Floats:
-    return cox_prediction(scored, breslow(training, problem.y, grid))
+    return cox_prediction(scored, _hazard(training, problem, grid))
+
+
+def _hazard(training: Floats, problem: Problem[Any], grid: Floats) -> Float64:
+    return breslow(training, problem.y, grid)

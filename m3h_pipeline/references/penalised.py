@@ -45,8 +45,8 @@ def basis_of(x: Design) -> Basis:
     return Basis(vectors, np.maximum(values, 0.0))
 
 
-def rotated(x: Design, scored: Design) -> tuple[Design, Design, Basis]:
-    """Coordinates of two matrices in the space that the rows of the first span.
+def rotated(x: Design, scored: Design) -> tuple[Design, Design, Basis, Float64]:
+    """Coordinates of two matrices in the space that the rows of the first span, and its axes, (F, rank).
 
     With fewer rows than columns this changes nothing but the time: a penalised solution lies in that space.
     """
@@ -56,8 +56,9 @@ def rotated(x: Design, scored: Design) -> tuple[Design, Design, Basis]:
     length = np.sqrt(values[kept])
     vectors = vectors[:, kept]
     nothing = np.zeros(len(length))
-    found = dense(vectors * length, nothing), dense(others @ (rows.T @ (vectors / length)), nothing)
-    return *found, Basis(None, values[kept] / max(1, len(x)))
+    axes = rows.T @ (vectors / length)
+    found = dense(vectors * length, nothing), dense(others @ axes, nothing)
+    return *found, Basis(None, values[kept] / max(1, len(x))), axes
 
 
 def weights_path(

@@ -28,6 +28,7 @@ class Problem(Generic[Features_co]):
         y: training labels, (n,): class indices, values, or signed times.
         scored: features of the rows to predict, m rows.
         categorical: columns that hold codes of categories, not numbers.
+        codes: how many codes each of them knows, the missing one included.
     """
 
     problem_class: str
@@ -36,6 +37,7 @@ class Problem(Generic[Features_co]):
     y: Floats
     scored: Features_co
     categorical: tuple[int, ...] = ()
+    codes: tuple[int, ...] = ()
 
     @property
     def width(self) -> int:
@@ -45,20 +47,28 @@ class Problem(Generic[Features_co]):
 
 def constant(problem: Problem[Any]) -> Floats:
     """The prediction where the training labels do not vary: that label."""
+    return np.tile(constant_row(problem), (len(problem.scored), 1))
+
+
+def constant_row(problem: Problem[Any]) -> npt.NDArray[np.float64]:
+    """The same of one row, (width,)."""
     label = problem.y[0] if len(problem.y) else 0.0
     if problem.problem_class == "multiclass":
-        return np.tile(np.eye(problem.classes)[int(label)], (len(problem.scored), 1))
-    return np.full((len(problem.scored), 1), float(label))
+        return np.asarray(np.eye(problem.classes)[int(label)])
+    return np.array([float(label)])
 
 
 def marginal(problem: Problem[Any]) -> Floats:
     """The prediction where no training row has a feature: shares of the classes, or the mean."""
+    return np.tile(marginal_row(problem), (len(problem.scored), 1))
+
+
+def marginal_row(problem: Problem[Any]) -> npt.NDArray[np.float64]:
+    """The same of one row, (width,)."""
     if problem.problem_class == "regression":
-        found = np.array([float(problem.y.mean(dtype=np.float64))])
-    else:
-        shares = np.bincount(problem.y.astype(np.intp), minlength=problem.classes) / len(problem.y)
-        found = shares if problem.problem_class == "multiclass" else shares[1:]
-    return np.tile(found, (len(problem.scored), 1))
+        return np.array([float(problem.y.mean(dtype=np.float64))])
+    shares = np.bincount(problem.y.astype(np.intp), minlength=problem.classes) / len(problem.y)
+    return np.asarray(shares if problem.problem_class == "multiclass" else shares[1:])
 
 
 def all_classes(problem: Problem[Any], present: Rows, probabilities: Floats) -> Floats:

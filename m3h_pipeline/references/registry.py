@@ -10,16 +10,20 @@ from typing import Any, TypeVar
 import numpy as np
 
 from m3h_pipeline.references.boosting import SETTINGS, boosting_path
-from m3h_pipeline.references.columns import MISSING, Columns
+from m3h_pipeline.references.columns import FIRST, MISSING, Columns
 from m3h_pipeline.references.deep import DEEP, deep_path
 from m3h_pipeline.references.design import Design, designs, seen
 from m3h_pipeline.references.hazards import cox_path, hazard_boosting_path
+from m3h_pipeline.references.kept.models import Kept, kept_reference
 from m3h_pipeline.references.linear import STRENGTHS, linear_path
 from m3h_pipeline.references.penalised import Basis, basis_of
 from m3h_pipeline.references.problem import Floats, Problem, Rows
 from m3h_pipeline.survival import time_grid
 from m3h_pipeline.training.data import StudyData
 
+#: Told a model; of a survival task its cumulative baseline hazard, too.
+Keep = Callable[..., None]
+KeptPath = Callable[["Part", int], tuple[Floats, Kept]]
 X = TypeVar("X", Floats, Design)
 SUPERVISED = frozenset({"binary", "multiclass", "regression", "survival"})
 
@@ -131,7 +135,8 @@ class Part:
 
     def _problem(self, x: X, scored: X, categorical: tuple[int, ...] = ()) -> Problem[X]:
         one = self.study
-        return Problem(one.problem_class, one.classes, x, one.y[self.labelled], scored, categorical)
+        codes = tuple(FIRST + size for size in one.columns.sizes) if categorical else ()
+        return Problem(one.problem_class, one.classes, x, one.y[self.labelled], scored, categorical, codes)
 
 
 @dataclass(frozen=True)
@@ -145,27 +150,42 @@ class Reference:
             rows, (len(scored), width) for each index in turn; what a row of them holds says
             ``contracts.BASELINE_PREDICTIONS``.
         stored: whether finished fits are kept: not where they cost nothing or depend on more than the part.
+        kept: the model with one setting, by itself, and what it predicts; None: it cannot be kept.
     """
 
     problem_classes: frozenset[str]
     settings: Callable[[str], Sequence[Any]]
     path: Callable[[Part, Sequence[int]], list[Floats]]
     stored: bool = True
+    kept: KeptPath | None = None
 
 
-def _linear(part: Part, chosen: Sequence[int]) -> list[Floats]:
+def _linear(part: Part, chosen: Sequence[int], keep: Keep | None = None) -> list[Floats]:
     strengths = [STRENGTHS[i] for i in chosen]
     problem, basis = part.design(), part.study.basis
     if part.problem_class == "survival":
-        return cox_path(problem, part.study.grid, strengths, basis)
-    return linear_path(problem, strengths, basis)
+        return cox_path(problem, part.study.grid, strengths, basis, keep)
+    return linear_path(problem, strengths, basis, keep)
 
 
-def _boosting(part: Part, chosen: Sequence[int]) -> list[Floats]:
+def _boosting(part: Part, chosen: Sequence[int], keep: Keep | None = None) -> list[Floats]:
     settings = [SETTINGS[i] for i in chosen]
     if part.problem_class == "survival":
-        return hazard_boosting_path(part.mixed(), part.study.grid, part.seed, settings)
-    return boosting_path(part.mixed(), part.seed, settings)
+        return hazard_boosting_path(part.mixed(), part.study.grid, part.seed, settings, keep)
+    return boosting_path(part.mixed(), part.seed, settings, keep)
+
+
+def kept_by(path: Callable[[Part, Sequence[int], Keep | None], list[Floats]]) -> KeptPath:
+    """What keeps a model of ``path``."""
+
+    def kept(part: Part, chosen: int) -> tuple[Floats, Kept]:
+        found: list[tuple[Any, ...]] = []
+        prediction = path(part, [chosen], lambda *model: found.append(model))[0]
+        columns, y = part.study.columns, part.study.y[part.labelled]
+        model = kept_reference(columns, part.training, part.problem_class, part.classes, y, *found[0])
+        return prediction, model
+
+    return kept
 
 
 def _deep(name: str) -> Reference:
@@ -179,9 +199,13 @@ def _deep(name: str) -> Reference:
 #: Names are those of ``evaluation.baselines``.
 REFERENCES: dict[str, Reference] = {
     # L2 logistic regression (softmax for several classes), ridge regression, Cox regression.
-    "linear": Reference(SUPERVISED, lambda _: [f"C={strength:g}" for strength in STRENGTHS], _linear),
+    "linear": Reference(
+        SUPERVISED, lambda _: [f"C={strength:g}" for strength in STRENGTHS], _linear, kept=kept_by(_linear)
+    ),
     # Histogram gradient boosting, of survival tasks of Cox's partial likelihood.
-    "gradient_boosting": Reference(SUPERVISED, lambda _: [str(one) for one in SETTINGS], _boosting),
+    "gradient_boosting": Reference(
+        SUPERVISED, lambda _: [str(one) for one in SETTINGS], _boosting, kept=kept_by(_boosting)
+    ),
     # Networks of one task, from an optional package.
     **{name: _deep(name) for name in DEEP},
 }

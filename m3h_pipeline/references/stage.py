@@ -8,7 +8,7 @@ test part.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from m3h_pipeline.config import Evaluation, Modality
 from m3h_pipeline.contracts import BASELINE_PREDICTIONS
 from m3h_pipeline.errors import ContractError, InputError, TaskError
 from m3h_pipeline.files import read_samples, write_table
+from m3h_pipeline.files.durable import make_folder
 from m3h_pipeline.files.features import feature_names
 from m3h_pipeline.inference.resampled import TEST
 from m3h_pipeline.layout import CohortFiles
@@ -30,9 +31,10 @@ from m3h_pipeline.references.clinical import clinical_reference
 from m3h_pipeline.references.columns import Columns, columns_of, read_columns
 from m3h_pipeline.references.deep import needs
 from m3h_pipeline.references.given import given_references
+from m3h_pipeline.references.kept.models import Kept
 from m3h_pipeline.references.problem import Floats
 from m3h_pipeline.references.registry import REFERENCES, SUPERVISED, Part, Reference, Study
-from m3h_pipeline.references.store import ReferenceStore, fit_key
+from m3h_pipeline.references.store import MODEL, ReferenceStore, fit_key, write_kept
 from m3h_pipeline.split import patient_index
 from m3h_pipeline.training.data import StudyData, load_study_data
 
@@ -47,6 +49,7 @@ def run_baselines(
     evaluation: Evaluation,
     seed: int,
     store: Path | None = None,
+    models: Path | None = None,
 ) -> None:
     """Fit the reference models of one supervised task and write their predictions.
 
@@ -65,6 +68,7 @@ def run_baselines(
         evaluation: which references.
         seed: of the features that boosting draws.
         store: folder of finished fits; None: they are not kept.
+        models: folder of the models of the whole training part, ``<model>.safetensors``; None: not written.
 
     Raises:
         InputError, ContractError: a file is absent or does not follow its contract.
@@ -95,7 +99,16 @@ def run_baselines(
     for name, model in given.items():
         sys.stderr.write(f"{name} of {task}: {model.settings('')[0]}\n")
     columns = read_columns(cohort, modalities, data)
-    rows = baseline_predictions(task, data, evaluation, seed, further | given, columns, ReferenceStore(store))
+    if models is not None:
+        make_folder(models)
+
+    def keep(name: str, model: Kept) -> None:
+        if models is not None:
+            write_kept(model, models / f"{name}{MODEL}")
+
+    rows = baseline_predictions(
+        task, data, evaluation, seed, further | given, columns, ReferenceStore(store), keep
+    )
     write_table(pa.Table.from_pylist(rows, schema=BASELINE_PREDICTIONS), out, BASELINE_PREDICTIONS)
 
 
@@ -107,6 +120,7 @@ def baseline_predictions(
     further: Mapping[str, Reference] | None = None,
     columns: Columns | None = None,
     store: ReferenceStore | None = None,
+    keep: Callable[[str, Kept], None] | None = None,
 ) -> list[dict[str, object]]:
     """Rows of contracts.BASELINE_PREDICTIONS for one task; see :func:`run_baselines`.
 
@@ -118,6 +132,7 @@ def baseline_predictions(
         further: references of this study alone.
         columns: the features; None: those of ``data``.
         store: finished fits; None: none are kept.
+        keep: told the models of the whole training part, by name.
     """
     description = data.tasks[task]
     problem_class = str(description["problem_class"])
@@ -168,7 +183,12 @@ def baseline_predictions(
                 chosen = {fold: choose(metric_name, y, fits, fold) for fold in outer}
             for fold in sorted(outer):
                 part = Part(study, data.training_rows(fold), data.scored_rows(fold))
-                prediction = fit(part, [chosen[fold]])[0]
+                if fold == TEST and keep is not None and model.kept is not None:
+                    prediction, whole = _fit_kept(name, model, part, chosen[fold], kept)
+                    keep(name, whole)
+                    progress.advance()
+                else:
+                    prediction = fit(part, [chosen[fold]])[0]
                 found.append(
                     {
                         "task": task,
@@ -193,6 +213,22 @@ def _fit(
     predictions: list[Floats] = [one.astype(np.float32) for one in model.path(part, chosen)]
     store.save(key, part.study.task, name, predictions)
     return predictions
+
+
+def _fit_kept(
+    name: str, model: Reference, part: Part, chosen: int, store: ReferenceStore
+) -> tuple[Floats, Kept]:
+    """Predictions of a fit with one setting, and its model; from the store if both are there."""
+    assert model.kept is not None
+    key = fit_key(name, part, [str(model.settings(part.problem_class)[chosen])])
+    stored, whole = store.load(key), store.load_model(key)
+    if stored is not None and whole is not None:
+        return stored[0], whole
+    found, whole = model.kept(part, chosen)
+    prediction: Floats = found.astype(np.float32)
+    store.save_model(key, whole)
+    store.save(key, part.study.task, name, [prediction])
+    return prediction, whole
 
 
 @contextmanager

@@ -21,8 +21,10 @@ from m3h_pipeline.digest import code_digest
 from m3h_pipeline.environment import versions
 from m3h_pipeline.errors import M3HError
 from m3h_pipeline.files import read_table, write_table
+from m3h_pipeline.references.kept.models import Kept, restored
 from m3h_pipeline.references.problem import Floats
 from m3h_pipeline.references.registry import Part
+from m3h_pipeline.training.fitted import read_arrays, write_arrays
 
 #: A fit: predictions of its scored rows, one list for each setting.
 SCHEMA: Final = pa.schema(
@@ -34,6 +36,8 @@ SCHEMA: Final = pa.schema(
         pa.field("predictions", pa.list_(pa.list_(pa.float32())), nullable=False),
     ]
 )
+#: Ending of a fit's model.
+MODEL: Final = ".safetensors"
 #: Packages that decide what a fit predicts.
 _DECISIVE: Final = ("numpy", "pytabkit", "scikit-learn", "scikit-survival", "scipy", "torch")
 
@@ -86,6 +90,45 @@ class ReferenceStore:
             "predictions": [np.asarray(one, dtype=np.float32).ravel() for one in predictions],
         }
         write_table(pa.Table.from_pylist([row], schema=SCHEMA), path, SCHEMA)
+
+    def load_model(self, key: str) -> Kept | None:
+        """The model of a finished fit; None: it is not kept."""
+        path = self.path_of(key)
+        if path is None or not path.with_suffix(MODEL).exists():
+            return None
+        try:
+            return read_kept(path.with_suffix(MODEL))
+        except M3HError as error:
+            self._warn(f"a stored model of a reference cannot be read and is fitted again ({error})")
+            return None
+
+    def save_model(self, key: str, model: Kept) -> None:
+        """Keep the model of a finished fit.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        if (path := self.path_of(key)) is not None:
+            write_kept(model, path.with_suffix(MODEL))
+
+
+def write_kept(model: Kept, path: Path) -> None:
+    """Write a reference model, whole or not at all.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    write_arrays(model.arrays, model.metadata(), path)
+
+
+def read_kept(path: Path) -> Kept:
+    """Read a reference model.
+
+    Raises:
+        InputError: the file is absent, damaged, or holds no reference model.
+    """
+    arrays, metadata = read_arrays(path)
+    return restored(metadata, arrays)
 
 
 def fit_key(model: str, part: Part, settings: Sequence[str]) -> str:

@@ -56,8 +56,12 @@ def restored(content: Mapping[str, Any]) -> Input:
 def model_bytes(result: FitResult, **notes: str) -> bytes:
     """A kept model as safetensors, with notes beside its metadata; the same model is the same bytes."""
     assert result.parameters is not None
-    arrays = {name: np.ascontiguousarray(value) for name, value in result.parameters.items()}
-    content = save(arrays, metadata={**result.metadata, **notes})
+    return array_bytes(result.parameters, {**result.metadata, **notes})
+
+
+def array_bytes(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
+    """Arrays as safetensors; the same arrays are the same bytes."""
+    content = save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata=dict(metadata))
     # The library writes the metadata in an order that differs from call to call. A file is the length of its
     # header (8 bytes), the header as JSON, filled up with blanks to a multiple of 8, and the tensors.
     end = 8 + int.from_bytes(content[:8], "little")
@@ -70,13 +74,31 @@ def model_bytes(result: FitResult, **notes: str) -> bytes:
 
 def save_model(result: FitResult, path: Path) -> None:
     """Write a kept model as one safetensors file, whole or not at all."""
+    assert result.parameters is not None
+    write_arrays(result.parameters, result.metadata, path)
+
+
+def write_arrays(arrays: Mapping[str, Array], metadata: Mapping[str, str], path: Path) -> None:
+    """Write arrays as one sealed safetensors file, whole or not at all."""
     # Files need libraries that training from arrays does not.
     from m3h_pipeline.files import replacing
     from m3h_pipeline.files.sealed import KEY, UNSEALED, seal
 
     with replacing(path) as temporary:
-        temporary.write_bytes(model_bytes(result, **{KEY: UNSEALED}))
+        temporary.write_bytes(array_bytes(arrays, {**metadata, KEY: UNSEALED}))
         seal(temporary, path)
+
+
+def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
+    """The arrays of a sealed safetensors file, and its metadata.
+
+    Raises:
+        InputError: the file is absent or damaged.
+    """
+    from m3h_pipeline.files import reading
+
+    with reading(path, "safetensors file"), safe_open(path, framework="numpy") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
 
 class FittedModel:
@@ -85,13 +107,16 @@ class FittedModel:
     Args:
         arrays: as in ``FitResult.parameters``.
         metadata: as in ``FitResult.metadata``.
+        dtype: to compute with; None: that of the parameters.
 
     Attributes:
         tasks: its tasks, task -> description, in the order of the model's positions.
         modalities: modality -> number of raw features it takes.
     """
 
-    def __init__(self, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+    def __init__(
+        self, arrays: Mapping[str, Array], metadata: Mapping[str, str], dtype: torch.dtype | None = None
+    ) -> None:
         self._arrays = dict(arrays)
         self.positions: list[str] = json.loads(metadata["positions"])
         described = json.loads(metadata["tasks"])
@@ -115,7 +140,7 @@ class FittedModel:
             for name, value in arrays.items()
             if name.startswith(NETWORK)
         }
-        self._dtype = next(iter(state.values())).dtype
+        self._dtype = dtype or next(iter(state.values())).dtype
         seed, replicate = json.loads(metadata["seed"])
         self.network = M3H(architecture, [(seed, replicate)], [self.positions], self._dtype)
         self.network.load_state_dict(state, strict=False)
@@ -148,23 +173,25 @@ class FittedModel:
         found = [np.logical_not(np.isnan(np.asarray(features[name])).all(1)) for name in self.modalities]
         return torch.from_numpy(np.stack(found))
 
-    def predict(self, features: Mapping[str, Array]) -> dict[str, Array]:
+    def predict(self, features: Mapping[str, Array], distances: bool = False) -> dict[str, Array]:
         """Predict new rows: task -> (n, width) float32, as in ``contracts.PREDICTIONS``.
 
-        The silhouettes of a clustering task are among the given rows.
+        The silhouettes of a clustering task are among the given rows; with ``distances`` the distance to the
+        centre of its cluster, of which no other row is a part, takes their place.
 
         Raises:
             InputError: a modality is missing or has another number of features.
         """
-        return self.predict_scaled(self.standardise(features), self.present(features))
+        return self.predict_scaled(self.standardise(features), self.present(features), distances)
 
     @torch.inference_mode()
-    def predict_scaled(self, x: Tensor, present: Tensor) -> dict[str, Array]:
+    def predict_scaled(self, x: Tensor, present: Tensor, distances: bool = False) -> dict[str, Array]:
         """The same of scaled features.
 
         Args:
             x: (n, F), of :meth:`standardise`.
             present: (modalities, n); where it is False a modality counts as absent, whatever ``x`` holds.
+            distances: see :meth:`predict`.
         """
         centre = torch.from_numpy(self._arrays["feature/missing"]).to(self._dtype)
         widths = [item.features for item in self.network.architecture.inputs]
@@ -188,7 +215,7 @@ class FittedModel:
                 task = self.positions[p]
                 value = torch.cat(raw[task]) if raw[task] else torch.zeros(0, max(1, span.outputs))
                 if span.kind.clusters:
-                    value = self._clusters(task, value.double())
+                    value = self._clusters(task, value.double(), distances)
                 elif span.kind.timed:
                     start = f"{TIMES}{task}/"
                     known = {k[len(start) :]: v for k, v in self._arrays.items() if k.startswith(start)}
@@ -201,11 +228,13 @@ class FittedModel:
                 predictions[task] = value.float().numpy()
         return predictions
 
-    def _clusters(self, task: str, latent: Tensor) -> Tensor:
+    def _clusters(self, task: str, latent: Tensor, distances: bool) -> Tensor:
         centres = torch.from_numpy(np.array(self._arrays[f"centres/{task}"]))
         if not len(latent):
             return torch.zeros(0, 2)
-        cluster = squared_distances(latent[None], centres[None]).argmin(2)
+        near, cluster = squared_distances(latent[None], centres[None].to(latent)).min(2)
+        if distances:
+            return torch.stack([cluster[0].double(), near[0].clamp_min(0).sqrt()], 1)
         valid = torch.ones_like(cluster, dtype=torch.bool)
         value = silhouettes(latent[None], cluster, valid, len(centres))
         return torch.stack([cluster[0].double(), value[0]], 1)
@@ -218,17 +247,17 @@ def _times(raw: Tensor, known: Mapping[str, Array]) -> Tensor:
     return discrete_prediction(raw[None], torch.from_numpy(np.array(known["weights"]))[None])[0]
 
 
-def load_model(path: Path) -> FittedModel:
+def load_model(path: Path, dtype: torch.dtype | None = None) -> FittedModel:
     """Rebuild a model from its safetensors file.
+
+    Args:
+        path: the file.
+        dtype: as of :class:`FittedModel`.
 
     Raises:
         InputError: the file is absent, damaged, or no model of this package.
     """
-    from m3h_pipeline.files import reading
-
-    with reading(path, "safetensors file"), safe_open(path, framework="numpy") as file:
-        metadata = file.metadata() or {}
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+    arrays, metadata = read_arrays(path)
     if "positions" not in metadata:
         raise InputError("the file holds no model of this package", where=str(path))
-    return FittedModel(arrays, metadata)
+    return FittedModel(arrays, metadata, dtype)

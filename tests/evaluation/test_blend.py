@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
-from m3h_pipeline.coding import signed_time
-from m3h_pipeline.evaluation.choice.blend import PULL, blended, evidence, fit_blend
+from m3h_pipeline.coding import SURVIVAL_TIMES, signed_time
+from m3h_pipeline.evaluation.choice.blend import PULL, blended, evidence, fit_blend, told_times
 from m3h_pipeline.survival import cox_prediction, time_grid
 
 Float64 = npt.NDArray[np.float64]
@@ -206,3 +206,18 @@ def test_nothing_to_weigh_by_is_said() -> None:
         fit_blend("binary", np.full(3, np.nan), [np.full((3, 1), 0.5)] * 2)
     with pytest.raises(ValueError, match="no event"):
         fit_blend("survival", np.array([-1.0, -2.0]), [np.full((2, 17), 0.5)] * 2, np.ones(16))
+
+
+def test_a_blend_of_curves_says_the_same_of_a_patient_whoever_is_beside() -> None:
+    """Times are those at which it was fitted: of a few patients by themselves others would do."""
+    rng = np.random.default_rng(3)
+    grid = np.arange(1.0, 1 + SURVIVAL_TIMES)
+    risk = rng.normal(size=200)
+    y = signed_time(np.ceil(12 * np.exp(-risk / 2) * rng.exponential(size=200)), rng.random(200) < 0.7)
+    curves = cox_prediction(risk, np.concatenate([np.zeros(3), np.linspace(1e-6, 1, SURVIVAL_TIMES - 3)]))
+    blend = fit_blend("survival", y, [curves], grid)
+    low = np.argsort(risk)[:5]
+    assert (told_times(curves[low]) != told_times(curves)).any()
+    np.testing.assert_array_equal(
+        blended("survival", blend, [curves[low]]), blended("survival", blend, [curves])[low]
+    )

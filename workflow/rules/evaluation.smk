@@ -61,7 +61,8 @@ rule baselines:
         samples=FILES.cohort.samples,
         split=FILES.split,
     output:
-        FILES.evaluation.baselines("{task}"),
+        predictions=FILES.evaluation.baselines("{task}"),
+        models=directory(FILES.references_of("{task}")),
     log:
         FILES.log("evaluation/baselines_{task}"),
     benchmark:
@@ -80,7 +81,7 @@ rule baselines:
     shell:
         "m3h --log {log:q} baselines --task {wildcards.task:q} --settings @{params.settings:q}"
         " --cohort {params.cohort:q} --labels {params.label_folder:q} --split {input.split:q}"
-        " --store {params.store:q} --output {output:q}"
+        " --store {params.store:q} --models {output.models:q} --output {output.predictions:q}"
 
 
 rule evaluate:

@@ -12,9 +12,10 @@ beats there.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from m3h_pipeline.coding import time_and_event
 from m3h_pipeline.inference.metrics import Float64, Floats
@@ -34,13 +35,27 @@ class Blend:
         weights: one per model, not negative.
         intercepts: of the log odds of each class but the first one, or of the value; of survival the
             cumulative baseline hazard at the times of the task's grid.
+        told: of survival, (models, times) at which times a model's curves say something: as they were where
+            the weights were fitted, so that nobody's prediction depends on who else is predicted.
     """
 
     weights: Float64
     intercepts: Float64
+    told: npt.NDArray[np.bool_] | None = None
 
 
-def evidence(problem_class: str, prediction: Floats) -> Float64:
+def told_times(prediction: Floats) -> npt.NDArray[np.bool_]:
+    """At which times survival curves (n, 1 + times) say something; all, where they never do.
+
+    Before the first event's time everybody survives, whatever the risk: such times would flatten it.
+    """
+    told: npt.NDArray[np.bool_] = np.any(
+        np.asarray(prediction, dtype=np.float64)[:, 1:] < 1 - LEAST_PROBABILITY, axis=0
+    )
+    return told if told.any() else np.ones_like(told)
+
+
+def evidence(problem_class: str, prediction: Floats, told: npt.NDArray[np.bool_] | None = None) -> Float64:
     """What of a prediction is added: log odds against the first class, values, or log risks.
 
     The log risk of a survival curve S is the mean of log(-log S) over the times of its grid: up to a constant
@@ -49,6 +64,7 @@ def evidence(problem_class: str, prediction: Floats) -> Float64:
     Args:
         problem_class: binary, multiclass, regression or survival.
         prediction: (n, width) as in contracts.PREDICTIONS.
+        told: of survival, the times that are looked at, (times,); None: those of :func:`told_times`.
 
     Shape:
         (n, classes - 1), (n, 1) of regression and survival
@@ -64,9 +80,7 @@ def evidence(problem_class: str, prediction: Floats) -> Float64:
     if problem_class == "binary":
         return np.asarray(np.log(inside) - np.log1p(-inside))
     if problem_class == "survival":
-        # Before the first event's time everybody survives, whatever the risk: such times would flatten it.
-        told = (values[:, 1:] < 1 - LEAST_PROBABILITY).any(axis=0)
-        curves = inside[:, 1:][:, told] if told.any() else inside[:, 1:]
+        curves = inside[:, 1:][:, told_times(values) if told is None else told]
         return np.asarray(np.log(-np.log(curves)).mean(axis=1, keepdims=True))
     return np.asarray(np.log(inside[:, 1:]) - np.log(inside[:, :1]))
 
@@ -86,7 +100,13 @@ def fit_blend(
         ValueError: no label is observed, or of survival no event.
     """
     seen = ~np.isnan(y)
-    x = np.stack([evidence(problem_class, each)[seen] for each in predictions])
+    told = np.stack([told_times(each) for each in predictions]) if problem_class == "survival" else None
+    x = np.stack(
+        [
+            evidence(problem_class, each, None if told is None else told[m])[seen]
+            for m, each in enumerate(predictions)
+        ]
+    )
     y = np.asarray(y, dtype=np.float64)[seen]
     if not len(y):
         raise ValueError("no label is observed")
@@ -95,7 +115,8 @@ def fit_blend(
     if problem_class == "survival":
         if not time_and_event(y)[1].any() or grid is None:
             raise ValueError("no event is observed, or no grid given")
-        return _calibrated(x, lambda x: _hazards(x[:, :, 0], y, grid))
+        found = _calibrated(x, lambda x: _hazards(x[:, :, 0], y, grid))
+        return replace(found, told=told)
     return _calibrated(x, lambda x: _log_odds(x, y.astype(np.intp)))
 
 
@@ -124,7 +145,8 @@ def blended(problem_class: str, blend: Blend, predictions: Sequence[Floats]) -> 
         blend: its weights.
         predictions: of each model in the order of the weights, (n, width).
     """
-    x = np.stack([evidence(problem_class, each) for each in predictions])
+    told = [None] * len(predictions) if blend.told is None else blend.told
+    x = np.stack([evidence(problem_class, each, when) for each, when in zip(predictions, told, strict=True)])
     eta = np.tensordot(blend.weights, x, axes=1)
     if problem_class == "survival":
         return cox_prediction(eta[:, 0], blend.intercepts)

@@ -1,0 +1,325 @@
+"""A bundle from its folder: checked as it is opened, and predictions from features.
+
+Networks are computed in double precision and rounded to float32 at the end, as references are: what is
+predicted of a row does not depend on the rows beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from m3h_pipeline.bundle.schema import DESCRIPTION, Candidate, Description, TaskModel, Weights, described
+from m3h_pipeline.coding import prediction_width
+from m3h_pipeline.dotted import untrusted
+from m3h_pipeline.errors import ConfigError, InputError, nearest
+from m3h_pipeline.evaluation.choice.blend import Blend, blended
+from m3h_pipeline.evaluation.choice.maps import Recalibration
+from m3h_pipeline.files import read_json
+from m3h_pipeline.inference.scored import ensemble
+from m3h_pipeline.references.kept.models import Kept
+from m3h_pipeline.references.store import read_kept
+from m3h_pipeline.training.fitted import FittedModel, load_model, read_arrays
+
+Float64 = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating[Any]]
+#: Source -> (n, F) float32 in the bundle's order of features, NaN = missing; None: nobody has the source.
+Features = Mapping[str, Floats | None]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a bundle says of some rows and one task.
+
+    Attributes:
+        raw: (n, width) as the model predicts: probability of the event; of each class; a value; log hazard
+            and survival at the task's times; cluster and distance to its centre.
+        calibrated: (n, width) recalibrated out of fold; of a clustering task ``raw``.
+        interval: (n, 2) of a value, with the coverage that the bundle states; None: there is none.
+        typical: (n,) of a clustering task, the share of training samples at least as far from their centre,
+            in steps of 5 %; None of others.
+    """
+
+    raw: Float64
+    calibrated: Float64
+    interval: Float64 | None = None
+    typical: Float64 | None = None
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """How the features of one source lie in the training part: histograms, nothing of fewer than 11 patients.
+
+    Attributes:
+        edges: (F, bins - 1) inner edges, increasing, NaN behind the last one; a value equal to an edge is
+            above it.
+        shares: (F, bins) share of the observed values in each bin; 0 behind the last one.
+        missing: (F,) share of missing values; NaN: told by few.
+        low, high: (F,) beyond which lie fewer than 11 patients, rounded outwards; NaN: told by few.
+    """
+
+    edges: Float64
+    shares: Float64
+    missing: Float64
+    low: Float64
+    high: Float64
+
+
+class Bundle:
+    """A bundle.
+
+    Args:
+        folder: that holds ``bundle.json``.
+        description: what stands in it.
+        trust: whether code that the bundle names by dotted path may be imported.
+
+    Attributes:
+        folder: where it lies.
+        description: what stands in ``bundle.json``.
+    """
+
+    def __init__(self, folder: Path, description: Description, trust: bool = False) -> None:
+        self.folder, self.description = folder, description
+        self._trust = trust
+        self._networks: dict[str, FittedModel] = {}
+        self._references: dict[str, Kept] = {}
+
+    @classmethod
+    def load(cls, folder: Path | str, *, trust: bool = False) -> Bundle:
+        """Open a bundle; every file is compared with the digest that ``bundle.json`` has of it.
+
+        Args:
+            folder: of the bundle.
+            trust: import code of the user's own that it names; it could do anything.
+
+        Raises:
+            InputError: a file is absent or damaged, or the bundle is of a newer version.
+            ConfigError: it names code of its own, and is not trusted.
+        """
+        folder = Path(folder)
+        path = folder / DESCRIPTION
+        if not path.exists():
+            raise InputError(
+                f"the folder holds no {DESCRIPTION}", where=str(folder), hint="name the folder of a bundle"
+            )
+        description = described(read_json(path), str(path))
+        for name, file in description.files.items():
+            place = folder / name
+            if ".." in Path(name).parts or Path(name).is_absolute():
+                raise InputError("the bundle names a file outside its folder", where=name)
+            if not place.exists():
+                raise InputError(
+                    "a file of the bundle is missing", where=str(place), hint="copy the whole folder again"
+                )
+            if sha256(place) != file.sha256:
+                raise InputError(
+                    "the file is damaged: it is not what was exported",
+                    where=str(place),
+                    hint="copy the whole folder again",
+                )
+        if description.own_code and not trust:
+            raise ConfigError(
+                "the bundle names code of its own, which is not imported: it could do anything",
+                where=", ".join(sorted(description.own_code)),
+                hint="read that code, and say that you trust it if it may run here",
+            )
+        return cls(folder, description, trust)
+
+    @property
+    def tasks(self) -> dict[str, TaskModel]:
+        """What it predicts."""
+        return self.description.tasks
+
+    @property
+    def sources(self) -> dict[str, list[str]]:
+        """Source -> names of its features, in the order in which they are given."""
+        return {name: list(one.names) for name, one in self.description.sources.items()}
+
+    @cached_property
+    def sketches(self) -> dict[str, Sketch]:
+        """How features lie in the training part, source by source."""
+        found = {}
+        for name, file in self.description.files.items():
+            if file.holds == "features":
+                arrays, _ = read_arrays(self.folder / name)
+                for source in self.sources:
+                    parts = {k: arrays[f"{source}/{k}"] for k in Sketch.__dataclass_fields__}
+                    found[source] = Sketch(**parts)
+        return found
+
+    def predict_features(
+        self, features: Features, tasks: Sequence[str] | None = None, *, candidate: str | None = None
+    ) -> dict[str, Prediction]:
+        """Predict rows from features; no row has a part in what is predicted of another.
+
+        Args:
+            features: of every source; None, or left out: nobody has it, which counts as missing values.
+            tasks: which; None: all.
+            candidate: of each of the tasks, in the place of the chosen one; it is not recalibrated.
+
+        Returns:
+            Task -> predictions, (n, width) float64 each.
+
+        Raises:
+            InputError: a source is unknown, has another number of features or rows, or there are none at all;
+                a task or candidate is unknown.
+        """
+        whole, n = self._checked(features)
+        names = list(self.tasks) if tasks is None else list(tasks)
+        for name in names:
+            if name not in self.tasks:
+                raise InputError(f"the bundle has no task `{name}`; " + nearest(name, self.tasks))
+        said: dict[str, dict[str, Float64]] = {}
+        found = {}
+        for name in names:
+            task = self.tasks[name]
+            which = candidate or task.chosen
+            if which not in task.candidates:
+                raise InputError(
+                    f"the bundle has no candidate `{which}` of task `{name}`; "
+                    + nearest(which, task.candidates)
+                )
+            raw = self._candidate(name, which, whole, n, said)
+            found[name] = self._prediction(task, raw, candidate is None)
+        return found
+
+    def _checked(self, features: Features) -> tuple[dict[str, Floats], int]:
+        """Features of every source, those that are left out missing; and how many rows there are."""
+        for name in features:
+            if name not in self.sources:
+                raise InputError(f"the bundle has no source `{name}`; " + nearest(name, self.sources))
+        rows = {len(x) for x in features.values() if x is not None}
+        if len(rows) != 1:
+            what = "no source has rows" if not rows else "the sources have different numbers of rows"
+            raise InputError(what, where=str(self.folder))
+        n = rows.pop()
+        whole: dict[str, Floats] = {}
+        for name, columns in self.sources.items():
+            given = features.get(name)
+            x = np.full((n, len(columns)), np.nan) if given is None else np.asarray(given)
+            if x.ndim != 2 or x.shape[1] != len(columns):
+                raise InputError(
+                    f"{x.shape[-1]} features, but the bundle knows {len(columns)}",
+                    where=f"source {name}",
+                    hint="give the bundle's features, in its order",
+                )
+            if np.isinf(x).any():
+                raise InputError("infinite values", where=f"source {name}", hint="use NaN for missing")
+            whole[name] = x.astype(np.float32, copy=False)
+        return whole, n
+
+    def _candidate(
+        self,
+        task: str,
+        name: str,
+        features: Mapping[str, Floats],
+        n: int,
+        said: dict[str, dict[str, Float64]],
+    ) -> Float64:
+        """What a candidate predicts, (n, width); ``said``: what networks of several tasks have said."""
+        one: Candidate = self.tasks[task].candidates[name]
+        kind = self.tasks[task].problem_class
+        if one.kind == "blend":
+            assert one.blend is not None
+            members = [self._candidate(task, member, features, n, said) for member in one.members]
+            return blended(kind, blend_of(one.blend), members)
+        if one.kind == "reference":
+            found = self._reference(one.files[0]).predict(features)
+        else:
+            found = ensemble(
+                np.stack([self._network_says(f, features, n, said)[task] for f in one.files]), kind
+            )
+        # As predictions are kept: what differs behind these digits is the order of sums.
+        return found.astype(np.float32).astype(np.float64) if one.kind == "reference" else found
+
+    def _network_says(
+        self, file: str, features: Mapping[str, Floats], n: int, said: dict[str, dict[str, Float64]]
+    ) -> dict[str, Float64]:
+        if file not in said:
+            modalities = {
+                name: np.concatenate([features[source] for source in sources], axis=1)
+                for name, sources in self.description.modalities.items()
+            }
+            found = self.network(file).predict(modalities, distances=True)
+            said[file] = {task: values.astype(np.float64) for task, values in found.items()}
+        return said[file]
+
+    def network(self, file: str) -> FittedModel:
+        """A trained network of the bundle, in double precision.
+
+        Args:
+            file: its name in ``description.files``.
+        """
+        if file not in self._networks:
+            import torch
+
+            with contextlib.nullcontext() if self._trust else untrusted():
+                self._networks[file] = load_model(self.folder / file, torch.float64)
+        return self._networks[file]
+
+    def _reference(self, file: str) -> Kept:
+        if file not in self._references:
+            self._references[file] = read_kept(self.folder / file)
+        return self._references[file]
+
+    def _prediction(self, task: TaskModel, raw: Float64, calibrate: bool) -> Prediction:
+        kind = task.problem_class
+        if kind == "clustering":
+            return Prediction(raw, raw, typical=typical_share(task, raw[:, 1]))
+        if not calibrate or task.calibrator is None:
+            return Prediction(raw, raw)
+        calibrated = calibration_of(task)(raw)
+        interval = None
+        if task.interval is not None:
+            half = task.interval.half_width
+            interval = np.concatenate([calibrated - half, calibrated + half], axis=1)
+        return Prediction(raw, calibrated, interval)
+
+
+def width_of(task: TaskModel) -> int:
+    """Numbers per prediction of a task."""
+    return prediction_width(task.problem_class, len(task.classes))
+
+
+def typical_share(task: TaskModel, distance: Float64) -> Float64 | None:
+    """Share of training samples at least as far from the centre of their cluster, in steps of 5 %."""
+    if task.typical is None:
+        return None
+    below = np.searchsorted(np.array(task.typical.distances), distance, side="left")
+    return np.asarray(1 - below / (len(task.typical.distances) + 1))
+
+
+def calibration_of(task: TaskModel) -> Recalibration:
+    """The recalibration of a task that has one."""
+    assert task.calibrator is not None
+    known = task.calibrator
+    blend = None if known.map is None else blend_of(known.map)
+    return Recalibration(task.problem_class, known.method, blend, np.array(known.knots).reshape(-1, 2).T)
+
+
+def blend_of(weights: Weights) -> Blend:
+    """Weights as they stand in a bundle."""
+    told = None if weights.told is None else np.array(weights.told, dtype=bool)
+    return Blend(np.array(weights.weights), np.array(weights.intercepts), told)
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content, hexadecimal."""
+    total = hashlib.sha256()
+    with path.open("rb") as file:
+        for piece in _pieces(file):
+            total.update(piece)
+    return total.hexdigest()
+
+
+def _pieces(file: Any) -> Iterator[bytes]:
+    while piece := file.read(1 << 20):
+        yield piece

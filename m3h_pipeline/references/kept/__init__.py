@@ -1,0 +1,1 @@
+"""References as arrays: what predicts new rows without the package that fitted them."""

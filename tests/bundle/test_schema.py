@@ -1,0 +1,69 @@
+"""The description of a bundle: generated files, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from m3h_pipeline.bundle.generate import generated
+from m3h_pipeline.bundle.load import Bundle
+from m3h_pipeline.bundle.schema import VERSION, described
+from m3h_pipeline.errors import InputError
+from m3h_pipeline.files import write_json
+
+SMALL: dict[str, Any] = {
+    "format": "m3h-bundle",
+    "version": VERSION,
+    "study": "s",
+    "seed": 1,
+    "purpose": {},
+    "who": {"samples": {}, "patients": {}, "subgroups": {}},
+    "sources": {"labs": {"names": ["crp"], "units": ["mg/l"]}},
+    "modalities": {"labs": ["labs"]},
+    "tasks": {},
+    "files": {},
+    "versions": {},
+    "digests": {},
+}
+
+
+@pytest.mark.parametrize("path", generated(), ids=lambda path: path.name)
+def test_a_generated_file_has_not_drifted(path: Path) -> None:
+    assert path.read_text() == generated()[path], "run: python -m m3h_pipeline.bundle.generate"
+
+
+def test_every_key_says_what_it_holds() -> None:
+    page = next(text for path, text in generated().items() if path.suffix == ".md")
+    assert "|  |" not in page
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": "other"}, "this is no bundle"),
+        ({"version": VERSION + 1}, f"of version {VERSION + 1}, and this program reads up to {VERSION}"),
+        ({"version": True}, "does not say its version"),
+        ({"version": "1"}, "does not say its version"),
+        ({"extra": 1}, "extra"),
+        ({"seed": None}, "seed"),
+        ({"who": {"samples": {}}}, "who.patients"),
+    ],
+)
+def test_what_is_no_bundle_of_this_version_is_refused(change: dict[str, Any], said: str) -> None:
+    described(SMALL, "b")
+    with pytest.raises(InputError, match=said):
+        described(SMALL | change, "b")
+
+
+def test_a_folder_without_a_bundle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no bundle"):
+        Bundle.load(tmp_path)
+
+
+def test_a_file_outside_the_folder_is_refused(tmp_path: Path) -> None:
+    file = {"sha256": "0" * 64, "bytes": 0, "holds": "network"}
+    write_json(SMALL | {"files": {"../x.safetensors": file}}, tmp_path / "bundle.json")
+    with pytest.raises(InputError, match="outside its folder"):
+        Bundle.load(tmp_path)
