@@ -48,6 +48,7 @@ class CohortFiles(Files):
     columns = _Named("columns.parquet")  # what task definitions read
     diagnoses = _Named("diagnoses.parquet")  # codes of the stays; absent where the source has none
     summary = _Named("summary.json")  # what was read and what was ignored
+    reading = _Named("reading.json")  # how columns became features, by which new files are read
     quarantine = _Named("quarantine.tsv")  # malformed lines that were set aside
     feature_folder = _Named("features")
 
@@ -57,7 +58,7 @@ class CohortFiles(Files):
 
     def tables(self) -> list[Path]:
         """All but the features."""
-        return [self.samples, self.columns, self.diagnoses, self.summary, self.quarantine]
+        return [self.samples, self.columns, self.diagnoses, self.summary, self.reading, self.quarantine]
 
 
 class LabelFiles(Files):
@@ -261,7 +262,7 @@ class Layout(Files):
         """Results that every study has, beside those that its plans, tasks and figures name."""
         cohort, labels, evaluation = self.cohort, self.labels, self.evaluation
         return [
-            *(cohort.samples, cohort.columns, cohort.summary, cohort.quarantine),
+            *(cohort.samples, cohort.columns, cohort.summary, cohort.reading, cohort.quarantine),
             *(labels.tasks, labels.audit, labels.values, labels.prevalence, self.split),
             *(self.trajectory, self.selection, self.selection_summary, self.tim_table),
             *(*evaluation.tables(), evaluation.phenotypes, evaluation.missing, evaluation.summary),

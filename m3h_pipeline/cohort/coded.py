@@ -23,9 +23,10 @@ from m3h_pipeline.contracts import DIAGNOSES
 from m3h_pipeline.disclosure import listing, may_be_listed, small_count
 from m3h_pipeline.errors import InputError, as_list
 from m3h_pipeline.files import check_schema
+from m3h_pipeline.tables.content import read_columns
 from m3h_pipeline.tables.formats import open_table
 from m3h_pipeline.tables.identifiers import normal_ids
-from m3h_pipeline.tables.reader import TableFileReader, once, read_columns
+from m3h_pipeline.tables.reader import TableFileReader, once
 from m3h_pipeline.tables.values import Absent
 
 BoolArray = npt.NDArray[np.bool_]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from m3h_pipeline.disclosure import LEAST
 
@@ -32,6 +34,24 @@ def without_rare(values: pa.Array, patient: pa.Array) -> tuple[pa.Array, int]:
         >>> sorted(set(grouped.to_pylist())), grouped.to_pylist().count("other"), rare
         (['a', 'other'], 18, 3)
     """
+    kept, rare = values_left(values, patient)
+    return (with_others(values, kept), rare) if rare else (values, 0)
+
+
+def with_others(values: pa.Array, kept: Sequence[str]) -> pa.Array:
+    """The values that are kept; another one is `other` where that is kept, else missing.
+
+    Examples:
+        >>> with_others(pa.array(["a", "b", None]), ["a", "other"]).to_pylist()
+        ['a', 'other', None]
+    """
+    known = pc.is_in(values, value_set=pa.array(list(kept), pa.string()))
+    rest = pa.scalar(OTHER if OTHER in kept else None, pa.string())
+    return pc.if_else(pc.or_(known, pc.is_null(values)), values, rest)
+
+
+def values_left(values: pa.Array, patient: pa.Array) -> tuple[list[str], int]:
+    """The values, sorted, that :func:`without_rare` leaves, and how many became another or none."""
     coded = values.dictionary_encode()
     names = coded.dictionary.to_pylist()
     codes = coded.indices.to_numpy(zero_copy_only=False)
@@ -52,6 +72,6 @@ def without_rare(values: pa.Array, patient: pa.Array) -> tuple[pa.Array, int]:
         rare.add(i)
     label = OTHER if enough() else None
     if all(names[i] == label for i in rare):
-        return values, 0
-    renamed = [label if i in rare else name for i, name in enumerate(names)]
-    return pa.array(renamed, pa.string()).take(coded.indices), len(rare)
+        return sorted(names), 0
+    renamed = {name for i, name in enumerate(names) if i not in rare} | ({OTHER} if label else set())
+    return sorted(renamed), len(rare)

@@ -14,6 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from m3h_pipeline.cohort.observed import observed
+from m3h_pipeline.cohort.reading import Reading, plain_reading, write_reading
 from m3h_pipeline.cohort.summary import shown_summary
 from m3h_pipeline.contracts import DIAGNOSES, samples_schema
 from m3h_pipeline.disclosure.text import tsv
@@ -116,21 +118,12 @@ class CohortWriter:
             x = features[name]
             if x.shape[1] != width:
                 raise ContractError(f"{x.shape[1]} columns for {width} features", where=name)
-            if len(zero := _zero_rows(x)):
-                self.zero[name] += len(zero)
-                if name in self._zero_is_missing:
-                    x = x.copy()
-                    x[zero] = np.nan
-            with np.errstate(over="ignore", invalid="ignore"):
-                # A sum is several times faster than a look at every value, and finite only if all are.
-                finite = bool(np.isfinite(x.sum()))
-            if not finite and (absent := ~np.isfinite(x)).any():
-                infinite = int(np.isinf(x).sum())
-                if infinite:
-                    x = np.where(absent, np.float32(np.nan), x)
-                self.infinite[name] += infinite
-                self.missing[name] += int(absent.sum())
-                self.without[name] += int(absent.all(axis=1).sum())
+            found = observed(x, zero_is_missing=name in self._zero_is_missing)
+            x = found.x
+            self.zero[name] += found.zero
+            self.infinite[name] += found.infinite
+            self.missing[name] += found.missing
+            self.without[name] += found.without
             self._extremes[name].add(x)
             self._held[name].append(x)
             self._held_bytes += x.nbytes
@@ -169,6 +162,7 @@ class CohortWriter:
         diagnoses: pa.Table | None,
         summary: Mapping[str, Any],
         quarantine: Iterable[tuple[str, int, str]],
+        reading: Reading | None = None,
     ) -> dict[str, Any]:
         """Write everything but the features and let the files take their place when the block ends.
 
@@ -178,6 +172,7 @@ class CohortWriter:
             diagnoses: of schema DIAGNOSES, or None.
             summary: what is known about the input; sizes, sources and subgroups are added.
             quarantine: file, line and reason of every malformed line.
+            reading: how the source's files became features; None: their names and units are all there is.
 
         Returns:
             The summary with all its counts; what is written hides small ones
@@ -213,6 +208,10 @@ class CohortWriter:
         if diagnoses is not None:
             write_table(diagnoses, self.files.diagnoses, DIAGNOSES)
         write_json(shown_summary(full), self.files.summary)
+        if reading is None:
+            kind = str(summary.get("kind", "own"))
+            reading = plain_reading(kind, self.sources, self.units, sorted(self._zero_is_missing))
+        write_reading(reading, self.files.reading)
         with writing(self.out):
             self.files.quarantine.write_text(tsv([("file", "line", "reason"), *quarantine]), encoding="utf-8")
         self._ready = True
@@ -228,15 +227,6 @@ class CohortWriter:
                 old.unlink(missing_ok=True)
         for path in sorted(new):
             moved(self.staging / path, self.out / path)
-
-
-def _zero_rows(x: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """Numbers of the rows that are zero throughout."""
-    if not x.shape[1]:
-        return np.zeros(0, dtype=np.int64)
-    # One column rules most rows out.
-    rows = np.flatnonzero(x[:, 0] == 0)
-    return rows[~x[rows].any(axis=1)]
 
 
 def _counts(column: pa.ChunkedArray) -> dict[str, int]:

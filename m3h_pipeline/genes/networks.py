@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from m3h_pipeline.config.model import GeneVectors
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.tables.content import read_columns
 from m3h_pipeline.tables.formats import open_table
-from m3h_pipeline.tables.reader import once, read_columns
+from m3h_pipeline.tables.reader import once
 from m3h_pipeline.tables.values import Absent
 
 Float64Array = npt.NDArray[np.float64]

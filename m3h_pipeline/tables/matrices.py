@@ -18,8 +18,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from m3h_pipeline.errors import InputError, nearest
+from m3h_pipeline.tables.content import read_columns
 from m3h_pipeline.tables.identifiers import called, elements
-from m3h_pipeline.tables.reader import TableFileReader, once, read_columns
+from m3h_pipeline.tables.reader import TableFileReader, once
 from m3h_pipeline.tables.textfile import COPY_AGAIN
 from m3h_pipeline.tables.values import Absent
 

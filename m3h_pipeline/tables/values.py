@@ -12,7 +12,7 @@ A value is judged by what it says, not by how its file stores it:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -30,9 +30,6 @@ _NUMBER = re.compile(NUMBER)
 _INFINITE = re.compile(r"^[+-]?inf(inity)?$", re.IGNORECASE)
 _TRUTHS = {"true": "1", "false": "0"}
 _TRUTH = "(?i)^(true|false)$"
-# Integers as they stay: no zero before them (that is a code), no sign but minus.
-_WHOLE = re.compile(r"0|-?[1-9][0-9]*")
-_CODE = re.compile(r"[+-]?0[0-9]")
 #: Whole numbers beyond have more digits than 64 bits hold, and are named by their exponent.
 _LONGEST = 1e19
 _NULL = pa.scalar(None, pa.string())
@@ -248,25 +245,6 @@ def number_text(value: float) -> str:
     """
     # Identifiers that a missing one has made floats: 10003400.0 is the text 10003400 in other files.
     return str(int(value)) if value.is_integer() and abs(value) < _LONGEST else repr(value)
-
-
-def number_names(texts: Sequence[str]) -> dict[str, str]:
-    """How the distinct values of a column are named: 1.50 and 1.5e0 as 1.5 if all are numbers.
-
-    They keep their texts if one is no number, starts with a zero as codes do, or if two of them (the codes
-    250.1 and 250.10) would become the same.
-
-    Examples:
-        >>> number_names(["1.50", "2e1", "3"])
-        {'1.50': '1.5', '2e1': '20', '3': '3'}
-        >>> number_names(["250.1", "250.10"]), number_names(["01", "2.50"])
-        ({'250.1': '250.1', '250.10': '250.10'}, {'01': '01', '2.50': '2.50'})
-    """
-    same = {text: "0" if text == "-0" else text for text in texts}
-    if not all(_NUMBER.match(text) and not _CODE.match(text) for text in texts):
-        return same
-    named = {text: text if _WHOLE.fullmatch(text) else number_text(float(text)) for text in texts}
-    return named if len(set(named.values())) == len(set(same.values())) else same
 
 
 _LIMIT = re.compile(r"(<|>|≤|≥)=? ?([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)")

@@ -139,9 +139,10 @@ def _distinct(clinical: Path, columns: Iterable[str]) -> dict[str, list[str]]:
     """The values of some columns of a clinical file, sorted, numbers by value."""
     from contextlib import ExitStack
 
+    from m3h_pipeline.tables.content import read_columns
     from m3h_pipeline.tables.formats import open_table
     from m3h_pipeline.tables.identifiers import normal_ids
-    from m3h_pipeline.tables.reader import once, read_columns
+    from m3h_pipeline.tables.reader import once
     from m3h_pipeline.tables.values import Absent
 
     names = list(dict.fromkeys(columns))

@@ -11,8 +11,8 @@ import pytest
 
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.tables import matrices
+from m3h_pipeline.tables.content import read_columns
 from m3h_pipeline.tables.formats import open_table
-from m3h_pipeline.tables.reader import read_columns
 from m3h_pipeline.tables.values import Absent
 
 

@@ -62,6 +62,7 @@ rule ingest:
             caption="../report/cohort.rst",
             category="1 Cohort",
         ),
+        reading=FILES.cohort.reading,
         quarantine=FILES.cohort.quarantine,
     log:
         FILES.log("ingest"),

@@ -25,12 +25,13 @@ from m3h_pipeline.cohort.haim.columns import Plan, plan_columns
 from m3h_pipeline.cohort.haim.index import IDENTITY, Index, Quarantine, index_samples
 from m3h_pipeline.cohort.haim.kept import Kept
 from m3h_pipeline.cohort.haim.stays import Stay, read_stays
+from m3h_pipeline.cohort.reading import plain_reading, without_folders
 from m3h_pipeline.cohort.subgroups import infer, samples_table
 from m3h_pipeline.cohort.writer import CohortWriter
 from m3h_pipeline.config.sources import HaimSource
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.progress import Progress
-from m3h_pipeline.tables.ordered import parse_in_order
+from m3h_pipeline.tables.records import parse_in_order
 from m3h_pipeline.tables.textfile import open_bytes, plain_file, read_header, split_header
 
 
@@ -72,13 +73,15 @@ def ingest_haim(
             {key: [names[i] for i in plan.fields(key)] for key in sources},
             zero_is_missing=source.absent_if_zero(),
         ) as writer,
-        plain_file(path, writer.staging) as plain,
+        plain_file(path, writer.staging) as unpacked,
     ):
-        with Progress("MB", 2 * plain.stat().st_size / 1e6, stream=stream) as progress:
-            index = index_samples(plain, path, names, known, quarantine, progress)
+        with Progress("MB", 2 * unpacked.stat().st_size / 1e6, stream=stream) as progress:
+            index = index_samples(unpacked, path, names, known, quarantine, progress)
             workers = threads or min(4, len(os.sched_getaffinity(0)))
             kept = Kept(index, plan, quarantine)
-            for chunk, rows in parse_in_order(plain, index.records, index.by_sample(), plan.layout, workers):
+            for chunk, rows in parse_in_order(
+                unpacked, index.records, index.by_sample(), plan.layout, workers
+            ):
                 writer.append(kept.take(chunk, rows))
                 progress.advance(float(index.records.lengths[chunk].sum()) / 1e6)
             # Line ends and blank lines belong to no record.
@@ -104,7 +107,9 @@ def ingest_haim(
             **described,
         }
         lines = [(Path(path).name, line, reason) for line, reason in sorted(quarantine.lines)]
-        return writer.finish(samples, _columns(plan, kept), diagnoses, summary, lines)
+        plain = plain_reading(source.kind, writer.sources, {}, sorted(source.absent_if_zero()))
+        reading = plain.model_copy(update={"source": without_folders(source)})
+        return writer.finish(samples, _columns(plan, kept), diagnoses, summary, lines, reading)
 
 
 def _samples(index: Index, plan: Plan, kept: Kept, stays: Sequence[Stay]) -> pa.Table:

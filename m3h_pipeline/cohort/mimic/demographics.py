@@ -47,8 +47,20 @@ _FIXED: dict[str, Mapping[str, int]] = {
 }
 
 
+def published_codes(distinct: Callable[[str], Sequence[str]]) -> dict[str, dict[str, float]]:
+    """Of `published`: column -> value -> its number, as the release at hand numbers them.
+
+    Args:
+        distinct: column -> the values it has anywhere in the tables.
+    """
+    return {
+        column: {value: float(i) for i, value in enumerate(sorted(distinct(column)))}
+        for column in CATEGORIES.values()
+    }
+
+
 def demographics(
-    table: pa.Table, source: MimicSource, distinct: Callable[[str], Sequence[str]]
+    table: pa.Table, source: MimicSource, numbered: Mapping[str, Mapping[str, float]]
 ) -> tuple[npt.NDArray[np.float32], dict[str, int]]:
     """The features of every sample.
 
@@ -59,7 +71,7 @@ def demographics(
     Args:
         table: of the samples.
         source: which variant.
-        distinct: column -> the values it has anywhere in the tables.
+        numbered: of `published`, :func:`published_codes`; a value without a number there is missing.
 
     Returns:
         (n, 6), and for every column how many values have no code (`corrected`).
@@ -69,8 +81,8 @@ def demographics(
     for column in CATEGORIES.values():
         values = table[column].to_pylist()
         if source.variant == "published":
-            place = {value: float(i) for i, value in enumerate(sorted(distinct(column)))}
-            codes = [-1.0 if value is None else place[value] for value in values]
+            place = numbered[column]
+            codes = [-1.0 if value is None else place.get(value, np.nan) for value in values]
         else:
             codes = [_code(column, value) for value in values]
             unknown[column] = sum(

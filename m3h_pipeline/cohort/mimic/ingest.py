@@ -7,8 +7,9 @@ Nothing that was not known before a sample's time enters its features; see :func
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,6 +24,8 @@ from m3h_pipeline.cohort.mimic.database import database, run
 from m3h_pipeline.cohort.mimic.events import block_features, blocks, load_events
 from m3h_pipeline.cohort.mimic.samples import Samples, build_samples, table_file
 from m3h_pipeline.cohort.mimic.series import EVENT_TABLES
+from m3h_pipeline.cohort.rare import values_left
+from m3h_pipeline.cohort.reading import plain_reading, without_folders
 from m3h_pipeline.cohort.subgroups import samples_table
 from m3h_pipeline.cohort.writer import CohortWriter
 from m3h_pipeline.config.mimic import MIMIC_TABLES, MimicSource
@@ -55,52 +58,25 @@ def ingest_mimic(
     Raises:
         InputError: a table is missing, truncated or malformed, or does not hold what the configuration says.
     """
-    for name in MIMIC_TABLES:
-        table_file(Path(source.folder), name)
-    tables = [events for events in EVENT_TABLES if events.source in sources]
-    known = {"demographics": (list(demographics.NAMES), list(demographics.UNITS))}
-    known |= {events.source: (events.names, events.units) for events in EVENT_TABLES}
-    embedded = _Embedded(source, sources, embeddings)
-    known |= {name: (names, [""] * len(names)) for name, names in embedded.names.items()}
+    names, units, embedded = described_features(source, sources, embeddings)
     with (
-        CohortWriter(
-            out,
-            {name: known[name][0] for name in sources},
-            {name: known[name][1] for name in sources},
-            source.absent_if_zero(),
-        ) as writer,
+        CohortWriter(out, names, units, source.absent_if_zero()) as writer,
         _scratch(source, writer) as folder,
         database(folder, source.memory_gb) as db,
     ):
-        samples = build_samples(db, source)
-        files = [table_file(Path(source.folder), events.table) for events in tables]
-        counts: dict[str, dict[str, int]] = {}
-        with Progress(
-            "MB of events read", sum(f.stat().st_size for f in files) / 1e6, stream=stream
-        ) as progress:
-            for events in tables:
-                counts[events.table] = load_events(db, events, source, lambda n: progress.advance(n / 1e6))
-        described, unknown = demographics.demographics(
-            samples.table, source, lambda column: _distinct(db, column)
-        )
-        with Progress("samples", samples.table.num_rows, stream=stream) as progress:
-            for block in blocks(db, tables, samples):
-                features = {
-                    events.source: block_features(db, events, source, samples, block) for events in tables
-                }
-                if "demographics" in sources:
-                    features["demographics"] = described[block]
-                writer.append(features | embedded.features(samples, block))
-                progress.advance(block.stop - block.start)
+        found = extract(db, source, sources, embedded, None, stream)
+        samples = found.samples
+        for _, features in found.batches:
+            writer.append(features)
         diagnoses, codes = _diagnoses(source, samples)
         summary = {
             "kind": source.kind,
             "variant": source.variant,
             "samples_are": source.samples,
             "hours": None if source.samples == "per_image" else source.hours,
-            "events": counts,
+            "events": found.events,
             "stays_without_sample": samples.without,
-            "categories_without_code": unknown,
+            "categories_without_code": found.unknown,
             "ignored": {
                 "unused_sources": sorted(set(source.blocks) - set(sources)),
                 "without_key": samples.keyless,
@@ -108,10 +84,114 @@ def ingest_mimic(
             "diagnoses": codes,
         }
         columns = samples.table.select(samples.columns)
-        return writer.finish(_samples(source, samples), columns, diagnoses, summary, [])
+        plain = plain_reading(source.kind, writer.sources, writer.units, sorted(source.absent_if_zero()))
+        told = {
+            "source": without_folders(source),
+            "codes": _told(found.numbered, samples) if "demographics" in sources else {},
+        }
+        reading = plain.model_copy(update=told)
+        return writer.finish(_samples(source, samples), columns, diagnoses, summary, [], reading)
 
 
-class _Embedded:
+def described_features(
+    source: MimicSource, sources: Sequence[str], embeddings: Path | str | None
+) -> tuple[dict[str, list[str]], dict[str, list[str]], Embedded]:
+    """Names and units of the features of each source, and its tables of embeddings.
+
+    Raises:
+        InputError: a table is absent.
+    """
+    for name in MIMIC_TABLES:
+        table_file(Path(source.folder), name)
+    known = {"demographics": (list(demographics.NAMES), list(demographics.UNITS))}
+    known |= {events.source: (events.names, events.units) for events in EVENT_TABLES}
+    embedded = Embedded(source, sources, embeddings)
+    known |= {name: (names, [""] * len(names)) for name, names in embedded.names.items()}
+    names, units = ({name: known[name][i] for name in sources} for i in range(2))
+    return names, units, embedded
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What is extracted of a release.
+
+    Attributes:
+        samples: who they are.
+        events: table -> how many events were kept, and how many were undated.
+        unknown: category -> how many values have no code.
+        numbered: of `published`, the numbers of the values of categories.
+        batches: runs of samples and their features, source -> (n, D).
+    """
+
+    samples: Samples
+    events: dict[str, dict[str, int]]
+    unknown: dict[str, int]
+    numbered: Mapping[str, Mapping[str, float]]
+    batches: Iterator[tuple[slice, dict[str, Float32Array]]]
+
+
+def extract(
+    db: duckdb.DuckDBPyConnection,
+    source: MimicSource,
+    sources: Sequence[str],
+    embedded: Embedded,
+    numbered: Mapping[str, Mapping[str, float]] | None,
+    stream: TextIO | None,
+) -> Extracted:
+    """Read a release: samples, then their features in runs.
+
+    Args:
+        db: an empty database.
+        source, sources: as :func:`ingest_mimic`.
+        embedded: tables of embeddings.
+        numbered: of `published`, the numbers of a release that was read before; None: as this one has them.
+        stream: where progress is written.
+
+    Raises:
+        InputError: a table is malformed, or does not hold what the configuration says.
+    """
+    tables = [events for events in EVENT_TABLES if events.source in sources]
+    samples = build_samples(db, source)
+    files = [table_file(Path(source.folder), events.table) for events in tables]
+    counts: dict[str, dict[str, int]] = {}
+    total = sum(f.stat().st_size for f in files) / 1e6
+    with Progress("MB of events read", total, stream=stream) as progress:
+        for events in tables:
+            counts[events.table] = load_events(db, events, source, lambda n: progress.advance(n / 1e6))
+    if source.variant != "published":
+        numbered = {}
+    elif numbered is None:
+        numbered = demographics.published_codes(lambda column: _distinct(db, column))
+    described, unknown = demographics.demographics(samples.table, source, numbered)
+
+    def batches() -> Iterator[tuple[slice, dict[str, Float32Array]]]:
+        with Progress("samples", samples.table.num_rows, stream=stream) as progress:
+            for block in blocks(db, tables, samples):
+                features = {
+                    events.source: block_features(db, events, source, samples, block) for events in tables
+                }
+                if "demographics" in sources:
+                    features["demographics"] = described[block]
+                yield block, features | embedded.features(samples, block)
+                progress.advance(block.stop - block.start)
+
+    return Extracted(samples, counts, unknown, numbered, batches())
+
+
+def _told(numbered: Mapping[str, Mapping[str, float]], samples: Samples) -> dict[str, dict[str, float]]:
+    """The numbers of the values that at least 11 patients have."""
+    patient = samples.table["patient_id"].combine_chunks()
+    kept = {
+        column: set(values_left(samples.table[column].combine_chunks().cast(pa.string()), patient)[0])
+        for column in numbered
+    }
+    return {
+        column: {value: number for value, number in values.items() if value in kept[column]}
+        for column, values in numbered.items()
+    }
+
+
+class Embedded:
     """The sources that come as tables of embeddings.
 
     Raises:

@@ -8,6 +8,7 @@ at a time. Filters look at all samples, those of the test part included, but nev
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,22 +26,22 @@ _VERSION = re.compile(r"(ENS[A-Z]*\d{11}|[NX][MRPGCT]_\d{6,9})\.\d+(_PAR_Y)?")
 
 
 @dataclass(frozen=True)
-class Genes:
-    """Expression that a source is made of.
+class Kept:
+    """Which genes stay, and what they are made of.
 
     Attributes:
-        x: (n, G) float32, NaN = missing.
-        names: (G,) each once, in the order of the columns.
+        columns: gene -> numbers of its columns, of which several are averaged; in the order of the features.
+        of: gene -> how many columns it has, used or not.
         report: what happened to the genes, in numbers of genes (of ``clipped``: of values).
     """
 
-    x: Float32Array
-    names: list[str]
+    columns: dict[str, list[int]]
+    of: dict[str, int]
     report: dict[str, int]
 
 
-def prepare_genes(x: Float32Array, names: Sequence[str], options: GeneOptions, where: str) -> Genes:
-    """Prepare expression as configured.
+def learn_genes(x: Float32Array, names: Sequence[str], options: GeneOptions, where: str) -> Kept:
+    """Choose the genes as configured.
 
     Args:
         x: (n, G) values, NaN = missing.
@@ -55,20 +56,20 @@ def prepare_genes(x: Float32Array, names: Sequence[str], options: GeneOptions, w
     Examples:
         >>> x = np.array([[1, 3, 0], [3, 3, 8]], dtype=np.float32)
         >>> options = GeneOptions(strip_version=True, log="log2", clip=(0, 2), duplicates="mean")
-        >>> found = prepare_genes(x, ["NM_000546.5", "NM_000546.6", "TP53"], options, "genes")
-        >>> found.names, found.x.tolist(), found.report["clipped"], found.report["merged"]
-        (['NM_000546', 'TP53'], [[1.5, 0.0], [2.0, 2.0]], 1, 1)
+        >>> found = learn_genes(x, ["NM_000546.5", "NM_000546.6", "TP53"], options, "genes")
+        >>> found.columns, found.report["clipped"], found.report["merged"]
+        ({'NM_000546': [0, 1], 'TP53': [2]}, 1, 1)
+        >>> applied(x, list(found.columns), [2, 1], options).tolist()
+        [[1.5, 0.0], [2.0, 2.0]]
     """
     symbols = [without_version(name) if options.strip_version else name for name in names]
     report = {"given": len(symbols)}
-    values = x.astype(np.float64)
+    at = list(range(len(symbols)))
     if options.keep is not None:
         kept = _listed(options.keep, symbols, where)
-        at = [i for i, symbol in enumerate(symbols) if symbol in kept]
-        values, symbols = values[:, at], [symbols[i] for i in at]
+        at = [i for i in at if symbols[i] in kept]
         report["not_listed"] = report["given"] - len(at)
-    if options.log != "none":
-        values = _logarithm(values, symbols, options, where)
+    values = _logarithm(x[:, at].astype(np.float64), [symbols[i] for i in at], options, f"{where}.log")
     if options.clip is not None:
         low, high = options.clip
         report["clipped"] = int(((values < low) | (values > high)).sum())
@@ -76,20 +77,55 @@ def prepare_genes(x: Float32Array, names: Sequence[str], options: GeneOptions, w
     if options.min_observed > 0:
         often = np.logical_not(np.isnan(values)).mean(0) >= options.min_observed
         report["seldom_observed"] = int((~often).sum())
-        values, symbols = values[:, often], [s for s, seen in zip(symbols, often, strict=True) if seen]
-    values, symbols, merged = _one_each(values, symbols, options, where)
-    report["merged"] = merged
-    if options.top_variance is not None and options.top_variance < len(symbols):
+        values, at = values[:, often], [i for i, seen in zip(at, often, strict=True) if seen]
+    columns: dict[str, list[int]] = {}
+    for j, i in enumerate(at):
+        columns.setdefault(symbols[i], []).append(j)
+    report["merged"] = len(at) - len(columns)
+    chosen = _one_each(values, columns, options, where)
+    if options.top_variance is not None and options.top_variance < len(chosen):
+        spread = _variance(_averaged(values, list(chosen.values())))
+        names = list(chosen)
         # Ties go by name, so that the order of the columns decides nothing.
-        spread = _variance(values)
-        order = sorted(range(len(symbols)), key=lambda i: (-spread[i], symbols[i]))
-        at = sorted(order[: options.top_variance])
-        report["less_variable"] = len(symbols) - len(at)
-        values, symbols = values[:, at], [symbols[i] for i in at]
-    if not symbols:
+        order = sorted(range(len(names)), key=lambda i: (-spread[i], names[i]))
+        first = set(order[: options.top_variance])
+        report["less_variable"] = len(names) - len(first)
+        chosen = {name: chosen[name] for i, name in enumerate(names) if i in first}
+    if not chosen:
         raise InputError("no gene is left", where=where, hint="loosen `keep` or `min_observed`")
-    report["kept"] = len(symbols)
-    return Genes(values.astype(np.float32), symbols, report)
+    report["kept"] = len(chosen)
+    every = Counter(symbols)
+    return Kept(
+        {symbol: [at[j] for j in found] for symbol, found in chosen.items()},
+        {symbol: every[symbol] for symbol in chosen},
+        report,
+    )
+
+
+def applied(
+    x: Float32Array, symbols: Sequence[str], widths: Sequence[int], options: GeneOptions
+) -> Float32Array:
+    """Expression of the chosen genes: logarithm, clipping, the mean of a gene's columns; each row by itself.
+
+    Args:
+        x: (n, columns) values, those of a gene beside one another, NaN = missing.
+        symbols: of the genes, for messages.
+        widths: how many columns each gene has.
+        options: of which `log`, `pseudo_count` and `clip` count.
+
+    Raises:
+        InputError: a value has no logarithm.
+
+    Shape:
+        (n, genes) float32.
+    """
+    each = [symbol for symbol, width in zip(symbols, widths, strict=True) for _ in range(width)]
+    values = _logarithm(x.astype(np.float64), each, options, "genes: {log: " + options.log + "}")
+    if options.clip is not None:
+        values = np.clip(values, *options.clip)
+    starts = np.cumsum([0, *widths])
+    groups = [list(range(a, b)) for a, b in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)]
+    return _averaged(values, groups).astype(np.float32)
 
 
 def without_version(name: str) -> str:
@@ -132,15 +168,20 @@ def _listed(keep: list[str] | str, symbols: Sequence[str], where: str) -> set[st
 def _logarithm(
     x: npt.NDArray[np.float64], symbols: Sequence[str], options: GeneOptions, where: str
 ) -> npt.NDArray[np.float64]:
+    if options.log == "none":
+        return x
     shift = 1.0 if options.log == "log1p" else options.pseudo_count
     if (wrong := x + shift <= 0).any():
         column = int(np.argmax(wrong.any(0)))
         raise InputError(
             f"gene `{symbols[column]}` has values without a logarithm",
-            where=f"{where}.log",
+            where=where,
             hint="the values may be logarithms or z-scores already; else raise `pseudo_count`",
         )
-    return np.log1p(x) if options.log == "log1p" else np.log2(x + shift)
+    # One layout in memory: libraries may round the logarithm of another in another way.
+    flat = np.ascontiguousarray(x).reshape(-1)
+    found = np.log1p(flat) if options.log == "log1p" else np.log2(flat + shift)
+    return found.reshape(x.shape)
 
 
 def _variance(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -153,30 +194,34 @@ def _variance(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _one_each(
-    x: npt.NDArray[np.float64], symbols: Sequence[str], options: GeneOptions, where: str
-) -> tuple[npt.NDArray[np.float64], list[str], int]:
-    """One column per symbol, where its first column stood, and how many columns went into others."""
-    columns: dict[str, list[int]] = {}
-    for i, symbol in enumerate(symbols):
-        columns.setdefault(symbol, []).append(i)
-    merged = len(symbols) - len(columns)
-    if not merged:
-        return x, list(symbols), 0
+    x: npt.NDArray[np.float64], columns: dict[str, list[int]], options: GeneOptions, where: str
+) -> dict[str, list[int]]:
+    """The columns that make each symbol, in the order of their first ones."""
     if options.duplicates == "error":
-        symbol = next(s for s, at in columns.items() if len(at) > 1)
-        raise InputError(
-            f"gene `{symbol}` stands {len(columns[symbol])} times",
-            where=where,
-            hint="say what becomes of such genes: `duplicates: mean`, `max_variance` or `first`",
-        )
-    spread = _variance(x)
-    parts = []
-    for at in columns.values():
-        if options.duplicates == "mean" and len(at) > 1:
-            seen = ~np.isnan(x[:, at])
-            total, count = np.where(seen, x[:, at], 0.0).sum(1), seen.sum(1)
-            parts.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
-        else:
-            best = max(at, key=lambda i: spread[i]) if options.duplicates == "max_variance" else at[0]
-            parts.append(x[:, best])
-    return np.stack(parts, 1), list(columns), merged
+        for symbol, at in columns.items():
+            if len(at) > 1:
+                raise InputError(
+                    f"gene `{symbol}` stands {len(at)} times",
+                    where=where,
+                    hint="say what becomes of such genes: `duplicates: mean`, `max_variance` or `first`",
+                )
+    if options.duplicates == "mean":
+        return columns
+    spread = _variance(x) if options.duplicates == "max_variance" else np.zeros(x.shape[1])
+    # Of equal ones the first.
+    return {symbol: [max(at, key=lambda i: spread[i])] for symbol, at in columns.items()}
+
+
+def _averaged(x: npt.NDArray[np.float64], groups: Sequence[list[int]]) -> npt.NDArray[np.float64]:
+    """One column per group: its mean over what is observed, which no order of columns changes."""
+    found = x[:, [at[0] for at in groups]]
+    for g, at in enumerate(groups):
+        if len(at) > 1:
+            # In ascending order, missing ones last: a sum depends on the order of what is added.
+            part = np.sort(x[:, at], axis=1)
+            count = np.logical_not(np.isnan(part)).sum(1)
+            total = np.zeros(len(x))
+            for j in range(len(at)):
+                total += np.where(np.isnan(part[:, j]), 0.0, part[:, j])
+            found[:, g] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return found

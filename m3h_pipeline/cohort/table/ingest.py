@@ -19,26 +19,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from m3h_pipeline.cohort.coded import CodeColumn, Coded, code_samples, holds_numbers
+from m3h_pipeline.cohort.reading import Reading, without_folders
 from m3h_pipeline.cohort.subgroups import samples_table
 from m3h_pipeline.cohort.table.aside import Aside
 from m3h_pipeline.cohort.table.columns import Places, Selection, select_columns
-from m3h_pipeline.cohort.table.expression import Genes, prepare_genes
-from m3h_pipeline.cohort.table.features import check_blocks, expand, values_of
+from m3h_pipeline.cohort.table.features import JoinedRows, learn, values_of
 from m3h_pipeline.cohort.table.join import Joined, join
 from m3h_pipeline.cohort.writer import CohortWriter
 from m3h_pipeline.config.sources import TableSource
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.progress import Progress
+from m3h_pipeline.tables.content import Content, NotNumericError, read_columns
 from m3h_pipeline.tables.dates import no_dates
 from m3h_pipeline.tables.formats import open_table
 from m3h_pipeline.tables.identifiers import categories, normal_ids
-from m3h_pipeline.tables.reader import (
-    Content,
-    NotNumericError,
-    TableFileReader,
-    no_row,
-    read_columns,
-)
+from m3h_pipeline.tables.reader import TableFileReader, no_row
 from m3h_pipeline.tables.values import Absent, Limits, parse_numbers
 
 _CHUNK = 4096
@@ -94,43 +89,35 @@ def ingest_table(
         coded = _coded(joined, source, selection, samples)
         samples = samples if coded is None else coded.samples
         columns = _columns(joined, selection)
-        patient, rare = samples["patient_id"].combine_chunks(), dict[str, int]()
-        blocks = {
-            name: expand(joined, features, patient, rare) for name, features in selection.features.items()
+        genes = {
+            name: options for name in selection.features if (options := source.blocks[name].genes) is not None
         }
-        check_blocks(blocks, joined, [name for name in blocks if source.blocks[name].genes is not None])
-        names = {name: [feature.name for feature in expanded] for name, expanded in blocks.items()}
-        genes: dict[str, Genes] = {}
-        for name, expanded in blocks.items():
-            if (options := source.blocks[name].genes) is not None:
-                x = values_of(joined, expanded, slice(0, len(joined.ids)))
-                genes[name] = prepare_genes(x, names[name], options, f"source.blocks.{name}.genes")
-                names[name] = genes[name].names
-        with CohortWriter(out, names, zero_is_missing=source.absent_if_zero()) as writer:
+        patient, zero = samples["patient_id"].combine_chunks(), source.absent_if_zero()
+        blocks, learned = learn(joined, selection.features, genes, patient, zero)
+        names = {name: block.names for name, block in blocks.items()}
+        with CohortWriter(out, names, zero_is_missing=zero) as writer:
             for rows in _chunks(len(joined.ids)):
-                writer.append(
-                    {
-                        name: genes[name].x[rows] if name in genes else values_of(joined, expanded, rows)
-                        for name, expanded in blocks.items()
-                    }
-                )
+                part = JoinedRows(joined, rows)
+                writer.append({name: values_of(block, part) for name, block in blocks.items()})
             if empty := [name for name, n in writer.without.items() if n == writer.rows]:
                 raise InputError(
                     f"every value of source `{empty[0]}` is missing",
-                    where=", ".join(sorted({readers[f.column.file].shown for f in blocks[empty[0]]})),
+                    where=", ".join(sorted({readers[part.file].shown for part in blocks[empty[0]].parts})),
                     hint="check `source.missing_values` and the ids the files are joined on, "
                     "or take the source out of `modalities`",
                 )
             summary = {"kind": source.kind, **_ignored(source, sources, selection, joined, aside)}
             if limits is not None:
                 summary["limits"] = {"taken_as": source.limits, "values": dict(sorted(limits.counts.items()))}
-            if rare:
-                summary["rare_values"] = dict(sorted(rare.items()))
-            if genes:
-                summary["genes"] = {name: found.report for name, found in genes.items()}
+            if learned.rare:
+                summary["rare_values"] = dict(sorted(learned.rare.items()))
+            if learned.genes:
+                summary["genes"] = learned.genes
             if coded is not None:
                 summary["diagnoses"] = coded.summary
-            return writer.finish(samples, columns, coded and coded.diagnoses, summary, aside.lines())
+            reading = Reading(kind=source.kind, source=without_folders(source), sources=blocks)
+            codes = coded and coded.diagnoses
+            return writer.finish(samples, columns, codes, summary, aside.lines(), reading)
 
 
 def _read(

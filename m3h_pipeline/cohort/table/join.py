@@ -21,8 +21,9 @@ from m3h_pipeline.cohort.table.columns import Places
 from m3h_pipeline.config.sources import TableFile
 from m3h_pipeline.disclosure import small_count
 from m3h_pipeline.errors import InputError
+from m3h_pipeline.tables.content import Content
 from m3h_pipeline.tables.identifiers import normal_ids
-from m3h_pipeline.tables.reader import Content, TableFileReader
+from m3h_pipeline.tables.reader import TableFileReader
 
 IntArray = npt.NDArray[np.int64]
 _SHOWN = 3

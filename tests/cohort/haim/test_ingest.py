@@ -18,7 +18,7 @@ from m3h_pipeline.cohort.summary import shown_summary
 from m3h_pipeline.config import SyntheticSource
 from m3h_pipeline.contracts import DIAGNOSES
 from m3h_pipeline.files import read_features, read_json, read_samples, read_table
-from m3h_pipeline.tables import ordered
+from m3h_pipeline.tables import records
 from tests.cohort.haim.files import (
     FEATURES,
     HEADER,
@@ -158,8 +158,8 @@ def test_chunks_and_threads_and_the_kernel_change_nothing(
     settings = source(tmp_path, random.Random(0).sample(lines, len(lines)))
     run(settings, out)
     for chunk, threads, kernel_from in ((1, 1, 1 << 40), (700, 3, 0), (8 << 20, 2, 0)):
-        monkeypatch.setattr(ordered, "CHUNK", chunk)
-        monkeypatch.setattr(ordered, "KERNEL_FROM", kernel_from)
+        monkeypatch.setattr(records, "CHUNK", chunk)
+        monkeypatch.setattr(records, "KERNEL_FROM", kernel_from)
         other = out.parent / f"other{chunk}"
         ingest_haim(settings, SOURCES, other, threads=threads)
         assert files(other) == files(out)
@@ -169,7 +169,7 @@ def test_features_are_written_in_parts(tmp_path: Path, out: Path, monkeypatch: p
     settings = source(tmp_path)
     run(settings, out)
     monkeypatch.setattr("m3h_pipeline.cohort.writer.BUFFERED", 100)
-    monkeypatch.setattr(ordered, "CHUNK", 500)
+    monkeypatch.setattr(records, "CHUNK", 500)
     run(settings, out.parent / "parts")
     path = "features/vision_dense.parquet"
     assert pq.ParquetFile(out.parent / "parts" / path).num_row_groups > 1
@@ -194,6 +194,7 @@ def test_an_ingestion_replaces_all_of_an_earlier_one(tmp_path: Path, out: Path) 
         "features/ts_lab.parquet",
         "notes.txt",
         "quarantine.tsv",
+        "reading.json",
         "samples.parquet",
         "summary.json",
     ]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from m3h_pipeline.errors import InputError, M3HError
-from m3h_pipeline.tables import ordered
+from m3h_pipeline.tables import records
 from tests.cohort.haim.files import HEADER, PREFIXES, failing, files, line, row, rows, run, source
 
 # ---- malformed lines
@@ -80,7 +80,7 @@ def test_bytes_that_are_not_utf8_matter_where_they_are_read(
     tmp_path: Path, out: Path, column: str, kept: int, kernel_from: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in other tables: what nobody reads decides nothing, and so no row is lost for an accent in it."""
-    monkeypatch.setattr(ordered, "KERNEL_FROM", kernel_from)
+    monkeypatch.setattr(records, "KERNEL_FROM", kernel_from)
     lines = [line(r) for r in rows()]
     lines[4] = line(rows()[4] | {column: "Andr\u00e9"})
     settings = source(tmp_path, lines)
@@ -103,7 +103,7 @@ def test_damaged_files_are_ingested_alike_whatever_their_size(
     errors = set_aside = 0
 
     def outcome(kernel_from: int) -> dict[str, bytes] | str:
-        monkeypatch.setattr(ordered, "KERNEL_FROM", kernel_from)
+        monkeypatch.setattr(records, "KERNEL_FROM", kernel_from)
         shutil.rmtree(out, ignore_errors=True)
         try:
             run(settings, out)

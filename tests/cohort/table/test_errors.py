@@ -423,7 +423,7 @@ def test_a_failure_leaves_an_earlier_cohort_as_it_was(name: str, tmp_path: Path)
     out = tmp_path / "study" / "cohort"
     ingest_table(_lay(tmp_path / "in", Case(InputError, [], {}, {})), ["x"], out, stream=io.StringIO())
     before = _snapshot(tmp_path / "study")
-    assert len(before) == 5
+    assert len(before) == 6
     with pytest.raises(M3HError):
         ingest_table(_lay(tmp_path / "in", CASES[name]), ["x"], out, stream=io.StringIO())
     assert _snapshot(tmp_path / "study") == before

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,13 +13,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m3h_pipeline.cohort.ingest import render_summary
-from m3h_pipeline.cohort.table.expression import prepare_genes
+from m3h_pipeline.cohort.table.expression import applied, learn_genes
 from m3h_pipeline.cohort.table.ingest import ingest_table
 from m3h_pipeline.config.sources import GeneOptions, TableSource
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.files import read_features
 
 SYMBOLS = ["TP53", "MYC", "TP53", "ESR1", "KRT5", "MYC"]
+
+
+class Genes(NamedTuple):
+    """Expression as a source holds it."""
+
+    x: Any
+    names: list[str]
+    report: dict[str, int]
+
+
+def prepare_genes(x: Any, names: Sequence[str], options: GeneOptions, where: str) -> Genes:
+    """What is learned of expression, applied to it."""
+    kept = learn_genes(x, names, options, where)
+    columns = [i for at in kept.columns.values() for i in at]
+    widths = [len(at) for at in kept.columns.values()]
+    return Genes(applied(x[:, columns], list(kept.columns), widths, options), list(kept.columns), kept.report)
 
 
 def expression(seed: int = 0, missing: bool = True) -> pd.DataFrame:

@@ -17,10 +17,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from m3h_pipeline.cohort.reading import read_reading
 from m3h_pipeline.cohort.table.ingest import ingest_table
 from m3h_pipeline.config.missing import is_missing
 from m3h_pipeline.config.sources import TableSource
 from m3h_pipeline.errors import M3HError
+from m3h_pipeline.layout import CohortFiles
 from m3h_pipeline.tasks.definitions import TaskDefinition
 from m3h_pipeline.tasks.labels import label_task
 from tests.cohort.table.dialects import DECLARED, WRITERS, Kind, Written, write
@@ -161,8 +163,10 @@ def outcome(name: str, columns: list[Written], rng: random.Random) -> dict[str, 
             except M3HError as error:
                 found[task] = (type(error), error.what.partition(" holds ")[0])
         for file in sorted(out.rglob("*")):
-            if file.is_file() and file.name not in {"summary.json", "quarantine.tsv"}:
+            if file.is_file() and file.name not in {"summary.json", "quarantine.tsv", "reading.json"}:
                 found[str(file.relative_to(out))] = file.read_bytes()
+        # It names the file.
+        found["reading"] = read_reading(CohortFiles(out).reading).sources
         return found
 
 
