@@ -34,6 +34,8 @@ class Device:
         per_row: a row of a minibatch and a model, whatever its tasks.
         per_task: more for each of its tasks.
         speed: precision -> how much faster the operations are than in float32.
+        per_step: a step of a stack, however small: the host starts its kernels. A larger stack takes the
+            longer of this and its work.
     """
 
     said: str
@@ -42,6 +44,7 @@ class Device:
     per_row: float
     per_task: float
     speed: Mapping[str, float]
+    per_step: float = 0.0
 
     def arithmetic(self, operations: float, precision: str) -> float:
         """Seconds of operations of the weight matrices; in a precision nobody measured as in float32."""
@@ -91,6 +94,7 @@ def cards(folder: Path = MEASURED) -> dict[str, Device]:
                 per_row=float(rates["per_row"]),
                 per_task=float(rates["per_task"]),
                 speed={kind: float(value) for kind, value in rates["speed"].items()},
+                per_step=float(rates["per_step"]),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ContractError(

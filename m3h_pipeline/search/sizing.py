@@ -66,8 +66,8 @@ class Study:
         return tuple(sorted(self.kinds.get(task, "binary") for task in combination))
 
     @cached_property
-    def fits(self) -> dict[tuple[tuple[str, ...], bool, int, bool], float]:
-        """What :func:`fit_seconds` has found, by all it depends on: plans repeat a few cases endlessly."""
+    def fits(self) -> dict[tuple[tuple[str, ...], bool, int, bool], Work]:
+        """What :func:`fit_work` has found, by all it depends on: plans repeat a few cases endlessly."""
         return {}
 
 
@@ -167,19 +167,38 @@ def _step_seconds(
     per_sample += device.per_row + device.per_task * len(combination)
     # Weight, gradient and both moments are read, and all but the gradient written.
     traffic = (72 if precision == "float64" else 36) * taken.parameters * device.per_byte
-    updates = 1 if study.training.update == "sum" else 1 + len(combination)
-    return updates * (batch_size * per_sample / threads + traffic)
+    return _updates(study, combination) * (batch_size * per_sample / threads + traffic)
 
 
-def fit_seconds(study: Study, combination: Sequence[str], fold: int, batch_size: int, gpu: bool) -> float:
-    """Seconds of one fit: its steps and its scoring."""
+def _updates(study: Study, combination: Sequence[str]) -> int:
+    """Steps of the optimiser on one minibatch."""
+    return 1 if study.training.update == "sum" else 1 + len(combination)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a fit takes.
+
+    Attributes:
+        steps: of training.
+        step: seconds of one, as part of a stack.
+        scoring: seconds.
+    """
+
+    steps: int
+    step: float
+    scoring: float
+
+
+def fit_work(study: Study, combination: Sequence[str], fold: int, batch_size: int, gpu: bool) -> Work:
+    """The steps of one fit, and its scoring."""
     key = study.classes(combination), fold >= 0, batch_size, gpu
     if key not in study.fits:
-        study.fits[key] = _fit_seconds(study, combination, fold, batch_size, gpu)
+        study.fits[key] = _fit_work(study, combination, fold, batch_size, gpu)
     return study.fits[key]
 
 
-def _fit_seconds(study: Study, combination: Sequence[str], fold: int, batch_size: int, gpu: bool) -> float:
+def _fit_work(study: Study, combination: Sequence[str], fold: int, batch_size: int, gpu: bool) -> Work:
     rows = study.rows * (1 - study.test_fraction)
     if fold >= 0:
         rows *= 1 - 1 / study.folds
@@ -191,20 +210,30 @@ def _fit_seconds(study: Study, combination: Sequence[str], fold: int, batch_size
         steps *= 2
     # k-means and silhouettes run on the CPU, one model after another.
     scoring = study.classes(combination).count("clustering") * (0.1 + 5e-5 * rows)
-    return steps * step_seconds(study, combination, batch, gpu) + scoring
+    return Work(steps, step_seconds(study, combination, batch, gpu), scoring)
 
 
 def pack_seconds(study: Study, pack: Iterable[Mapping[str, Any]], gpu: bool) -> float:
-    """Seconds of training of a pack's entries (``plan.json`` of docs/architecture.md)."""
-    return sum(
-        len(entry["replicates"])
-        * sum(
-            fit_seconds(study, entry["combination"], fold, int(batch), gpu)
-            for fold in entry["folds"]
-            for batch, _ in entry["settings"]
-        )
-        for entry in pack
-    )
+    """Seconds of training of a pack's entries (``plan.json`` of docs/architecture.md).
+
+    Fits of one signature and batch size stand in one stack, whose steps take what their models take together,
+    and at least what the host needs to start them.
+    """
+    host = rates_of(gpu, study.card).per_step
+    total = 0.0
+    stacks: dict[tuple[tuple[str, ...], int, int], tuple[float, float]] = {}
+    for entry in pack:
+        combination, classes = entry["combination"], study.classes(entry["combination"])
+        floor = host * _updates(study, combination)
+        for fold in entry["folds"]:
+            for batch, _ in entry["settings"]:
+                work = fit_work(study, combination, fold, int(batch), gpu)
+                fits = len(entry["replicates"])
+                total += fits * work.scoring
+                key = classes, int(batch), work.steps
+                models = fits * work.steps * work.step
+                stacks[key] = stacks.get(key, (0.0, 0.0))[0] + models, work.steps * floor
+    return total + sum(max(one) for one in stacks.values())
 
 
 def combinations_per_job(study: Study, entries: Sequence[Mapping[str, Any]]) -> int:

@@ -61,7 +61,7 @@ def rates_of(part: Mapping[str, Any]) -> str:
         )
         head = ["K", "eager", "indexed / eager", "CUDA graph", "compiled", "vmap", "MB at most", "MB planned"]
         rows = []
-        for models, row in one["stacks"].items():
+        for models, row in sorted(one["stacks"].items(), key=lambda item: int(item[0])):
             both = isinstance(one["indexed"], float) and isinstance(row["stack"], float)
             ratio = f"{one['indexed'] / row['stack']:.2f}" if both else ""
             cells = [row["stack"], row["graph"], row.get("compiled", ""), row["vmap"], row["peak_mb"]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,12 @@ _TASKS = 24
 _BATCHES = 4
 ABSENT = "not on this device"
 LATE = "not reached in the time given"
+#: Stacks of up to so many models leave a card waiting for the host.
+_HOSTS = 32
+#: So many points have four rates fitted to them.
+_ENOUGH = 4
+#: A precision's arithmetic is told from a stack of which it is at least such a part.
+_PART = 0.3
 
 
 @dataclass(frozen=True)
@@ -248,18 +254,18 @@ class Rates:
             table["parameters"], table["products"] = footprint(one).parameters, footprint(one).products
             tables.append(table)
             self._say(f"{name}, {precision}, one after another: {[table[c] for c in LOOPS]}")
-            points += self._points(bench, table)
+            points += self._points(bench)
         found["tables"] = tables
         found["batch"] = BATCH
         found["threads"] = ABSENT if self.cuda else 1
-        found["sizing"] = fitted(points)
+        found["shapes"] = [asdict(point) for point in points]
+        found["sizing"] = sizing(found)
         found["seconds"] = round(now(self.device) - started, 1)
         return found
 
-    def _points(self, bench: Bench, table: dict[str, Any]) -> list[Point]:
-        """What the forecast's rates are fitted to: the largest stack of pairs, and stacks of other shapes."""
-        timed = [row["stack"] for row in table["stacks"].values() if isinstance(row["stack"], float)]
-        points = [Point.of(bench, timed[-1])] if timed else []
+    def _points(self, bench: Bench) -> list[Point]:
+        """Stacks of other shapes than a pair in usual minibatches, as the forecast sees them."""
+        points: list[Point] = []
         if bench.precision != "float32":
             return points
         for batch, tasks in self.size.shapes if time.monotonic() < self._end else ():
@@ -267,7 +273,10 @@ class Rates:
             models = min(_TASKS if tasks == 1 else 64, max(self.size.models))
             with arithmetic(other.settings):
                 step, rows = other.steps(other.trainer(models))
-                each = self.measured(partial(loops.in_turn, step, rows), models)
+                if self.cuda:
+                    each = self.attempt(partial(loops.replayed, step, rows), models)
+                else:
+                    each = self.measured(partial(loops.in_turn, step, rows), models)
             if isinstance(each, float):
                 points.append(Point.of(other, each))
         return points
@@ -311,35 +320,89 @@ class Point:
         )
 
 
-def fitted(points: Sequence[Point]) -> dict[str, Any]:
-    """Rates of :class:`m3h_pipeline.search.sizing.Device`: what explains the measured stacks best.
+def pair_of(table: Mapping[str, Any], batch: int) -> Point | None:
+    """The largest stack of pairs of a table: on a card under a CUDA graph, which the host does not slow.
+
+    Args:
+        table: of a width and precision.
+        batch: rows of its minibatches.
+    """
+    for models in sorted(map(int, table["stacks"]), reverse=True):
+        row = table["stacks"][str(models)]
+        each = row["stack"] if row["graph"] == ABSENT else row["graph"]
+        if isinstance(each, float):
+            return Point(
+                6.0 * table["products"] * batch,
+                float(batch),
+                2.0 * batch,
+                36.0 * table["parameters"],
+                table["precision"],
+                each * 1e-6,
+            )
+    return None
+
+
+def sizing(part: Mapping[str, Any]) -> dict[str, Any]:
+    """The forecast's rates, from all that the part ``rates`` has measured.
+
+    A step takes the host as long as it takes to start its kernels, however many models the stack has: that is
+    what a small stack takes on a card.
+
+    Args:
+        part: ``roofline``, ``tables``, ``batch`` and, where other shapes were measured, ``shapes``.
+    """
+    pairs = [point for table in part["tables"] if (point := pair_of(table, part["batch"]))]
+    found = fitted([*pairs, *(Point(**one) for one in part.get("shapes", ()))], part["roofline"])
+    hosts = [
+        int(models) * row["stack"] * 1e-6
+        for table in part["tables"]
+        for models, row in table["stacks"].items()
+        if int(models) <= _HOSTS and isinstance(row["graph"], float) and isinstance(row["stack"], float)
+    ]
+    found["per_step"] = float(f"{np.median(hosts):.3g}") if hosts else 0.0
+    return found
+
+
+def fitted(points: Sequence[Point], roofline: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """Rates of :class:`m3h_pipeline.search.rates.Device`: what explains the measured stacks best.
 
     Non-negative least squares of relative errors, in float32; then the arithmetic of each other precision.
+
+    Args:
+        points: measured stacks.
+        roofline: the device's own rates, which stand for arithmetic and traffic where the points are too few.
 
     Returns:
         Seconds per operation, byte, row, and row and task; how much faster other precisions compute; the
         largest relative error over the points; how many they are.
     """
     full = [p for p in points if p.precision == "float32"]
-    if len(full) < 4:
+    if not full or (len(full) < _ENOUGH and roofline is None):
         return {"points": len(full)}
     columns = np.array([[p.products, p.traffic, p.rows, p.tasks] for p in full])
     took = np.array([p.seconds for p in full])
-    scale = (columns / took[:, None]).max(0)
-    found, _ = nnls(columns / took[:, None] / scale, np.ones(len(full)))
-    each = found / scale
+    if len(full) < _ENOUGH:
+        assert roofline is not None
+        each = np.array([1e-9 / roofline["float32"], 1e-9 / roofline["copy"], 0.0, 0.0])
+        # The most that a point leaves for it: limits shall hold.
+        each[3] = max(0.0, float(((took - columns @ each) / columns[:, 3]).max()))
+    else:
+        scale = (columns / took[:, None]).max(0)
+        found, _ = nnls(columns / took[:, None] / scale, np.ones(len(full)))
+        each = found / scale
     speed = {"float32": 1.0}
     for precision in sorted({p.precision for p in points} - {"float32"}):
-        mine = [p for p in points if p.precision == precision]
-        rest = [p.seconds - each[1:] @ [p.traffic, p.rows, p.tasks] for p in mine]
-        ratios = [each[0] * p.products / max(r, 0.1 * p.seconds) for p, r in zip(mine, rest, strict=True)]
         # Of the widest network: there arithmetic is most of the work.
-        speed[precision] = float(ratios[int(np.argmax([p.products for p in mine]))]) or 1.0
+        widest = max((p for p in points if p.precision == precision), key=lambda p: p.products)
+        if each[0] * widest.products < _PART * widest.seconds and len(full) < _ENOUGH:
+            continue
+        rest = widest.seconds - each[1:] @ [widest.traffic, widest.rows, widest.tasks]
+        speed[precision] = float(each[0] * widest.products / max(rest, 0.1 * widest.seconds)) or 1.0
     return {
-        "per_operation": each[0],
-        "per_byte": each[1],
-        "per_row": each[2],
-        "per_task": each[3],
+        "per_operation": float(each[0]),
+        "per_byte": float(each[1]),
+        "per_row": float(each[2]),
+        "per_task": float(each[3]),
         "speed": {name: round(value, 3) for name, value in speed.items()},
         "error": round(float(np.abs(columns @ each / took - 1).max()), 3),
         "points": len(full),

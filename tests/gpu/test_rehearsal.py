@@ -76,6 +76,7 @@ def test_every_column_has_a_number_or_a_reason(rehearsed: dict[str, Any]) -> Non
             assert row["vmap"] > 0
             assert row["planned_mb"] > 0
     assert part["sizing"]["points"] == 4
+    assert part["sizing"]["per_step"] == 0
     assert set(part["sizing"]["speed"]) == {"float32", "bfloat16"}
 
 
@@ -118,6 +119,43 @@ def test_a_wrong_number_fails_the_command(tmp_path: Path, monkeypatch: pytest.Mo
     (failure,) = json.loads(path.read_text())["parts"]["correct"]["failures"]
     assert failure["what"] == "float64: parameters, scores, attention"
     assert 1e-9 < failure["error"] < 1e-6
+
+
+def test_a_check_that_ends_in_an_error_is_a_failure_and_keeps_nothing_from_being_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def steps(*_: Any) -> None:
+        raise NotImplementedError("no such kernel\non this card")
+
+    monkeypatch.setattr(correct.Checks, "steps", steps)
+    monkeypatch.setattr(correct, "SIGNATURES", {"binary": [("anemia",), ("gout",)]})
+    assert main(["correct", "--device", "cpu", "--out", str(tmp_path)]) == 1
+    (path,) = tmp_path.iterdir()
+    part = json.loads(path.read_text())["parts"]["correct"]
+    (failure,) = part["failures"]
+    assert failure["what"] == "ended in an error (NotImplementedError)"
+    assert failure["where"] == "binary, sum, max_abs: no such kernel"
+    assert part["comparisons"] > 5
+
+
+def test_a_card_s_rates_follow_from_its_graphs_and_its_host_from_small_stacks() -> None:
+    """Of two widths, where other shapes were not reached; a bound from the device's own rates."""
+    own = {"float32": 50_000.0, "copy": 4000.0}
+    tables = []
+    for parameters, products in ((90_000, 90_000), (1_600_000, 1_500_000)):
+        work = 6e6 * products * 256 / 5e13 + 36e6 * parameters / 4e12 + 1e6 * 512 * 4e-8
+        stacks = {
+            str(k): {"stack": max(9000.0 / k, work), "graph": work if k > 8 else 2 * work}
+            for k in (1, 8, 32, 256)
+        }
+        one = {"parameters": parameters, "products": products, "precision": "float32", "stacks": stacks}
+        tables.append(one)
+    found = rates.sizing({"roofline": own, "tables": tables, "batch": 256})
+    assert found["per_step"] == pytest.approx(9e-3)
+    assert [found[name] for name in ("per_operation", "per_byte", "per_row", "per_task")] == pytest.approx(
+        [2e-14, 2.5e-13, 0.0, 4e-8]
+    )
+    assert found["error"] < 1e-9
 
 
 WAITS: dict[str, Callable[[Tensor], object]] = {

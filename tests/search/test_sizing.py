@@ -204,7 +204,8 @@ def test_the_estimate_is_of_the_order_of_the_clock() -> None:
     shape = sizing.Study(
         data.n, widths, chosen.model, chosen.training, chosen.compute, chosen.modalities, 2, 1 / 6, {}
     )
-    said = 4 * sizing.fit_seconds(shape, combination, 0, 128, gpu=False)
+    work = sizing.fit_work(shape, combination, 0, 128, gpu=False)
+    said = 4 * (work.steps * work.step + work.scoring)
     assert said / 8 < spent < said * 8 + 1
 
 
