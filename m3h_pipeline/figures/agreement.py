@@ -19,6 +19,7 @@ from m3h_pipeline.contracts import AGREEMENT, EVALUATION
 from m3h_pipeline.disclosure import LEAST, small_count
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.files import read_table
 
 _MODELS = ("single", "multi")
@@ -30,12 +31,17 @@ _EDGES = ["observed_low", "observed_high", "predicted_low", "predicted_high"]
 
 
 def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
-    """Write the figure; ``inputs`` are ``agreement``, ``evaluation`` and ``tasks``."""
+    """Write the figure; see :func:`drawn`."""
+    drawn(inputs, settings).save(out, settings, title)
+
+
+def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
+    """Draw the figure; ``inputs`` are ``agreement``, ``evaluation`` and ``tasks``."""
     catalogue = read_catalogue(inputs["tasks"])
     scores = read_table(inputs["evaluation"], EVALUATION).to_pandas().set_index("task")
     frame = table(read_table(inputs["agreement"], AGREEMENT).to_pandas(), catalogue)
     with style.applied():
-        style.save(draw(frame, catalogue, scores), frame, out, settings, title, ["n"])
+        return Drawn(draw(frame, catalogue, scores), frame, ("n",))
 
 
 def table(agreement: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:

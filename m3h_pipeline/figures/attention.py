@@ -15,6 +15,7 @@ from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import ATTENTION
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.figures.rows import Rows, pitch_for, rows
 from m3h_pipeline.files import read_table
 
@@ -26,11 +27,16 @@ _OTHER = "#D5DEE5"
 
 
 def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
-    """Write the figure; ``inputs`` are ``attention`` and ``tasks``."""
+    """Write the figure; see :func:`drawn`."""
+    drawn(inputs, settings).save(out, settings, title)
+
+
+def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
+    """Draw the figure; ``inputs`` are ``attention`` and ``tasks``."""
     catalogue = read_catalogue(inputs["tasks"])
     frame = table(read_table(inputs["attention"], ATTENTION).to_pandas(), catalogue)
     with style.applied():
-        style.save(draw(frame, catalogue), frame, out, settings, title)
+        return Drawn(draw(frame, catalogue), frame)
 
 
 def table(attention: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:

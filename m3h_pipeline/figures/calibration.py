@@ -17,6 +17,7 @@ from m3h_pipeline.contracts import CALIBRATION, CALIBRATION_SLOPES
 from m3h_pipeline.disclosure import LEAST, small_count
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.files import read_table
 
 #: Tasks shown if none are chosen in the configuration.
@@ -26,13 +27,18 @@ _COLUMNS = 4
 
 
 def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
-    """Write the figure; ``inputs`` are ``calibration``, ``calibration_slopes`` and ``tasks``."""
+    """Write the figure; see :func:`drawn`."""
+    drawn(inputs, settings).save(out, settings, title)
+
+
+def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
+    """Draw the figure; ``inputs`` are ``calibration``, ``calibration_slopes`` and ``tasks``."""
     catalogue = read_catalogue(inputs["tasks"])
     everything = read_table(inputs["calibration"], CALIBRATION).to_pandas()
     slopes = read_table(inputs["calibration_slopes"], CALIBRATION_SLOPES).to_pandas()
     frame = with_slopes(table(everything, catalogue, settings.calibration_tasks), slopes)
     with style.applied():
-        style.save(draw(frame, catalogue, settings.calibration_subgroup), frame, out, settings, title, ["n"])
+        return Drawn(draw(frame, catalogue, settings.calibration_subgroup), frame, ("n",))
 
 
 def table(calibration: pd.DataFrame, catalogue: Catalogue, chosen: list[str]) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import CHOICE, COMPARISON
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.figures.rows import Rows, pitch_for, rows
 from m3h_pipeline.files import read_table
 from m3h_pipeline.inference import metrics
@@ -31,12 +32,17 @@ _RING: dict[str, Any] = {"marker": "o", "markerfacecolor": "none", "markeredgeco
 
 
 def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
-    """Write the figure; ``inputs`` are ``comparison``, ``choice`` and ``tasks``."""
+    """Write the figure; see :func:`drawn`."""
+    drawn(inputs, settings).save(out, settings, title)
+
+
+def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
+    """Draw the figure; ``inputs`` are ``comparison``, ``choice`` and ``tasks``."""
     catalogue = read_catalogue(inputs["tasks"])
     chosen = read_table(inputs["choice"], CHOICE).to_pandas()
     frame = table(read_table(inputs["comparison"], COMPARISON).to_pandas(), chosen, catalogue)
     with style.applied():
-        style.save(draw(frame, catalogue), frame, out, settings, title)
+        return Drawn(draw(frame, catalogue), frame)
 
 
 def table(comparison: pd.DataFrame, choice: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import EVALUATION
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.figures.rows import Rows, pitch_for, rows
 from m3h_pipeline.files import read_table
 
@@ -26,11 +27,20 @@ LEVEL = 0.05
 
 
 def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
-    """Write the figure; ``inputs`` are ``evaluation`` and ``tasks``."""
+    """Write the figure; see :func:`drawn`."""
+    drawn(inputs, settings).save(out, settings, title)
+
+
+def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
+    """Draw the figure; ``inputs`` are ``evaluation`` and ``tasks``."""
     catalogue = read_catalogue(inputs["tasks"])
     frame = table(read_table(inputs["evaluation"], EVALUATION).to_pandas(), catalogue)
     with style.applied():
-        style.save(draw(frame, catalogue), frame, out, settings, title, ["n_samples", "n_patients"])
+        return Drawn(
+            draw(frame, catalogue),
+            frame,
+            ("n_samples", "n_patients"),
+        )
 
 
 def table(evaluation: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:

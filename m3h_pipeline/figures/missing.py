@@ -16,6 +16,7 @@ from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import MISSING
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.files import read_table
 from m3h_pipeline.inference.metrics import CHANCE
 
@@ -25,11 +26,16 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
-    """Write the figure; ``inputs`` are ``missing`` and ``tasks``."""
+    """Write the figure; see :func:`drawn`."""
+    drawn(inputs, settings).save(out, settings, title)
+
+
+def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
+    """Draw the figure; ``inputs`` are ``missing`` and ``tasks``."""
     catalogue = read_catalogue(inputs["tasks"])
     frame = table(read_table(inputs["missing"], MISSING).to_pandas(), catalogue)
     with style.applied():
-        style.save(draw(frame, catalogue), frame, out, settings, title)
+        return Drawn(draw(frame, catalogue), frame)
 
 
 def table(missing: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from m3h_pipeline.contracts import PHENOTYPES
 from m3h_pipeline.disclosure import LEAST, small_count
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.files import read_table
 
 _MODELS = ("single", "multi")
@@ -47,11 +48,16 @@ _COLOURS = (
 
 
 def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
-    """Write the figure; ``inputs`` are ``phenotypes`` and ``tasks``."""
+    """Write the figure; see :func:`drawn`."""
+    drawn(inputs, settings).save(out, settings, title)
+
+
+def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
+    """Draw the figure; ``inputs`` are ``phenotypes`` and ``tasks``."""
     catalogue = read_catalogue(inputs["tasks"])
     frame = table(read_table(inputs["phenotypes"], PHENOTYPES).to_pandas(), catalogue)
     with style.applied():
-        style.save(draw(frame, catalogue), frame, out, settings, title, ["n"])
+        return Drawn(draw(frame, catalogue), frame, ("n",))
 
 
 def table(phenotypes: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from m3h_pipeline.layout import Layout
 
 if TYPE_CHECKING:
     from m3h_pipeline.config import Figures
+    from m3h_pipeline.figures.drawn import Drawn
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,31 @@ def render(name: str, root: Path, settings: Figures, out: Path) -> None:
         InputError: an input is missing or the folder cannot be written.
         ContractError: an input does not follow its schema.
     """
+    spec = _known(name)
+    import_module(spec.module).render(_inputs(spec, root), Path(out) / name, settings, spec.title)
+
+
+def drawn(name: str, root: Path, settings: Figures) -> Drawn:
+    """Draw one figure of a study and write nothing.
+
+    Args:
+        name: as of :func:`render`.
+        root: as of :func:`render`.
+        settings: the configuration of the figures.
+
+    Raises:
+        M3HError: as of :func:`render`.
+    """
+    spec = _known(name)
+    made: Drawn = import_module(spec.module).drawn(_inputs(spec, root), settings)
+    return made
+
+
+def _known(name: str) -> FigureSpec:
     if name not in FIGURES:
         raise ConfigError(f"there is no figure `{name}`", hint=nearest(name, FIGURES))
-    spec = FIGURES[name]
-    inputs = {Path(file).stem: Path(root) / file for file in spec.inputs}
-    import_module(spec.module).render(inputs, Path(out) / name, settings, spec.title)
+    return FIGURES[name]
+
+
+def _inputs(spec: FigureSpec, root: Path) -> dict[str, Path]:
+    return {Path(file).stem: Path(root) / file for file in spec.inputs}

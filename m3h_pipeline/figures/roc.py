@@ -16,6 +16,7 @@ from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import ROC
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.files import read_table
 
 _MODELS = ("single", "multi")
@@ -26,11 +27,16 @@ _LINE = 0.135
 
 
 def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
-    """Write the figure; ``inputs`` are ``roc`` and ``tasks``."""
+    """Write the figure; see :func:`drawn`."""
+    drawn(inputs, settings).save(out, settings, title)
+
+
+def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
+    """Draw the figure; ``inputs`` are ``roc`` and ``tasks``."""
     catalogue = read_catalogue(inputs["tasks"])
     frame = table(read_table(inputs["roc"], ROC).to_pandas(), catalogue)
     with style.applied():
-        style.save(draw(frame, catalogue), frame, out, settings, title)
+        return Drawn(draw(frame, catalogue), frame)
 
 
 def table(roc: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:

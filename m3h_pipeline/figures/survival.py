@@ -17,6 +17,7 @@ from m3h_pipeline.contracts import DYNAMIC_AUROC, KAPLAN_MEIER, SURVIVAL
 from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.files import read_table
 
 #: Most tasks drawn; all are in the CSV.
@@ -32,7 +33,12 @@ _HEIGHT = _SIDE + 0.9
 
 
 def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
-    """Write the figure; ``inputs`` are ``kaplan_meier``, ``dynamic_auroc``, ``survival`` and ``tasks``."""
+    """Write the figure; see :func:`drawn`."""
+    drawn(inputs, settings).save(out, settings, title)
+
+
+def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
+    """Draw the figure; ``inputs`` are ``kaplan_meier``, ``dynamic_auroc``, ``survival`` and ``tasks``."""
     catalogue = read_catalogue(inputs["tasks"])
     frame = table(
         read_table(inputs["kaplan_meier"], KAPLAN_MEIER).to_pandas(),
@@ -41,7 +47,11 @@ def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str)
         catalogue,
     )
     with style.applied():
-        style.save(draw(frame, catalogue), frame, out, settings, title, ["n", "events"])
+        return Drawn(
+            draw(frame, catalogue),
+            frame,
+            ("n", "events"),
+        )
 
 
 def table(

@@ -18,6 +18,7 @@ from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import OPTIMISM, SELECTION, TRAJECTORY, combination_tasks
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.files import read_table
 
 _TICK = 0.028
@@ -27,14 +28,19 @@ _BESIDE = 0.29
 
 
 def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
-    """Write the figure; ``inputs`` are ``trajectory``, ``selection``, ``optimism`` and ``tasks``."""
+    """Write the figure; see :func:`drawn`."""
+    drawn(inputs, settings).save(out, settings, title)
+
+
+def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
+    """Draw the figure; ``inputs`` are ``trajectory``, ``selection``, ``optimism`` and ``tasks``."""
     catalogue = read_catalogue(inputs["tasks"])
     trajectory = read_table(inputs["trajectory"], TRAJECTORY).to_pandas()
     selection = read_table(inputs["selection"], SELECTION).to_pandas()
     optimism = read_table(inputs["optimism"], OPTIMISM).to_pandas()
     frame = table(trajectory, selection, optimism, catalogue)
     with style.applied():
-        style.save(draw(frame, catalogue), frame, out, settings, title)
+        return Drawn(draw(frame, catalogue), frame)
 
 
 def table(
