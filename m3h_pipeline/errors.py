@@ -60,6 +60,10 @@ class TaskError(M3HError):
     """A task's definition is wrong, or the task cannot be learned or evaluated on this cohort."""
 
 
+class WorkflowError(M3HError):
+    """A run of the workflow did not come to its end."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Say which valid name was probably meant, or list the valid names.
 

@@ -39,6 +39,7 @@ ROOMS = [
     {"figures"},
     {"jobs"},
     {"check", "cli", "forecast", "record", "remade", "verify"},
+    {"api"},
 ]
 #: Rooms that stand side by side: neither knows the other.
 APART = [
@@ -114,6 +115,21 @@ def test_rooms_know_only_what_stands_on_their_left() -> None:
     ]
 
 
+def test_the_package_gives_the_names_of_the_api_and_of_errors() -> None:
+    """The package itself stands on the right of all rooms: none of them may ask it for a name."""
+    assert {room(module) for module in imports("m3h_pipeline")} == {"api", "errors"}
+    assert {room(module) for module in m3h_pipeline._PUBLIC.values()} == {"api", "errors"}
+    asked = [
+        (module, name.name)
+        for module in HOUSE
+        for node in ast.walk(PACKAGE.tree(module))
+        if isinstance(node, ast.ImportFrom) and node.module == "m3h_pipeline"
+        for name in node.names
+        if name.name in m3h_pipeline._PUBLIC
+    ]
+    assert not asked
+
+
 def test_rooms_make_no_circle() -> None:
     assert circle(PLAN) == ""
 
@@ -162,6 +178,7 @@ def test_what_counts_in_no_digest_is_for_people() -> None:
 
 
 LIGHT = {
+    "m3h_pipeline": {"torch", "sklearn", "matplotlib", "pandas", "pyarrow", "numpy", "pydantic", "yaml"},
     "m3h_pipeline.cli": {"torch", "sklearn", "matplotlib", "pandas", "pyarrow"},
     "m3h_pipeline.figures.registry": {"torch", "sklearn", "matplotlib"},
     "m3h_pipeline.search.plan": {"torch", "sklearn", "matplotlib"},

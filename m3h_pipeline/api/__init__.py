@@ -1,0 +1,1 @@
+"""The Python API: studies, models on data frames, task interaction and figures."""

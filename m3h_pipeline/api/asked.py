@@ -1,0 +1,79 @@
+"""What a model is asked to learn, and from which columns: understood, or refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from m3h_pipeline.api.frames import check_columns, checked_frame
+from m3h_pipeline.api.outcomes import Outcome
+from m3h_pipeline.errors import ConfigError, InputError
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+def modalities_of(given: Any) -> dict[str, list[str]]:
+    """The modalities of a model.
+
+    Raises:
+        ConfigError: they cannot be understood.
+    """
+    if not isinstance(given, Mapping) or not given:
+        raise ConfigError(
+            "`modalities` is a mapping of names to lists of columns with at least one modality",
+            hint='for example {"labs": ["urea", "sodium"]}',
+        )
+    found: dict[str, list[str]] = {}
+    holder: dict[str, str] = {}
+    for name, columns in given.items():
+        where = f"modalities[{name!r}]"
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ConfigError(
+                "the name of a modality has letters, digits and `_`, and begins with a letter", where=where
+            )
+        if isinstance(columns, str) or not isinstance(columns, Sequence | pd.Index | np.ndarray):
+            raise ConfigError("a modality is a list of columns", where=where)
+        found[name] = [str(column) for column in columns]
+        if not found[name]:
+            raise ConfigError("a modality has at least one column", where=where)
+        for column in found[name]:
+            if column in holder:
+                both = f"in `{holder[column]}` and `{name}`" if holder[column] != name else "twice"
+                raise ConfigError(f"column `{column}` stands {both}", where="modalities")
+            holder[column] = name
+    return found
+
+
+def check_disjoint(modalities: Mapping[str, Sequence[str]], outcomes: Mapping[str, Outcome]) -> None:
+    """Refuse an outcome that is a feature, too.
+
+    Raises:
+        ConfigError: a column is both.
+    """
+    features = {column: name for name, columns in modalities.items() for column in columns}
+    for task, outcome in outcomes.items():
+        for column in outcome.columns:
+            if column in features:
+                raise ConfigError(
+                    f"column `{column}` is an outcome of `{task}` and a feature of `{features[column]}`: a "
+                    "model would be given the label that it shall predict",
+                    where="modalities",
+                    hint="take it out of one of the two",
+                )
+
+
+def answers_of(frame: pd.DataFrame, y: pd.DataFrame | None, outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
+    """The frame that holds the outcomes.
+
+    Raises:
+        InputError: it lacks columns, or has other rows.
+    """
+    answers = frame if y is None else checked_frame(y, "`y`")
+    check_columns(answers, [name for one in outcomes.values() for name in one.columns])
+    if len(answers) != len(frame):
+        raise InputError(f"`y` has {len(answers):,} rows, `X` {len(frame):,}")
+    return answers
