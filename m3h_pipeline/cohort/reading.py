@@ -61,6 +61,10 @@ class Reading(Section):
         default_factory=dict, description="section `source`, files by their names alone; empty: an own kind"
     )
     sources: dict[str, SourceReading] = Field(min_length=1, description="source -> its features")
+    columns: list[list[str]] = Field(
+        default_factory=list,
+        description="`table`: per file its columns that are label inputs, subgroups or codes",
+    )
     codes: dict[str, dict[str, float]] = Field(
         default_factory=dict,
         description="`mimic`, `variant: published`: column -> value -> its number; without values of few",

@@ -20,6 +20,9 @@ from m3h_pipeline.tables.values import Absent
 #: Endings of delimited files and their delimiters; None: the header says it.
 ENDINGS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": None}
 
+#: Bytes of a file by which its rows are reckoned.
+_SAMPLED = 4 << 20
+
 
 class DelimitedTable(TableFileReader):
     """A CSV or TSV file, or another text file with a header line (:mod:`m3h_pipeline.tables.preamble`).
@@ -86,6 +89,14 @@ class DelimitedTable(TableFileReader):
             )
             for batch in reader:
                 yield batch.rename_columns(wanted)
+
+    def expected_rows(self) -> int | None:
+        if self._path.suffix == ".gz":
+            return None
+        with self._path.open("rb") as stream:
+            head = stream.read(_SAMPLED)
+        lines = head.count(b"\n")
+        return round(self._path.stat().st_size * lines / len(head)) if lines else None
 
     def positions(self, rows: Sequence[int]) -> list[int]:
         wanted, found = set(rows), {}

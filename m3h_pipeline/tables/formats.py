@@ -28,6 +28,7 @@ def open_table(
     symbols: str | None = None,
     annotation: Sequence[str] = (),
     header: int | None = None,
+    optional: bool = False,
 ) -> TableFileReader:
     """Open one file and read the names of its columns.
 
@@ -40,6 +41,7 @@ def open_table(
         symbols: column that names the features, of a transposed file or of an AnnData file's ``var``.
         annotation: columns that are left out, as if they did not stand in the file.
         header: line of a text file's header; None: the first that is no comment.
+        optional: whether columns of ``annotation`` may be absent.
 
     Raises:
         ConfigError: the ending is of no known format.
@@ -47,7 +49,7 @@ def open_table(
     """
     formats = _formats(layer, symbols, header)
     if not path.startswith(_PACKAGE) and Path(path).is_dir():
-        return _turned(ParquetTable(Path(path), path), transposed, symbols, annotation)
+        return _turned(ParquetTable(Path(path), path), transposed, symbols, annotation, optional)
     suffixes = Path(path).suffixes
     ending = (suffixes[-2:-1] if suffixes[-1:] == [".gz"] else suffixes[-1:]) or [""]
     read = formats.get(ending[0].lower())
@@ -58,12 +60,18 @@ def open_table(
             hint=f"give a file that ends in {', '.join(formats)}, with or without .gz",
         )
     reader = read(stack.enter_context(_located(path)), path)
-    return _turned(reader, transposed, symbols, annotation)
+    return _turned(reader, transposed, symbols, annotation, optional)
 
 
 def _turned(
-    reader: TableFileReader, transposed: bool, symbols: str | None, annotation: Sequence[str]
+    reader: TableFileReader,
+    transposed: bool,
+    symbols: str | None,
+    annotation: Sequence[str],
+    optional: bool,
 ) -> TableFileReader:
+    if optional:
+        annotation = [name for name in annotation if reader.count(name) or name in reader.arrays]
     if transposed:
         return TransposedTable(reader, symbols, annotation)
     reader.leave_out(annotation, "annotation")

@@ -20,7 +20,8 @@ from m3h_pipeline.tables.reader import TableFileReader
 from m3h_pipeline.tables.textfile import COPY_AGAIN, open_bytes, other_format, reading
 from m3h_pipeline.tables.values import Absent
 
-_ROWS = 8192
+_ROWS, _LEAST_ROWS = 8192, 256
+_NUMBERS = 4_000_000
 #: Folders in which some parts hold rows that were changed or deleted since, and what wrote them.
 _KEPT_VERSIONS = {"_delta_log": "Delta Lake", ".hoodie": "Hudi", "metadata/*.metadata.json": "Iceberg"}
 
@@ -81,7 +82,9 @@ class ParquetTable(TableFileReader):
             stored = [name for name in own if name not in fixed]
             opened = self._opened(i, self.shown)
             with reading(str(self._parts[i])):
-                for batch in opened.iter_batches(batch_size=_ROWS, columns=stored):
+                # Thousands of columns at a time are as many numbers in fewer rows.
+                size = min(_ROWS, max(_LEAST_ROWS, _NUMBERS // max(1, len(wanted))))
+                for batch in opened.iter_batches(batch_size=size, columns=stored):
                     yield self._columns(batch, wanted, fixed, before)
                     before += batch.num_rows
 
@@ -134,6 +137,9 @@ class ParquetTable(TableFileReader):
                 if longest := pc.max(pc.list_value_length(batch.column(at))).as_py():
                     return int(longest)
         return 0
+
+    def expected_rows(self) -> int | None:
+        return sum(int(self._opened(i, self.shown).metadata.num_rows) for i in range(len(self._parts)))
 
     def positions(self, rows: Sequence[int]) -> list[int]:
         return [row + 1 for row in rows]

@@ -95,6 +95,10 @@ class TableFileReader(abc.ABC):
         more = f" and {len(rows) - 10:,} more" if len(rows) > 10 else ""
         return f"{self.shown}, {self.unit}{'s' if len(rows) > 1 else ''} {at}{more}"
 
+    def expected_rows(self) -> int | None:
+        """About how many rows there are, without reading them; None: that is not known."""
+        return None
+
     def check_delimiter(self) -> None:  # noqa: B027 - not every format has one
         """Raise InputError if the columns stand under another delimiter; called where one is absent."""
 

@@ -74,7 +74,7 @@ def index_samples(
     plain: Path,
     path: str,
     names: Sequence[str],
-    stays: Mapping[str, Stay],
+    stays: Mapping[str, Stay] | None,
     quarantine: Quarantine,
     progress: Progress,
 ) -> Index:
@@ -84,7 +84,8 @@ def index_samples(
         plain: the table, unpacked.
         path: the table as the configuration names it, for messages.
         names: its columns.
-        stays: ``haim_id`` -> stay; a record of another one is set aside: it has no patient to split by.
+        stays: ``haim_id`` -> stay; a record of another one is set aside: it has no patient to split by;
+            None: every ``haim_id`` will do.
         quarantine: takes the malformed records and those without a key.
         progress: advanced by megabytes.
 
@@ -109,7 +110,7 @@ def index_samples(
         values = [_identifier(fields[i]) for i in at]
         if not (values[0] and values[1]):
             raise Malformed("no `haim_id` or no `img_id`")
-        if values[0] not in stays:
+        if stays is not None and values[0] not in stays:
             raise Malformed(NO_KEY)
         return values
 
@@ -117,7 +118,8 @@ def index_samples(
         head = decode(buffer[start : min(stop, start + _HEAD)])
         fields = head.split(",", last + 1) if '"' not in head else []
         values = [_identifier(fields[i]) for i in at] if len(fields) > last + 1 else ["", ""]
-        if not (values[0] in stays and values[1] and all(map(is_text, values))):
+        known = bool(values[0]) if stays is None else values[0] in stays
+        if not (known and values[1] and all(map(is_text, values))):
             # Something is wrong with the line or with its key; only a whole line speaks against the keys.
             try:
                 values = whole(bytes(buffer[start:stop]))

@@ -58,6 +58,11 @@ class Selection:
         ]
         return list(dict.fromkeys(column.name for column in columns if column.file == file))
 
+    def beside(self, file: int) -> list[str]:
+        """Columns of a file that are label inputs, subgroups or codes, sorted."""
+        named = [*self.labels.values(), *self.subgroups.values(), *self.codes.values()]
+        return sorted({column.name for places in named for column in places if column.file == file})
+
     def numeric(self, file: int) -> list[str]:
         """Columns of a file that are read as numbers."""
         columns = [f.column for block in self.features.values() for f in block if not f.categorical]

@@ -115,7 +115,12 @@ def ingest_table(
                 summary["genes"] = learned.genes
             if coded is not None:
                 summary["diagnoses"] = coded.summary
-            reading = Reading(kind=source.kind, source=without_folders(source), sources=blocks)
+            reading = Reading(
+                kind=source.kind,
+                source=without_folders(source),
+                sources=blocks,
+                columns=[selection.beside(i) for i in range(len(readers))],
+            )
             codes = coded and coded.diagnoses
             return writer.finish(samples, columns, codes, summary, aside.lines(), reading)
 

@@ -1,0 +1,314 @@
+"""Which of the given files is which of the study's, and where each of its columns stands: by name alone."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from m3h_pipeline.cohort.apply.problems import Problems, listed
+from m3h_pipeline.cohort.reading import Part, Reading, SourceReading
+from m3h_pipeline.cohort.table.expression import without_version
+from m3h_pipeline.config.sources import TableFile, TableSource
+from m3h_pipeline.errors import InputError, M3HError
+from m3h_pipeline.tables.formats import open_table
+from m3h_pipeline.tables.identifiers import called
+from m3h_pipeline.tables.reader import TableFileReader
+
+#: What may be a unit behind a name: ``creatinine (mg/dL)``, ``creatinine_umol_l``, ``creatinine [µmol/l]``.
+_UNIT = re.compile(
+    r"[ _.\-(\[/]+(m?mol|[µu]mol|nmol|pmol|m?eq|[mµun]?g|k?pa|mmhg|cm|mm|kg|lbs?|°?[cf]|%|percent|[mµu]?iu?)"
+    r"([ _/.\-]*(d?l|ml|kg|m2|min|h))?[)\] ]*",
+    re.IGNORECASE,
+)
+
+
+@dataclass
+class Matched:
+    """The study's files among those that were given.
+
+    Attributes:
+        source: the study's section ``source``; its files have the names that they had there.
+        readers: per file of the study the given one, None where none was given.
+        links: per file the earlier file and its column that its id is compared with; None: the sample's id.
+        sources: source -> its reading, with the keys of the given files; None: nobody has it.
+    """
+
+    source: TableSource
+    readers: list[TableFileReader | None]
+    links: list[tuple[int, str] | None]
+    sources: dict[str, SourceReading | None] = field(default_factory=dict)
+
+    def numeric(self, file: int) -> list[str]:
+        """Keys of a file's columns that are read as numbers."""
+        parts = [part for part in self._parts(file) if part.values is None]
+        return list(dict.fromkeys(column for part in parts for column in part.columns))
+
+    def text(self, file: int) -> list[str]:
+        """Keys of a file's columns, but its id, that are read as text."""
+        named = [part.columns[0] for part in self._parts(file) if part.values is not None]
+        named += [link[1] for link in self.links if link is not None and link[0] == file]
+        return list(dict.fromkeys(named))
+
+    def _parts(self, file: int) -> Iterator[Part]:
+        for one in self.sources.values():
+            yield from (part for part in (one.parts if one else ()) if part.file == file)
+
+
+def match_files(
+    reading: Reading, paths: Sequence[str], absent: Sequence[str], problems: Problems, stack: ExitStack
+) -> Matched:
+    """Find the study's files and columns among the given files.
+
+    Args:
+        reading: of a `table` source.
+        paths: the given files.
+        absent: sources that nobody has, whose files and columns may be lacking.
+        problems: takes whatever is wrong.
+        stack: closes what stays open.
+    """
+    source = TableSource.model_validate(reading.source)
+    needed = _needed(reading, source, absent)
+    readers = _assigned(source, needed, paths, problems, stack)
+    matched = Matched(source, readers, [])
+    matched.links = [_link(i, source, readers, problems) for i in range(len(readers))]
+    for name, one in reading.sources.items():
+        matched.sources[name] = None if name in absent else _found(name, one, source, readers, problems)
+    for i, reader in enumerate(readers):
+        key = source.files[i].id
+        if reader is not None and key is not None and reader.count(key) != 1:
+            problems.add(_no_column(key, "the id of its rows", reader, readers))
+    return matched
+
+
+def _needed(reading: Reading, source: TableSource, absent: Sequence[str]) -> list[set[str]]:
+    """Per file of the study the names of the columns that become features."""
+    found: list[set[str]] = [set() for _ in source.files]
+    for name, one in reading.sources.items():
+        for part in one.parts if name not in absent else ():
+            found[part.file] |= {_symbol(called(column), one) for column in part.columns}
+    return found
+
+
+def _symbol(name: str, source: SourceReading) -> str:
+    strip = source.genes is not None and source.genes.strip_version
+    return without_version(name) if strip else name
+
+
+def _assigned(
+    source: TableSource,
+    needed: Sequence[set[str]],
+    paths: Sequence[str],
+    problems: Problems,
+    stack: ExitStack,
+) -> list[TableFileReader | None]:
+    """Per file of the study the given file that has its columns."""
+    opened: dict[tuple[str, int], TableFileReader] = {}
+    ranked: list[tuple[float, float, str, int]] = []
+    for path in paths:
+        errors: list[M3HError] = []
+        for i, file in enumerate(source.files):
+            try:
+                reader = opened[path, i] = _opened(path, file, stack)
+            except M3HError as error:
+                errors.append(error)
+                continue
+            own = {called(name) for name in reader.header}
+            own |= {without_version(name) for name in own}
+            share = len(needed[i] & own) / len(needed[i]) if needed[i] else 0.0
+            alike = difflib.SequenceMatcher(None, Path(path).name, file.path).ratio()
+            ranked.append((share, alike, path, i))
+        if len(errors) == len(source.files):
+            problems.add(errors[0])
+    found: list[TableFileReader | None] = [None] * len(source.files)
+    taken: set[str] = set()
+    for share, _, path, i in sorted(ranked, key=lambda one: (-one[0], -one[1])):
+        if share > 0 and path not in taken and found[i] is None:
+            found[i] = opened[path, i]
+            taken.add(path)
+    for path in dict.fromkeys(paths):
+        readable = any(given == path for given, _ in opened)
+        if readable and path not in taken:
+            known = [i for i, file in enumerate(source.files) if needed[i] and found[i] is None]
+            problems.add(
+                InputError(
+                    "the file has none of the columns that are read",
+                    where=path,
+                    hint=f"{source.files[known[0]].path} of the study has {_some(needed[known[0]])}"
+                    if known
+                    else "leave it out",
+                )
+            )
+    for i, file in enumerate(source.files):
+        if needed[i] and found[i] is None:
+            problems.add(
+                InputError(
+                    f"no given file is the study's `{file.path}`, with the columns {_some(needed[i])}",
+                    hint="give it too; if nobody has what it holds, say `--absent SOURCE`",
+                )
+            )
+    return found
+
+
+def _some(names: set[str]) -> str:
+    shown = sorted(names)
+    return ", ".join(f"`{name}`" for name in shown[:3]) + (", ..." if len(shown) > 3 else "")
+
+
+def _opened(path: str, file: TableFile, stack: ExitStack) -> TableFileReader:
+    return open_table(
+        path,
+        stack,
+        transposed=file.transposed,
+        layer=file.layer,
+        symbols=file.symbols,
+        annotation=file.annotation,
+        header=file.header,
+        optional=True,
+    )
+
+
+def _link(
+    i: int, source: TableSource, readers: Sequence[TableFileReader | None], problems: Problems
+) -> tuple[int, str] | None:
+    """The column of an earlier file that a file's id is compared with; None: the sample's id."""
+    file = source.files[i]
+    if i == 0 or readers[i] is None:
+        return None
+    named = {source.patient_id, source.stay_id} - {None, source.files[0].id}
+    column = file.on if file.on is not None else file.id if file.id in named else None
+    if column is None or column == source.files[0].id:
+        return None
+    holders = [j for j in range(i) if (r := readers[j]) is not None and r.count(column)]
+    if holders:
+        return holders[0], column
+    if file.on is None:
+        return None
+    first = next((r for r in readers[:i] if r is not None), None)
+    if first is not None:
+        problems.add(_no_column(column, f"which `{file.path}` is joined on", first, readers))
+    return None
+
+
+def _found(
+    name: str,
+    one: SourceReading,
+    source: TableSource,
+    readers: Sequence[TableFileReader | None],
+    problems: Problems,
+) -> SourceReading:
+    """A source's reading with the keys of the given files; what is absent is a problem."""
+    parts: list[Part] = []
+    lacking: dict[int, list[str]] = {}
+    symbols = {i: _by_symbol(reader, one) for i, reader in enumerate(readers) if reader is not None}
+    for part in one.parts:
+        reader = readers[part.file]
+        if reader is None:
+            parts.append(part)
+            continue
+        columns = _keys(part, one, reader, symbols[part.file], problems)
+        if columns is None:
+            lacking.setdefault(part.file, []).append(called(part.columns[0]))
+        parts.append(part if columns is None else part.model_copy(update={"columns": columns}))
+    for i, names in lacking.items():
+        reader = readers[i]
+        assert reader is not None
+        names = list(dict.fromkeys(names))
+        if len(names) == 1:
+            problems.add(_no_column(names[0], f"of source `{name}`", reader, readers))
+        else:
+            hints = [hint for column in names if (hint := _hint(column, reader, readers))]
+            problems.add(
+                InputError(
+                    f"{len(names):,} columns of source `{name}` are absent: {listed(names)}",
+                    where=reader.shown,
+                    hint="; ".join(hints[:5]) or None,
+                )
+            )
+    return one.model_copy(update={"parts": parts})
+
+
+def _by_symbol(reader: TableFileReader, one: SourceReading) -> Mapping[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    if one.genes is not None:
+        for key in reader.names:
+            found.setdefault(_symbol(called(key), one), []).append(key)
+    return found
+
+
+def _keys(
+    part: Part,
+    one: SourceReading,
+    reader: TableFileReader,
+    symbols: Mapping[str, list[str]],
+    problems: Problems,
+) -> list[str] | None:
+    """Where the columns of a part stand in a given file; None: they are absent."""
+    name = called(part.columns[0])
+    if one.genes is None:
+        if reader.count(name) > 1:
+            problems.add(
+                InputError(
+                    f"column `{name}` stands {reader.count(name)} times in the header",
+                    where=reader.shown,
+                    hint="rename or remove the others",
+                )
+            )
+        return list(part.columns) if reader.count(name) else None
+    symbol = _symbol(name, one)
+    keys = symbols.get(symbol, [])
+    if keys and len(keys) != part.of:
+        problems.add(
+            InputError(
+                f"gene `{symbol}` stands {len(keys)} times, and {part.of} times in the study",
+                where=reader.shown,
+                hint="give the same columns of this gene",
+            )
+        )
+        return list(part.columns)
+    if len(part.columns) == part.of:
+        return keys or None
+    return list(part.columns) if set(part.columns) <= set(keys) else None
+
+
+def _no_column(
+    name: str, what: str, reader: TableFileReader, readers: Sequence[TableFileReader | None]
+) -> InputError:
+    if reader.count(name) > 1:
+        return InputError(
+            f"column `{name}`, {what}, stands {reader.count(name)} times in the header",
+            where=reader.shown,
+            hint="rename or remove the others",
+        )
+    return InputError(
+        f"column `{name}`, {what}, is absent", where=reader.shown, hint=_hint(name, reader, readers)
+    )
+
+
+def _hint(name: str, reader: TableFileReader, readers: Sequence[TableFileReader | None]) -> str | None:
+    """Where a column may be: in another file, under another unit, under another spelling."""
+    for other in readers:
+        if other is not None and other is not reader and other.count(name):
+            return f"`{name}` stands in {other.shown}"
+    own = [called(key) for key in reader.names]
+    bare = _without_unit(name)
+    for one in own:
+        if one != name and _without_unit(one) == bare:
+            return f"`{one}` may be `{name}` in another unit: convert it, and name it `{name}`"
+    close = difflib.get_close_matches(name, own, n=1, cutoff=0.6)
+    return f"is `{close[0]}` meant for `{name}`? Then name it so" if close else None
+
+
+def _without_unit(name: str) -> str:
+    """A column's name without its unit.
+
+    Examples:
+        >>> [_without_unit(name) for name in ("Creatinine (mg/dL)", "creatinine_umol_l", "age")]
+        ['creatinine', 'creatinine', 'age']
+    """
+    found = list(_UNIT.finditer(name))
+    bare = name[: found[-1].start()] if found and found[-1].end() == len(name) else name
+    return bare.strip().casefold()
