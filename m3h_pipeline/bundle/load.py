@@ -244,13 +244,31 @@ class Bundle:
         self, file: str, features: Mapping[str, Floats], n: int, said: dict[str, dict[str, Float64]]
     ) -> dict[str, Float64]:
         if file not in said:
-            modalities = {
-                name: np.concatenate([features[source] for source in sources], axis=1)
-                for name, sources in self.description.modalities.items()
-            }
-            found = self.network(file).predict(modalities, distances=True)
+            found = self.network(file).predict(self._modalities(features), distances=True)
             said[file] = {task: values.astype(np.float64) for task, values in found.items()}
         return said[file]
+
+    def attention_of(self, file: str, features: Features) -> dict[tuple[str, str], Float64]:
+        """What one network's tasks attend to: (attended, attending) -> (n,).
+
+        Args:
+            file: its name in ``description.files``.
+            features: as :meth:`predict_features` takes them.
+
+        Raises:
+            InputError: as :meth:`predict_features`.
+        """
+        whole, _ = self._checked(features)
+        network = self.network(file)
+        weights = network.attention(self._modalities(whole))
+        order = list(enumerate(network.positions))
+        return {(other, task): weights[:, u, t] for u, other in order for t, task in order}
+
+    def _modalities(self, features: Mapping[str, Floats]) -> dict[str, Floats]:
+        return {
+            name: np.concatenate([features[source] for source in sources], axis=1)
+            for name, sources in self.description.modalities.items()
+        }
 
     def network(self, file: str) -> FittedModel:
         """A trained network of the bundle, in double precision.

@@ -176,6 +176,10 @@ class TaskModel(Described):
     classes: list[str] = Field(default_factory=list, description="multiclass: names, in the order of columns")
     clusters: int = Field(default=0, description="clustering: how many")
     note: str = Field(default="", description="of the definition")
+    definition: dict[str, Any] = Field(
+        default_factory=dict,
+        description="how outcomes are made of columns, as the study defined the task; empty: not known",
+    )
     permuted: bool = Field(default=False, description="labels were shuffled: a negative control")
     chosen: str = Field(description="the candidate that predicts")
     words: str = Field(description="the choice for people")

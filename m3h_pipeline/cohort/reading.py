@@ -60,7 +60,7 @@ class Reading(Section):
     source: dict[str, Any] = Field(
         default_factory=dict, description="section `source`, files by their names alone; empty: an own kind"
     )
-    sources: dict[str, SourceReading] = Field(min_length=1, description="source -> its features")
+    sources: dict[str, SourceReading] = Field(description="source -> its features")
     columns: list[list[str]] = Field(
         default_factory=list,
         description="`table`: per file its columns that are label inputs, subgroups or codes",

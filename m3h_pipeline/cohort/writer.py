@@ -106,12 +106,13 @@ class CohortWriter:
         finally:
             shutil.rmtree(self.staging, ignore_errors=True)
 
-    def append(self, features: Mapping[str, npt.NDArray[np.float32]]) -> None:
+    def append(self, features: Mapping[str, npt.NDArray[np.float32]], rows: int | None = None) -> None:
         """Append rows: per source an array (rows, D); infinite values become missing and are counted.
 
         So do rows that are zero throughout, of the sources of which these are not observed.
+        Of a cohort without sources ``rows`` says how many there are.
         """
-        counts = {len(features[name]) for name in self.sources}
+        counts = {len(features[name]) for name in self.sources} or {rows or 0}
         if len(counts) > 1:
             raise ContractError("the sources have different numbers of rows", where=str(self.out))
         for name, width in ((name, len(names)) for name, names in self.sources.items()):

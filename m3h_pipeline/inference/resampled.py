@@ -170,7 +170,7 @@ def load_cohort(
             members, own = np.unique(unit[here], return_inverse=True)
             parts[number] = Part(here, own.reshape(-1), np.ascontiguousarray(counts[members]))
     observed = {name: _labels(labels / f"{name}.parquet", task, len(fold)) for name, task in tasks.items()}
-    return Cohort(tasks, observed, parts, patient, _subgroups(table), draws)
+    return Cohort(tasks, observed, parts, patient, subgroup_rows(table), draws)
 
 
 def _labels(path: Path, task: Task, n: int) -> Float32:
@@ -182,7 +182,7 @@ def _labels(path: Path, task: Task, n: int) -> Float32:
     return y
 
 
-def _subgroups(table: pa.Table) -> dict[str, npt.NDArray[np.bool_]]:
+def subgroup_rows(table: pa.Table) -> dict[str, npt.NDArray[np.bool_]]:
     """Samples of each group; a name that two subgroup columns share is preceded by its column's."""
     columns = [name for name in table.column_names if name not in {"sample_id", "patient_id", "stay_id"}]
     values = {name: np.array(table.column(name).to_pylist(), dtype=object) for name in columns}

@@ -185,6 +185,34 @@ class FittedModel:
         return self.predict_scaled(self.standardise(features), self.present(features), distances)
 
     @torch.inference_mode()
+    def attention(self, features: Mapping[str, Array]) -> Array:
+        """How much each task attends to each other, row by row.
+
+        Args:
+            features: as :meth:`predict` takes them.
+
+        Shape:
+            (n, T, T) float64: entry (u, t) is the weight of task u in task t, in the order of
+            :attr:`positions`; summing to 1 over u.
+
+        Raises:
+            InputError: a modality is missing or has another number of features.
+        """
+        x, present = self._filled(self.standardise(features), self.present(features))
+        parts = []
+        for a in range(0, len(x), self._batch):
+            part = slice(a, a + self._batch)
+            encodings = self.network.encode(x[None, part], present=present[None, :, part])
+            parts.append(self.network.attend(encodings)[1][0].permute(2, 0, 1))
+        return np.asarray(torch.cat(parts).double().numpy())
+
+    def _filled(self, x: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Scaled features, those of absent modalities as the network meets them."""
+        centre = torch.from_numpy(self._arrays["feature/missing"]).to(self._dtype)
+        widths = [item.features for item in self.network.architecture.inputs]
+        return replaced(x[None], present[None], widths, centre)[0], present
+
+    @torch.inference_mode()
     def predict_scaled(self, x: Tensor, present: Tensor, distances: bool = False) -> dict[str, Array]:
         """The same of scaled features.
 
@@ -193,9 +221,7 @@ class FittedModel:
             present: (modalities, n); where it is False a modality counts as absent, whatever ``x`` holds.
             distances: see :meth:`predict`.
         """
-        centre = torch.from_numpy(self._arrays["feature/missing"]).to(self._dtype)
-        widths = [item.features for item in self.network.architecture.inputs]
-        x = replaced(x[None], present[None], widths, centre)[0]
+        x, present = self._filled(x, present)
         raw: dict[str, list[Tensor]] = {task: [] for task in self.positions}
         for a in range(0, len(x), self._batch):
             part = slice(a, a + self._batch)

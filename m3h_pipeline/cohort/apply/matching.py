@@ -59,7 +59,13 @@ class Matched:
 
 
 def match_files(
-    reading: Reading, paths: Sequence[str], absent: Sequence[str], problems: Problems, stack: ExitStack
+    reading: Reading,
+    paths: Sequence[str],
+    absent: Sequence[str],
+    problems: Problems,
+    stack: ExitStack,
+    *,
+    outcomes: bool = False,
 ) -> Matched:
     """Find the study's files and columns among the given files.
 
@@ -69,10 +75,16 @@ def match_files(
         absent: sources that nobody has, whose files and columns may be lacking.
         problems: takes whatever is wrong.
         stack: closes what stays open.
+        outcomes: whether files of outcomes are among them, too; else such files are left out.
     """
     source = TableSource.model_validate(reading.source)
     needed = _needed(reading, source, absent)
-    readers = _assigned(source, needed, paths, problems, stack)
+    beside = [set(names) for names in reading.columns] or [set() for _ in needed]
+    if source.diagnoses is not None and source.diagnoses.path is not None:
+        beside = [*beside, set(source.diagnoses.named)]
+    if outcomes:
+        needed = [names | beside[i] for i, names in enumerate(needed)]
+    readers = _assigned(source, needed, beside, paths, problems, stack)
     matched = Matched(source, readers, [])
     matched.links = [_link(i, source, readers, problems) for i in range(len(readers))]
     for name, one in reading.sources.items():
@@ -101,6 +113,7 @@ def _symbol(name: str, source: SourceReading) -> str:
 def _assigned(
     source: TableSource,
     needed: Sequence[set[str]],
+    beside: Sequence[set[str]],
     paths: Sequence[str],
     problems: Problems,
     stack: ExitStack,
@@ -130,8 +143,12 @@ def _assigned(
             found[i] = opened[path, i]
             taken.add(path)
     for path in dict.fromkeys(paths):
-        readable = any(given == path for given, _ in opened)
-        if readable and path not in taken:
+        tried = [reader for (given, _), reader in opened.items() if given == path]
+        if path in taken or not tried:
+            continue
+        if any(reader.count(name) for reader in tried for names in beside for name in names):
+            problems.unused.append(path)
+        else:
             known = [i for i, file in enumerate(source.files) if needed[i] and found[i] is None]
             problems.add(
                 InputError(
@@ -296,7 +313,7 @@ def _hint(name: str, reader: TableFileReader, readers: Sequence[TableFileReader 
     own = [called(key) for key in reader.names]
     bare = _without_unit(name)
     for one in own:
-        if one != name and _without_unit(one) == bare:
+        if one.casefold() != name.casefold() and _without_unit(one) == bare:
             return f"`{one}` may be `{name}` in another unit: convert it, and name it `{name}`"
     close = difflib.get_close_matches(name, own, n=1, cutoff=0.6)
     return f"is `{close[0]}` meant for `{name}`? Then name it so" if close else None

@@ -15,6 +15,7 @@ class Problems:
 
     Attributes:
         notes: what is no mistake and is still said, in the order it was found.
+        unused: files of outcomes, which predictions do not need.
 
     Examples:
         >>> problems = Problems()
@@ -23,13 +24,14 @@ class Problems:
         >>> problems.check()
         Traceback (most recent call last):
         m3h_pipeline.errors.InputError: 2 things keep these files from being read:
-        1. a.csv: column `age` is absent (did you mean `Age`?)
-        2. b.csv: there is no row after the header
+          1. a.csv: column `age` is absent (did you mean `Age`?)
+          2. b.csv: there is no row after the header
     """
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str | None], M3HError] = {}
         self.notes: list[str] = []
+        self.unused: list[str] = []
 
     def __len__(self) -> int:
         return len(self._found)
@@ -48,7 +50,7 @@ class Problems:
         if len(found) == 1:
             raise found[0]
         if found:
-            lines = [f"{i}. {_line(error)}" for i, error in enumerate(found, 1)]
+            lines = [f"  {i}. {_line(error)}" for i, error in enumerate(found, 1)]
             what = f"{len(found)} things keep these files from being read:"
             raise InputError("\n".join([what, *lines]))
 

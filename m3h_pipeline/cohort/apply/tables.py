@@ -19,6 +19,7 @@ from m3h_pipeline.cohort.apply.problems import Problems
 from m3h_pipeline.cohort.observed import observed
 from m3h_pipeline.cohort.reading import Reading
 from m3h_pipeline.cohort.table.features import unseen, values_of
+from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.tables.content import Content, NotNumericError, stream_columns
 from m3h_pipeline.tables.identifiers import normal_ids
@@ -52,7 +53,7 @@ def table_batches(
         stream = _Stream(matched, first, held, problems)
         yield from stream.batches()
         for i, one in held.items():
-            if not len(problems) and one.rows and not one.used.any():
+            if not len(problems) and one.rows and not one.used.any() and stream.samples >= LEAST:
                 problems.add(
                     InputError(
                         "no row belongs to any of the samples",
@@ -120,16 +121,17 @@ class _Stream:
         reader = matched.readers[first]
         assert reader is not None
         self._reader = reader
+        self.samples = 0
 
     def batches(self) -> Iterator[Batch]:
-        rows, total = 0, self._reader.expected_rows()
+        self.samples, total = 0, self._reader.expected_rows()
         for content in _contents(self._first, self._matched, self._problems):
-            ids = self._names(content, rows)
-            rows += content.rows
+            ids = self._names(content, self.samples)
+            self.samples += content.rows
             batch = self._batch(ids, content)
             if batch is not None:
                 yield Batch(*batch, total)
-        if not rows and not len(self._problems):
+        if not self.samples and not len(self._problems):
             self._problems.add(no_row(self._reader))
         self._ids.check(self._reader)
         yield from self._others()

@@ -98,7 +98,7 @@ def ingest_table(
         with CohortWriter(out, names, zero_is_missing=zero) as writer:
             for rows in _chunks(len(joined.ids)):
                 part = JoinedRows(joined, rows)
-                writer.append({name: values_of(block, part) for name, block in blocks.items()})
+                writer.append({name: values_of(block, part) for name, block in blocks.items()}, part.count)
             if empty := [name for name, n in writer.without.items() if n == writer.rows]:
                 raise InputError(
                     f"every value of source `{empty[0]}` is missing",
@@ -115,6 +115,9 @@ def ingest_table(
                 summary["genes"] = learned.genes
             if coded is not None:
                 summary["diagnoses"] = coded.summary
+            if not blocks:
+                # Outcomes alone are asked for: there is nothing to read features by.
+                return writer.finish(samples, columns, coded and coded.diagnoses, summary, aside.lines())
             reading = Reading(
                 kind=source.kind,
                 source=without_folders(source),
