@@ -251,16 +251,25 @@ def read_features(path: Path | str) -> tuple[Float32Array, list[str]]:
     return np.ascontiguousarray(x.reshape(len(column), kind.list_size)), names
 
 
-def write_labels(y: Float32Array, path: Path | str, metadata: Mapping[str, Any], audit: str = "") -> None:
+def write_labels(
+    y: Float32Array,
+    path: Path | str,
+    metadata: Mapping[str, Any],
+    audit: str = "",
+    definition: Mapping[str, Any] | None = None,
+) -> None:
     """Write one task's labels, ``y`` of shape (n,), with the task's description in the schema metadata.
 
     Labels of a survival task are given as by :func:`signed_time`, and written as ``SURVIVAL_LABELS``.
 
     Args:
         audit: text of the audit table, which has no room for a digest: it stands in the metadata here.
+        definition: how the labels are made of columns, by which a bundle makes those of other patients.
     """
     digest = hashlib.sha256(audit.encode()).hexdigest()
     described = {"task": json.dumps(dict(metadata), sort_keys=True), "audit": digest}
+    if definition is not None:
+        described["definition"] = json.dumps(dict(definition), sort_keys=True)
     if metadata.get("problem_class") != "survival":
         schema = LABELS.with_metadata(described)
         write_table(pa.Table.from_arrays([pa.array(y, type=pa.float32())], schema=schema), path)
@@ -285,6 +294,18 @@ def read_audit(path: Path, labels: Path) -> str:
     if hashlib.sha256(content).hexdigest() != digest:
         raise damaged(path, CHANGED)
     return content.decode("utf-8")
+
+
+def read_definition(path: Path | str) -> dict[str, Any]:
+    """How one task's labels are made of columns; empty where its labels do not say it.
+
+    Raises:
+        InputError: the file is absent or no Parquet file.
+    """
+    table = read_table(path)
+    known = b"definition" in (table.schema.metadata or {})
+    found: dict[str, Any] = metadata_of(table, "definition", dict, path) if known else {}
+    return found
 
 
 def read_labels(path: Path | str) -> tuple[Float32Array, dict[str, Any]]:

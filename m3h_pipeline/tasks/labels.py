@@ -66,7 +66,9 @@ def label_task(
         text = tsv([AUDIT_COLUMNS, *([task_id, *row] for row in rows)])
         temporary.write_text(text, encoding="utf-8")
         # Inside, so that there is no audit table without its labels.
-        write_labels(y, output, definition.describe(task_id, permuted=permute_seed is not None), text)
+        described = definition.describe(task_id, permuted=permute_seed is not None)
+        content = definition.model_dump(mode="json", exclude_none=True)
+        write_labels(y, output, described, text, content)
 
 
 def build_labels(
