@@ -149,6 +149,18 @@ class Results:
         """Every combination that the search looked at."""
         return self._read(self._layout.trajectory, contracts.TRAJECTORY)
 
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """What the final models predict for the study's own samples, one row per sample, task and output.
+
+        Rows of patients, unlike the other tables: not to be given away. See
+        :func:`m3h_pipeline.api.predictions.predictions` for the columns.
+        """
+        from m3h_pipeline.api.predictions import predictions
+
+        _there(self._layout.selection)
+        return predictions(self._layout)
+
     def table(self, name: str) -> pd.DataFrame:
         """One of the tables of ``evaluation/``.
 
@@ -163,11 +175,14 @@ class Results:
         return self._read(self._layout.evaluation.table(name), getattr(contracts, name.upper()))
 
     def _read(self, path: Path, schema: pa.Schema) -> pd.DataFrame:
-        if not path.exists():
-            raise InputError(
-                "the study has not come this far: the table is absent", where=str(path), hint=_RUN
-            )
+        _there(path)
         return with_tasks(read_table(path, schema), read_assessed(self._layout.labels.tasks).values())
+
+
+def _there(path: Path) -> None:
+    """Say what to run where a table is absent."""
+    if not path.exists():
+        raise InputError("the study has not come this far: the table is absent", where=str(path), hint=_RUN)
 
 
 _RUN = (

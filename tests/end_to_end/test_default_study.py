@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from sklearn.metrics import r2_score, roc_auc_score
 
+from m3h_pipeline.api.study import Results
 from m3h_pipeline.contracts import EVALUATION, SELECTION, SPLIT
 from m3h_pipeline.figures.registry import FIGURES
 from m3h_pipeline.files import read_json, read_samples, read_table
@@ -83,6 +85,24 @@ def test_the_cohort_is_what_the_study_promises(default_study: Run) -> None:
     assert classes == {"binary", "multiclass", "regression", "clustering"}
     samples = read_samples(_results(default_study) / "cohort/samples.parquet")
     assert samples.num_rows >= 2000
+
+
+def test_predictions_are_those_that_were_evaluated(default_study: Run) -> None:
+    """From Python, sample by sample; scored by scikit-learn they give the evaluation's numbers."""
+    results = Results(_results(default_study))
+    predictions, evaluation = results.predictions, results.evaluation
+    assert set(predictions["part"]) == {"train", "test"}
+    seen = predictions[(predictions["part"] == "test") & predictions["observed"].notna()]
+    for row in evaluation.to_dict("records"):
+        for model in ("multi", "single"):
+            these = seen[(seen["task"] == row["task"]) & (seen["model"] == model)]
+            if row["metric"] == "auroc":
+                found = roc_auc_score(these["observed"], these["prediction"])
+            elif row["metric"] == "r2":
+                found = r2_score(these["observed"], these["prediction"])
+            else:
+                continue
+            assert found == pytest.approx(row[model], abs=1e-6)
 
 
 def test_every_task_is_selected_and_evaluated(default_study: Run) -> None:
