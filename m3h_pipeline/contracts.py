@@ -204,9 +204,9 @@ DYNAMIC_AUROC = _schema(
     _required(pa.float64(), "time", "auroc", "low", "high"),
 )
 
-#: UMAP of the phenotypes' latents, binned (Figure 4d): the cluster most samples of a cell belong to.
+#: Map of the phenotypes' latents, binned (Figure 4d): the cluster most samples of a cell belong to.
 PHENOTYPES = _schema(
-    _required(pa.string(), "task", "model"),
+    _required(pa.string(), "task", "model", "projection"),
     _required(pa.float64(), "x", "y"),
     _required(pa.int16(), "cluster"),
     _required(pa.int32(), "n"),

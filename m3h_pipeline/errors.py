@@ -64,6 +64,41 @@ class WorkflowError(M3HError):
     """A run of the workflow did not come to its end."""
 
 
+#: Module -> the optional part of this package that brings it.
+EXTRAS = {
+    "anndata": "expression",
+    "duckdb": "mimic",
+    "gensim": "expression",
+    "sksurv": "examples",
+    "transformers": "embedders",
+    "umap": "umap",
+}
+
+
+def absent(module: str, what: str, where: str | None = None) -> InputError:
+    """The error to raise where a package is needed that is not installed.
+
+    Args:
+        module: what cannot be imported, a name of :data:`EXTRAS`.
+        what: what it is needed for.
+        where: the file or key that asks for it.
+
+    Examples:
+        >>> print(absent("duckdb", "reading MIMIC-IV"))
+        reading MIMIC-IV takes the package duckdb, which is not installed
+          to do: pip install 'm3h-pipeline[mimic]'
+    """
+    name = _PACKAGES.get(module, module)
+    return InputError(
+        f"{what} takes the package {name}, which is not installed",
+        where=where,
+        hint=f"pip install 'm3h-pipeline[{EXTRAS[module]}]'",
+    )
+
+
+_PACKAGES = {"sksurv": "scikit-survival", "umap": "umap-learn"}
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Say which valid name was probably meant, or list the valid names.
 

@@ -170,7 +170,8 @@ def test_what_counts_in_no_digest_is_for_people() -> None:
         if not any(isinstance(node, ast.ClassDef) and name.endswith("Error") for node in nodes)
     }
     assert said == {
-        *("errors.nearest", "errors.as_list", "progress.duration", "progress.Progress"),
+        *("errors.EXTRAS", "errors._PACKAGES", "errors.absent", "errors.nearest", "errors.as_list"),
+        *("progress.duration", "progress.Progress"),
         *("files.Maker", "files._makers", "files.MAKERS", "files.maker", "files.again"),
         *("files._NO_SYNC_OF_FOLDERS", "files._SETTLED", "files._settle"),
         *("files.synced", "files.make_folder", "files.moved"),

@@ -17,6 +17,7 @@ from m3h_pipeline.config import MimicSource, Study, SyntheticSource, load_study,
 from m3h_pipeline.config.networks import networks
 from m3h_pipeline.dotted import is_path
 from m3h_pipeline.errors import ConfigError, InputError, M3HError, nearest
+from m3h_pipeline.evaluation import phenotypes
 from m3h_pipeline.files.leftovers import scratch
 from m3h_pipeline.jobs.outputs import sources
 from m3h_pipeline.layout import Layout
@@ -39,6 +40,7 @@ def check_study(configfile: Path, screen: TextIO = sys.stdout, changes: Sequence
     study = load_study(configfile, changes)
     networks(study)
     needs(study.evaluation.baselines)
+    phenotypes.needs(study.figures.phenotype_map)
     tasks = checked_tasks(study, str(configfile))
     screen.write(f"configuration: {study.study}, {len(tasks)} tasks defined\n")
     with scratch(Path(study.results), "check") as folder:

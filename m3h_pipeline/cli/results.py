@@ -111,7 +111,8 @@ def _phenotypes(verbs: Any) -> None:
             options.split,
             options.samples,
             options.output,
-            figures.umap_samples,
+            figures.phenotype_map,
+            figures.map_samples,
             seed_of(options),
         )
 

@@ -152,4 +152,8 @@ class Figures(Section):
     )
     calibration_subgroup: str = Field(default="sex", description="subgroup of the calibration figure")
     quantiles: PositiveInt = Field(default=10, description="risk quantiles of the calibration figure")
-    umap_samples: PositiveInt = Field(default=3000, description="samples drawn in the phenotype map")
+    phenotype_map: Literal["tsne", "umap"] = Field(
+        default="tsne",
+        description="how the phenotype map is made: t-SNE, or UMAP as published (optional part `umap`)",
+    )
+    map_samples: PositiveInt = Field(default=3000, description="samples drawn in the phenotype map")

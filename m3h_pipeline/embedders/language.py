@@ -16,7 +16,7 @@ import torch
 
 from m3h_pipeline.coding import Float32Array
 from m3h_pipeline.embedders.store import files_digest
-from m3h_pipeline.errors import InputError
+from m3h_pipeline.errors import InputError, absent
 
 #: Tokens of a piece, beside the two that BERT puts around it.
 PIECE = 510
@@ -68,10 +68,7 @@ class LanguageEmbedder:
             from transformers import AutoModel, AutoTokenizer
             from transformers.utils import logging
         except ImportError as error:
-            raise InputError(
-                "embedding notes needs the package `transformers`",
-                hint="install the package with its extra: pip install 'm3h-pipeline[embedders]'",
-            ) from error
+            raise absent("transformers", "embedding notes") from error
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the library has no hints
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -1,19 +1,20 @@
-"""A map of the phenotypes: UMAP of the test samples' latents, binned so that no sample can be told apart
+"""A map of the phenotypes: the test samples' latents in a plane, binned so that no sample can be told apart
 (paper, Figure 4d)."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from m3h_pipeline.contracts import LATENTS, PHENOTYPES, SCORES, SELECTION, SPLIT
-from m3h_pipeline.errors import ContractError
+from m3h_pipeline.errors import ContractError, absent
 from m3h_pipeline.evaluation.shown import share_shown, shown_grid
 from m3h_pipeline.files import read_samples, read_table, write_table
 from m3h_pipeline.inference.predictions import wanted_predictions
@@ -23,12 +24,13 @@ from m3h_pipeline.split import patient_index
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Projection = Literal["tsne", "umap"]
 
 #: Cells along each side of a map: the first of these with which cells that may be shown hold so large a share
 #: of the samples, else the last.
 SIDES = (40, 32, 24, 20, 16, 12, 10, 8, 6, 5, 4)
 VISIBLE = 0.6
-#: UMAP needs neighbours; with fewer samples than this the first two principal axes serve.
+#: Maps need neighbours; with fewer samples than this the first two principal axes serve.
 FEW = 20
 
 
@@ -40,6 +42,7 @@ def phenotype_map(
     split: Path,
     cohort: Path,
     out: Path,
+    by: Projection,
     samples: int,
     seed: int,
 ) -> None:
@@ -55,11 +58,12 @@ def phenotype_map(
         split: the split file.
         cohort: ``cohort/samples.parquet``.
         out: table of contracts.PHENOTYPES; empty if the study has no clustering task.
+        by: how the plane is made.
         samples: most test samples on a map; of more, that many are drawn at random.
         seed: of the study.
 
     Raises:
-        InputError: a file is absent or unreadable.
+        InputError: a file is absent or unreadable, or the package that makes the plane is not installed.
         ContractError: a final fit that the selection names is missing.
     """
     wanted = _fits(selection, scores)
@@ -70,7 +74,7 @@ def phenotype_map(
     rows = [
         cell | {"task": task, "model": model}
         for key, models in wanted.items()
-        for cell in _cells(points[key], clusters[key], patient, samples, seed)
+        for cell in _cells(points[key], clusters[key], patient, by, samples, seed)
         for task, model in models
     ]
     rows.sort(key=lambda row: (row["task"], row["model"], row["x"], row["y"]))
@@ -123,7 +127,7 @@ def _latents(paths: Sequence[Path], wanted: set[tuple[str, str]]) -> dict[tuple[
 
 
 def _cells(
-    latent: Float32, prediction: Float32, patient: Integers, samples: int, seed: int
+    latent: Float32, prediction: Float32, patient: Integers, by: Projection, samples: int, seed: int
 ) -> list[dict[str, Any]]:
     """Bin one map: per cell the cluster most of its samples belong to, and how many it has.
 
@@ -138,7 +142,7 @@ def _cells(
     silhouette = float(prediction[seen, 1].mean())
     if len(seen) > samples:
         seen = np.sort(np.random.default_rng([seed, len(seen)]).choice(seen, samples, replace=False))
-    plane = embed(latent[seen], seed)
+    plane, projection = embed(latent[seen], by, seed)
     low, high = plane.min(axis=0), plane.max(axis=0)
     whole = np.where(high > low, high - low, 1.0)
     for cells in SIDES:
@@ -149,6 +153,7 @@ def _cells(
     shown = shown_grid({"": place}, patient[seen])[""]
     return [
         {
+            "projection": projection,
             "x": float(low[0] + (i + 0.5) * whole[0] / cells),
             "y": float(low[1] + (j + 0.5) * whole[1] / cells),
             "cluster": int(np.bincount(cluster[(place == (i, j)).all(axis=1)]).argmax()),
@@ -159,8 +164,18 @@ def _cells(
     ]
 
 
-def embed(latent: Float32, seed: int) -> Float64:
-    """Two coordinates per sample: UMAP, or principal axes where there are too few distinct samples for it.
+def needs(by: Projection) -> None:
+    """Say, before anything is trained, that the map of the phenotypes cannot be made.
+
+    Raises:
+        InputError: it takes a package that is not installed.
+    """
+    if by == "umap" and find_spec("umap") is None:
+        raise absent("umap", "the map by UMAP", "figures.phenotype_map")
+
+
+def embed(latent: Float32, by: Projection, seed: int) -> tuple[Float64, str]:
+    """Two coordinates per sample, and by what: principal axes where there are too few distinct samples.
 
     Shape:
         (n, d) -> (n, 2)
@@ -170,7 +185,22 @@ def embed(latent: Float32, seed: int) -> Float64:
         axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
         plane = np.zeros((len(latent), 2))
         plane[:, : len(axes)] = centred @ axes.T
-        return plane
+        return plane, "Principal axis"
+    return (_tsne(latent, seed), "t-SNE") if by == "tsne" else (_umap(latent, seed), "UMAP")
+
+
+def _tsne(latent: Float32, seed: int) -> Float64:
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    made = TSNE(perplexity=min(30.0, (len(latent) - 1) / 3), random_state=seed % 2**32, n_jobs=1)
+    # Threads add up in another order each time.
+    with threadpool_limits(1):
+        return np.asarray(made.fit_transform(latent), dtype=np.float64)
+
+
+def _umap(latent: Float32, seed: int) -> Float64:
+    needs("umap")
     with warnings.catch_warnings():
         # A form of UMAP that is not used here wants Tensorflow.
         warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)

@@ -1,15 +1,14 @@
 """Survival tasks on the test part, beyond Harrell's concordance.
 
-Uno's concordance, the Brier score and the AUROC over time are scikit-survival's. The censoring distribution
-behind their weights is the training part's. Times are those of the predicted curves that lie within the
-follow-up of the test part; what happens after the last of them is not looked at. Intervals are percentiles of
-the bootstrap over patients.
+Uno's concordance, the Brier score and the AUROC over time are those of
+:mod:`m3h_pipeline.inference.censored`, with the censoring distribution of the training part. Times are those
+of the predicted curves that lie within the follow-up of the test part; what happens after the last of them is
+not looked at. Intervals are percentiles of the bootstrap over patients.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +21,7 @@ from m3h_pipeline.evaluation.contrast import Contrast
 from m3h_pipeline.evaluation.shown import patients_of, shown_groups, shown_number, shown_times
 from m3h_pipeline.evaluation.validation import References
 from m3h_pipeline.inference.bootstrap import percentile_interval
+from m3h_pipeline.inference.censored import Curve, brier, dynamic_auroc, log_rank, uno_concordance
 from m3h_pipeline.inference.resampled import TEST, Cohort
 from m3h_pipeline.survival import time_grid
 
@@ -58,17 +58,6 @@ class Outcome:
         """Some of the rows."""
         return Outcome(self.time[rows], self.event[rows])
 
-    def until(self, end: float) -> Outcome:
-        """The same, observed until ``end``."""
-        over = self.time > end
-        return Outcome(np.where(over, np.nextafter(end, np.inf), self.time), self.event & ~over)
-
-    def structured(self) -> npt.NDArray[Any]:
-        """As scikit-survival wants it."""
-        found = np.empty(len(self.time), dtype=[("event", "?"), ("time", "<f8")])
-        found["event"], found["time"] = self.event, self.time
-        return found
-
 
 def usable_times(grid: Floats, training: Outcome, tested: Outcome) -> npt.NDArray[np.intp]:
     """Numbers of the grid's times within the follow-up of both parts, each time once."""
@@ -90,12 +79,6 @@ def scores(training: Outcome, tested: Outcome, prediction: Floats, grid: Floats)
     Returns:
         ``uno``, ``brier``, ``dynamic_auroc`` and ``auroc`` (len(grid),); NaN where undefined.
     """
-    from sksurv.metrics import (
-        brier_score,
-        concordance_index_ipcw,
-        cumulative_dynamic_auc,
-    )
-
     found: Scores = {
         "uno": np.nan,
         "brier": np.nan,
@@ -107,17 +90,19 @@ def scores(training: Outcome, tested: Outcome, prediction: Floats, grid: Floats)
     if not len(inside):
         return found
     grid = grid[inside]
-    end = float(grid[-1])
-    known, seen = training.structured(), tested.until(end).structured()
+    # Events at the last time count.
+    end = float(np.nextafter(grid[-1], np.inf))
     risk = np.asarray(prediction[:, 0], dtype=np.float64)
-    found["uno"] = float(concordance_index_ipcw(known, seen, risk, tau=np.nextafter(end, np.inf))[0])
-    auroc, mean = cumulative_dynamic_auc(known, seen, risk, grid)
+    censoring = Curve.of(training.time, training.event, censoring=True)
+    found["uno"] = uno_concordance(censoring, tested.time, tested.event, risk, end)
+    auroc, mean = dynamic_auroc(censoring, tested.time, tested.event, risk, grid)
     at = np.full(prediction.shape[1] - 1, np.nan)
     at[inside] = auroc
     found["auroc"] = at
-    found["dynamic_auroc"] = float(mean)
+    found["dynamic_auroc"] = mean
     if len(grid) > 1:
-        error = brier_score(known, seen, np.asarray(prediction[:, 1 + inside], dtype=np.float64), grid)[1]
+        survival = np.asarray(prediction[:, 1 + inside], dtype=np.float64)
+        error = brier(censoring, tested.time, tested.event, survival, grid)
         found["brier"] = float(np.trapezoid(error, grid) / (grid[-1] - grid[0]))
     return found
 
@@ -195,17 +180,9 @@ def kaplan_meier(outcome: Outcome, risk: Floats, patient: npt.NDArray[np.intp]) 
         risk: (n,) predicted.
         patient: number of each sample's patient, (n,).
     """
-    from sksurv.compare import compare_survival
-    from sksurv.nonparametric import kaplan_meier_estimator
-
     cuts = np.quantile(risk, [1 / 3, 2 / 3]) if len(risk) else np.zeros(2)
     group = np.searchsorted(cuts, risk, side="left")
-    sizes = np.bincount(group, minlength=3)
-    p = np.nan
-    # Of a handful of events the test's matrix may have no inverse: then there is no p-value.
-    if (sizes > 0).sum() > 1 and outcome.event.any():
-        with suppress(np.linalg.LinAlgError):
-            p = float(compare_survival(outcome.structured(), group)[1])
+    p = log_rank(outcome.time, outcome.event, group)
     numbers = shown_groups(patient, outcome.event, group)
     found: Rows = []
     for g, name in enumerate(_GROUPS):
@@ -216,13 +193,11 @@ def kaplan_meier(outcome: Outcome, risk: Floats, patient: npt.NDArray[np.intp]) 
         # The curve ends, in round numbers, where fewer than that are at risk.
         step = round_step(float(mine.time.max()) / _TIMES) if mine.time.max() > 0 else 1.0
         at = np.arange(0, np.sort(mine.time)[-LEAST] / step + 1e-9) * step
-        if not mine.event.any():
-            time, curve, band = np.zeros(0), np.zeros(0), np.zeros((2, 0))
-        else:
-            time, curve, band = kaplan_meier_estimator(mine.event, mine.time, conf_type="log-log")
+        curve = Curve.of(mine.time, mine.event)
+        band = curve.band()
         kept = at[shown_times(mine.time, mine.event, people, at)]
-        for t, i in zip(kept, np.searchsorted(time, kept, side="right"), strict=True):
-            values = (1.0, 1.0, 1.0) if i == 0 else (curve[i - 1], band[0, i - 1], band[1, i - 1])
+        for t, i in zip(kept, np.searchsorted(curve.time, kept, side="right"), strict=True):
+            values = (1.0, 1.0, 1.0) if i == 0 else (curve.survival[i - 1], *band[:, i - 1])
             found.append(
                 {"group": name, "time": float(t), "n": numbers[g][0], "events": numbers[g][1], "p": p}
                 | {k: float(v) for k, v in zip(("survival", "low", "high"), values, strict=True)}
@@ -251,9 +226,7 @@ def _plain(value: Any) -> float | None:
 
 def _marginal(training: Outcome, grid: Floats) -> Float64:
     """The prediction that is the training part's Kaplan-Meier curve for all: (1 + len(grid),)."""
-    from sksurv.nonparametric import kaplan_meier_estimator
-
-    if not training.event.any():
-        return np.concatenate([[0.0], np.ones(len(grid))])
-    time, curve = kaplan_meier_estimator(training.event, training.time)
-    return np.concatenate([[0.0], np.concatenate([[1.0], curve])[np.searchsorted(time, grid, side="right")]])
+    curve = Curve.of(training.time, training.event)
+    # Behind its last time the curve goes on as it was.
+    at = curve.at(np.minimum(grid, training.time.max(initial=0.0)))
+    return np.concatenate([[0.0], at])

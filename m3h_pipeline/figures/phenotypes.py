@@ -1,4 +1,4 @@
-"""Binned UMAP of the phenotypes' latents (paper, Figure 4d)."""
+"""Binned map of the phenotypes' latents (paper, Figure 4d)."""
 
 from __future__ import annotations
 
@@ -91,8 +91,9 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
             cells = rows[rows["model"] == model]
             _panel(ax, cells, side)
             ax.set_title(_heading(model, cells), loc="left", fontsize=style.SMALL, pad=3)
-            ax.set_xlabel("UMAP 1", labelpad=2)
-            ax.set_ylabel("UMAP 2", labelpad=2)
+            by = cells["projection"].iloc[0] if len(cells) else "Map"
+            ax.set_xlabel(f"{by} 1", labelpad=2)
+            ax.set_ylabel(f"{by} 2", labelpad=2)
     entries: list[style.Entry] = []
     for (least, part), (more, _) in zip(_SIDES, (*_SIDES[1:], (0, 0.0)), strict=True):
         text = f"{least} to {more - 1}" if more else f"≥{least} samples in a cell"

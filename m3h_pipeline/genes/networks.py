@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3h_pipeline.config.model import GeneVectors
-from m3h_pipeline.errors import InputError
+from m3h_pipeline.errors import InputError, absent
 from m3h_pipeline.tables.content import read_columns
 from m3h_pipeline.tables.formats import open_table
 from m3h_pipeline.tables.reader import once
@@ -188,11 +188,7 @@ def node2vec(network: Network, width: int, how: GeneVectors, seed: int) -> Float
     try:
         from gensim.models import Word2Vec
     except ImportError as error:
-        raise InputError(
-            "vectors of genes from a network take the package gensim",
-            where="transcriptome.genes",
-            hint="pip install 'm3h-pipeline[expression]'",
-        ) from error
+        raise absent("gensim", "making vectors of genes from a network", "transcriptome.genes") from error
     walks = random_walks(network, how, seed)
     model = Word2Vec(
         [[network.genes[i] for i in walk] for walk in walks],

@@ -146,7 +146,7 @@ class JobSettings:
 
     def phenotypes(self) -> str:
         """For the map of the phenotypes."""
-        return self._chosen("seed", "figures.umap_samples")
+        return self._chosen("seed", "figures.phenotype_map", "figures.map_samples")
 
     def missing(self) -> str:
         """For the scores where modalities are hidden; encoders stand in the final models."""

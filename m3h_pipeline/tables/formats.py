@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from m3h_pipeline.errors import ConfigError, InputError
+from m3h_pipeline.errors import EXTRAS, ConfigError, InputError, absent
 from m3h_pipeline.tables.arff import ArffTable
 from m3h_pipeline.tables.delimited import ENDINGS, DelimitedTable
 from m3h_pipeline.tables.matrices import AnnDataTable, TransposedTable
@@ -103,6 +103,8 @@ def _located(path: str) -> Iterator[Path]:
     package, _, inside = path.removeprefix(_PACKAGE).partition("/")
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None:
+        if package in EXTRAS:
+            raise absent(package, "reading this table, which is part of another package,", path)
         raise InputError(
             f"the package `{package}` is not installed", where=path, hint=f"pip install {package}"
         )

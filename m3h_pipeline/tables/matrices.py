@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from m3h_pipeline.errors import InputError, nearest
+from m3h_pipeline.errors import InputError, absent, nearest
 from m3h_pipeline.tables.content import read_columns
 from m3h_pipeline.tables.identifiers import called, elements
 from m3h_pipeline.tables.reader import TableFileReader, once
@@ -187,11 +187,7 @@ def _read(path: Path, shown: str) -> Any:
     try:
         from anndata import read_h5ad
     except ImportError as error:
-        raise InputError(
-            "reading AnnData takes the package anndata",
-            where=shown,
-            hint="pip install 'm3h-pipeline[expression]'",
-        ) from error
+        raise absent("anndata", "reading AnnData", shown) from error
     _probe(path, shown)
     try:
         with warnings.catch_warnings():

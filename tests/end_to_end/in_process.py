@@ -183,7 +183,8 @@ class Whole:
             self.split,
             self.cohort / "samples.parquet",
             self.folder / "evaluation/phenotypes.parquet",
-            s.figures.umap_samples,
+            s.figures.phenotype_map,
+            s.figures.map_samples,
             s.seed,
         )
 

@@ -162,8 +162,10 @@ def results(tmp_path_factory: pytest.TempPathFactory, table: pd.DataFrame) -> Pa
     (folder / "study.yaml").write_text(yaml.safe_dump({**STUDY, "data": str(folder)}))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        # Where a patient stands on the map is told more plainly than by UMAP, which takes 15 s to compile.
-        patch.setattr("m3h_pipeline.evaluation.phenotypes.embed", lambda latents, seed: latents[:, :2])
+        # Where a patient stands on the map is told more plainly than by a map of neighbours.
+        patch.setattr(
+            "m3h_pipeline.evaluation.phenotypes.embed", lambda latents, by, seed: (latents[:, :2], "t-SNE")
+        )
         study = load_study(folder / "study.yaml")
         whole = Whole(study, folder / "results/told")
         log = io.StringIO()

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.metrics import silhouette_score
 
 from m3h_pipeline.contracts import LATENTS, PHENOTYPES, PREDICTIONS, SCORES, SELECTION, SPLIT, samples_schema
-from m3h_pipeline.errors import ContractError
-from m3h_pipeline.evaluation.phenotypes import SIDES, embed, phenotype_map
+from m3h_pipeline.errors import ContractError, InputError
+from m3h_pipeline.evaluation.phenotypes import SIDES, Projection, embed, needs, phenotype_map
 from m3h_pipeline.files import read_table, write_table
 
 N = 120
@@ -119,6 +120,7 @@ def _map(paths: dict[str, Path], samples: int = 3000) -> list[dict[str, object]]
         paths["split"],
         paths["samples"],
         out,
+        "tsne",
         samples,
         seed=5,
     )
@@ -167,11 +169,35 @@ def test_a_task_selected_alone_is_both_models(tmp_path: Path) -> None:
     assert strip[:half] == strip[half:]
 
 
-def test_few_or_equal_samples_are_mapped_without_umap() -> None:
+def test_few_or_equal_samples_are_mapped_by_principal_axes() -> None:
     few = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
-    assert np.isfinite(embed(few, 0)).all()
-    assert embed(np.ones((40, 5), np.float32), 0) == pytest.approx(0)
-    assert embed(np.ones((1, 1), np.float32), 0).shape == (1, 2)
+    plane, by = embed(few, "tsne", 0)
+    assert np.isfinite(plane).all()
+    assert by == "Principal axis"
+    assert embed(np.ones((40, 5), np.float32), "tsne", 0)[0] == pytest.approx(0)
+    assert embed(np.ones((1, 1), np.float32), "tsne", 0)[0].shape == (1, 2)
+
+
+@pytest.mark.parametrize("by", ["tsne", "umap"])
+def test_groups_lie_apart_on_the_map_and_a_seed_gives_one_map(by: Projection) -> None:
+    rng = np.random.default_rng(0)
+    group = np.repeat([0, 1, 2], 40)
+    latent = (8 * np.eye(3, 10)[group] + rng.normal(size=(120, 10))).astype(np.float32)
+    plane, named = embed(latent, by, 3)
+    assert named == {"tsne": "t-SNE", "umap": "UMAP"}[by]
+    assert silhouette_score(plane, group) > 0.6
+    # UMAP compiles for a quarter of a minute, once a process: the same seed is tried for the default alone.
+    if by == "tsne":
+        np.testing.assert_array_equal(plane, embed(latent, by, 3)[0])
+
+
+def test_a_map_that_cannot_be_made_is_told_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("umap")
+    monkeypatch.setattr("m3h_pipeline.evaluation.phenotypes.find_spec", lambda name: None)
+    needs("tsne")
+    with pytest.raises(InputError, match=r"takes the package umap-learn") as caught:
+        needs("umap")
+    assert "m3h-pipeline[umap]" in str(caught.value)
 
 
 def test_a_missing_fit_is_named(tmp_path: Path) -> None:

@@ -469,6 +469,7 @@ def phenotypes(tasks: Tasks, seed: int = 8, samples: int = 3000, clusters: int =
                     {
                         "task": task,
                         "model": model,
+                        "projection": "t-SNE",
                         **{name: cell[name] for name in ("x", "y", "cluster")},
                         "n": int(n),
                         "silhouette": silhouette,

@@ -206,11 +206,8 @@ def test_no_small_count_shows_in_the_drawing(tmp_path: Path) -> None:
 def _cells(schema: pa.Schema, few: int) -> pa.Table:
     cells = ((0.0, few), (1.0, 40))
     if "x" in schema.names:
-        rows = [
-            {"task": "clustering_00", "model": m, "x": x, "y": 1.0, "cluster": 0, "n": n, "silhouette": 0.2}
-            for m in ("single", "multi")
-            for x, n in cells
-        ]
+        same = {"task": "clustering_00", "projection": "t-SNE", "y": 1.0, "cluster": 0, "silhouette": 0.2}
+        rows = [{**same, "model": m, "x": x, "n": n} for m in ("single", "multi") for x, n in cells]
     else:
         rows = [
             {

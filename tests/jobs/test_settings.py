@@ -40,7 +40,8 @@ FIGURES = {name for name in told(study()) if name.startswith("figure ")}
     ("key", "value", "jobs"),
     [
         ("figures__formats", ["png"], {*FIGURES, *DRAWN}),
-        ("figures__umap_samples", 7, {"phenotypes"}),
+        ("figures__map_samples", 7, {"phenotypes"}),
+        ("figures__phenotype_map", "umap", {"phenotypes"}),
         ("figures__quantiles", 7, {"evaluate"}),
         ("figures__calibration_subgroup", "age", {"figure calibration"}),
         ("search__beam", 7, {*LATER, "select"}),

@@ -58,7 +58,7 @@ SMALL: dict[str, Any] = {
     "search": {"beam": 1, "max_size": 2, "combinations_per_job": 4},
     "tim": {"replicates": 2, "draws": 50},
     "evaluation": {"replicates": 2, "draws": 50, "baselines": ["linear"]},
-    "figures": {"umap_samples": 200},
+    "figures": {"map_samples": 200},
 }
 
 

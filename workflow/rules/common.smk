@@ -8,6 +8,7 @@ from m3h_pipeline.config import Study, located_source, validate
 from m3h_pipeline.config.networks import networks
 from m3h_pipeline.config.paths import gene_files, gene_pair_files, source_paths
 from m3h_pipeline.errors import M3HError
+from m3h_pipeline.evaluation.phenotypes import needs
 from m3h_pipeline.figures.registry import FIGURES
 from m3h_pipeline.jobs import outputs, plans
 from m3h_pipeline.jobs.code import (
@@ -46,8 +47,9 @@ SOURCE = located_source(STUDY)
 TASKS = explained(tasks_of, STUDY.tasks)
 FILES = Layout(Path(STUDY.results) / STUDY.study)
 SETTINGS = JobSettings(STUDY, TASKS)
-# A dotted path that leads nowhere is told before any rule is made.
+# A dotted path that leads nowhere, or a package that is not there, is told before any rule is made.
 explained(SETTINGS.train)
+explained(needs, STUDY.figures.phenotype_map)
 ASKED = workflow.resource_settings.overwrite_resources.get("train_pack", {})
 TRAINING = TrainingResources(FILES, STUDY, NETWORKS, ASKED)
 SYNTHETIC = SOURCE.kind == "synthetic"

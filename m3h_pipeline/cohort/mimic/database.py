@@ -11,14 +11,16 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pyarrow as pa
 
 from m3h_pipeline.disclosure import small_count
-from m3h_pipeline.errors import InputError
+from m3h_pipeline.errors import InputError, absent
 from m3h_pipeline.tables.textfile import stream_text
+
+if TYPE_CHECKING:
+    import duckdb
 
 #: SQL type -> what a person calls a value of it.
 TYPES = {"BIGINT": "a whole number", "DOUBLE": "a number", "TIMESTAMP": "a date and time", "VARCHAR": "text"}
@@ -30,8 +32,12 @@ def database(folder: Path, memory_gb: float) -> Iterator[duckdb.DuckDBPyConnecti
     """A database in ``folder`` for as long as the block lasts.
 
     Raises:
-        InputError: the disk or the memory is full.
+        InputError: the disk or the memory is full, or DuckDB is not installed.
     """
+    try:
+        import duckdb
+    except ImportError as error:
+        raise absent("duckdb", "reading MIMIC-IV's tables", "source.kind") from error
     path = folder / "events.duckdb"
     try:
         connection = duckdb.connect(

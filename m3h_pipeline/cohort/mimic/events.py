@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -19,6 +19,9 @@ from m3h_pipeline.config.mimic import MimicSource
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.tables.identifiers import normal_ids
 from m3h_pipeline.tables.textfile import stream_text
+
+if TYPE_CHECKING:
+    import duckdb
 
 #: Events (counted once for every sample that sees them) whose statistics are computed at a time.
 AT_A_TIME = 2_000_000

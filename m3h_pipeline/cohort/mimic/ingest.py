@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -32,6 +31,9 @@ from m3h_pipeline.config.mimic import MIMIC_TABLES, MimicSource
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.files.leftovers import scratch
 from m3h_pipeline.progress import Progress
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 def ingest_mimic(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -16,6 +16,9 @@ from m3h_pipeline.config.mimic import CHEXPERT, CXR_TABLES, MimicSource, folder_
 from m3h_pipeline.disclosure import small_count
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.tables.textfile import open_bytes, read_header, split_header
+
+if TYPE_CHECKING:
+    import duckdb
 
 _DESCRIPTIONS = ("PerformedProcedureStepDescription", "ViewPosition")
 _COLUMNS = {
