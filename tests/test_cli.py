@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from m3h_pipeline import cli
 from m3h_pipeline.cli import main
 from m3h_pipeline.contracts import SCORES
 from m3h_pipeline.files import read_table
@@ -110,6 +111,16 @@ def test_a_reader_that_has_enough_is_no_error() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_messages_take_lines_as_a_stream_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`m3h predict` writes its remarks so."""
+    messages = cli._Messages(tmp_path / "predict.log")
+    try:
+        sys.stderr.writelines(f"{n} samples\n" for n in (1, 2))
+    finally:
+        messages.restore()
+    assert (tmp_path / "predict.log").read_text() == capsys.readouterr().err == "1 samples\n2 samples\n"
+
+
 def test_a_disk_that_is_full_loses_the_log_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["merge-scores", "--output", str(tmp_path / "out.parquet")]
     assert main(["--log", "/dev/full", *arguments, "--scores", "none"]) == 2

@@ -32,7 +32,7 @@ def tim(of: Study | pd.DataFrame) -> Figure:
         return _drawn("tim", of)
     catalogue = catalogue_of(of)
     with style.applied():
-        return _settled(tim_figure.draw(tim_figure.table(of, catalogue), catalogue))
+        return tim_figure.draw(tim_figure.table(of, catalogue), catalogue)
 
 
 def comparison(study: Study) -> Figure:
@@ -86,12 +86,4 @@ def _drawn(name: str, study: Study) -> Figure:
     Raises:
         InputError: a table that it is drawn from is absent or damaged; the message says what makes it.
     """
-    figure = registry.drawn(name, Path(study.folder), study.configuration.figures).figure
-    with style.applied():
-        return _settled(figure)
-
-
-def _settled(figure: Figure) -> Figure:
-    """The figure with its ticks made, which matplotlib makes late, in the style of whoever shows it."""
-    figure.draw_without_rendering()
-    return figure
+    return registry.drawn(name, Path(study.folder), study.configuration.figures).figure

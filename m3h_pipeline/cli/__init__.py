@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -77,6 +77,10 @@ class _Messages:
 
     def write(self, text: str) -> int:
         return self._write(text, not self._quiet)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
 
     def say(self, text: str) -> int:
         """Write what is said in any case: why it ended."""

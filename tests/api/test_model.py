@@ -119,6 +119,14 @@ def test_orders_and_other_rows_change_nothing(fitted: MultitaskModel, frame: pd.
     assert not same(everything(model(seed=1).fit(frame, groups="patient"), frame), known)
 
 
+def test_rows_that_are_alike_have_an_order_too(frame: pd.DataFrame) -> None:
+    # The same values in other patients: who is set aside must not depend on who came first.
+    twice = pd.concat([frame, frame.assign(patient="q" + frame["patient"])], ignore_index=True)
+    order = np.random.default_rng(4).permutation(len(twice))
+    groups = [model().training_rows(one, None, "patient").groups for one in (twice, twice.iloc[order])]
+    assert groups[0] == groups[1]
+
+
 def test_other_wards_move_nobody_else(fitted: MultitaskModel, frame: pd.DataFrame) -> None:
     known = everything(fitted, frame)
     others = frame["ward"] != "Cardiology"

@@ -18,6 +18,7 @@ from m3h_pipeline.config import Figures
 from m3h_pipeline.disclosure import true_numbers
 from m3h_pipeline.errors import ConfigError, InputError, WorkflowError
 from m3h_pipeline.figures.registry import FIGURES, render
+from m3h_pipeline.figures.style import BASE, SMALL
 from m3h_pipeline.layout import EVALUATION_TABLES
 from tests.conftest import ROOT
 from tests.end_to_end.small_study import STUDY
@@ -59,6 +60,8 @@ def test_figures_are_those_of_the_report(study: m3h.Study, name: str, tmp_path: 
     made = io.BytesIO()
     figure.savefig(made, format="png", dpi=300)
     shown, written = (Image.open(source) for source in (made, tmp_path / f"{name}.png"))
+    labels = [label for axes in figure.axes for label in (*axes.get_xticklabels(), *axes.get_yticklabels())]
+    assert {label.get_fontsize() for label in labels if label.get_text()} <= {SMALL, BASE}
     # How lines are simplified is the style of whoever shows the figure; nothing else is.
     apart = np.asarray(ImageChops.difference(shown, written)).max(axis=2)
     assert (apart > 64).mean() < 1e-3
