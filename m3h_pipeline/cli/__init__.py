@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from m3h_pipeline import __version__
-from m3h_pipeline.cli import cohort, completion, predicting, results, running, training
+from m3h_pipeline.cli import cohort, completion, predicting, results, running, studies, training
 from m3h_pipeline.cli.arguments import Verb
 from m3h_pipeline.cli.parser import EXITS, Parser
 from m3h_pipeline.disclosure.text import plain
@@ -136,7 +136,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quiet", action="store_true", help="no progress and no notes, only errors")
     parser.set_defaults(parser=parser)
     verbs = parser.add_subparsers(dest="name", required=True, metavar="VERB")
-    shown = (*running.VERBS, *predicting.VERBS, *cohort.VERBS, *training.VERBS, *results.VERBS)
+    shown = (
+        *studies.VERBS,
+        *running.VERBS,
+        *predicting.VERBS,
+        *cohort.VERBS,
+        *training.VERBS,
+        *results.VERBS,
+    )
     for add in (*shown, completion.completion):
         add(verbs)
     return parser

@@ -136,6 +136,14 @@ class TableFile(Section):
         "of a `.h5ad` (null: its index)",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _on_is_a_word(cls, data: Any) -> Any:
+        """YAML reads an unquoted `on` as a truth, also where it is a key."""
+        if isinstance(data, Mapping) and True in data and "on" not in data:
+            return {"on" if key is True else key: value for key, value in data.items()}
+        return data
+
     @model_validator(mode="after")
     def _options_fit_the_format(self) -> TableFile:
         anndata = self.path.endswith(".h5ad")
