@@ -37,5 +37,29 @@ def _init(verbs: Any) -> None:
     )
 
 
+def _status(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.named import named
+        from m3h_pipeline.status.show import show_status
+
+        show_status(named(options.study), sys.stdout, options.watch)
+
+    parser = add_verb(verbs, "status", run, "how far a study is, and what remains", settings=False)
+    _add_study(parser)
+    parser.add_argument(
+        "--watch",
+        type=float,
+        nargs="?",
+        const=5.0,
+        metavar="SECONDS",
+        help="again and again until the study is finished (default: every 5 seconds)",
+    )
+
+
+def _add_study(parser: Any) -> None:
+    text = "configuration, results or name of the study (default: config/config.yaml, or the only results)"
+    parser.add_argument("study", nargs="?", metavar="STUDY", help=text)
+
+
 #: In the order in which a study meets them.
-VERBS = (_init,)
+VERBS = (_init, _status)

@@ -52,6 +52,13 @@ class Running:
             with writing(self._path):
                 self._refuse_living(claim)
 
+    def living(self) -> str:
+        """Where the run is that has claimed the results and is alive; empty: there is none."""
+        with contextlib.suppress(OSError):
+            claim = self._found()
+            return "" if claim is None else self._alive(claim)
+        return ""
+
     def begin(self) -> None:
         """Claim the results until :meth:`end` or the end of the process; again: nothing happens.
 
@@ -128,17 +135,12 @@ class Running:
         aside.unlink()
 
     def _refuse_living(self, claim: dict[str, Any]) -> None:
-        copied = "folder" in claim and claim["folder"] != _inode(self._path.parent)
-        known = {key: claim.get(key) for key in ("machine", "process", "since")}
-        local = known["machine"] == _machine()
-        silent = self._silence()
-        alive = isinstance(known["process"], int) and _here(known["process"]) == known
-        if copied or (local and not alive) or (not local and silent > SILENCE):
+        if not (where := self._alive(claim)):
             return
-        which = f"process {known['process']} on this machine" if local else "on another machine"
+        local = claim.get("machine") == _machine()
         raise InputError(
             "another run is writing these results",
-            where=f"{self._path.parent.parent} ({which}; last sign of life {silent:.0f} s ago)",
+            where=f"{self._path.parent.parent} ({where})",
             hint="wait until it ends, or give this run other `results`"
             + (
                 ""
@@ -146,6 +148,18 @@ class Running:
                 else f"; one that was killed is forgotten {SILENCE:.0f} s after its last sign of life"
             ),
         )
+
+    def _alive(self, claim: dict[str, Any]) -> str:
+        """Where a run is and when it gave its last sign of life; empty: it is dead."""
+        copied = "folder" in claim and claim["folder"] != _inode(self._path.parent)
+        known = {key: claim.get(key) for key in ("machine", "process", "since")}
+        local = known["machine"] == _machine()
+        silent = self._silence()
+        alive = isinstance(known["process"], int) and _here(known["process"]) == known
+        if copied or (local and not alive) or (not local and silent > SILENCE):
+            return ""
+        which = f"process {known['process']} on this machine" if local else "on another machine"
+        return f"{which}; last sign of life {silent:.0f} s ago"
 
     def _silence(self) -> float:
         """Seconds since the claim's last sign of life, by the clock of the file system."""

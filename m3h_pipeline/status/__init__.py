@@ -1,0 +1,1 @@
+"""How far a study is: what is done, what runs, what remains and about how long that takes (`m3h status`)."""
