@@ -179,6 +179,7 @@ class Layout(Files):
     figures = _Named("figures")
     logs = _Named("logs")
     settings = _Named("logs/settings")  # what jobs are told; paths of this machine among it
+    code = _Named("logs/code")  # what the code said that ran, a file per version
     running = _Named("logs/running.json")  # there while a run writes here
     input_digests = _Named("logs/inputs.json")  # by size and time, so that no input is read twice
     record = _Named("provenance.json")

@@ -38,7 +38,7 @@ ROOMS = [
     {"bundle"},
     {"figures"},
     {"jobs"},
-    {"check", "cli", "draft", "forecast", "record", "remade", "status", "verify"},
+    {"check", "cli", "differences", "draft", "forecast", "record", "remade", "reruns", "status", "verify"},
     {"api"},
 ]
 #: Rooms that stand side by side: neither knows the other.

@@ -39,7 +39,7 @@ def _init(verbs: Any) -> None:
 
 def _status(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
-        from m3h_pipeline.named import named
+        from m3h_pipeline.status.named import named
         from m3h_pipeline.status.show import show_status
 
         show_status(named(options.study), sys.stdout, options.watch)
@@ -56,10 +56,46 @@ def _status(verbs: Any) -> None:
     )
 
 
+def _compare(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.differences.show import compare_studies
+        from m3h_pipeline.status.named import named
+
+        a, b = (named(word).layout for word in (options.a, options.b))
+        compare_studies(a, b, sys.stdout, options.out)
+
+    text = "what two finished studies differ by: data, settings, scores on the same patients"
+    parser = add_verb(verbs, "compare", run, text, settings=False)
+    parser.add_argument("a", metavar="A", help="configuration, results or name of a study")
+    parser.add_argument("b", metavar="B", help="of the other one")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE.tsv", help="also write a table, which can be given away"
+    )
+
+
+def _explain_rerun(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.errors import InputError
+        from m3h_pipeline.reruns.show import explain_rerun
+        from m3h_pipeline.status.named import named
+
+        found = named(options.study)
+        if found.configfile is None:
+            raise InputError(
+                "the configuration of these results is not known",
+                where=str(found.layout.folder),
+                hint="give the study's YAML file: `m3h explain-rerun config/my_study.yaml`",
+            )
+        explain_rerun(found.configfile, sys.stdout)
+
+    text = "what would run again, and why: settings, code, inputs"
+    _add_study(add_verb(verbs, "explain-rerun", run, text, settings=False))
+
+
 def _add_study(parser: Any) -> None:
     text = "configuration, results or name of the study (default: config/config.yaml, or the only results)"
     parser.add_argument("study", nargs="?", metavar="STUDY", help=text)
 
 
 #: In the order in which a study meets them.
-VERBS = (_init, _status)
+VERBS = (_init, _status, _compare, _explain_rerun)

@@ -76,6 +76,24 @@ def composed(value: T) -> T:
     return found
 
 
+def as_meant(section: Any) -> Any:
+    """A section whose `files` have `on`: YAML reads it as a truth without quotes, also where it is a key.
+
+    Examples:
+        >>> as_meant({"files": [{"path": "t.csv", True: "mrn"}]})
+        {'files': [{'path': 't.csv', 'on': 'mrn'}]}
+    """
+    made = composed(section)
+    if isinstance(made, dict) and isinstance(files := made.get("files"), list):
+        made["files"] = [
+            {"on" if key is True else key: value for key, value in file.items()}
+            if isinstance(file, dict)
+            else file
+            for file in files
+        ]
+    return made
+
+
 def _by_name(value: dict[K, V]) -> dict[K, V]:
     return {key: _sorted_within(entry) for key, entry in sorted(value.items(), key=lambda item: str(item[0]))}
 

@@ -26,7 +26,7 @@ from m3h_pipeline.config.base import (
     SourceSection,
     Subgroup,
     Width,
-    composed,
+    as_meant,
     files_of,
     located,
 )
@@ -135,14 +135,6 @@ class TableFile(Section):
         description="column that names the features: of a `transposed` file (null: the first), or of `var` "
         "of a `.h5ad` (null: its index)",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _on_is_a_word(cls, data: Any) -> Any:
-        """YAML reads an unquoted `on` as a truth, also where it is a key."""
-        if isinstance(data, Mapping) and True in data and "on" not in data:
-            return {"on" if key is True else key: value for key, value in data.items()}
-        return data
 
     @model_validator(mode="after")
     def _options_fit_the_format(self) -> TableFile:
@@ -257,7 +249,7 @@ class TableSource(CodedSource):
     @model_validator(mode="before")
     @classmethod
     def _names_are_composed(cls, data: Any) -> Any:
-        return composed(data)
+        return as_meant(data)
 
     @model_validator(mode="after")
     def _the_first_file_joins_nothing(self) -> TableSource:

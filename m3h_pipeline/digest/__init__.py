@@ -8,6 +8,7 @@ moves has the digest it had.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -68,6 +69,15 @@ class Digests:
                     waiting.append(Mention(module, ""))
         return found, imported
 
+    def said(self, modules: Iterable[str]) -> dict[str, str]:
+        """Definition, ``module:name``, -> digest of what it says itself, of all that modules depend on."""
+        found, _ = self.reached(modules)
+        return {
+            f"{one.module}:{one.name}": self._digest(one, 0).hex()[:12]
+            for one in sorted(found)
+            if one.name and self.definitions.code(one).ordered
+        }
+
     def _digest(self, what: Mention, depth: int) -> bytes:
         key = what, depth
         if key not in self._digests:
@@ -116,3 +126,15 @@ def code_digest(*modules: str) -> str:
         False
     """
     return _kept().get(modules, lambda *names: _digests().of(*names))
+
+
+def definitions(*modules: str) -> dict[str, str]:
+    """What makes up :func:`code_digest`: definition -> digest of what it says by itself.
+
+    Examples:
+        >>> "m3h_pipeline.contracts:combination_key" in definitions("m3h_pipeline.search.plan")
+        True
+    """
+    kept = _kept().get(("definitions of", *modules), lambda *_: json.dumps(_digests().said(modules)))
+    found: dict[str, str] = json.loads(kept)
+    return found

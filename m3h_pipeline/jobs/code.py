@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from pathlib import Path
+
 from m3h_pipeline.cohort.ingest import code_of as code_of_source
 from m3h_pipeline.cohort.ingest import reader_of
 from m3h_pipeline.config.sources import SOURCE_KINDS
-from m3h_pipeline.digest import code_digest
+from m3h_pipeline.digest import code_digest, definitions
 from m3h_pipeline.figures.registry import FIGURES
+from m3h_pipeline.files import write_json
+from m3h_pipeline.hashes import digest_of
 
 #: How packs are sized, where the study leaves that open: what plans hold beside combinations.
 _SIZING = "m3h_pipeline.search.sizing"
@@ -54,7 +60,7 @@ STAGES: dict[str, tuple[str, ...]] = {
 }
 
 
-__all__ = ["code_of", "code_of_figure", "code_of_source", "code_of_stages"]
+__all__ = ["code_of", "code_of_figure", "code_of_source", "code_of_stages", "keep_code"]
 
 
 def code_of(*verbs: str) -> str:
@@ -74,3 +80,39 @@ def code_of_stages() -> dict[str, str]:
         "training": code_digest("m3h_pipeline.training.export"),
         "figures": code_digest(*(spec.module for spec in FIGURES.values())),
     }
+
+
+def modules_of(verb: str, kind: str = "", figure: str = "") -> tuple[str, ...]:
+    """The modules whose code makes the results of a verb.
+
+    Args:
+        verb: of ``m3h``.
+        kind: of the source, for ``ingest``.
+        figure: for ``figure``.
+    """
+    if verb == "figure":
+        return (FIGURES[figure].module,)
+    if verb == "ingest" and kind in SOURCE_KINDS:
+        return ("m3h_pipeline.cohort.ingest", reader_of(kind))
+    return CODE[verb]
+
+
+def keep_code(folder: Path) -> None:
+    """Keep what the code says that is about to run, so that it can be told what of it has changed since.
+
+    One file per version of the code: ``codes``, verb -> digest; ``definitions``, ``module:name`` -> digest.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    codes = {verb: code_of(verb) for verb in CODE}
+    codes |= {f"ingest, {kind}": code_of_source(kind) for kind in SOURCE_KINDS}
+    codes |= {f"figure, {name}": code_of_figure(name) for name in FIGURES}
+    path = folder / f"{digest_of(codes)[:16]}.json"
+    with contextlib.suppress(OSError):
+        # Which of several ran last, is told by their times.
+        os.utime(path)
+        return
+    figures = (spec.module for spec in FIGURES.values())
+    every = (*(module for modules in CODE.values() for module in modules), *figures)
+    write_json({"codes": codes, "definitions": definitions(*dict.fromkeys(every))}, path)

@@ -7,6 +7,7 @@ is written when jobs are about to run, and by no dry run.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
@@ -102,6 +103,8 @@ def _keep(path: Path, text: str) -> None:
     """Write a file, unless it is there and whole: its name says what is in it, a flipped bit does not."""
     try:
         if path.read_bytes() == text.encode():
+            # Which of several was told last, is told by their times.
+            os.utime(path)
             return
     except OSError:
         pass

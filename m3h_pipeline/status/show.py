@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import TextIO
 
 from m3h_pipeline.jobs.running import Running
-from m3h_pipeline.named import Named
 from m3h_pipeline.progress import duration
+from m3h_pipeline.status.named import Named
 from m3h_pipeline.status.remains import Remains, remains
 from m3h_pipeline.status.state import Part, Reader, Stage, State
 

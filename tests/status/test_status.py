@@ -18,7 +18,7 @@ from m3h_pipeline.contracts import SCORES
 from m3h_pipeline.files import write_json, write_table
 from m3h_pipeline.jobs.running import Running
 from m3h_pipeline.layout import Layout, StageFiles
-from m3h_pipeline.named import Named, named
+from m3h_pipeline.status.named import Named, named
 from m3h_pipeline.status.remains import remains
 from m3h_pipeline.status.show import show_status
 from m3h_pipeline.status.state import Reader

@@ -1,10 +1,14 @@
 # What jobs are told beside their inputs: settings and long lists, in files, and what is in the user's files.
+from functools import cache, partial
+
+from m3h_pipeline.jobs.code import keep_code
 from m3h_pipeline.jobs.inputs import Inputs
 from m3h_pipeline.jobs.running import Running
 from m3h_pipeline.jobs.told import Told
 
 INPUTS = Inputs(STUDY, FILES.input_digests)
 RUNNING = Running(FILES.running)
+CODE_KEPT = cache(partial(keep_code, FILES.code))
 # Told before a plan is made; the claim itself waits until it is known that jobs run.
 if workflow.is_main_process and not workflow.output_settings.dryrun:
     explained(RUNNING.look)
@@ -16,6 +20,7 @@ def runs():
         return False
     if workflow.is_main_process:
         explained(RUNNING.begin)
+        explained(CODE_KEPT)
     return True
 
 

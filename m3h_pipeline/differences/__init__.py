@@ -1,0 +1,1 @@
+"""What two finished studies differ by: data, settings, scores on the same patients (`m3h compare`)."""
