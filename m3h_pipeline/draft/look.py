@@ -100,6 +100,20 @@ def _spans(values: pa.Array) -> pa.Array:
     return pa.array([None if value is None else "1 days" for value in values.is_valid().to_pylist()])
 
 
+def texts_of(table: Table, names: Sequence[str], most: int) -> dict[str, list[str | None]]:
+    """Columns of the first rows of a table as texts, None = missing; identifiers without ``.0``.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    with ExitStack() as stack:
+        reader = open_table(table.path, stack, transposed=table.transposed, annotation=table.annotation)
+        found = _texts(reader, list(dict.fromkeys(names)), most)
+    return {
+        name: (normal_ids(texts) if name in table.ids else texts).to_pylist() for name, texts in found.items()
+    }
+
+
 def look_at(paths: Iterable[str]) -> list[Table]:
     """Look at several files; one whose samples stand in columns is told by the names that others have.
 

@@ -14,6 +14,7 @@ from m3h_pipeline.draft.joins import meet
 from m3h_pipeline.draft.look import look_at
 from m3h_pipeline.draft.plan import Plan, plan_of
 from m3h_pipeline.draft.render import DOUBT, counts, render_study, render_tasks
+from m3h_pipeline.draft.telling import withhold_telling
 from m3h_pipeline.errors import ConfigError, InputError
 from m3h_pipeline.files import replacing, writing
 from m3h_pipeline.tasks.definitions import tasks_of
@@ -51,6 +52,7 @@ def draft_study(name: str, paths: Sequence[str], folder: Path, screen: TextIO) -
         raise InputError("a table is given twice", where=", ".join(paths))
     meeting = meet(look_at(paths))
     plan = plan_of(meeting)
+    withhold_telling(plan)
     if not plan.blocks:
         raise InputError(
             "no column is left that a model could see",

@@ -71,7 +71,9 @@ class Explainer:
                 found += self._setting(path)
         digests = [name for name in job.before if _DIGEST.fullmatch(name)]
         kept = next((one for one in self._kept_code for d in digests if d in one["codes"].values()), None)
-        found += self._code(job, kept or self._code_last, known=bool(kept) or not digests)
+        # Where a digest is that of the user's files, the code may be that of the last run.
+        last = self._code_last if not digests or _verb(job) in _OF_INPUTS else None
+        found += self._code(job, kept or last, known=not digests)
         codes = {digest for one in self._kept_code for digest in one["codes"].values()}
         if set(digests) - codes and _verb(job) in _OF_INPUTS:
             found += [Reason("input", text) for text in self._inputs]

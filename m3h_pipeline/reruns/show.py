@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from m3h_pipeline.config import Study, load_study
+from m3h_pipeline.config import load_study
 from m3h_pipeline.disclosure.text import message
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.jobs.settings import JobSettings
@@ -63,7 +63,7 @@ def explain_rerun(configfile: Path, screen: TextIO) -> None:
     jobs = jobs_of(_dry_run(configfile))
     explainer = Explainer(study, JobSettings(study, tasks_of(study.tasks)), layout)
     why = {job: explainer.of(job) for job in jobs}
-    screen.writelines(message(line) + "\n" for line in explained(jobs, why, layout, study))
+    screen.writelines(message(line) + "\n" for line in explained(jobs, why, layout))
 
 
 def _dry_run(configfile: Path) -> str:
@@ -82,9 +82,7 @@ def _dry_run(configfile: Path) -> str:
     return done.stdout
 
 
-def explained(
-    jobs: Sequence[Job], why: dict[Job, list[Reason]], layout: Layout, study: Study
-) -> Iterable[str]:
+def explained(jobs: Sequence[Job], why: Mapping[Job, list[Reason]], layout: Layout) -> Iterable[str]:
     """What is said."""
     folder = layout.folder.as_posix()
     if not jobs:

@@ -131,6 +131,26 @@ def test_what_is_written_passes_the_check(
     assert "4 of 4 tasks can be evaluated" in screen.getvalue()
 
 
+def test_what_tells_an_outcome_by_itself_is_withheld(tmp_path: Path) -> None:
+    draw = random.Random(3)
+    y = [draw.randint(0, 1) for _ in range(120)]
+    features = ["honest", "after", "form", "seen"]
+    write(tmp_path / "outcomes.csv", ["id", "y"], [[f"r{i}", one] for i, one in enumerate(y)])
+    # In another order: rows are compared by their ids.
+    rows = [
+        [
+            *(f"r{i}", one + draw.gauss(0, 1), 5 * one + draw.random()),
+            *("icu" if one else draw.choice(["home", "ward"]), draw.random() if one else ""),
+        ]
+        for i, one in enumerate(y)
+    ]
+    write(tmp_path / "x.csv", ["id", *features], draw.sample(rows, len(rows)))
+    study, _, said = drafted(tmp_path, [tmp_path / "outcomes.csv", tmp_path / "x.csv"])
+    assert study["source"]["blocks"] == {"x": {"columns": ["honest"], "file": 1}}
+    assert study["source"]["columns"] == ["y", "after", "form", "seen"]
+    assert "withheld: `after` tells the outcome `y` nearly by itself: is it known before?" in said
+
+
 def test_nothing_of_patients_is_written(hospital: Path, tmp_path: Path) -> None:
     drafted(tmp_path, [hospital / "labs.csv", hospital / "outcomes.csv"])
     text = (tmp_path / "ward.yaml").read_text() + (tmp_path / "ward_tasks.yaml").read_text()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -444,6 +445,39 @@ def test_an_edit_inside_a_folder_of_inputs_is_seen(finished: Project, tmp_path: 
     change_hospital_table(project)
     assert folder.stat().st_mtime_ns == before
     assert "ingest" in project.snakemake("--dry-run").jobs
+
+
+def explained(project: Project) -> str:
+    """What ``m3h explain-rerun`` says of a project."""
+    program = "from m3h_pipeline.cli import main; raise SystemExit(main(['explain-rerun', 'study.yaml']))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=project.folder,
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_reasons_are_told_in_words(finished: Project, tmp_path: Path) -> None:
+    project = finished.copied_to(tmp_path / "project")
+    assert explained(project) == "results/small: nothing would run\n"
+    project.configure("tim.draws", 30)
+    project.configure("evaluation.draws", 25)
+    CASES["statistics"].apply(project)
+    change_value(project)
+    (project.folder / RESULTS / "figures/roc.svg").unlink()
+    said = explained(project)
+    assert "tim.draws: 20 -> 30  [tim]" in said
+    assert "evaluation.draws: 20 -> 25  [" in said
+    assert "inference.intervals: benjamini_hochberg  [" in said
+    assert "table.csv has changed  [ingest]" in said
+    assert "figures/roc.svg is missing  [figure(roc)]" in said
+    assert "alpha" not in said
+    assert len(said.splitlines()) < 40
 
 
 def _counted(jobs: set[str]) -> str:
