@@ -18,9 +18,10 @@ def _check(verbs: Any) -> None:
 
         # The user's own screen, for what belongs to the user: true numbers.
         with true_numbers():
-            check_study(options.configfile, sys.stdout, options.config)
+            check_study(options.study or options.configfile, sys.stdout, options.config)
 
     parser = add_verb(verbs, "check", run, "validate a study before anything is trained", settings=False)
+    parser.add_argument("study", type=Path, nargs="?", metavar="FILE", help="the study's YAML file")
     parser.add_argument("--configfile", type=Path, default=Path("config/config.yaml"), metavar="FILE")
     parser.add_argument(
         "--config",

@@ -18,6 +18,9 @@ def _run(verbs: Any) -> None:
             return
         named = bool(given) and not given[0].startswith("-")
         words = command(given[0] if named else None, given[named:])
+        # https://no-color.org: Snakemake does not look at it.
+        if os.environ.get("NO_COLOR") and "--nocolor" not in given:
+            words.append("--nocolor")
         sys.stdout.flush()
         sys.stderr.flush()
         # Snakemake takes this process' place: its exit status, its screen, its interrupts.

@@ -106,5 +106,5 @@ def _say(plan: Plan, study: Path, tasks: Path, screen: TextIO) -> None:
         screen.write(f"not used: {ignored:,} columns; the study file says which and why\n")
     screen.write(
         f"written: {study}, {tasks}\nLook for `{DOUBT}` in both: what only you can decide. Then\n"
-        f"  m3h check --configfile {study}\n"
+        f"  m3h check {study}\n  m3h run {study}\n"
     )

@@ -40,13 +40,28 @@ def test_help_shows_peoples_verbs_first(capsys: pytest.CaptureFixture[str]) -> N
         (["check", "--configfle", "x"], "there is no option `--configfle`; did you mean `--configfile`?"),
         # The required option that is absent is the same slip.
         (["record", "--study", "x", "--otput=y"], "there is no option `--otput`; did you mean `--output`?"),
-        (["check", "study.yaml"], "`study.yaml` is one argument too many"),
+        (["check", "study.yaml", "other.yaml"], "`other.yaml` is one argument too many"),
         (["completion", "fish"], "invalid choice: 'fish' (choose from 'bash', 'zsh')"),
     ],
 )
 def test_a_slip_is_understood(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert stopped(*arguments) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("colours", "words"), [("1", ["--nocolor"]), ("", [])])
+def test_a_run_without_colours(colours: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[str] = []
+    monkeypatch.setenv("NO_COLOR", colours)
+    monkeypatch.setattr("os.execve", lambda _, words, __: called.extend(words))
+    assert main(["run", "config/config.yaml", "--cores", "1"]) == 0
+    assert [word for word in called if "color" in word] == words
+
+
+def test_the_study_is_named_with_or_without_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["absent.yaml"], ["--configfile", "absent.yaml"]):
+        assert main(["check", *words]) == 2
+        assert "where: absent.yaml" in capsys.readouterr().err
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
