@@ -16,7 +16,7 @@ from m3h_pipeline.tables.reader import TableFileReader, no_row
 from m3h_pipeline.tables.values import Absent, as_text, is_time, unwrapped
 
 #: Rows that decide which columns are plain numbers: of the others all rows are read.
-FIRST = 5000
+FIRST = 2000
 #: Least share of different values of a column that may name rows.
 _NAMING = 0.02
 
@@ -100,7 +100,7 @@ def _spans(values: pa.Array) -> pa.Array:
     return pa.array([None if value is None else "1 days" for value in values.is_valid().to_pylist()])
 
 
-def texts_of(table: Table, names: Sequence[str], most: int) -> dict[str, list[str | None]]:
+def texts_of(table: Table, names: Sequence[str], most: int | None) -> dict[str, list[str | None]]:
     """Columns of the first rows of a table as texts, None = missing; identifiers without ``.0``.
 
     Raises:
