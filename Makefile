@@ -7,7 +7,7 @@ CORES ?= all
 SLURM_TESTS := --strict-markers --strict-config -ra -x
 
 .DEFAULT_GOAL := help
-.PHONY: help install study test suite test-slurm test-slurm-full injections mutants flips fuzz lint types bench report clean
+.PHONY: help install lock study test suite test-slurm test-slurm-full injections mutants flips fuzz lint types bench report clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -19,6 +19,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 install: $(INSTALLED)  ## Make .venv with the pinned packages
+
+lock: $(INSTALLED)  ## Write locks/: every package of the core with its digests, for processors and for cards
+	$(BIN)/python -m tests.package.lock
+	$(BIN)/python -m tests.package.dependencies
 
 study: $(INSTALLED)  ## Run the default study: results/default
 	. $(BIN)/activate && snakemake --cores $(CORES)
