@@ -84,6 +84,15 @@ def test_quiet_takes_notes_to_the_log_alone(tmp_path: Path, capsys: pytest.Captu
     assert log.read_text() == capsys.readouterr().err
 
 
+def test_the_page_lists_every_verb_of_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert stopped("--help") == 0
+    shown = capsys.readouterr().out.partition("verbs:")[2].partition("stages of a study")[0]
+    verbs = re.findall(r"^  ([a-z-]+)(?: |$)", shown, flags=re.MULTILINE)
+    page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `m3h ([a-z-]+)", page, flags=re.MULTILINE)
+    assert sorted(listed) == sorted(verbs)
+
+
 def test_the_page_lists_every_exit_status() -> None:
     page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| (\d+) \|", page, flags=re.MULTILINE) == [str(status) for status in EXITS]
