@@ -321,6 +321,7 @@ def given_away() -> list[tuple[str, str]]:
             f"{files.references_of('*').as_posix()}/*.safetensors",
             "a reference model: coefficients, or trees; centres and scales of features",
         ),
+        (f"{files.bundle.folder.as_posix()}/**", "the models to use, their card, how features lie in bins"),
         (files.gene_vectors("*").as_posix(), "vectors that genes start from"),
         (f"{pairs.folder.as_posix()}/*", "effects and attention of pairs of genes, and figures of them"),
         (compared.as_posix(), "networks compared: table, figure, and what it shows"),

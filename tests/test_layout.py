@@ -26,6 +26,8 @@ _NAMES = {
     "suffix": "csv",
     "job": "some_job",
     "network": "some_network",
+    "key": "some_key",
+    "model": "some_model",
 }
 
 

@@ -54,6 +54,12 @@ LISTED = {
 }
 #: Rules that make folders.
 FOLDERS = {"train_final": ["4f.safetensors"], "baselines": ["linear.safetensors"]}
+FOLDERS["export_bundle"] = [
+    "bundle.json",
+    "MODEL_CARD.md",
+    "networks/4f.safetensors",
+    "references/a.linear.safetensors",
+]
 
 
 def test_the_rules_are_found() -> None:

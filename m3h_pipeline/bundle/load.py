@@ -141,7 +141,10 @@ class Bundle:
     @property
     def sources(self) -> dict[str, list[str]]:
         """Source -> names of its features, in the order in which they are given."""
-        return {name: list(one.names) for name, one in self.description.sources.items()}
+        known = self.description.reading.sources
+        return {
+            name: list(known[name].names) for names in self.description.modalities.values() for name in names
+        }
 
     @cached_property
     def sketches(self) -> dict[str, Sketch]:
@@ -230,15 +233,14 @@ class Bundle:
         if one.kind == "blend":
             assert one.blend is not None
             members = [self._candidate(task, member, features, n, said) for member in one.members]
-            return blended(kind, blend_of(one.blend), members)
+            return rounded(blended(kind, blend_of(one.blend), members))
         if one.kind == "reference":
             found = self._reference(one.files[0]).predict(features)
         else:
             found = ensemble(
                 np.stack([self._network_says(f, features, n, said)[task] for f in one.files]), kind
             )
-        # As predictions are kept: what differs behind these digits is the order of sums.
-        return found.astype(np.float32).astype(np.float64) if one.kind == "reference" else found
+        return rounded(found)
 
     def _network_says(
         self, file: str, features: Mapping[str, Floats], n: int, said: dict[str, dict[str, Float64]]
@@ -294,12 +296,17 @@ class Bundle:
             return Prediction(raw, raw, typical=typical_share(task, raw[:, 1]))
         if not calibrate or task.calibrator is None:
             return Prediction(raw, raw)
-        calibrated = calibration_of(task)(raw)
+        calibrated = rounded(calibration_of(task)(raw))
         interval = None
         if task.interval is not None:
             half = task.interval.half_width
             interval = np.concatenate([calibrated - half, calibrated + half], axis=1)
         return Prediction(raw, calibrated, interval)
+
+
+def rounded(values: Float64) -> Float64:
+    """To single precision, as predictions are kept: what differs behind its digits is the order of sums."""
+    return values.astype(np.float32).astype(np.float64)
 
 
 def width_of(task: TaskModel) -> int:

@@ -17,7 +17,7 @@ from m3h_pipeline.bundle.load import Bundle
 from m3h_pipeline.cohort.apply.batch import Batch
 from m3h_pipeline.cohort.apply.problems import Problems
 from m3h_pipeline.cohort.apply.read import apply_reading
-from m3h_pipeline.cohort.reading import Reading, reading_of
+from m3h_pipeline.cohort.reading import Reading
 from m3h_pipeline.disclosure.text import cell
 from m3h_pipeline.errors import InputError, nearest
 from m3h_pipeline.files import replacing
@@ -112,18 +112,8 @@ def task_names(bundle: Bundle, tasks: Sequence[str] | None) -> list[str]:
 
 
 def reading(bundle: Bundle) -> Reading:
-    """How the bundle's study read its files.
-
-    Raises:
-        InputError: the bundle does not say it.
-    """
-    if bundle.description.reading is None:
-        raise InputError(
-            "the bundle does not say how files are read",
-            where=str(bundle.folder),
-            hint="export it again from the study, whose cohort has a `reading.json`",
-        )
-    return reading_of(bundle.description.reading, str(bundle.folder))
+    """How the bundle's study read its files."""
+    return bundle.description.reading
 
 
 def batches(

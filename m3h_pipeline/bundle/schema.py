@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from m3h_pipeline.cohort.reading import Reading, reading_of
+from m3h_pipeline.config.results import Purpose
 from m3h_pipeline.errors import InputError
 
 #: The version that is written, and the newest that is read.
@@ -38,13 +40,6 @@ class BundleFile(Described):
     holds: Literal["network", "reference", "features"] = Field(
         description="a trained network, a reference model, or the summary of the training part's features"
     )
-
-
-class SourceFeatures(Described):
-    """The features of one source, in the order in which models take them."""
-
-    names: list[str] = Field(description="one per feature; `column=value` is one value of a category")
-    units: list[str] = Field(description="of each feature; empty: not known")
 
 
 class Estimate(Described):
@@ -207,15 +202,6 @@ class Who(Described):
     )
 
 
-class Purpose(Described):
-    """What the makers say of their models."""
-
-    intended_use: str = Field(default="", description="for whom, for what decision; empty: not stated")
-    not_for: str = Field(default="", description="what it must not be used for; empty: not stated")
-    licence: str = Field(default="", description="under which the bundle is given away; empty: not stated")
-    contact: str = Field(default="", description="whom to ask; empty: not stated")
-
-
 class Description(Described):
     """``bundle.json``."""
 
@@ -225,13 +211,10 @@ class Description(Described):
     seed: int = Field(description="of the study")
     purpose: Purpose = Field(description="section `bundle` of the study's configuration")
     who: Who = Field(description="who is in the study")
-    sources: dict[str, SourceFeatures] = Field(description="source -> its features")
     modalities: dict[str, list[str]] = Field(
         description="modality -> its sources, in the order they are joined"
     )
-    reading: dict[str, Any] | None = Field(
-        default=None, description="how a user's files become features; null: the study's source cannot say"
-    )
+    reading: Reading = Field(description="how a user's files become features, in the order of models")
     tasks: dict[str, TaskModel] = Field(description="task -> what predicts it")
     files: dict[str, BundleFile] = Field(description="files beside this one, by their path")
     own_code: dict[str, str] = Field(
@@ -274,6 +257,8 @@ def described(content: Mapping[str, Any], where: str) -> Description:
             where=where,
             hint="install a newer m3h_pipeline",
         )
+    if isinstance(content.get("reading"), dict):
+        reading_of(content["reading"], where)
     try:
         return Description.model_validate(content)
     except ValidationError as error:

@@ -148,6 +148,43 @@ def _missing(verbs: Any) -> None:
     add_paths(parser, "scores", "models")
 
 
+def _export_bundle(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.bundle.making.export import Results, export_bundle
+        from m3h_pipeline.config import Evaluation, Purpose
+        from m3h_pipeline.config.arguments import modalities_of, name_of
+
+        results = Results(
+            cohort=options.cohort,
+            labels=options.labels,
+            tasks=options.tasks,
+            split=options.split,
+            selection=options.selection,
+            scores=options.scores,
+            predictions=options.predictions,
+            models=options.models,
+            baselines=options.baselines,
+            references=options.references,
+            evaluation=options.evaluation,
+        )
+        s = sections_of(options, evaluation=Evaluation, bundle=Purpose)
+        export_bundle(
+            results,
+            options.output,
+            sys.stderr,
+            study=name_of(options.settings),
+            seed=seed_of(options),
+            modalities=modalities_of(options.settings),
+            evaluation=s["evaluation"],
+            purpose=s["bundle"],
+        )
+
+    paths = ("cohort", "labels", "tasks", "split", "selection", "evaluation", "output")
+    parser = add_verb(verbs, "export-bundle", run, "write the bundle of the chosen models", *paths)
+    add_paths(parser, "scores", "predictions", "models")
+    add_paths(parser, "baselines", "references", required=False)
+
+
 def _gene_pairs(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.config import GenePairs
@@ -297,6 +334,7 @@ VERBS = (
     _evaluate,
     _phenotypes,
     _missing,
+    _export_bundle,
     _gene_pairs,
     _compare_networks,
     _draw_gene_pairs,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from m3h_pipeline.config.mimic import MimicEmbedding, MimicSource
     from m3h_pipeline.config.model import Attention, Modality, Model, RegressionHead, SurvivalHead
     from m3h_pipeline.config.paths import located_source
-    from m3h_pipeline.config.results import Evaluation, Figures, GenePairs, Networks
+    from m3h_pipeline.config.results import Evaluation, Figures, GenePairs, Networks, Purpose
     from m3h_pipeline.config.sources import HaimSource, SyntheticSource, TableBlock, TableFile, TableSource
     from m3h_pipeline.config.study import Split, Study, TaskSelection
     from m3h_pipeline.config.training import Compute, Search, Tim, Training
@@ -48,6 +48,7 @@ __all__ = [
     "Modality",
     "Model",
     "Networks",
+    "Purpose",
     "RegressionHead",
     "Search",
     "Split",

@@ -36,6 +36,18 @@ def seed_of(text: str) -> int:
     return seed
 
 
+def name_of(text: str) -> str:
+    """The study's name in the JSON of ``--settings``.
+
+    Raises:
+        ConfigError: it is absent or no text.
+    """
+    name = _mapping(text).get("study")
+    if not isinstance(name, str):
+        raise ConfigError("`study` is missing or no text", where="--settings")
+    return name
+
+
 def source_of(text: str) -> Source:
     """The source in the JSON of ``--settings``, of whichever kind.
 

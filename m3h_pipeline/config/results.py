@@ -140,6 +140,17 @@ class Networks(Section):
         return [self.own, *self.others]
 
 
+class Purpose(Section):
+    """What the makers say of the models that leave the study in its bundle."""
+
+    intended_use: str = Field(default="", description="for whom, for what decision; empty: not stated")
+    not_for: str = Field(default="", description="what they must not be used for; empty: not stated")
+    licence: str = Field(
+        default="", description="under which the bundle may be given away; empty: not stated"
+    )
+    contact: str = Field(default="", description="whom to ask; empty: not stated")
+
+
 class Figures(Section):
     """What the figures show."""
 

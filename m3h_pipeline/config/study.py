@@ -13,7 +13,7 @@ from pydantic import Field, PositiveInt, model_validator
 from m3h_pipeline.config.base import ByName, Folder, Fraction, Name, Section
 from m3h_pipeline.config.model import Modality, Model
 from m3h_pipeline.config.recipes import RecipeName, with_recipes
-from m3h_pipeline.config.results import TAKEN, Evaluation, Figures, GenePairs, Networks
+from m3h_pipeline.config.results import TAKEN, Evaluation, Figures, GenePairs, Networks, Purpose
 from m3h_pipeline.config.sources import SOURCE_KINDS, Source
 from m3h_pipeline.config.training import Compute, Search, Tim, Training
 from m3h_pipeline.errors import nearest
@@ -87,6 +87,7 @@ class Study(Section):
     networks: Networks | None = Field(
         default=None, description="networks compared with the study's own; null: none"
     )
+    bundle: Purpose = Field(default=Purpose(), description="what the model card says of its use")
     figures: Figures = Field(default=Figures(), description="figures")
 
     @model_validator(mode="before")

@@ -55,8 +55,13 @@ def _makers() -> Iterator[Maker]:
         ([layout.selection, layout.selection_summary], "select"),
         ([layout.record], "record"),
     ]
+    bundle = layout.bundle
     yield layout.models_of("*") / "*", "train_final", 1
     yield layout.references_of("*") / "*", "baselines", 1
+    for folder in (bundle.network_folder, bundle.reference_folder):
+        yield folder / "*", "export_bundle", 2
+    for path in (bundle.description, bundle.card, bundle.features):
+        yield path, "export_bundle", 1
     yield from ((pattern, rule, 0) for patterns, rule in files for pattern in patterns)
 
 

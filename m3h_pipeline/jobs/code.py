@@ -38,6 +38,7 @@ CODE: dict[str, tuple[str, ...]] = {
     "evaluate": ("m3h_pipeline.evaluation.evaluate",),
     "phenotypes": ("m3h_pipeline.evaluation.phenotypes",),
     "missing": ("m3h_pipeline.evaluation.missing",),
+    "export-bundle": ("m3h_pipeline.bundle.making.export",),
     "gene-pairs": ("m3h_pipeline.gene_pairs.stage",),
     "draw-gene-pairs": ("m3h_pipeline.figures.gene_pairs",),
     "plan-network": ("m3h_pipeline.networks.plan", _SIZING),
@@ -55,6 +56,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "search": ("plan-round", "merge-scores", "select"),
     "tim": ("plan-tim", "tim"),
     "evaluation": ("plan-final", "baselines", "evaluate", "phenotypes", "missing"),
+    "bundle": ("export-bundle",),
     "gene_pairs": ("gene-pairs", "draw-gene-pairs"),
     "networks": ("plan-network", "compare-networks", "draw-networks"),
 }

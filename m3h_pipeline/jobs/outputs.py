@@ -77,6 +77,15 @@ def baselines(layout: Layout, study: Study) -> list[Path]:
     ]
 
 
+def reference_models(layout: Layout, study: Study) -> list[Path]:
+    """Folders of the models of the references.
+
+    Raises:
+        InputError: the tasks have not been assessed.
+    """
+    return [layout.references_of(path.stem) for path in baselines(layout, study)]
+
+
 def given(layout: Layout, study: Study, task: str) -> list[Path]:
     """The columns of the cohort, where a reference of a task stands in one of them."""
     named = any(task in tasks for tasks in study.evaluation.given.values())
@@ -150,6 +159,7 @@ def results(layout: Layout, study: Study) -> list[Path]:
         for pack in packs(stage.plan):
             files += [stage.of_pack(pack, kind) for kind in (FINAL_KINDS if final else CROSSED_KINDS)]
             files += _found(layout.models_of(pack)) if final else []
+    files += _found(layout.bundle.folder)
     for task in study.gene_pairs.tasks if study.gene_pairs else []:
         files += _found(layout.gene_pairs(task).folder)
     return [*files, *network_comparison(layout, study), *figures(layout, study)]

@@ -154,6 +154,12 @@ class JobSettings:
         own = own_code(self._metrics)
         return self._chosen("evaluation.draws", "seed", modalities=sources, **own)
 
+    def export_bundle(self) -> str:
+        """For the bundle; encoders stand in the final models."""
+        sources = {name: {"sources": spec.sources} for name, spec in self._study.modalities.items()}
+        names = ("study", "bundle", "evaluation.draws", "evaluation.blend")
+        return self._chosen(*names, "seed", modalities=sources, **own_code(self._metrics))
+
     def gene_pairs(self) -> str:
         """For pairs of genes in a task's final models."""
         located = located_gene_pairs(self._study)

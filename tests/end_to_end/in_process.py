@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from m3h_pipeline.bundle.making.export import Results, export_bundle
 from m3h_pipeline.check import checked_tasks
 from m3h_pipeline.cohort.ingest import ingest
 from m3h_pipeline.config import Study, located_source
@@ -127,7 +128,7 @@ class Whole:
         )
 
     def finish(self) -> None:
-        """Final fits, references, evaluation."""
+        """Final fits, references, evaluation, the bundle."""
         s = self.study
         plan = self.folder / "search/final/plan.json"
         plan_final(
@@ -155,6 +156,7 @@ class Whole:
                 s.modalities,
                 s.evaluation,
                 s.seed,
+                models=self.folder / "final/references" / task,
             )
         evaluate(
             selection=self.folder / "selection.parquet",
@@ -203,6 +205,30 @@ class Whole:
             s.seed,
             self.folder / "evaluation/missing.parquet",
             io.StringIO(),
+        )
+
+        results = Results(
+            cohort=self.cohort,
+            labels=self.labels,
+            tasks=self.tasks,
+            split=self.split,
+            selection=self.folder / "selection.parquet",
+            scores=scores,
+            predictions=predictions,
+            models=sorted((self.folder / "final/models").iterdir()),
+            baselines=references,
+            references=[self.folder / "final/references" / path.stem for path in references],
+            evaluation=self.folder / "evaluation",
+        )
+        export_bundle(
+            results,
+            self.folder / "bundle",
+            io.StringIO(),
+            study=s.study,
+            seed=s.seed,
+            modalities=s.modalities,
+            evaluation=s.evaluation,
+            purpose=s.bundle,
         )
 
     def draw(self, names: Sequence[str] = FIGURES) -> None:

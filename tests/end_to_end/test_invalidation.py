@@ -70,7 +70,7 @@ FINALS = {"train_final(*)"}
 
 ALL_PACKS = packs("1 0000", "1 0001", "2 0000", "2 0001")
 MERGES = {"merge_scores(1)", "merge_scores(2)"}
-EVALUATION = {"evaluate", *(set(figures()) - figures("tim", "phenotypes", "missing"))}
+EVALUATION = {"evaluate", "export_bundle", *(set(figures()) - figures("tim", "phenotypes", "missing"))}
 HIDDEN = {"missing", *figures("missing")}
 TEST = {*EVALUATION, *HIDDEN, "phenotypes", *figures("phenotypes")}
 TIM = {"tim", *figures("tim")}
@@ -306,6 +306,11 @@ CASES = {
         "bootstrap draws of the evaluation",
         lambda project: project.configure("evaluation.draws", 21),
         {*EVALUATION, *HIDDEN},
+    ),
+    "licence": Case(
+        "what the model card says of its licence",
+        lambda project: project.configure("bundle.licence", "CC0-1.0"),
+        {"export_bundle"},
     ),
     "tim-draws": Case("bootstrap draws of TIM", lambda project: project.configure("tim.draws", 21), TIM),
     "baseline": Case(

@@ -195,10 +195,30 @@ def test_many_events_get_isotonic_regression_and_few_do_not() -> None:
     assert after.max() < 1
     referee = IsotonicRegression(out_of_bounds="clip").fit(said[:, 0], y)
     inside = slice(5, 45)
-    np.testing.assert_allclose(after[inside], referee.predict(grid[inside, 0]), atol=1e-9)
+    # Between the centres of the steps, not along them.
+    np.testing.assert_allclose(after[inside], referee.predict(grid[inside, 0]), atol=0.04)
+    assert fitted(said).mean() == pytest.approx(y.mean(), abs=2e-3)
     few = np.flatnonzero(y == 1)[: ISOTONIC - 1]
     keep = np.concatenate([few, np.flatnonzero(y == 0)])
     assert recalibration("binary", y[keep], said[keep]).method == "logistic"
+
+
+def test_a_map_by_isotonic_regression_has_no_block_of_fewer_than_11_patients() -> None:
+    y, said = binary(5, 12_000)
+    patient = np.arange(len(y)) // 3
+    fitted = recalibration("binary", y, said, patient=patient)
+    centre, level = fitted.knots
+    assert len(centre) > 20
+    assert (np.diff(centre) > 0).all()
+    assert (np.diff(level) >= 0).all()
+    # Each centre is the mean of its block; blocks follow each other.
+    order = np.argsort(said[:, 0], kind="stable")
+    x, a = said[order, 0], 0
+    for place in centre[:-1]:
+        means = np.cumsum(x[a:]) / np.arange(1, len(x) - a + 1)
+        size = int(np.argmin(np.abs(means - place))) + 1
+        assert len(np.unique(patient[order][a : a + size])) >= 11
+        a += size
 
 
 def test_what_cannot_be_said_is_not_said() -> None:

@@ -54,7 +54,8 @@ FIGURES = {name for name in told(study()) if name.startswith("figure ")}
         ("compute__memory_gb", 7, {"train"}),
         ("tim__draws", 7, {"tim"}),
         ("tim__mode", "exact", {*PLANS, "tim"} - {"plan_final"}),
-        ("evaluation__draws", 7, {"evaluate", "missing", "compare_networks"}),
+        ("evaluation__draws", 7, {"evaluate", "missing", "export_bundle", "compare_networks"}),
+        ("bundle__licence", "CC0-1.0", {"export_bundle"}),
         ("evaluation__baselines", ["linear"], REFERENCES),
         ("evaluation__clinical", ["demographics"], REFERENCES),
         (
@@ -69,7 +70,7 @@ FIGURES = {name for name in told(study()) if name.startswith("figure ")}
         ("source__samples", 700, {"simulate", "ingest", "embed"}),
         ("data", "elsewhere", set()),
         ("results", "elsewhere", set()),
-        ("study", "other", set()),
+        ("study", "other", {"export_bundle"}),
     ],
 )
 def test_a_value_reaches_the_jobs_that_read_it_and_no_other(key: str, value: Any, jobs: set[str]) -> None:
@@ -253,6 +254,7 @@ def test_an_edit_of_the_users_own_code_reaches_the_jobs_that_run_it(
         "tim",
         "evaluate",
         "missing",
+        "export_bundle",
         "compare_networks",
         *(f"baselines {name}" for name in definitions),
     }

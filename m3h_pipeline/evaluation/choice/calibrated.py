@@ -48,8 +48,9 @@ def calibration_rows(candidates: Candidates, names: Sequence[str], chosen: str |
             continue
         learned = np.concatenate([cohort.observed(candidates.task, fold) for fold in folds])
         said = np.concatenate([crossed[fold][0] for fold in folds])
+        people = np.concatenate([cohort.patient[cohort.parts[fold].rows] for fold in folds])
         try:
-            recalibrated = recalibration(kind, learned, said, candidates.grid())
+            recalibrated = recalibration(kind, learned, said, candidates.grid(), people)
         except ValueError:
             continue  # no label, or no event, to recalibrate by
         for state, prediction in (("before", whole[0]), ("after", recalibrated(whole[0]))):

@@ -5,15 +5,19 @@ and free intercepts on the log odds (binary: Cox, Biometrika 1958; 45:562, and P
 a temperature and a bias per class, Guo et al. 2017), or on the log risk with a new baseline hazard
 (survival), or a line (regression). Binary tasks with at least :data:`ISOTONIC` events and as many samples
 without get isotonic regression in its place (Zadrozny and Elkan 2002), which has the rows to find any
-monotone shape.
+monotone shape: linear between the centres of its blocks (Oron and Flournoy 2017), each of at least 11
+patients, as maps are given away.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.evaluation.choice.blend import Blend, blended, fit_blend
 from m3h_pipeline.inference.metrics import Float64, Floats
 
@@ -51,7 +55,11 @@ class Recalibration:
 
 
 def recalibration(
-    problem_class: str, y: Floats, prediction: Floats, grid: Floats | None = None
+    problem_class: str,
+    y: Floats,
+    prediction: Floats,
+    grid: Floats | None = None,
+    patient: npt.NDArray[np.integer[Any]] | None = None,
 ) -> Recalibration:
     """Fit a map.
 
@@ -60,26 +68,40 @@ def recalibration(
         y: labels, NaN = not observed; (n,).
         prediction: out of fold, (n, width).
         grid: times of survival curves.
+        patient: whose the rows are, (n,); None: everybody has one.
 
     Raises:
         ValueError: no label is observed, or of survival no event.
     """
     counts = [int((y == event).sum()) for event in (0, 1)]
     if problem_class == "binary" and min(counts) >= ISOTONIC:
-        return Recalibration(problem_class, "isotonic", None, _steps(y, prediction[:, 0]))
+        patient = np.arange(len(y)) if patient is None else patient
+        return Recalibration(problem_class, "isotonic", None, _steps(y, prediction[:, 0], patient))
     blend = fit_blend(problem_class, y, [prediction], grid)
     return Recalibration(problem_class, _METHODS[problem_class], blend, np.zeros((2, 0)))
 
 
-def _steps(y: Floats, probability: Floats) -> Float64:
-    """Knots of isotonic regression; no block says less than half an event of a sample more than it has."""
+def _steps(y: Floats, probability: Floats, patient: npt.NDArray[np.integer[Any]]) -> Float64:
+    """Centres and levels of the blocks of isotonic regression, each of at least 11 patients.
+
+    Neither end says less than half an event of a sample more than it has.
+    """
     from sklearn.isotonic import IsotonicRegression
 
     seen = ~np.isnan(y)
-    x = np.asarray(probability, dtype=np.float64)[seen]
-    fitted = IsotonicRegression(out_of_bounds="clip").fit(x, y[seen])
-    knots, level = np.asarray(fitted.X_thresholds_), np.asarray(fitted.y_thresholds_)
-    said = fitted.predict(x)
-    low = 0.5 / (float((said == said.min()).sum()) + 1)
-    high = 1 - 0.5 / (float((said == said.max()).sum()) + 1)
-    return np.stack([knots, np.clip(level, low, max(high, low))])
+    order = np.argsort(np.asarray(probability, dtype=np.float64)[seen], kind="stable")
+    x, y, patient = probability.astype(np.float64)[seen][order], y[seen][order], patient[seen][order]
+    said = IsotonicRegression().fit(x, y).predict(x)
+    ends = np.append(np.flatnonzero(np.diff(said) > 0) + 1, len(said))
+    blocks, start = list[tuple[int, int]](), 0
+    for end in ends:
+        if len(np.unique(patient[start:end])) >= LEAST:
+            blocks.append((start, int(end)))
+            start = int(end)
+    if start < len(said):
+        # What is left over joins the block before it.
+        last = blocks.pop()[0] if blocks else 0
+        blocks.append((last, len(said)))
+    low, high = (0.5 / (blocks[end][1] - blocks[end][0] + 1) for end in (0, -1))
+    centre, level = (np.array([part[a:b].mean() for a, b in blocks]) for part in (x, y))
+    return np.stack([centre, np.clip(level, low, max(1 - high, low))])
