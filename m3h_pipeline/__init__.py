@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import m3h_pipeline.api.plot as plot
+    from m3h_pipeline.api.bundles import load_bundle
     from m3h_pipeline.api.interaction import tim_scores
     from m3h_pipeline.api.model import MultitaskModel
     from m3h_pipeline.api.study import Study
@@ -25,11 +26,12 @@ _PUBLIC = {
     "M3HError": "m3h_pipeline.errors",
     "MultitaskModel": "m3h_pipeline.api.model",
     "Study": "m3h_pipeline.api.study",
+    "load_bundle": "m3h_pipeline.api.bundles",
     "plot": "m3h_pipeline.api.plot",
     "tim_scores": "m3h_pipeline.api.interaction",
 }
 
-__all__ = ["M3HError", "MultitaskModel", "Study", "plot", "tim_scores"]
+__all__ = ["M3HError", "MultitaskModel", "Study", "load_bundle", "plot", "tim_scores"]
 
 try:
     __version__ = version("m3h-pipeline")

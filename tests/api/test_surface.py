@@ -11,9 +11,12 @@ import sys
 import pytest
 
 import m3h_pipeline as m3h
+from m3h_pipeline.api.bundles import LoadedBundle
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+#: What the variables of the page are.
+OWNERS = {"m3h": m3h, "study": m3h.Study, "model": m3h.MultitaskModel, "bundle": LoadedBundle}
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
@@ -59,6 +62,6 @@ def test_the_page_names_what_there_is() -> None:
         for node in ast.walk(ast.parse(block)):
             if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
                 continue
-            owner = {"m3h": m3h, "study": m3h.Study, "model": m3h.MultitaskModel}.get(node.value.id)
+            owner = OWNERS.get(node.value.id)
             if owner is not None and not node.attr.endswith("_"):
                 assert hasattr(owner, node.attr), f"{node.value.id}.{node.attr}"

@@ -1,0 +1,86 @@
+"""A bundle predicts data frames as `m3h predict` does files, and names them as they were given."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import m3h_pipeline as m3h
+from m3h_pipeline.api.bundles import LoadedBundle
+from m3h_pipeline.bundle.load import Bundle
+from m3h_pipeline.cli import main
+from m3h_pipeline.errors import InputError
+from tests.bundle.studies import Finished
+
+
+@pytest.fixture(scope="module")
+def loaded(bundle: Bundle) -> LoadedBundle:
+    return m3h.load_bundle(bundle.folder)
+
+
+def said(loaded: LoadedBundle, frame: pd.DataFrame) -> pd.DataFrame:
+    return loaded.predict({"patients": frame}, progress=io.StringIO())
+
+
+def test_what_it_says_of_itself(loaded: LoadedBundle) -> None:
+    assert set(loaded.tasks) == {"death", "grade", "kind", "sick", "stay"}
+    assert loaded.sources["lab"] == ["b0", "b1", "b2"]
+    assert loaded.card.startswith("# ")
+    assert repr(loaded).startswith("LoadedBundle(")
+    with pytest.raises(InputError, match=r"holds no bundle\.json"):
+        m3h.load_bundle("nowhere")
+
+
+def test_frames_are_predicted_as_files(loaded: LoadedBundle, finished: Finished, tmp_path: Path) -> None:
+    file, out = tmp_path / "patients.csv", tmp_path / "out.parquet"
+    finished.table.to_csv(file, index=False)
+    assert main(["predict", str(loaded.bundle.folder), str(file), "--out", str(out)]) == 0
+    written = pd.read_parquet(out)
+    # Numbers that travelled through text are the same to the bit.
+    for data in ({"patients": pd.read_csv(file)}, [file], file):
+        pd.testing.assert_frame_equal(loaded.predict(data, progress=io.StringIO()), written, check_exact=True)
+    drift = loaded.drift({"patients": finished.table}, progress=io.StringIO())
+    pd.testing.assert_frame_equal(drift, pd.read_csv(tmp_path / "out.drift.csv"))
+
+
+def test_orders_and_other_rows_change_nothing(loaded: LoadedBundle, finished: Finished) -> None:
+    known = said(loaded, finished.table).set_index("sample_id")
+    order = np.random.default_rng(5).permutation(len(finished.table))
+    shuffled = finished.table.iloc[order][finished.table.columns[::-1]].set_index("sample")
+    pd.testing.assert_frame_equal(
+        said(loaded, shuffled).set_index("sample_id").loc[known.index], known, check_exact=True
+    )
+    alone = said(loaded, finished.table.iloc[[7]]).set_index("sample_id")
+    pd.testing.assert_frame_equal(alone, known.iloc[[7]], check_exact=True)
+    typed = finished.table.astype({"sex": "category", "diag": "category"})
+    pd.testing.assert_frame_equal(said(loaded, typed).set_index("sample_id"), known, check_exact=True)
+
+
+def test_some_tasks_and_no_outcomes(loaded: LoadedBundle, finished: Finished) -> None:
+    features = finished.table[["sample", "age", "diag", "sex", "b0", "b1", "b2"]]
+    found = loaded.predict({"new": features}, ["sick"], contributions=True, progress=io.StringIO())
+    assert {"sample_id", "sick", "sick.raw", "flags"} <= set(found)
+    assert not any(str(name).startswith("stay") for name in found)
+    assert found["sick"].equals(said(loaded, finished.table)["sick"])
+
+
+def test_mistakes_are_told_of_frames_by_their_names(loaded: LoadedBundle, finished: Finished) -> None:
+    table = finished.table
+    with pytest.raises(InputError) as caught:
+        said(loaded, table.rename(columns={"age": "Age", "b0": "x"}))
+    assert "column `b0`, of source `lab`, is absent" in str(caught.value)
+    assert "is `Age` meant for `age`?" in str(caught.value)
+    with pytest.raises(InputError) as caught:
+        said(loaded, table.assign(age="old"))
+    assert str(caught.value.where).startswith("patients")
+    assert "/" not in str(caught.value)
+    with pytest.raises(InputError, match="`b1` holds numbers and text"):
+        said(loaded, table.assign(b1=pd.Series([1, "a"] * (len(table) // 2), dtype=object)))
+    with pytest.raises(InputError, match="must be a pandas DataFrame"):
+        loaded.predict({"patients": table.to_numpy()})  # type: ignore[dict-item]
+    with pytest.raises(InputError, match="a frame is given by a name"):
+        loaded.predict(table)  # type: ignore[arg-type]
