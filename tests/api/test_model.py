@@ -14,6 +14,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.model_selection import cross_val_score
 
 from m3h_pipeline import MultitaskModel
 from m3h_pipeline.api.frames import feature_values
@@ -268,6 +269,26 @@ def test_classes_keep_what_they_are(frame: pd.DataFrame) -> None:
     one = model(tasks={"stage": "multiclass"}, replicates=1).fit(numbered)
     assert one.classes_["stage"].tolist() == [10, 20]
     assert set(one.predict(frame)["stage"]) <= {10, 20}
+
+
+def test_scikit_learn_divides_its_rows(frame: pd.DataFrame) -> None:
+    one = model(tasks={"died": "binary"}, replicates=1)
+    scores = cross_val_score(one, frame, cv=3)
+    third = len(frame) // 3 + 1
+    by_hand = clone(one).fit(frame.iloc[third:]).score(frame.iloc[:third])
+    assert scores.shape == (3,)
+    assert scores[0] == by_hand
+
+
+def test_types_that_know_missing_values(fitted: MultitaskModel, frame: pd.DataFrame) -> None:
+    typed = frame.assign(
+        died=frame["died"].astype("boolean"),
+        event=frame["event"].astype(bool),
+        ward=frame["ward"].astype("string"),
+        stage=frame["stage"].astype("category"),
+        days=frame["days"].astype("Float64"),
+    )
+    assert same(everything(model().fit(typed, groups="patient"), typed), everything(fitted, frame))
 
 
 def test_on_disk(fitted: MultitaskModel, frame: pd.DataFrame, tmp_path: Path) -> None:

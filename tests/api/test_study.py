@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageChops
 
 import m3h_pipeline as m3h
+from m3h_pipeline.api import plot
 from m3h_pipeline.cli import main
 from m3h_pipeline.config import Figures
 from m3h_pipeline.disclosure import true_numbers
@@ -53,7 +54,14 @@ def test_task_interaction_is_the_table(study: m3h.Study) -> None:
     assert m3h.tim_scores(study).equals(study.results.tim)
 
 
-@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_has_a_function() -> None:
+    given = {
+        name for name, value in vars(m3h.plot).items() if getattr(value, "__module__", "") == plot.__name__
+    }
+    assert {name for name in given if not name.startswith("_")} == set(FIGURES)
+
+
+@pytest.mark.parametrize("name", ["improvement", "calibration", "survival", "tim"])
 def test_figures_are_those_of_the_report(study: m3h.Study, name: str, tmp_path: Path) -> None:
     render(name, study.folder, Figures(formats=["png"]), tmp_path)
     figure: Figure = getattr(m3h.plot, name)(study)
