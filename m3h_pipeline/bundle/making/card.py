@@ -175,16 +175,17 @@ def _thresholds(known: Description) -> Iterator[str]:
             name,
             one.chosen_for + (f" {one.target:g}" if one.target is not None else ""),
             f"{one.value:.4f}",
-            _share(one.test.sensitivity),
-            _share(one.test.specificity),
-            _share(one.test.ppv),
-            _share(one.test.alerts),
+            *(
+                f"{_share(getattr(one.validation, rate))} / {_share(getattr(one.test, rate))}"
+                for rate in ("sensitivity", "specificity", "ppv", "alerts")
+            ),
         )
         for name, task in known.tasks.items()
         for one in task.thresholds
     ]
     if rows:
-        yield "Of the calibrated probability, chosen out of fold; rates are of the test part."
+        yield "Of the calibrated probability, chosen out of fold. Rates: out of fold / test part; `-` where"
+        yield "they, or what they differ by from another row's, would tell of fewer than 11 patients."
         yield ""
         head = ("task", "chosen for", "threshold", "sensitivity", "specificity", "PPV", "alerts")
         yield from _table(head, rows)
@@ -268,7 +269,7 @@ def _number(n: int | None) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "not shown" if value is None else f"{value:.3f}"
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _stated(text: str) -> str:
