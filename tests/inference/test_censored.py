@@ -122,6 +122,17 @@ def test_uno_s_concordance(one: Times) -> None:
     assert found == pytest.approx(expected, abs=1e-8)
 
 
+def test_events_count_before_the_end_and_not_at_it() -> None:
+    time, event = np.array([1.0, 2.0, 3.0, 4.0]), np.array([True, True, False, False])
+    # Right for the first event, wrong for the second.
+    risk = np.array([9.0, 0.0, 1.0, 1.0])
+    survival = Surv.from_arrays(event, time)
+    for end, expected in ((2.0, 1.0), (2.5, 0.6)):
+        assert concordance_index_ipcw(survival, survival, risk, tau=end)[0] == pytest.approx(expected)
+        found = uno_concordance(Curve.of(time, event, censoring=True), time, event, risk, end)
+        assert found == pytest.approx(expected)
+
+
 def test_uno_s_concordance_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """More pairs than fit at once."""
     rng = np.random.default_rng(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -75,7 +74,6 @@ def _followed(language: str, text: str, folder: Path, environment: dict[str, str
 
 
 @pytest.mark.study
-@pytest.mark.skipif(importlib.util.find_spec("m3h_pipeline.draft") is None, reason="no `m3h init` yet")
 def test_the_page_leads_from_an_empty_folder_to_results(tmp_path: Path, environment: dict[str, str]) -> None:
     asked = "from m3h_pipeline.shipped import root; print(root())"
     assert _followed("python", asked, tmp_path, environment).strip().endswith(f"m3h_pipeline/{INSIDE}")
