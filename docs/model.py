@@ -35,7 +35,8 @@ class PlainAttention(nn.Module):
         self, tasks: int, width: int, alpha: float, normalise: str, own_weight: str = "published"
     ) -> None:
         super().__init__()
-        self.own = 1 + math.log(tasks - 1) if own_weight == "constant" and tasks > 1 else 1.0
+        constant = 1 + math.log(max(tasks - 1, 1))
+        self.own = {"published": 1.0, "constant": constant, "whole": 750.0}[own_weight]
         self.embedding = nn.Parameter(torch.zeros(tasks, width))
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
@@ -71,8 +72,10 @@ class PlainM3H(nn.Module):
         self.projections = nn.ModuleDict(
             {name: nn.Linear(model.encoder[-1], model.projection) for name in inputs if len(inputs) > 1}
         )
-        self.shared = mlp(len(inputs) * model.encoder[-1], model.shared, slope)
-        self.networks = nn.ModuleList(mlp(model.shared[-1], model.task, slope) for _ in tasks)
+        encoded = len(inputs) * model.encoder[-1]
+        self.shared = mlp(encoded, model.shared, slope)
+        joined = [encoded, *model.shared][-1]
+        self.networks = nn.ModuleList(mlp(joined, model.task, slope) for _ in tasks)
         width = model.task[-1]
         attention = model.attention
         self.attention = PlainAttention(

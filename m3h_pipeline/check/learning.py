@@ -144,7 +144,7 @@ def _listed(texts: Sequence[str]) -> str:
 
 def _widths(found: Amounts, model: Model, inputs: Sequence[Input]) -> str:
     layers = {f"encoder of {item.name}": max(item.hidden) for item in inputs}
-    layers |= {"shared module": max(model.shared), "task networks": max(model.task)}
+    layers |= {"shared module": max(model.shared, default=0), "task networks": max(model.task)}
     where, widest = max(layers.items(), key=lambda item: item[1])
     features = {item.name: item.features for item in inputs}
     usual = sized(Model(), Training(sizes=["shared"]), Shape(found.rows, features))[0].shared[0]

@@ -161,8 +161,9 @@ def _try_own_code(shaped: Mapping[str, Study], layout: Layout, screen: TextIO) -
     for one in shaped.values():
         for modality in one.modalities.values():
             width = sum(int(summary["sources"][name]["features"]) for name in modality.sources)
-            tried.add((modality.encoder, width, tuple(modality.hidden or one.model.encoder)))
-        tried.add((one.model.task_network, one.model.shared[-1], tuple(one.model.task)))
+            tried.add((modality.encoder, width, modality.widths(one.model)))
+        encoded = sum(modality.widths(one.model)[-1] for modality in one.modalities.values())
+        tried.add((one.model.task_network, [encoded, *one.model.shared][-1], tuple(one.model.task)))
     own = sorted(network for network in tried if is_path(network[0]))
     classes = {task["own_class"]: task for task in described if "own_class" in task}
     from m3h_pipeline.model.own import try_class, try_network

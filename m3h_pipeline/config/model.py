@@ -133,10 +133,11 @@ class Attention(Section):
         default="max_abs",
         description="divide by the largest magnitude per sample, or (`published`) by the batch's maximum",
     )
-    own_weight: Literal["published", "constant"] = Field(
+    own_weight: Literal["published", "constant", "whole"] = Field(
         default="published",
         description="weight of a task's own embedding beside T - 1 others, before exploration: "
-        "e / (e + T - 1), or that of two tasks, 0.73, in all combinations (`constant`)",
+        "e / (e + T - 1), that of two tasks, 0.73, in all combinations (`constant`), or all of it (`whole`): "
+        "no task attends to another",
     )
 
 
@@ -175,7 +176,9 @@ class Model(Section):
     encoder: list[Width] = Field(default=[256, 128], min_length=1, description="widths of a modality encoder")
     projection: Width = Field(default=64, description="width of the contrastive projection")
     temperature: PositiveFloat = Field(default=0.1, description="temperature of the contrastive loss")
-    shared: list[Width] = Field(default=[256, 128], min_length=1, description="widths of the shared module")
+    shared: list[Width] = Field(
+        default=[256, 128], description="widths of the shared module; none: task networks read the encodings"
+    )
     task: list[Width] = Field(default=[64], min_length=1, description="widths of a task network")
     linear_path: bool = Field(
         default=False,

@@ -12,6 +12,8 @@ from m3h_pipeline.model.keys import Draws
 
 #: The most tasks for which the weighted sum is written out term by term instead of as small matrix products.
 _WRITTEN_OUT = 4
+#: exp(-750) is 0 in float64.
+_WHOLE = 750.0
 
 
 class CrossTaskAttention(nn.Module):
@@ -31,7 +33,8 @@ class CrossTaskAttention(nn.Module):
             passes through the maximum.
         draws: initial values, one key per model.
         task_draws: initial values of the task vectors, one key per model and task (models * T).
-        own_weight: c is 1 (``published``), or 1 + log(T - 1) (``constant``).
+        own_weight: c is 1 (``published``), 1 + log(T - 1) (``constant``), or so large that the others have
+            no weight (``whole``).
     """
 
     def __init__(
@@ -42,10 +45,14 @@ class CrossTaskAttention(nn.Module):
         normalise: Literal["max_abs", "published"],
         draws: Draws,
         task_draws: Draws,
-        own_weight: Literal["published", "constant"] = "published",
+        own_weight: Literal["published", "constant", "whole"] = "published",
     ) -> None:
         super().__init__()
-        self.own = 1.0 + math.log(tasks - 1) if own_weight == "constant" and tasks > 1 else 1.0
+        self.own = {
+            "published": 1.0,
+            "constant": 1.0 + math.log(max(tasks - 1, 1)),
+            "whole": _WHOLE,
+        }[own_weight]
         self.models, self.tasks, self.width = draws.models, tasks, width
         self.alpha, self.normalise = alpha, normalise
         bound = 1 / math.sqrt(width)

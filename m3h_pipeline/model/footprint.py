@@ -72,7 +72,7 @@ def footprint(architecture: Architecture, batch_size: int = 1) -> Footprint:
     encoded = sum(item.hidden[-1] for item in architecture.inputs)
     total += _chain([encoded, *model.shared]) + Footprint(activations=2 * encoded)
     width = model.task[-1]
-    total += _chain([model.shared[-1], *model.task]) * tasks
+    total += _chain([[encoded, *model.shared][-1], *model.task]) * tasks
     # Of the attention: one vector of each task; query, key and value of all.
     total += Footprint(
         tasks * width + 3 * width * width, tasks * (4 * width + 3 * tasks), 2 * tasks * width * width

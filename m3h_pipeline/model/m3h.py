@@ -176,9 +176,8 @@ class M3H(nn.Module):
                 at = draws.at("projection", item.name)
                 self.projections[item.name] = StackedLinear(width, config.projection, at)
         self.shared = build("mlp", sum(widths), config.shared, draws.at("shared"), slope)
-        self.networks = build(
-            config.task_network, config.shared[-1], config.task, task_draws.at("network"), slope
-        )
+        joined = int(self.shared.width)
+        self.networks = build(config.task_network, joined, config.task, task_draws.at("network"), slope)
         width = self.networks.width
         self.attention = CrossTaskAttention(
             self.positions,

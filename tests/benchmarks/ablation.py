@@ -14,15 +14,25 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
+from m3h_pipeline.inference.intervals import Interval, paired_interval
+from m3h_pipeline.inference.resampled import load_cohort, part_seeds
+from m3h_pipeline.inference.scored import Scored, quantity, scored
+from m3h_pipeline.networks.compare import network_predictions
+from m3h_pipeline.tasks.assessed import read_tasks
+
 ROOT = Path(__file__).parents[2]
 ABLATION = ROOT / "config/ablation_m3h.yaml"
+#: Of patients, for intervals.
+DRAWS = 400
 #: Between these the text of the page is generated.
 BEGIN, END = "<!-- tables: python -m tests.benchmarks.ablation -->", "<!-- end -->"
 
@@ -52,37 +62,57 @@ def run(paths: Sequence[Path], data: str | None, cores: int, at_once: bool) -> N
         subprocess.run(command, cwd=ROOT, check=True)
 
 
-def losses_of(folder: Path) -> pd.DataFrame:
-    """What each network scores out of fold less the study's own, over its supervised tasks.
+@dataclass(frozen=True)
+class Compared:
+    """The networks of a study, learned on all tasks at once, by what they predict out of fold.
 
-    Returns:
-        A row per network: mean over tasks of the score and of the difference, their number, the least and the
-        largest difference with their tasks, what averaging the seeds adds, and the seeds' deviation.
+    Attributes:
+        scores: (network, task) -> its score, supervised tasks only.
+        table: of contracts.NETWORK_COMPARISON.
+        units: patients that carry any task's information, at most.
     """
+
+    scores: Mapping[tuple[str, str], Scored]
+    table: pd.DataFrame
+    units: int
+
+
+def read_compared(folder: Path) -> Compared:
+    """Score the networks of a finished study anew, under the same draws of patients for all of them."""
+    described = read_tasks(folder / "labels/tasks.json")
+    cohort = load_cohort(
+        described,
+        folder / "labels",
+        folder / "split.parquet",
+        folder / "cohort/samples.parquet",
+        DRAWS,
+        **part_seeds(0),
+    )
     table = pd.read_parquet(folder / "networks/comparison.parquet")
-    table = table[(table["part"] == "validation") & (table["learned"] == "together")]
-    table = table[table["metric"] != "silhouette"]
-    own = table["network"].iloc[0]
-    wide = table.pivot(index="task", columns="network", values="value")
-    rows = []
-    for network in table["network"].unique():
-        mine = table[table["network"] == network].set_index("task")
-        less = (wide[network] - wide[own]).dropna()
-        rows.append(
-            {
-                "network": network,
-                "mean": wide[network].mean(),
-                "difference": less.mean(),
-                "low": less.min(),
-                "worst": less.idxmin(),
-                "high": less.max(),
-                "best": less.idxmax(),
-                "averaging": (mine["value"] - mine["one_seed"]).mean(),
-                "deviation": mine["deviation"].mean(),
-                "tasks": len(less),
-            }
-        )
-    return pd.DataFrame(rows)
+    scores = {
+        (network, task): scored(cohort, task, {n: predictions[n] for n in cohort.folds})
+        for network in table["network"].unique()
+        for task, learned, predictions in network_predictions(folder / "search/networks" / network, cohort)
+        if learned == "together" and described[task].metric != "silhouette"
+    }
+    units = max(cohort.informative(task, cohort.folds) for _, task in scores)
+    return Compared(scores, table, units)
+
+
+def mean_difference(compared: Compared, network: str, own: str) -> tuple[Interval, pd.Series]:
+    """The mean over tasks of what a network scores less the study's own, with its interval; and each task's.
+
+    The interval counts patients (drawn for all tasks and networks together) and seeds (left out one by one).
+    """
+    tasks = [t for n, t in compared.scores if n == own and (network, t) in compared.scores]
+    pairs = [(compared.scores[network, task], compared.scores[own, task]) for task in tasks]
+    each = pd.Series([a.value - b.value for a, b in pairs], index=tasks).dropna()
+    kept = [pair for pair, task in zip(pairs, tasks, strict=True) if task in each.index]
+    draws = np.mean([a.draws - b.draws for a, b in kept], axis=0)
+    left_out = np.mean([a.left_out - b.left_out for a, b in kept], axis=0)
+    mean = quantity(float(each.mean()), draws, [left_out], compared.units)
+    components = [(mean.patients, float(compared.units - 1)), (mean.seeds, mean.seeds_freedom)]
+    return paired_interval(mean.value, components), each
 
 
 def at_once(folders: Sequence[Path]) -> str:
@@ -113,23 +143,34 @@ def page(folders: Sequence[Path]) -> str:
     for folder in folders:
         if folder.name.startswith("at_once_"):
             continue
-        table = losses_of(folder)
-        own = table.iloc[0]
+        compared = read_compared(folder)
+        own = str(compared.table["network"].iloc[0])
+        mine = compared.table[
+            (compared.table["network"] == own)
+            & (compared.table["part"] == "validation")
+            & (compared.table["learned"] == "together")
+            & (compared.table["metric"] != "silhouette")
+        ]
         lines = [
             f"### {folder.name.removeprefix('ablation_')}",
             "",
             (
-                f"All {own['tasks']} supervised tasks at once, five seeds. `{own['network']}`: mean score "
-                f"{own['mean']:.3f} (averaging five seeds adds {own['averaging']:+.3f} to one; seeds deviate "
-                f"by {own['deviation']:.3f})."
+                f"All {len(mine)} supervised tasks at once, five seeds. `{own}`: mean score "
+                f"{mine['value'].mean():.3f} (averaging five seeds adds "
+                f"{(mine['value'] - mine['one_seed']).mean():+.3f} to one; seeds deviate by "
+                f"{mine['deviation'].mean():.3f})."
             ),
             "",
-            "| network | mean difference | most lost | most gained |",
+            "| network | mean difference (95 % interval) | most lost | most gained |",
             "|---|---|---|---|",
         ]
-        for row in table.iloc[1:].sort_values("difference").to_dict("records"):
-            lost, gained = f"{row['low']:+.3f} {row['worst']}", f"{row['high']:+.3f} {row['best']}"
-            lines.append(f"| `{row['network']}` | {row['difference']:+.4f} | {lost} | {gained} |")
+        others = [network for network in compared.table["network"].unique() if network != own]
+        found = {network: mean_difference(compared, network, own) for network in others}
+        for network, (mean, each) in sorted(found.items(), key=lambda item: item[1][0].estimate):
+            ranked = each.sort_values()
+            lost, gained = (f"{ranked.iloc[i]:+.3f} {ranked.index[i]}" for i in (0, -1))
+            interval = f"{mean.estimate:+.4f} ({mean.low:+.4f} to {mean.high:+.4f})"
+            lines.append(f"| `{network}` | {interval} | {lost} | {gained} |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 

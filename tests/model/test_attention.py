@@ -79,6 +79,18 @@ def test_the_own_weight_may_be_that_of_two_tasks_for_any_number(tasks: int) -> N
     torch.testing.assert_close(own, torch.full_like(own, want), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("tasks", [1, 2, 13])
+def test_with_all_of_the_own_weight_no_task_reads_another(tasks: int) -> None:
+    draws = Draws([(0, 0)], torch.float64)
+    keys = Draws([(0, 0, f"t{t}") for t in range(tasks)], torch.float64)
+    layer = CrossTaskAttention(tasks, 6, 0.1, "max_abs", draws, keys, "whole")
+    x = torch.randn(1, tasks, 6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found, weights = layer(x)
+    assert torch.equal(weights[..., 0], torch.eye(tasks, dtype=torch.float64)[None])
+    x[:, 1:] = 0
+    assert torch.equal(layer(x)[0][:, 0], found[:, 0])
+
+
 def test_a_patient_does_not_depend_on_the_batch_unless_published() -> None:
     x = torch.randn(2, 3, 6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     default = attention(3)

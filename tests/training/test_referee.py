@@ -210,6 +210,15 @@ def test_the_linear_path_and_the_constant_own_weight_agree_with_an_ordinary_modu
     compare(combination, index=1, update=update, weight_decay=0.1, model=model)
 
 
+@pytest.mark.parametrize(
+    "combination", [("gout", "sepsis"), ("anemia", "grade", "organ", "phenotype", "stay")]
+)
+def test_without_attention_and_shared_module_it_agrees_with_an_ordinary_module(
+    combination: tuple[str, ...],
+) -> None:
+    compare(combination, index=1, model={"shared": [], "attention": {"own_weight": "whole"}})
+
+
 def test_without_anything_missing_it_agrees_with_an_ordinary_module() -> None:
     compare(("anemia", "grade", "phenotype"), missing=False)
 
