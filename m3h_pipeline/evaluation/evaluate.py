@@ -26,7 +26,7 @@ from m3h_pipeline.evaluation.choice.candidates import TOLERANCE
 from m3h_pipeline.evaluation.choice.choose import Choice, choices
 from m3h_pipeline.evaluation.contrast import Contrast, contrast, intervals
 from m3h_pipeline.evaluation.curves import agreement, calibration, roc
-from m3h_pipeline.evaluation.optimism import DRAWS, search_optimism
+from m3h_pipeline.evaluation.optimism import DRAWS, search_luck, search_optimism
 from m3h_pipeline.evaluation.shown import patients_of, shown_number
 from m3h_pipeline.evaluation.summary import said_choices, write_summary
 from m3h_pipeline.evaluation.survival import survival_rows
@@ -114,8 +114,10 @@ def evaluate(
     table = read_scores(search_scores)
     references = read_references(baselines, cohort)
     compared = comparison_rows(rows, network_scores(said, cohort), reference_scores(references, cohort))
-    choice, chosen_rows, slopes = choices(chosen, said, references, cohort, evaluation.blend)
     optimism = search_optimism(chosen, trajectory, table, search_predictions, cohort, search.min_improvement)
+    choice, chosen_rows, slopes = choices(
+        chosen, said, references, cohort, evaluation.blend, search_luck(optimism)
+    )
     curves = curve_rows(chosen, contrasts, cohort, quantiles)
     survived = survival_rows(contrasts, cohort, references)
     tables: list[tuple[str, pa.Schema, Rows]] = [

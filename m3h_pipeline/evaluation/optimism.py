@@ -9,7 +9,7 @@ looked at had the draw been its data, and the choice of the settings, are not re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,22 @@ def search_optimism(
             }
         )
     return found
+
+
+def search_luck(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """What choosing by these patients is worth in the score of what was chosen, task by task; never below 0.
+
+    Other seeds on the same folds, as of the final fits, keep this part of the luck and lose that of seeds.
+
+    Args:
+        rows: of contracts.OPTIMISM.
+
+    Examples:
+        >>> search_luck([{"task": "aki", "selected": 0.75, "corrected": 0.5}])
+        {'aki': 0.25}
+    """
+    found = {row["task"]: row["selected"] - row["corrected"] for row in rows}
+    return {task: float(max(luck, 0.0)) if np.isfinite(luck) else 0.0 for task, luck in found.items()}
 
 
 @dataclass(frozen=True)

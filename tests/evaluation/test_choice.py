@@ -180,6 +180,33 @@ def test_ties_within_the_tolerance_go_to_the_simpler() -> None:
     assert candidates.best_of(["linear", "alone"], range(FOLDS)) == better
 
 
+def test_companions_that_were_chosen_by_luck_go_without_it() -> None:
+    """The combination is better; where the search's luck is worth more than that, it is not."""
+    quality = {"alone": 1.0, "together": 0.6}
+    cohort, said = made(quality, seed=5)
+    parts = {name: {n: p[None] for n, p in by.items()} for name, by in said.items()}
+    folds = cohort.folds
+    fair, lucky = (Candidates(cohort, "ill", parts, blend=False, luck=luck) for luck in (0.0, 0.05))
+    gain = fair.score("together", folds) - fair.score("alone", folds)
+    assert TOLERANCE["auroc"] < gain < 0.05
+    assert fair.choose(folds) == "together"
+    assert lucky.choose(folds) == "alone"
+    assert lucky.score("together", folds) == pytest.approx(fair.score("together", folds) - 0.05)
+
+
+def test_a_blend_goes_without_its_share_of_the_luck() -> None:
+    cohort, said = made({"linear": 1.0, "together": 1.0}, seed=6, own=True)
+    parts = {name: {n: p[None] for n, p in by.items()} for name, by in said.items()}
+    fair, lucky = (Candidates(cohort, "ill", parts, luck=luck) for luck in (0.0, 0.01))
+    made_of = lucky.blend_of(cohort.folds)
+    assert made_of is not None
+    assert made_of[0] == ("together", "linear")
+    share = made_of[1].weights[0] / made_of[1].weights.sum()
+    assert 0.2 < share < 0.8
+    less = fair.score("blend", cohort.folds) - lucky.score("blend", cohort.folds)
+    assert less == pytest.approx(0.01 * share)
+
+
 def test_the_jackknife_leaves_one_replicate_out() -> None:
     values = np.arange(12.0).reshape(3, 4, 1)
     found = jackknifed(values, "regression")

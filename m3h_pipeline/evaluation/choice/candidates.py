@@ -26,6 +26,9 @@ _SIMPLE_REFERENCES = ("clinical", "linear", "gradient_boosting", "realmlp", "tab
 #: Scores that differ by no more are a tie, which the simpler candidate wins.
 TOLERANCE = {"auroc": 0.002, "macro_auroc": 0.002, "concordance": 0.002, "r2": 0.004}
 
+#: Weights that sum to less are none.
+_LIGHT = 1e-12
+
 #: Number of a fold, or of the test part -> predictions, (1 + replicates, n, width).
 Parts = Mapping[int, Floats]
 
@@ -83,12 +86,15 @@ class Candidates:
         task: its id.
         parts: candidate -> predictions of every fold, and of the test part where there are some.
         blend: whether a blend of a network and a reference is a candidate, too.
+        luck: what the search's having looked at the same patients is worth in a score out of fold of the
+            combination that it selected (:mod:`m3h_pipeline.evaluation.optimism`).
     """
 
     cohort: Cohort
     task: str
     parts: Mapping[str, Parts]
     blend: bool = True
+    luck: float = 0.0
     _fold_scores: dict[tuple[str, int], float] = field(default_factory=dict)
     _blends: dict[tuple[int, ...], tuple[tuple[str, str], Blend] | None] = field(default_factory=dict)
 
@@ -103,8 +109,17 @@ class Candidates:
         return [name for name in self.parts if name not in NETWORKS]
 
     def score(self, name: str, folds: Sequence[int]) -> float:
-        """Mean score of a candidate over folds where it is defined; a blend's weights are of the others."""
-        return _mean([self._fold_score(name, fold, folds) for fold in folds])
+        """Mean score of a candidate over folds where it is defined; a blend's weights are of the others.
+
+        The selected combination goes without its luck, a blend with it without the network's share of that.
+        """
+        found = _mean([self._fold_score(name, fold, folds) for fold in folds])
+        if name == TOGETHER:
+            return found - self.luck
+        if name == BLEND and self.luck and (made := self.blend_of(folds)) and made[0][0] == TOGETHER:
+            network, _ = made[1].weights
+            return found - self.luck * float(network / max(made[1].weights.sum(), _LIGHT))
+        return found
 
     def best_of(self, names: Sequence[str], folds: Sequence[int]) -> str | None:
         """The best of some candidates by their score over folds, ties to the simpler one."""

@@ -67,7 +67,12 @@ class Choice:
 
 
 def task_candidates(
-    chosen: Chosen, predictions: ArmPredictions, references: References, cohort: Cohort, blend: bool
+    chosen: Chosen,
+    predictions: ArmPredictions,
+    references: References,
+    cohort: Cohort,
+    blend: bool,
+    luck: float = 0.0,
 ) -> Candidates:
     """The candidates of a supervised task: those that predict every fold.
 
@@ -77,6 +82,7 @@ def task_candidates(
         references: of the reference models.
         cohort: labels, parts and drawn patients.
         blend: whether a blend is a candidate.
+        luck: of the selected combination's score out of fold.
     """
     task, kind = chosen.task, cohort.tasks[chosen.task].problem_class
     found: dict[str, dict[int, Floats]] = {
@@ -90,7 +96,8 @@ def task_candidates(
         parts = predictions[task][arm]
         found[name] = {number: jackknifed(values, kind) for number, values in parts.items()}
     complete = {name: parts for name, parts in found.items() if set(cohort.folds) <= set(parts)}
-    return Candidates(cohort, task, {name: complete[name] for name in by_simplicity(list(complete))}, blend)
+    ordered = {name: complete[name] for name in by_simplicity(list(complete))}
+    return Candidates(cohort, task, ordered, blend, luck)
 
 
 def choices(
@@ -99,6 +106,7 @@ def choices(
     references: References,
     cohort: Cohort,
     blend: bool,
+    luck: Mapping[str, float] | None = None,
 ) -> tuple[list[Choice], list[Row], list[Row]]:
     """The choice of every supervised task, and rows of contracts.CHOICE and CALIBRATION_SLOPES.
 
@@ -108,6 +116,7 @@ def choices(
         references: of the reference models.
         cohort: labels, parts and drawn patients.
         blend: whether a blend of a network and a reference is a candidate.
+        luck: task -> what the search's luck adds to its selected combination's score out of fold; None: 0.
     """
     made: list[Choice] = []
     found: list[tuple[Row, dict[str, Quantity]]] = []
@@ -115,7 +124,8 @@ def choices(
     for one in chosen:
         if cohort.tasks[one.task].problem_class == "clustering":
             continue
-        candidates = task_candidates(one, predictions, references, cohort, blend)
+        lucky = (luck or {}).get(one.task, 0.0)
+        candidates = task_candidates(one, predictions, references, cohort, blend, lucky)
         choice = _choice(one, candidates)
         made.append(choice)
         names = [*candidates.parts, *([BLEND] if choice.members else [])]
