@@ -12,7 +12,7 @@ from m3h_pipeline.layout import Layout
 
 _ENDINGS = (".yaml", ".yml", ".json")
 #: What results of a study have, however little was done.
-_SIGNS = ("provenance.json", "cohort", "labels", "search", "logs", "input")
+_SIGNS = (Layout(Path()).record.name, "cohort", "labels", "search", "logs", "input")
 
 
 @dataclass(frozen=True)
