@@ -8,6 +8,7 @@ by chance alone, so that the limit is the larger of 0.2 and of what chance excee
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -81,10 +82,10 @@ class Drift:
                 before = 0.0 if np.isnan(one.missing[j]) else float(one.missing[j])
                 now = self._missing[name][j] / n if n else float("nan")
                 expected = np.array([before, *(shares * (1 - before))])
-                found = np.array([self._missing[name][j], *self._counts[name][j]]) / max(n, 1)
-                used = (expected > 0) | (found > 0)
-                index = _stability(expected[used], found[used]) if known else float("nan")
-                limit = max(SHIFTED, chi2.ppf(_CHANCE, max(1, int(used.sum()) - 1)) / n) if known else np.nan
+                counts = np.array([self._missing[name][j], *self._counts[name][j]], dtype=np.float64)
+                used = (expected > 0) | (counts > 0)
+                index = _stability(expected[used], counts[used]) if known else float("nan")
+                limit = max(SHIFTED, _by_chance(int(used.sum())) / n) if known else float("nan")
                 yield {
                     "source": name,
                     "feature": feature,
@@ -98,14 +99,29 @@ class Drift:
                 }
 
 
-def _stability(expected: npt.NDArray[np.float64], found: npt.NDArray[np.float64]) -> float:
-    """The population stability index of two histograms.
+@cache
+def _by_chance(bins: int) -> float:
+    """What the index times the number of samples exceeds by chance once in a thousand times."""
+    return float(chi2.ppf(_CHANCE, max(1, bins - 1)))
+
+
+def _stability(expected: npt.NDArray[np.float64], counts: npt.NDArray[np.float64]) -> float:
+    """The population stability index of new samples.
+
+    To the counts one sample per bin is added, shared out as expected: that a bin of few happens to be empty
+    among few samples is no shift.
+
+    Args:
+        expected: (bins,) shares, summing to 1.
+        counts: (bins,) of the new samples.
 
     Examples:
-        >>> round(_stability(np.array([0.5, 0.5]), np.array([0.5, 0.5])), 3)
+        >>> round(_stability(np.array([0.5, 0.5]), np.array([5e6, 5e6])), 3)
         0.0
-        >>> round(_stability(np.array([0.5, 0.5]), np.array([0.8, 0.2])), 3)
+        >>> round(_stability(np.array([0.5, 0.5]), np.array([8e6, 2e6])), 3)
         0.416
     """
-    p, q = np.maximum(expected, _FLOOR), np.maximum(found, _FLOOR)
+    more = len(counts)
+    p = np.maximum(expected, _FLOOR)
+    q = np.maximum((counts + more * expected) / (counts.sum() + more), _FLOOR)
     return float(((q - p) * np.log(q / p)).sum())

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3h_pipeline.bundle.load import Bundle, Prediction
-from m3h_pipeline.bundle.predict import batches, reading, task_names
+from m3h_pipeline.bundle.predict import batches, task_names
 from m3h_pipeline.bundle.report import page
 from m3h_pipeline.bundle.schema import Estimate, Slope, TaskModel
 from m3h_pipeline.cohort.apply.outcomes import outcome_cohort
@@ -79,7 +79,11 @@ def evaluate_files(
     problems = Problems()
     with scratch(out.parent, "evaluate", "check its free space and its permissions") as folder:
         cohort, files = outcome_cohort(
-            reading(bundle), [str(path) for path in paths], folder / "cohort", problems, embeddings
+            bundle.description.reading,
+            [str(path) for path in paths],
+            folder / "cohort",
+            problems,
+            embeddings,
         )
         labels, remarks = _labels(bundle, names, cohort, folder)
         if not labels:
@@ -107,7 +111,7 @@ def evaluate_files(
     who = f"{small_count(len(patient))} samples of {small_count(len(np.unique(patient)))} patients"
     with replacing(out) as temporary:
         temporary.write_text(page(bundle, who, table), encoding="utf-8")
-    stream.writelines(f"{note}\n" for note in problems.notes)
+    stream.write("".join(f"{note}\n" for note in problems.notes))
     return rows
 
 
@@ -207,12 +211,14 @@ def measured(
             brier = _mean(_brier(task, y, one.calibrated), patient, seen, draws)
             yield _row(name, "", "brier", brier, _patients(y, patient), _own_of(task, "brier"))
         grid = np.array(task.times) if task.problem_class == "survival" else None
-        fit = calibration_of(task.problem_class, y, one.calibrated, patient, grid)
-        own = next((slope for slope in task.calibration if slope.state == "after"), None)
-        yield _row(name, "", "calibration slope", fit.slope, _patients(y, patient), _slope(own, "slope"))
-        if np.isfinite(fit.intercept.estimate):
-            large = _slope(own, "intercept")
-            yield _row(name, "", "calibration intercept", fit.intercept, _patients(y, patient), large)
+        for state, prediction in (("after", one.calibrated), ("before", one.raw)):
+            fit = calibration_of(task.problem_class, y, prediction, patient, grid)
+            own = next((slope for slope in task.calibration if slope.state == state), None)
+            more = "" if state == "after" else ", as the model says"
+            for what, found in (("slope", fit.slope), ("intercept", fit.intercept)):
+                if np.isfinite(found.estimate):
+                    known = _slope(own, what)
+                    yield _row(name, "", f"calibration {what}{more}", found, _patients(y, patient), known)
         if one.interval is not None and task.interval is not None:
             inside = (one.interval[:, 0] <= y) & (y <= one.interval[:, 1])
             covered = _mean(inside.astype(np.float64), patient, seen, draws)

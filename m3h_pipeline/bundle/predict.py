@@ -17,7 +17,6 @@ from m3h_pipeline.bundle.load import Bundle
 from m3h_pipeline.cohort.apply.batch import Batch
 from m3h_pipeline.cohort.apply.problems import Problems
 from m3h_pipeline.cohort.apply.read import apply_reading
-from m3h_pipeline.cohort.reading import Reading
 from m3h_pipeline.disclosure.text import cell
 from m3h_pipeline.errors import InputError, nearest
 from m3h_pipeline.files import replacing
@@ -89,10 +88,10 @@ def predict_files(
             progress.advance(len(batch.ids))
         progress.total = progress.done
     shifted = _write_drift(drift, out.with_name(f"{out.stem}.drift.csv"))
-    stream.writelines(f"{path}: not needed, nothing is predicted from it\n" for path in problems.unused)
-    stream.writelines(f"{note}\n" for note in problems.notes)
+    stream.write("".join(f"{path}: not needed, nothing is predicted from it\n" for path in problems.unused))
+    stream.write("".join(f"{note}\n" for note in problems.notes))
     said_of = [f"{flag}: {count:,} of {table.rows:,} samples\n" for flag, count in sorted(flagged.items())]
-    stream.writelines(said_of)
+    stream.write("".join(said_of))
     if shifted:
         some = ", ".join(shifted[:10]) + (f" and {len(shifted) - 10:,} more" if len(shifted) > 10 else "")
         stream.write(f"features that have shifted since training: {some}\n")
@@ -109,11 +108,6 @@ def task_names(bundle: Bundle, tasks: Sequence[str] | None) -> list[str]:
         if name not in bundle.tasks:
             raise InputError(f"the bundle has no task `{name}`", hint=nearest(name, bundle.tasks))
     return list(bundle.tasks) if not tasks else list(dict.fromkeys(tasks))
-
-
-def reading(bundle: Bundle) -> Reading:
-    """How the bundle's study read its files."""
-    return bundle.description.reading
 
 
 def batches(
@@ -133,7 +127,13 @@ def batches(
     """
     size = max(1, min(_ROWS, _NUMBERS // max(1, sum(map(len, bundle.sources.values())))))
     found = apply_reading(
-        reading(bundle), paths, folder, problems, absent=absent, embeddings=embeddings, stream=stream
+        bundle.description.reading,
+        paths,
+        folder,
+        problems,
+        absent=absent,
+        embeddings=embeddings,
+        stream=stream,
     )
     for batch in found:
         for a in range(0, len(batch.ids), size):

@@ -1,0 +1,212 @@
+"""What `m3h predict` says of files it has never seen, how fast, and in how much memory.
+
+    python -m tests.benchmarks.predicted same config/support2.yaml results/support2 --config data=FOLDER
+    python -m tests.benchmarks.predicted speed --rows 45050 --features 6405 --format csv
+
+The first line holds a finished study's bundle against its evaluation: raw files of the source predicted, and
+what the evaluation had of the test part. The second trains a small study of wide files and predicts a long
+one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import yaml
+
+from m3h_pipeline.bundle.load import Bundle
+from m3h_pipeline.bundle.predict import predict_files
+from m3h_pipeline.config import SyntheticSource, TableSource, load_study
+from m3h_pipeline.config.paths import located_source
+from m3h_pipeline.evaluation.arms import arm_predictions, find_arms, read_selection
+from m3h_pipeline.evaluation.choice.choose import task_candidates
+from m3h_pipeline.evaluation.validation import read_references
+from m3h_pipeline.files import read_samples
+from m3h_pipeline.inference.resampled import TEST, load_cohort, part_seeds
+from m3h_pipeline.tasks.assessed import read_tasks
+from tests.bundle.studies import Finished
+from tests.end_to_end.in_process import Whole
+
+#: Features of the eleven sources of HAIM-MIMIC-MM, of one that nobody uses the rest.
+WIDTHS = (6, 1024, 18, 1024, 18, 99, 242, 110, 768, 768, 768)
+
+
+def same(config: Path, results: Path, changes: Sequence[str]) -> None:
+    """Print per task how far what is predicted is from the evaluation's, and what intervals cover."""
+    study = load_study(config, changes)
+    bundle = Bundle.load(results / "bundle")
+    files = _raw(study, results)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out.parquet"
+        start = time.monotonic()
+        predict_files(bundle, files, out, stream=io.StringIO())
+        print(f"{study.study}: {len(files)} raw files predicted in {time.monotonic() - start:.1f} s")
+        found = pd.read_parquet(out).set_index("sample_id")
+    r = Finished(Whole(study, results), pd.DataFrame()).results
+    tasks = read_tasks(r.tasks)
+    samples = r.cohort / "samples.parquet"
+    cohort = load_cohort(tasks, r.labels, r.split, samples, 20, **part_seeds(study.seed))
+    chosen = read_selection(r.selection, cohort.tasks)
+    said = arm_predictions(find_arms(chosen, r.scores, cohort.folds), r.predictions, cohort)
+    references = read_references(r.baselines, cohort)
+    ids = np.array(read_samples(samples)["sample_id"].to_pylist())
+    names = ids[cohort.parts[TEST].rows]
+    if names[0] not in found.index:
+        found.index = found.index.str.zfill(len(names[0]))
+    rows = found.loc[names]
+    for one in chosen:
+        task = bundle.tasks.get(one.task)
+        if task is None or task.problem_class == "clustering":
+            continue
+        candidates = task_candidates(one, said, references, cohort, True)
+        held = candidates.predictions(task.chosen, TEST, cohort.folds)
+        assert held is not None
+        columns = _raw_columns(one.task, task)
+        error = np.abs(rows[columns].to_numpy() - held[0]).max()
+        line = f"  {one.task}: {task.chosen}, largest difference {error:.1e}"
+        if task.interval is not None:
+            y = cohort.observed(one.task, TEST)
+            seen = ~np.isnan(y)
+            low, high = rows[f"{one.task}.low"].to_numpy(), rows[f"{one.task}.high"].to_numpy()
+            inside = ((low <= y) & (y <= high))[seen].mean()
+            line += (
+                f"; {100 * task.interval.coverage:g} % intervals hold {100 * inside:.1f} % of the test part"
+            )
+        print(line, flush=True)
+
+
+def _raw(study: Any, results: Path) -> list[str]:
+    source = located_source(study)
+    if isinstance(source, SyntheticSource):
+        return [str(next((results / "input").glob("cxr*.csv*")))]
+    if isinstance(source, TableSource):
+        return [file.path for file in source.files]
+    return [source.paths()[0]]
+
+
+def _raw_columns(name: str, task: Any) -> list[str]:
+    if task.problem_class == "multiclass":
+        return [f"{name}.raw.{c}" for c in task.classes]
+    times = [f"{name}.raw.survival.{t:g}" for t in task.times]
+    return [f"{name}.raw", *(times if task.problem_class == "survival" else [])]
+
+
+def speed(rows: int, features: int, format_: str) -> None:
+    """Print rows per second and peak memory of predicting a file of so many rows and features."""
+    rng = np.random.default_rng(0)
+    widths = [*WIDTHS, features - sum(WIDTHS)] if features > sum(WIDTHS) else [features]
+    names = [f"s{i}_{j}" for i, width in enumerate(widths) for j in range(width)]
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        small = pd.DataFrame(rng.normal(size=(600, len(names))).astype(np.float32), columns=names)
+        small.insert(0, "id", [f"a{i}" for i in range(600)])
+        for k in range(3):
+            small[f"y{k}"] = (small[f"s0_{k}"] + rng.normal(size=600) > 0).astype(int)
+        small.to_parquet(folder / "small.parquet")
+        study = _study(folder, widths)
+        whole = Whole(study, folder / "results")
+        whole.run()
+        Finished(whole, small).export(folder / "bundle")
+        path = folder / f"long.{format_}"
+        _long(path, rows, names)
+        command = [sys.executable, "-c", "from m3h_pipeline.cli import main; raise SystemExit(main())"]
+        command += ["predict", str(folder / "bundle"), str(path), "--out", str(folder / "out.parquet")]
+        start = time.monotonic()
+        subprocess.run(command, check=True)
+        took = time.monotonic() - start
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        size = path.stat().st_size / 1e9
+        print(
+            f"{rows:,} x {len(names):,} ({format_}, {size:.1f} GB): {took:.0f} s, {rows / took:,.0f} rows/s, "
+            f"peak {peak:,.0f} MB"
+        )
+
+
+def _study(folder: Path, widths: Sequence[int]) -> Any:
+    blocks = {f"b{i}": {"pattern": f"s{i}_[0-9]+"} for i in range(len(widths))}
+    values = {"kind": "values", "positive": ["1"], "negative": ["0"]}
+    tasks = {
+        f"y{k}": {
+            "title": f"y{k}",
+            "department": "d",
+            "class": "binary",
+            "criterion": {**values, "column": f"y{k}"},
+        }
+        for k in range(3)
+    }
+    (folder / "tasks.yaml").write_text(yaml.safe_dump({"tasks": tasks}), encoding="utf-8")
+    content = {
+        "study": "wide",
+        "data": str(folder),
+        "source": {
+            "kind": "table",
+            "files": [{"path": "small.parquet", "id": "id"}],
+            "blocks": blocks,
+            "columns": ["y0", "y1", "y2"],
+        },
+        "modalities": {f"m{i}": {"sources": [f"b{i}"]} for i in range(len(widths))},
+        "tasks": {"definitions": [str(folder / "tasks.yaml")], "min_per_fold": 2},
+        "split": {"folds": 2, "stratify_by": ["y0"]},
+        "training": {"epochs": 1, "batch_sizes": [128], "learning_rates": [1e-3]},
+        "search": {"max_size": 2, "beam": 1},
+        "tim": {"replicates": 1, "draws": 20},
+        "evaluation": {"replicates": 2, "draws": 20, "baselines": []},
+    }
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return load_study(path)
+
+
+def _long(path: Path, rows: int, names: Sequence[str]) -> None:
+    """A long file, written in pieces."""
+    rng = np.random.default_rng(1)
+    schema = pa.schema([("id", pa.string()), *((name, pa.float32()) for name in names)])
+    writer = (pq.ParquetWriter if path.suffix == ".parquet" else pacsv.CSVWriter)(str(path), schema)
+    with writer:
+        for a in range(0, rows, 5000):
+            n = min(5000, rows - a)
+            x = rng.normal(size=(n, len(names))).astype(np.float32)
+            # As many digits as published embeddings have.
+            x = x if path.suffix == ".parquet" else np.round(x, 4)
+            columns = [
+                pa.array([f"n{a + i}" for i in range(n)]),
+                *(pa.array(c) for c in np.ascontiguousarray(x.T)),
+            ]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+
+
+def main() -> None:
+    """Run what the arguments ask for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    one = verbs.add_parser("same")
+    one.add_argument("config", type=Path)
+    one.add_argument("results", type=Path)
+    one.add_argument("--config", dest="changes", nargs="*", default=[])
+    two = verbs.add_parser("speed")
+    two.add_argument("--rows", type=int, default=45050)
+    two.add_argument("--features", type=int, default=6405)
+    two.add_argument("--format", choices=["csv", "parquet"], default="csv")
+    options = parser.parse_args()
+    if options.verb == "same":
+        same(options.config, options.results, options.changes)
+    else:
+        speed(options.rows, options.features, options.format)
+
+
+if __name__ == "__main__":
+    main()
