@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import r2_score, roc_auc_score
 
 import m3h_pipeline as m3h
 from m3h_pipeline.api.bundles import LoadedBundle
+from m3h_pipeline.api.study import Results
 from m3h_pipeline.bundle.load import Bundle
 from m3h_pipeline.cli import main
 from m3h_pipeline.errors import InputError
@@ -45,6 +48,25 @@ def test_frames_are_predicted_as_files(loaded: LoadedBundle, finished: Finished,
         pd.testing.assert_frame_equal(loaded.predict(data, progress=io.StringIO()), written, check_exact=True)
     drift = loaded.drift({"patients": finished.table}, progress=io.StringIO())
     pd.testing.assert_frame_equal(drift, pd.read_csv(tmp_path / "out.drift.csv"))
+
+
+def test_a_study_has_its_own_predictions(finished: Finished) -> None:
+    """Scored by scikit-learn they give the evaluation's numbers, of several classes too."""
+    results = Results(finished.whole.folder)
+    known, scores = results.predictions, results.evaluation.set_index("task")
+    assert set(known["output"][known["task"] == "kind"]) == {"cluster", "silhouette"}
+    assert known["output"][known["task"] == "death"].iloc[0] == "risk"
+    test = known[(known["part"] == "test") & known["observed"].notna()]
+    for task, model in itertools.product(("sick", "grade", "stay"), ("multi", "single")):
+        one = test[(test["task"] == task) & (test["model"] == model)]
+        wide = one.pivot(index="sample_id", columns="output", values="prediction")
+        y = one.drop_duplicates("sample_id").set_index("sample_id")["observed"].loc[wide.index]
+        if task == "stay":
+            found = r2_score(y, wide["value"])
+        else:
+            outputs = ["mild", "severe", "worst"] if task == "grade" else [None, "probability"]
+            found = np.mean([roc_auc_score(y == i, wide[c]) for i, c in enumerate(outputs) if c])
+        assert found == pytest.approx(scores[model][task], abs=1e-6)
 
 
 def test_orders_and_other_rows_change_nothing(loaded: LoadedBundle, finished: Finished) -> None:
