@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from m3h_pipeline.bundle.load import Bundle
 from m3h_pipeline.errors import M3HError
 from m3h_pipeline.files import read_audit, read_features, read_json, read_labels, read_samples, read_table
 from m3h_pipeline.hashes import check_digests
@@ -67,7 +68,7 @@ def _kind(name: Path) -> str:
     """The place of a file in a study, in words that all files of its kind share."""
     place = name.parent.as_posix()
     place = re.sub(r"round_\d+", "round_N", place)
-    place = re.sub(r"(networks|models|gene_pairs)/\w+", r"\1/X", place)
+    place = re.sub(r"(?<!bundle/)\b(networks|models|gene_pairs|final/references)/\w+", r"\1/X", place)
     one_of_many = place in {
         *(
             "labels",
@@ -76,6 +77,9 @@ def _kind(name: Path) -> str:
             "search/store",
             "search/store/references",
             "search/baselines",
+            "final/references/X",
+            "bundle/networks",
+            "bundle/references",
         ),
     } or place.endswith(("packs", "models/X"))
     if one_of_many and name.name not in {"tasks.json", "audit.tsv", "values.tsv", "prevalence.tsv"}:
@@ -101,6 +105,8 @@ def reader(path: Path, results: Path) -> Callable[[], Any] | None:
         return lambda: read_labels(path)
     if path.name.endswith(".predictions.parquet"):
         return lambda: _wanted(path)
+    if path.is_relative_to(layout.bundle.folder) and path != layout.bundle.card:
+        return lambda: Bundle.load(layout.bundle.folder)
     if path.is_relative_to(results / "final" / "references"):
         return lambda: read_kept(path)
     readers: dict[str, Callable[[Path], Any]] = {
