@@ -10,6 +10,7 @@ import sysconfig
 import venv
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -85,3 +86,6 @@ def test_the_page_leads_from_an_empty_folder_to_results(tmp_path: Path, environm
     assert {row["task"] for row in rows} == {"died", "sepsis", "los_days"}
     assert (results / "figures/tim.svg").stat().st_size > 1000
     assert (results / "provenance.json").exists()
+    predicted = pd.read_csv(tmp_path / "predictions.csv")
+    assert len(predicted) > 0
+    assert "900 samples in predictions.csv" in said
