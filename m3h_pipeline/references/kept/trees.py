@@ -6,7 +6,6 @@ each of its codes, missing and other included, whether a row goes left.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -131,43 +130,26 @@ def raw_trees(arrays: Mapping[str, Array], numbers: Float64, codes: Codes) -> Fl
         codes: (n, G), of categories.
     """
     out = np.tile(arrays["start"], (len(numbers), 1))
-    nodes = [np.ascontiguousarray(arrays[f"node/{name}"]) for name in _NODES]
-    _compiled()(
-        np.ascontiguousarray(numbers),
-        np.ascontiguousarray(codes),
-        arrays["roots"],
-        *nodes,
-        arrays["tables"],
-        out,
-    )
+    for row in arrays["roots"]:
+        for k, root in enumerate(row):
+            out[:, k] += arrays["node/value"][_leaves(int(root), arrays, numbers, codes)]
     return out
 
 
-@functools.cache
-def _compiled() -> Any:
-    import numba
-
-    try:
-        return numba.njit(nogil=True, cache=True)(_walk)
-    except RuntimeError:
-        # Where the package lies nothing can be written: it is compiled for this process alone.
-        return numba.njit(nogil=True)(_walk)
-
-
-def _walk(  # type: ignore[no-untyped-def]
-    numbers, codes, roots, column, threshold, missing, left, right, value, table, tables, out
-) -> None:
-    width = numbers.shape[1]
-    for i in range(numbers.shape[0]):
-        for t in range(roots.shape[0]):
-            for k in range(roots.shape[1]):
-                node = roots[t, k]
-                while column[node] >= 0:
-                    c = column[node]
-                    if c >= width:
-                        go = tables[table[node] + codes[i, c - width]]
-                    else:
-                        x = numbers[i, c]
-                        go = missing[node] if np.isnan(x) else x <= threshold[node]
-                    node = left[node] if go else right[node]
-                out[i, k] += value[node]
+def _leaves(root: int, arrays: Mapping[str, Array], numbers: Float64, codes: Codes) -> npt.NDArray[np.int64]:
+    """The leaf of a tree that each row ends in, (n,); all rows go down one level at a time."""
+    column, table, missing = (arrays[f"node/{name}"] for name in ("column", "table", "missing"))
+    node = np.full(len(numbers), root, dtype=np.int64)
+    rows = np.arange(len(numbers))
+    while len(rows := rows[column[node[rows]] >= 0]):
+        at = node[rows]
+        place = column[at]
+        left = np.empty(len(rows), dtype=bool)
+        coded = place >= numbers.shape[1]
+        some = at[coded]
+        left[coded] = arrays["tables"][table[some] + codes[rows[coded], place[coded] - numbers.shape[1]]]
+        some = at[~coded]
+        x = numbers[rows[~coded], place[~coded]]
+        left[~coded] = np.where(np.isnan(x), missing[some], x <= arrays["node/threshold"][some])
+        node[rows] = np.where(left, arrays["node/left"][at], arrays["node/right"][at])
+    return node
