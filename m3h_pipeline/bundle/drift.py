@@ -52,12 +52,14 @@ class Drift:
             Source -> (n, D), where a value is out of the training part's range.
         """
         outside: dict[str, npt.NDArray[np.bool_]] = {}
-        rows = 0
+        rows = next((len(x) for x in features.values() if x is not None), 0)
         for name, one in self._sketches.items():
             x = features.get(name)
             if x is None:
+                # Nobody has it: every value is missing.
+                self._missing[name] += rows
                 continue
-            rows, width = len(x), len(one.missing)
+            width = len(one.missing)
             seen = ~np.isnan(x)
             self._missing[name] += (~seen).sum(0)
             with np.errstate(invalid="ignore"):

@@ -11,15 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from m3h_pipeline.bundle.load import Bundle, Prediction
-from m3h_pipeline.bundle.predict import batches, task_names
+from m3h_pipeline.bundle.predict import batches, spare, task_names
 from m3h_pipeline.bundle.report import page
 from m3h_pipeline.bundle.schema import Estimate, Slope, TaskModel
 from m3h_pipeline.cohort.apply.outcomes import outcome_cohort
 from m3h_pipeline.cohort.apply.problems import Problems
-from m3h_pipeline.disclosure import LEAST, small_count
+from m3h_pipeline.disclosure import LEAST, is_small, small_count
 from m3h_pipeline.disclosure.text import tsv
 from m3h_pipeline.errors import InputError, M3HError
 from m3h_pipeline.evaluation.choice.slopes import calibration_of
+from m3h_pipeline.evaluation.shown import patients_of, shown_number
 from m3h_pipeline.files import read_labels, read_samples, replacing
 from m3h_pipeline.files.leftovers import scratch
 from m3h_pipeline.inference.bootstrap import patient_counts
@@ -75,6 +76,7 @@ def evaluate_files(
     """
     if out.suffix != ".html":
         raise InputError("the report is written as .html", where=str(out), hint="name the file so")
+    spare(paths, out, out.with_suffix(".tsv"))
     names = task_names(bundle, tasks)
     problems = Problems()
     with scratch(out.parent, "evaluate", "check its free space and its permissions") as folder:
@@ -221,10 +223,14 @@ def measured(
                     yield _row(name, "", f"calibration {what}{more}", found, _patients(y, patient), known)
         if one.interval is not None and task.interval is not None:
             inside = (one.interval[:, 0] <= y) & (y <= one.interval[:, 1])
-            covered = _mean(inside.astype(np.float64), patient, seen, draws)
-            own_share = {"study": task.interval.test_coverage}
             stated = f"coverage of {100 * task.interval.coverage:g} % intervals"
-            yield _row(name, "", stated, covered, _patients(y, patient), own_share)
+            if any(is_small(patients_of(patient, seen & rows)) for rows in (inside, ~inside)):
+                remark = "values of fewer than 11 patients are in the intervals, or out of them"
+                yield {"task": name, "group": "", "measure": stated, "remark": remark}
+            else:
+                covered = _mean(inside.astype(np.float64), patient, seen, draws)
+                own_share = {"study": task.interval.test_coverage}
+                yield _row(name, "", stated, covered, _patients(y, patient), own_share)
         for group, rows in groups.items():
             inside = rows & seen
             rest = len(np.unique(patient[~rows & seen]))
@@ -236,7 +242,7 @@ def measured(
                 group,
                 task.metric,
                 part,
-                _patients(y[inside], patient[inside]),
+                None,
                 _own(task.scores, group),
             )
 
@@ -280,8 +286,12 @@ def _brier(task: TaskModel, y: Float32, said: Float64) -> Float64:
     return found
 
 
-def _patients(y: Float32, patient: npt.NDArray[Any]) -> int:
-    return len(np.unique(patient[~np.isnan(y)]))
+def _patients(y: Float32, patient: npt.NDArray[Any]) -> int | None:
+    """Patients with an outcome; None where they, or those without one, are few.
+
+    Of subgroups nothing is said: together they would tell how many patients are in none, or in a small one.
+    """
+    return shown_number(patients_of(patient, ~np.isnan(y)), len(np.unique(patient)))
 
 
 def _informative(task: TaskModel, y: Float32, patient: npt.NDArray[Any]) -> int:
@@ -320,7 +330,7 @@ def _slope(own: Slope | None, which: str) -> Row:
     return {name: getattr(own, key) for name, key in keys.items()}
 
 
-def _row(task: str, group: str, measure: str, found: Interval, patients: int, own: Row) -> Row:
+def _row(task: str, group: str, measure: str, found: Interval, patients: int | None, own: Row) -> Row:
     return {
         "task": task,
         "group": group,
@@ -328,7 +338,7 @@ def _row(task: str, group: str, measure: str, found: Interval, patients: int, ow
         "value": found.estimate,
         "low": found.low,
         "high": found.high,
-        "patients": small_count(patients),
+        "patients": "" if patients is None else f"{patients:,}",
         **own,
     }
 

@@ -63,6 +63,8 @@ def predict_files(
         InputError: with the complete list of what keeps the files from being read.
     """
     wanted = task_names(bundle, tasks)
+    beside = out.with_name(f"{out.stem}.drift.csv")
+    spare(paths, out, beside)
     drift = Drift(bundle.sketches, bundle.sources)
     flagged: dict[str, int] = {}
     problems = Problems()
@@ -87,7 +89,7 @@ def predict_files(
             progress.total = max(batch.total or 0, progress.done + len(batch.ids))
             progress.advance(len(batch.ids))
         progress.total = progress.done
-    shifted = _write_drift(drift, out.with_name(f"{out.stem}.drift.csv"))
+    shifted = _write_drift(drift, beside)
     stream.write("".join(f"{path}: not needed, nothing is predicted from it\n" for path in problems.unused))
     stream.write("".join(f"{note}\n" for note in problems.notes))
     said_of = [f"{flag}: {count:,} of {table.rows:,} samples\n" for flag, count in sorted(flagged.items())]
@@ -96,6 +98,25 @@ def predict_files(
         some = ", ".join(shifted[:10]) + (f" and {len(shifted) - 10:,} more" if len(shifted) > 10 else "")
         stream.write(f"features that have shifted since training: {some}\n")
     return table.rows
+
+
+def spare(paths: Sequence[str | Path], *written: Path) -> None:
+    """See that nothing that is read is written over.
+
+    Args:
+        paths: files and folders that are read.
+        written: files that will be written.
+
+    Raises:
+        InputError: one of these is one of those, or lies in such a folder.
+    """
+    read = {Path(path).resolve() for path in paths}
+    for path in written:
+        place = path.resolve()
+        if not read.isdisjoint({place, *place.parents}):
+            raise InputError(
+                "this would be written over what is read", where=str(path), hint="write to another place"
+            )
 
 
 def task_names(bundle: Bundle, tasks: Sequence[str] | None) -> list[str]:

@@ -81,6 +81,41 @@ def test_nothing_tells_of_few(bundle: Bundle, tmp_path: Path) -> None:
     assert all(int(row["patients"].replace(",", "")) >= 11 for row in found.values() if row["patients"])
 
 
+def test_no_difference_of_numbers_tells_of_few(bundle: Bundle, tmp_path: Path) -> None:
+    frame = patients(seed=8)
+    who = frame["patient"].unique()
+    frame.loc[frame["patient"].isin(who[:4]), "ill"] = ""
+    found = _evaluated(bundle, frame, tmp_path)
+    assert found["stay", "", "r2"]["patients"] == str(len(who))
+    # With the number of all it would tell the four without the outcome.
+    assert found["sick", "", "auroc"]["value"]
+    assert found["sick", "", "auroc"]["patients"] == ""
+    # Groups and the number of all would tell who is in none of them.
+    groups = [row for (_, group, _), row in found.items() if group]
+    assert groups
+    assert {row["patients"] for row in groups} == {""}
+
+
+def test_a_share_of_intervals_tells_of_no_few(bundle: Bundle, tmp_path: Path) -> None:
+    frame = patients(seed=8).drop_duplicates("patient").iloc[:90].copy()
+    frame.to_csv(tmp_path / "other.csv", index=False)
+    frame["stay"] = _said(bundle, frame, tmp_path).loc[frame["sample"], "stay"].to_numpy() + np.where(
+        np.arange(len(frame)) < 5, 1000.0, 0.001 * np.arange(len(frame))
+    )
+    row = _evaluated(bundle, frame, tmp_path)["stay", "", "coverage of 90 % intervals"]
+    assert row["value"] == ""
+    assert row["remark"] == "values of fewer than 11 patients are in the intervals, or out of them"
+
+
+def test_what_is_scored_is_not_written_over(bundle: Bundle, tmp_path: Path) -> None:
+    path = tmp_path / "other.tsv"
+    patients(seed=8).to_csv(path, index=False, sep="\t")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="this would be written over what is read"):
+        evaluate_files(bundle, [str(path)], tmp_path / "other.html", draws=20, stream=io.StringIO())
+    assert path.read_bytes() == before
+
+
 def test_a_task_without_outcomes_is_named(
     bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

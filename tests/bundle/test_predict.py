@@ -122,6 +122,26 @@ def test_drift_is_the_same_in_any_batches(bundle: Bundle) -> None:
     assert str(list(once.rows())) == str(list(twice.rows()))
 
 
+def test_a_source_that_nobody_has_is_missing_throughout(bundle: Bundle, tmp_path: Path) -> None:
+    frame = patients().iloc[:50]
+    columns = bundle.sources["lab"]
+    _predicted(bundle, frame.drop(columns=columns), tmp_path, absent=["lab"])
+    drift = _drift(tmp_path)
+    assert {drift[name]["missing"] for name in columns} == {"1"}
+    _predicted(bundle, frame.assign(**dict.fromkeys(columns)), tmp_path / "empty")
+    assert drift == _drift(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.drift.csv"])
+def test_nothing_that_is_read_is_written_over(bundle: Bundle, tmp_path: Path, name: str) -> None:
+    patients().to_csv(tmp_path / name, index=False)
+    before = (tmp_path / name).read_bytes()
+    (tmp_path / "linked").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="this would be written over what is read"):
+        predict_files(bundle, [tmp_path / name], tmp_path / "linked/out.csv", stream=io.StringIO())
+    assert (tmp_path / name).read_bytes() == before
+
+
 def test_attention_and_contributions_sum_to_what_is_said(bundle: Bundle, tmp_path: Path) -> None:
     frame = patients().iloc[:30]
     found = _predicted(bundle, frame, tmp_path, with_attention=True, with_contributions=True)

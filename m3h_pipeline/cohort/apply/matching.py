@@ -146,7 +146,21 @@ def _assigned(
         tried = [reader for (given, _), reader in opened.items() if given == path]
         if path in taken or not tried:
             continue
-        if any(reader.count(name) for reader in tried for names in beside for name in names):
+        # A file that only has what no feature needs, outcomes or codes, is known by it; else another file of
+        # the same columns would be left out with all its patients.
+        idle = [names for i, names in enumerate(beside) if i >= len(needed) or not needed[i]]
+        rivals = [i for share, _, given, i in ranked if given == path and share > 0]
+        if any(reader.count(name) for reader in tried for names in idle for name in names):
+            problems.unused.append(path)
+        elif rivals:
+            problems.add(
+                InputError(
+                    f"it has columns of `{source.files[rivals[0]].path}`, for which another file is given",
+                    where=path,
+                    hint="give one file for each of the study's; put their rows into one if both are wanted",
+                )
+            )
+        elif any(reader.count(name) for reader in tried for names in beside for name in names):
             problems.unused.append(path)
         else:
             known = [i for i, file in enumerate(source.files) if needed[i] and found[i] is None]

@@ -143,6 +143,14 @@ BROKEN: dict[str, tuple[Break, str]] = {
         lambda t: t.update({"menu.csv": pd.DataFrame({"day": ["Monday"], "soup": ["leek"]})}),
         r"the file has none of the columns that are read",
     ),
+    "a second file of the same columns": (
+        lambda t: t.update({"more.csv": t["labs.csv"].iloc[:3]}),
+        r"it has columns of `labs.csv`, for which another file is given",
+    ),
+    "more patients in a file of their own": (
+        lambda t: t.update({"more.csv": frames()["people.csv"].iloc[:3]}),
+        r"it has columns of `people.csv`, for which another file is given",
+    ),
     "another format": (
         lambda t: t.update({"labs.docx": t.pop("labs.csv")}),
         r"`.docx` is no format of a table",
