@@ -76,4 +76,50 @@ def answers_of(frame: pd.DataFrame, y: pd.DataFrame | None, outcomes: Mapping[st
     check_columns(answers, [name for one in outcomes.values() for name in one.columns])
     if len(answers) != len(frame):
         raise InputError(f"`y` has {len(answers):,} rows, `X` {len(frame):,}")
+    check_same_rows(frame, answers, "`y`")
     return answers
+
+
+def check_same_rows(frame: pd.DataFrame, other: Any, what: str) -> None:
+    """Refuse what has an index of its own that is not the frame's: row by row it would be of other rows.
+
+    Args:
+        frame: with n rows.
+        other: with n rows; lists and arrays have no index, and are taken row by row.
+        what: it is, for the message.
+
+    Raises:
+        InputError: its index is another one, or in another order.
+
+    Examples:
+        >>> frame = pd.DataFrame({"age": [50, 60]}, index=["ann", "bob"])
+        >>> check_same_rows(frame, [0, 1], "`groups`")
+        >>> check_same_rows(frame, pd.Series([0, 1], index=["bob", "ann"]), "`groups`")
+        Traceback (most recent call last):
+        m3h_pipeline.errors.InputError: `groups` has another index than `X`, or in another order
+          to do: give both the same: `.loc[X.index]`, or, where row belongs to row, `.set_axis(X.index)`
+    """
+    if isinstance(other, pd.DataFrame | pd.Series) and not other.index.equals(frame.index):
+        raise InputError(
+            f"{what} has another index than `X`, or in another order",
+            hint="give both the same: `.loc[X.index]`, or, where row belongs to row, `.set_axis(X.index)`",
+        )
+
+
+def several(names: Sequence[str], what: str) -> list[str]:
+    """A list of names, as it was asked for; one text is no list of its letters.
+
+    Raises:
+        InputError: it is a text.
+
+    Examples:
+        >>> several(["labs"], "absent")
+        ['labs']
+        >>> several("labs", "absent")
+        Traceback (most recent call last):
+        m3h_pipeline.errors.InputError: `absent` is a list of names
+          to do: say ['labs']
+    """
+    if isinstance(names, str):
+        raise InputError(f"`{what}` is a list of names", hint=f"say [{names!r}]")
+    return list(names)

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from m3h_pipeline.api.asked import several
 from m3h_pipeline.api.frames import checked_frame, kind_of
 from m3h_pipeline.bundle.load import Bundle
 from m3h_pipeline.bundle.predict import predict_files
@@ -126,10 +127,10 @@ class LoadedBundle:
                 self.bundle,
                 _files(data, folder / "frames"),
                 out,
-                tasks=tasks,
+                tasks=None if tasks is None else several(tasks, "tasks"),
                 with_attention=attention,
                 with_contributions=contributions,
-                absent=absent,
+                absent=several(absent, "absent"),
                 stream=progress if progress is not None else sys.stderr,
             )
             found: pd.DataFrame = pq.read_table(out).to_pandas()
@@ -172,7 +173,8 @@ def _files(data: Data, folder: Path) -> list[Path | str]:
 def _written(name: str, frame: Any, folder: Path) -> Path:
     frame = checked_frame(frame, f"`{name}`")
     if any(level is not None for level in frame.index.names):
-        frame = frame.reset_index()
+        # The copy lies together: pandas warns of wide tables that do not.
+        frame = frame.copy().reset_index()
     kinds = {str(column): kind_of(frame[column]) for column in frame.columns}
     if wrong := [f"`{column}` holds {kind}" for column, kind in kinds.items() if kind not in _KINDS]:
         raise InputError(

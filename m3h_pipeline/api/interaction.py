@@ -34,7 +34,7 @@ def tim_scores(
     of: MultitaskModel | Study,
     X: pd.DataFrame | None = None,
     y: pd.DataFrame | None = None,
-    groups: Sequence[Any] | str | None = None,
+    groups: Sequence[Any] | pd.Series[Any] | str | None = None,
     *,
     folds: int = 5,
     replicates: int = 3,

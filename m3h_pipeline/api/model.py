@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from m3h_pipeline.api import saved
-from m3h_pipeline.api.asked import answers_of, check_disjoint, modalities_of
+from m3h_pipeline.api.asked import answers_of, check_disjoint, check_same_rows, modalities_of, several
 from m3h_pipeline.api.frames import (
     Column,
     check_columns,
@@ -106,13 +106,16 @@ class MultitaskModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         self.seed = seed
 
     def fit(
-        self, X: pd.DataFrame, y: pd.DataFrame | None = None, groups: Sequence[Any] | str | None = None
+        self,
+        X: pd.DataFrame,
+        y: pd.DataFrame | None = None,
+        groups: Sequence[Any] | pd.Series[Any] | str | None = None,
     ) -> MultitaskModel:
         """Fit the tasks together.
 
         Args:
             X: the columns of the modalities and, unless ``y`` has them, of the outcomes; NaN = missing.
-            y: the columns of the outcomes, row by row.
+            y: the columns of the outcomes, row by row, with the index of ``X``.
             groups: of each row, best the patient: rows of one patient are set aside together (early stopping)
                 and count once where 11 patients are asked for. A sequence, or the name of a column of ``X``.
                 None: every row is a patient of its own.
@@ -252,7 +255,9 @@ class MultitaskModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         self._networks = [FittedModel(fit.arrays, fit.metadata, torch.float64) for fit in known.fits]
         return self
 
-    def _rows(self, X: pd.DataFrame, y: pd.DataFrame | None, groups: Sequence[Any] | str | None) -> Rows:
+    def _rows(
+        self, X: pd.DataFrame, y: pd.DataFrame | None, groups: Sequence[Any] | pd.Series[Any] | str | None
+    ) -> Rows:
         """Rows to learn from."""
         modalities, outcomes = modalities_of(self.modalities), outcomes_of(self.tasks)
         frame = checked_frame(X)
@@ -266,6 +271,7 @@ class MultitaskModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
             raise ConfigError(f"`{groups}` says whose the rows are, and is no feature", where="modalities")
         whose = frame[groups].tolist() if isinstance(groups, str) else groups
         if whose is not None:
+            check_same_rows(frame, whose, "`groups`")
             whose = list(whose)
             if len(whose) != len(frame):
                 raise InputError(f"{len(whose):,} groups for {len(frame):,} rows", where="groups")
@@ -274,7 +280,10 @@ class MultitaskModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         return rows_of(frame, modalities, outcomes, answers_of(frame, y, outcomes), whose)
 
     def training_rows(
-        self, X: pd.DataFrame | None, y: pd.DataFrame | None, groups: Sequence[Any] | str | None
+        self,
+        X: pd.DataFrame | None,
+        y: pd.DataFrame | None,
+        groups: Sequence[Any] | pd.Series[Any] | str | None,
     ) -> Rows:
         """The rows that :meth:`fit` learns from; of no ``X`` those that it has learned from.
 
@@ -305,7 +314,7 @@ class MultitaskModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
     def _raw(self, X: pd.DataFrame, absent: Sequence[str] = ()) -> dict[str, npt.NDArray[np.float64]]:
         """Task -> (n, width) as of ``contracts.PREDICTIONS``, mean over replicates."""
         check_is_fitted(self)
-        for name in absent:
+        for name in several(absent, "absent"):
             if name not in self._known.columns:
                 hint = nearest(str(name), self._known.columns)
                 raise InputError(f"there is no modality `{name}`", where="absent", hint=hint)

@@ -412,6 +412,18 @@ def test_frames_are_asked_for(frame: pd.DataFrame, fitted: MultitaskModel) -> No
         fitted.predict(frame.head(0))
     with pytest.raises(InputError, match="`y` has 2 rows, `X` 160"):
         model().fit(frame, frame.head(2))
+    moved = frame.sample(frac=1, random_state=0)
+    for y, groups in (
+        (moved, None),
+        (frame.set_axis(range(7, 7 + len(frame))), None),
+        (None, moved["patient"]),
+    ):
+        with pytest.raises(InputError, match="has another index than `X`, or in another order"):
+            model().fit(frame, y, groups)
+    with pytest.raises(InputError, match="has another index than `X`, or in another order"):
+        fitted.scores(frame, moved)
+    with pytest.raises(InputError, match=r"`absent` is a list of names.*\n.*\['vitals'\]"):
+        fitted.predict(frame, absent="vitals")
     with pytest.raises(TaskError, match="no class that was learned, `IV` for one"):
         fitted.scores(frame.assign(stage="IV"))
     with pytest.raises(TaskError, match="there is nothing to tell apart"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -104,5 +105,18 @@ def test_mistakes_are_told_of_frames_by_their_names(loaded: LoadedBundle, finish
         said(loaded, table.assign(b1=pd.Series([1, "a"] * (len(table) // 2), dtype=object)))
     with pytest.raises(InputError, match="must be a pandas DataFrame"):
         loaded.predict({"patients": table.to_numpy()})  # type: ignore[dict-item]
+    with pytest.raises(InputError, match="`absent` is a list of names"):
+        loaded.predict({"patients": table}, absent="lab")
+    with pytest.raises(InputError, match="`tasks` is a list of names"):
+        loaded.predict({"patients": table}, "sick")
     with pytest.raises(InputError, match="a frame is given by a name"):
         loaded.predict(table)  # type: ignore[arg-type]
+
+
+def test_a_wide_frame_is_no_matter_for_warnings(loaded: LoadedBundle, finished: Finished) -> None:
+    more = pd.DataFrame({f"more{i}": "" for i in range(120)}, index=finished.table.index)
+    text = pd.concat([finished.table, more], axis=1).to_csv(index=False)
+    wide = pd.read_csv(io.StringIO(text)).set_index("sample")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.PerformanceWarning)
+        said(loaded, wide)
