@@ -35,7 +35,7 @@ def test_a_bundle_predicts_what_the_evaluation_has(
             assert chosen == name
         if chosen == "blend":
             kept = {k: v for k, v in candidates.parts.items() if k != "their_model"}
-            candidates = type(candidates)(candidates.cohort, task, kept)
+            candidates = type(candidates)(candidates.cohort, task, kept, luck=candidates.luck)
         folds = candidates.cohort.folds
         wanted = candidates.predictions(chosen, TEST, folds)
         assert wanted is not None
@@ -45,7 +45,8 @@ def test_a_bundle_predicts_what_the_evaluation_has(
         y = np.concatenate([candidates.cohort.observed(task, fold) for fold in folds])
         out_of_fold = np.concatenate([crossed[fold][0] for fold in folds])
         kind = candidates.cohort.tasks[task].problem_class
-        fitted = recalibration(kind, y, out_of_fold, candidates.grid())
+        parts = np.repeat(folds, [len(crossed[fold][0]) for fold in folds])
+        fitted = recalibration(kind, y, out_of_fold, candidates.grid(), fold=parts)
         np.testing.assert_allclose(said[task].calibrated, fitted(wanted[0]), atol=2e-6 * scale, rtol=1e-6)
     assert looked >= (1 if name == "together" else 4)
 

@@ -221,3 +221,23 @@ def test_a_blend_of_curves_says_the_same_of_a_patient_whoever_is_beside() -> Non
     np.testing.assert_array_equal(
         blended("survival", blend, [curves[low]]), blended("survival", blend, [curves])[low]
     )
+
+
+def test_weights_are_found_within_folds() -> None:
+    """A model that says little but its fold's prevalence, which is low where the fold's own is high, still
+    knows who is at risk: the other way round between folds, its slope would be 0."""
+    rng = np.random.default_rng(5)
+    fold = np.repeat([0, 1, 2], 200)
+    risk = rng.normal(size=600)
+    y = (risk + rng.logistic(size=600) > np.array([0.2, 1.0, 1.8])[fold]).astype(float)
+    prevalence = np.array([y[fold == f].mean() for f in range(3)])
+    others = (prevalence.sum() - prevalence) / 2
+    for spread in (1e-3, 1e-6):
+        said = (others[fold] + spread * risk)[:, None]
+        assert fit_blend("binary", y, [said]).weights[0] == 0
+        weight = fit_blend("binary", y, [said], fold=fold).weights[0]
+        slope = weight * np.ptp(evidence("binary", said[fold == 0])) / np.ptp(risk[fold == 0])
+        assert 0.7 < slope < 1.3
+    once = fit_blend("binary", y[fold == 0], [said[fold == 0]])
+    again = fit_blend("binary", y[fold == 0], [said[fold == 0]], fold=fold[fold == 0])
+    np.testing.assert_allclose(again.weights, once.weights)

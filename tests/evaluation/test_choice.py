@@ -160,7 +160,8 @@ def test_weights_of_a_fold_are_those_of_the_others() -> None:
     (network, reference), _ = candidates.blend_of(others) or (("", ""), None)
     y = np.concatenate([cohort.observed("ill", f) for f in others])
     members = [np.concatenate([said[name][f] for f in others]) for name in (network, reference)]
-    blend = fit_blend("binary", y, members)
+    numbers = np.concatenate([np.full(len(cohort.parts[f].rows), f) for f in others])
+    blend = fit_blend("binary", y, members, fold=numbers)
     expected = blended("binary", blend, [said[name][fold] for name in (network, reference)])
     np.testing.assert_allclose(found, expected, atol=1e-9)
     # What the other folds would choose is not asked of fold 1.

@@ -26,6 +26,7 @@ rule export_bundle:
         ),
         references=lambda wildcards: ancient(reference_models(wildcards)),
         choice=FILES.evaluation.table("choice"),
+        optimism=FILES.evaluation.table("optimism"),
         slopes=FILES.evaluation.table("calibration_slopes"),
     output:
         directory(FILES.bundle.folder),

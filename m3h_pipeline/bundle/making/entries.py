@@ -56,7 +56,8 @@ def entry(known: Known, files: Files) -> TaskModel | None:
     y = np.concatenate([cohort.observed(task.id, fold) for fold in folds])
     found = np.concatenate([crossed[fold][0] for fold in folds])
     patient = np.concatenate([cohort.patient[cohort.parts[fold].rows] for fold in folds])
-    calibrator = calibrated(task.problem_class, y, found, patient, candidates)
+    fold = np.repeat(folds, [len(cohort.parts[number].rows) for number in folds])
+    calibrator = calibrated(task.problem_class, y, found, patient, fold, candidates)
     members = _members(candidates, name)
     more: dict[str, Any] = {}
     test = None if said is None else said[0]
@@ -101,13 +102,18 @@ def is_left_out(whole: Candidates, name: str, kept: Collection[str]) -> bool:
 
 
 def calibrated(
-    kind: str, y: Floats, prediction: Floats, patient: npt.NDArray[np.intp], candidates: Candidates
+    kind: str,
+    y: Floats,
+    prediction: Floats,
+    patient: npt.NDArray[np.intp],
+    fold: npt.NDArray[np.integer[Any]],
+    candidates: Candidates,
 ) -> Recalibration | None:
     """The recalibration by predictions out of fold; None: there is nothing to recalibrate by, or few."""
     if patients_of(patient, ~np.isnan(y)) < LEAST:
         return None
     try:
-        return recalibration(kind, y, prediction, candidates.grid(), patient)
+        return recalibration(kind, y, prediction, candidates.grid(), patient, fold)
     except ValueError:
         return None
 

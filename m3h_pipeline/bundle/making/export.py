@@ -22,12 +22,13 @@ from m3h_pipeline.bundle.making.worth import Known
 from m3h_pipeline.bundle.schema import VERSION, BundleFile, Description, TaskModel
 from m3h_pipeline.cohort.reading import read_reading
 from m3h_pipeline.config import Evaluation, Modality, Purpose
-from m3h_pipeline.contracts import BASELINE_PREDICTIONS, CALIBRATION_SLOPES, CHOICE
+from m3h_pipeline.contracts import BASELINE_PREDICTIONS, CALIBRATION_SLOPES, CHOICE, OPTIMISM
 from m3h_pipeline.dotted import is_path, source_digest
 from m3h_pipeline.environment import versions
 from m3h_pipeline.errors import InputError, TaskError
 from m3h_pipeline.evaluation.arms import Chosen, arm_predictions, find_arms, read_selection
 from m3h_pipeline.evaluation.choice.choose import task_candidates
+from m3h_pipeline.evaluation.optimism import search_luck
 from m3h_pipeline.evaluation.validation import read_references
 from m3h_pipeline.files import (
     read_definition,
@@ -167,6 +168,7 @@ def _entries(
     references = read_references(results.baselines, cohort)
     tables = EvaluationFiles(results.evaluation)
     choice = read_table(tables.table("choice"), CHOICE).to_pylist()
+    luck = search_luck(read_table(tables.table("optimism"), OPTIMISM).to_pylist())
     slopes = read_table(tables.table("calibration_slopes"), CALIBRATION_SLOPES).to_pylist()
     settings = _settings(results.baselines)
     kept = {
@@ -190,7 +192,7 @@ def _entries(
                 Known(
                     one,
                     arms[one.task],
-                    task_candidates(one, said, references, cohort, evaluation.blend),
+                    task_candidates(one, said, references, cohort, evaluation.blend, luck.get(one.task, 0.0)),
                     carried,
                     [row for row in choice if row["task"] == one.task],
                     [row for row in slopes if row["task"] == one.task],

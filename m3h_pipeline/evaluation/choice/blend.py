@@ -7,12 +7,17 @@ minimise the negative log-likelihood (cross-entropy with free intercepts; square
 Cox's partial likelihood) plus ``PULL / 2`` times the squared deviation of the weights from their mean. With
 many events the data decide; with few the weights are nearly equal, which no stack of two correlated models
 beats there.
+
+The folds' models differ in their means: a fold with more events is predicted by a model that saw fewer, so
+that between folds a model looks wrong, and a strongly penalised one differs in little else. Weights are
+therefore found within folds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +91,11 @@ def evidence(problem_class: str, prediction: Floats, told: npt.NDArray[np.bool_]
 
 
 def fit_blend(
-    problem_class: str, y: Floats, predictions: Sequence[Floats], grid: Floats | None = None
+    problem_class: str,
+    y: Floats,
+    predictions: Sequence[Floats],
+    grid: Floats | None = None,
+    fold: npt.NDArray[np.integer[Any]] | None = None,
 ) -> Blend:
     """Weights of models from what they predicted out of fold.
 
@@ -95,6 +104,7 @@ def fit_blend(
         y: labels as in the cohort, NaN = not observed; (n,).
         predictions: of each model, (n, width).
         grid: times of survival curves.
+        fold: whose model predicted each row, (n,); None: one model did.
 
     Raises:
         ValueError: no label is observed, or of survival no event.
@@ -110,6 +120,8 @@ def fit_blend(
     y = np.asarray(y, dtype=np.float64)[seen]
     if not len(y):
         raise ValueError("no label is observed")
+    if fold is not None:
+        x = within_folds(x, np.asarray(fold)[seen])
     if problem_class == "regression":
         return _squares(x[:, :, 0], y)
     if problem_class == "survival":
@@ -118,6 +130,24 @@ def fit_blend(
         found = _calibrated(x, lambda x: _hazards(x[:, :, 0], y, grid))
         return replace(found, told=told)
     return _calibrated(x, lambda x: _log_odds(x, y.astype(np.intp)))
+
+
+def within_folds(x: Float64, fold: npt.NDArray[np.integer[Any]]) -> Float64:
+    """Evidence whose mean in every fold is that of all rows.
+
+    Args:
+        x: (models, n, odds).
+        fold: (n,).
+
+    Examples:
+        >>> within_folds(np.array([[[0.0], [2.0], [4.0], [6.0]]]), np.array([0, 0, 1, 1])).ravel().tolist()
+        [2.0, 4.0, 2.0, 4.0]
+    """
+    found, mean = x.copy(), x.mean(axis=1, keepdims=True)
+    for number in np.unique(fold):
+        rows = fold == number
+        found[:, rows] += mean - x[:, rows].mean(axis=1, keepdims=True)
+    return found
 
 
 def _calibrated(x: Float64, fit: Callable[[Float64], Blend]) -> Blend:
@@ -191,6 +221,9 @@ def _minimum(
 
 def _log_odds(x: Float64, y: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Blend:
     models, odds = len(x), x.shape[2]
+    # Of a model that says nearly the same of all, a slope could not be told from an intercept.
+    centre = x.mean(axis=1)
+    x = x - centre[:, None]
     target = (y[:, None] == np.arange(1, odds + 1)).astype(np.float64)
 
     def loss(point: Float64) -> tuple[float, Float64]:
@@ -204,7 +237,8 @@ def _log_odds(x: Float64, y: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Blend
         value = float(log_total.sum() - (eta * target).sum() + 5e-4 * (point[models:] ** 2).sum())
         return value, gradient
 
-    return Blend(*_minimum(loss, models, odds))
+    weights, intercepts = _minimum(loss, models, odds)
+    return Blend(weights, intercepts - weights @ centre)
 
 
 def _squares(x: Float64, y: Float64) -> Blend:

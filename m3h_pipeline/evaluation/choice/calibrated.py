@@ -49,8 +49,9 @@ def calibration_rows(candidates: Candidates, names: Sequence[str], chosen: str |
         learned = np.concatenate([cohort.observed(candidates.task, fold) for fold in folds])
         said = np.concatenate([crossed[fold][0] for fold in folds])
         people = np.concatenate([cohort.patient[cohort.parts[fold].rows] for fold in folds])
+        parts = np.repeat(folds, [len(cohort.parts[fold].rows) for fold in folds])
         try:
-            recalibrated = recalibration(kind, learned, said, candidates.grid(), people)
+            recalibrated = recalibration(kind, learned, said, candidates.grid(), people, parts)
         except ValueError:
             continue  # no label, or no event, to recalibrate by
         for state, prediction in (("before", whole[0]), ("after", recalibrated(whole[0]))):

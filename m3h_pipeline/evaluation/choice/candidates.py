@@ -148,7 +148,8 @@ class Candidates:
                     for name in (network, reference)
                 ]
                 try:
-                    blend = fit_blend(self._class, y, of_folds, self.grid())
+                    numbers = np.repeat(place, [len(self.cohort.parts[fold].rows) for fold in place])
+                    blend = fit_blend(self._class, y, of_folds, self.grid(), numbers)
                     self._blends[place] = (network, reference), blend
                 except ValueError:
                     pass  # without a label there is nothing to weigh by

@@ -60,6 +60,7 @@ def recalibration(
     prediction: Floats,
     grid: Floats | None = None,
     patient: npt.NDArray[np.integer[Any]] | None = None,
+    fold: npt.NDArray[np.integer[Any]] | None = None,
 ) -> Recalibration:
     """Fit a map.
 
@@ -69,6 +70,7 @@ def recalibration(
         prediction: out of fold, (n, width).
         grid: times of survival curves.
         patient: whose the rows are, (n,); None: everybody has one.
+        fold: whose model predicted each row, (n,); None: one model did.
 
     Raises:
         ValueError: no label is observed, or of survival no event.
@@ -77,7 +79,7 @@ def recalibration(
     if problem_class == "binary" and min(counts) >= ISOTONIC:
         patient = np.arange(len(y)) if patient is None else patient
         return Recalibration(problem_class, "isotonic", None, _steps(y, prediction[:, 0], patient))
-    blend = fit_blend(problem_class, y, [prediction], grid)
+    blend = fit_blend(problem_class, y, [prediction], grid, fold)
     return Recalibration(problem_class, _METHODS[problem_class], blend, np.zeros((2, 0)))
 
 
