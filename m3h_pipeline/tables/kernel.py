@@ -9,7 +9,7 @@ worth its start-up on large files.
 from __future__ import annotations
 
 import functools
-import importlib
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +25,11 @@ _COMMA, _DOT, _MINUS, _PLUS, _ZERO, _QUOTE = 44, 46, 45, 43, 48, 34
 #: Bytes of fields nobody wants that are looked at together.
 _STRIDE = 64
 _LARGEST = 300
+
+
+def is_available() -> bool:
+    """Whether what compiles the loop is installed: it comes with the part ``umap``."""
+    return importlib.util.find_spec("numba") is not None
 
 
 def parse_records(data: Data, spans: Spans, layout: Layout) -> Rows:

@@ -166,7 +166,7 @@ def parse_in_order(
     Raises:
         InputError: the file cannot be read, or is another than was indexed.
     """
-    compiled = int(records.lengths.sum()) >= KERNEL_FROM
+    compiled = int(records.lengths.sum()) >= KERNEL_FROM and kernel.is_available()
     parse = kernel.parse_records if compiled else parsing.parse_records
     with reading(path), path.open("rb") as file, ThreadPoolExecutor(workers) as pool:
 

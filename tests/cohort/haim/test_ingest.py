@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from m3h_pipeline.cohort.summary import shown_summary
 from m3h_pipeline.config import SyntheticSource
 from m3h_pipeline.contracts import DIAGNOSES
 from m3h_pipeline.files import read_features, read_json, read_samples, read_table
-from m3h_pipeline.tables import records
+from m3h_pipeline.tables import kernel, records
 from tests.cohort.haim.files import (
     FEATURES,
     HEADER,
@@ -163,6 +164,18 @@ def test_chunks_and_threads_and_the_kernel_change_nothing(
         other = out.parent / f"other{chunk}"
         ingest_haim(settings, SOURCES, other, threads=threads)
         assert files(other) == files(out)
+
+
+def test_a_large_table_is_read_where_nothing_is_compiled(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = source(tmp_path)
+    run(settings, out)
+    monkeypatch.setattr(records, "KERNEL_FROM", 0)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(kernel, "_compiled", lambda: pytest.fail("numba is asked for"))
+    run(settings, out.parent / "plain")
+    assert files(out.parent / "plain") == files(out)
 
 
 def test_features_are_written_in_parts(tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
