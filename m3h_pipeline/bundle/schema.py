@@ -7,10 +7,10 @@ an older version would misunderstand raises :data:`VERSION`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from m3h_pipeline.cohort.reading import Reading, reading_of
 from m3h_pipeline.config.results import Purpose
@@ -225,6 +225,53 @@ class Description(Described):
     digests: dict[str, str] = Field(
         description="of what it was made from: configuration, labels, split, code"
     )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Description:
+        known = self.reading.sources
+        wrong = [
+            f"modality `{modality}` has no source `{name}`"
+            for modality, names in self.modalities.items()
+            for name in names
+            if name not in known
+        ]
+        for name, task in self.tasks.items():
+            wrong += [f"task `{name}`: {what}" for what in _broken(task, self.files)]
+        if wrong:
+            raise ValueError(wrong[0])
+        return self
+
+
+def _broken(task: TaskModel, files: Mapping[str, BundleFile]) -> Iterator[str]:
+    """What of a task's models refers to nothing, or is of another length than what it belongs to."""
+    if task.chosen not in task.candidates:
+        yield f"there is no candidate `{task.chosen}`"
+    maps = [] if task.calibrator is None or task.calibrator.map is None else [(task.calibrator.map, 1)]
+    if task.calibrator is not None:
+        isotonic = task.calibrator.method == "isotonic"
+        if isotonic != (task.calibrator.map is None) or (isotonic and not task.calibrator.knots):
+            yield "the calibrator has no map"
+    for name, one in task.candidates.items():
+        if one.kind == "blend":
+            # Of a blend of blends there would be no end.
+            plain = [other for other in one.members if other in task.candidates]
+            if plain != one.members or any(task.candidates[other].kind == "blend" for other in plain):
+                yield f"candidate `{name}` is a blend of what is no single model"
+            if one.blend is None:
+                yield f"candidate `{name}` has no weights"
+            else:
+                maps.append((one.blend, len(one.members)))
+        elif not one.files or any(file not in files or files[file].holds != one.kind for file in one.files):
+            yield f"candidate `{name}` has no file of a {one.kind}"
+    for weights, models in maps:
+        times = len(task.times)
+        curves: list[list[Any]] = []
+        if task.problem_class == "survival":
+            curves = [weights.intercepts, *(weights.told or [])]
+        if len(weights.weights) != models or any(len(curve) != times for curve in curves):
+            yield "the weights of a map are more or fewer than what they weigh"
+        if weights.told is not None and len(weights.told) != models:
+            yield "the weights of a map are more or fewer than what they weigh"
 
 
 def described(content: Mapping[str, Any], where: str) -> Description:

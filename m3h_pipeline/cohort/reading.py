@@ -143,7 +143,15 @@ def reading_of(content: Mapping[str, Any], where: str) -> Reading:
             hint="install a newer m3h_pipeline",
         )
     try:
-        return Reading.model_validate(content)
+        reading = Reading.model_validate(content)
+        if reading.kind == "table" and (reading.source or any(one.parts for one in reading.sources.values())):
+            files = len(TableSource.model_validate(reading.source).files)
+            for name, one in reading.sources.items():
+                if any(part.file >= files for part in one.parts):
+                    raise InputError(
+                        f"the reading of source `{name}` names a file that there is not", where=where
+                    )
+        return reading
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
