@@ -110,7 +110,12 @@ class Bundle:
             raise InputError(
                 f"the folder holds no {DESCRIPTION}", where=str(folder), hint="name the folder of a bundle"
             )
-        description = described(read_json(path), str(path))
+        try:
+            content = read_json(path)
+        except InputError as error:
+            # Whoever has a bundle has not its study, which could make the file again.
+            raise InputError(error.what, where=error.where, hint="copy the whole folder again") from error
+        description = described(content, str(path))
         for name, file in description.files.items():
             place = folder / name
             if ".." in Path(name).parts or Path(name).is_absolute():
