@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -343,13 +343,5 @@ def blend_of(weights: Weights) -> Blend:
 
 def sha256(path: Path) -> str:
     """Of a file's content, hexadecimal."""
-    total = hashlib.sha256()
     with path.open("rb") as file:
-        for piece in _pieces(file):
-            total.update(piece)
-    return total.hexdigest()
-
-
-def _pieces(file: Any) -> Iterator[bytes]:
-    while piece := file.read(1 << 20):
-        yield piece
+        return hashlib.file_digest(file, "sha256").hexdigest()
