@@ -33,6 +33,7 @@ STAGES = {
     "networks": ("plan_network", "train_network", "compare_networks", "draw_networks"),
     "pairs of genes": ("gene_pairs", "draw_gene_pairs"),
     "figures": ("figure",),
+    "bundle": ("export_bundle",),
     "record": ("record",),
 }
 _KINDS = {
