@@ -192,7 +192,8 @@ def test_cohort_labels_and_split_are_made_anew(project: Project) -> None:
 def test_what_was_checked_and_what_was_not_is_said(project: Project) -> None:
     status, text = _verify(project, "--fits", "2")
     assert status == 0, text
-    # Five tables, two sources and the reading of the cohort, labels and audit of each task, four lists, the split.
+    # Five tables, two sources and the reading of the cohort, labels and audit of each task, four lists and
+    # the split.
     assert f"{8 + 2 * len(TASKS) + 4 + 1} files of cohort, labels and split made anew" in text
     assert "fits were not trained again" in text
     assert "not checked: selection, TIM, evaluation and figures: by their digests alone" in text
