@@ -107,7 +107,8 @@ def reader(path: Path, results: Path) -> Callable[[], Any] | None:
         return lambda: _wanted(path)
     if path.is_relative_to(layout.bundle.folder) and path != layout.bundle.card:
         return lambda: Bundle.load(layout.bundle.folder)
-    if path.is_relative_to(results / "final" / "references"):
+    references = (results / "final" / "references", layout.store / "references")
+    if path.suffix == ".safetensors" and any(path.is_relative_to(folder) for folder in references):
         return lambda: read_kept(path)
     readers: dict[str, Callable[[Path], Any]] = {
         ".parquet": read_table,

@@ -38,6 +38,7 @@ CANNOT = {
     "evaluation": "says which fits are made, and reads them",
     "gene_pairs": "reads finished fits",
     "networks": "each compared network has sections of its own, which are in the keys of its fits",
+    "bundle": "is said of finished fits",
     "figures": "reads finished fits",
     "training.batch_sizes": "says which fits are made; a fit's own is in the key",
     "training.learning_rates": "says which fits are made; a fit's own is in the key",
