@@ -26,7 +26,7 @@ EXITS = {
 class Parser(argparse.ArgumentParser):
     """A parser that says what was probably meant; that of the whole command lists people's verbs first."""
 
-    def parse_known_args(  # type: ignore[override]
+    def parse_known_args(  # type: ignore[override]  # overloaded for namespaces of other types
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         # A wrong option first: without this, argparse complains of the right one, which is absent.
@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
             self._check_options(args)
         return super().parse_known_args(args, namespace)
 
-    def parse_args(  # type: ignore[override]
+    def parse_args(  # type: ignore[override]  # overloaded for namespaces of other types
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
         known, unknown = self.parse_known_args(args, namespace)

@@ -191,7 +191,7 @@ def embed(latent: Float32, by: Projection, seed: int) -> tuple[Float64, str]:
 
 def _tsne(latent: Float32, seed: int) -> Float64:
     from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no hints
 
     made = TSNE(perplexity=min(30.0, (len(latent) - 1) / 3), random_state=seed % 2**32, n_jobs=1)
     # Threads add up in another order each time.
