@@ -12,9 +12,9 @@ from pathlib import Path
 from m3h_pipeline.cohort.apply.problems import Problems, listed
 from m3h_pipeline.cohort.reading import Part, Reading, SourceReading
 from m3h_pipeline.cohort.table.expression import without_version
-from m3h_pipeline.config.sources import TableFile, TableSource
+from m3h_pipeline.cohort.table.opening import opened as opened_as
+from m3h_pipeline.config.sources import TableSource
 from m3h_pipeline.errors import InputError, M3HError
-from m3h_pipeline.tables.formats import open_table
 from m3h_pipeline.tables.identifiers import called
 from m3h_pipeline.tables.reader import TableFileReader
 
@@ -125,7 +125,7 @@ def _assigned(
         errors: list[M3HError] = []
         for i, file in enumerate(source.files):
             try:
-                reader = opened[path, i] = _opened(path, file, stack)
+                reader = opened[path, i] = opened_as(path, file, stack, optional=True)
             except M3HError as error:
                 errors.append(error)
                 continue
@@ -187,19 +187,6 @@ def _assigned(
 def _some(names: set[str]) -> str:
     shown = sorted(names)
     return ", ".join(f"`{name}`" for name in shown[:3]) + (", ..." if len(shown) > 3 else "")
-
-
-def _opened(path: str, file: TableFile, stack: ExitStack) -> TableFileReader:
-    return open_table(
-        path,
-        stack,
-        transposed=file.transposed,
-        layer=file.layer,
-        symbols=file.symbols,
-        annotation=file.annotation,
-        header=file.header,
-        optional=True,
-    )
 
 
 def _link(

@@ -25,13 +25,13 @@ from m3h_pipeline.cohort.table.aside import Aside
 from m3h_pipeline.cohort.table.columns import Places, Selection, select_columns
 from m3h_pipeline.cohort.table.features import JoinedRows, learn, values_of
 from m3h_pipeline.cohort.table.join import Joined, join
+from m3h_pipeline.cohort.table.opening import opened
 from m3h_pipeline.cohort.writer import CohortWriter
 from m3h_pipeline.config.sources import TableSource
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.progress import Progress
 from m3h_pipeline.tables.content import Content, NotNumericError, read_columns
 from m3h_pipeline.tables.dates import no_dates
-from m3h_pipeline.tables.formats import open_table
 from m3h_pipeline.tables.identifiers import categories, normal_ids
 from m3h_pipeline.tables.reader import TableFileReader, no_row
 from m3h_pipeline.tables.values import Absent, Limits, parse_numbers
@@ -62,18 +62,7 @@ def ingest_table(
         InputError: a file is missing, damaged, or does not hold what the configuration says.
     """
     with ExitStack() as stack:
-        readers = [
-            open_table(
-                file.path,
-                stack,
-                transposed=file.transposed,
-                layer=file.layer,
-                symbols=file.symbols,
-                annotation=file.annotation,
-                header=file.header,
-            )
-            for file in source.files
-        ]
+        readers = [opened(file.path, file, stack) for file in source.files]
         selection = select_columns(source, sources, readers)
         contents: list[Content] = []
         limits = Limits(source.limits) if source.limits is not None else None
