@@ -1,12 +1,6 @@
 # The models that the choice selected, with all that it takes to use them: what leaves the study.
 
 
-def reference_models(wildcards):
-    """Models of the references, once it is known which tasks are learned."""
-    planned("search/round_1")
-    return read(outputs.reference_models, FILES, STUDY)
-
-
 rule export_bundle:
     input:
         plan=lambda wildcards: planned("search/final").plan,

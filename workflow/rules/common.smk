@@ -135,6 +135,12 @@ def references(wildcards):
     return read(outputs.baselines, FILES, STUDY)
 
 
+def reference_models(wildcards):
+    """Models of the references, once it is known which tasks are learned."""
+    planned("search/round_1")
+    return read(outputs.reference_models, FILES, STUDY)
+
+
 # What every training job passes to its verb, beside its settings.
 TRAINED_WITH = dict(
     cohort=FILES.cohort.folder,
