@@ -95,14 +95,25 @@ TIM = _schema(
     _required(pa.string(), "mode"),
 )
 
-#: Test part, one row per task: the selected multitask model against the single-task model. Here and in the
-#: tables below a number of samples or patients that would tell of 1 to 10 is null, or its row left out.
+#: Test part, one row per task: the selected multitask model against the single-task model, and against
+#: ``reference``, the best reference by its score out of fold (null: there is none). ``verdict``,
+#: ``reference_verdict``: better, worse, not significant, not tested or no comparison
+#: (``evaluation/claims.py``); ``q`` is over the tasks that were tested, NaN of the others, ``detectable``
+#: the least difference that would have been found with a power of 80 %. Of phenotypes no difference is
+#: taken: each silhouette is of a model's own space. ``control``: why nothing can be learned of a task
+#: (permuted labels, planted noise), empty of an outcome. Here and in the tables below a number of samples or
+#: patients that would tell of 1 to 10 is null, or its row left out.
 EVALUATION = _schema(
     _required(pa.string(), "task", "title", "department", "problem_class", "metric", "combination"),
+    _required(pa.string(), "control", "verdict"),
     _required(pa.float64(), "single", "single_low", "single_high"),
     _required(pa.float64(), "multi", "multi_low", "multi_high"),
     _required(pa.float64(), "difference", "difference_low", "difference_high"),
-    _required(pa.float64(), "relative", "relative_low", "relative_high", "p", "q"),
+    _required(pa.float64(), "relative", "relative_low", "relative_high", "p", "q", "detectable"),
+    _optional(pa.string(), "reference"),
+    _required(pa.string(), "reference_verdict"),
+    _required(pa.float64(), "versus_reference", "versus_reference_low", "versus_reference_high"),
+    _required(pa.float64(), "reference_p", "reference_q", "reference_detectable"),
     _optional(pa.int32(), "n_samples", "n_patients"),
 )
 

@@ -94,6 +94,7 @@ class EvaluationFiles(Files):
     """``evaluation/``: the comparison of the models on the test part."""
 
     summary = _Named("summary.tsv")  # the comparison for people
+    headline = _Named("headline.txt")  # what the study may say, in a paragraph
     phenotypes = _Named("phenotypes.parquet")
     missing = _Named("missing.parquet")  # scores where modalities are hidden
 
@@ -266,7 +267,8 @@ class Layout(Files):
             *(cohort.samples, cohort.columns, cohort.summary, cohort.reading, cohort.quarantine),
             *(labels.tasks, labels.audit, labels.values, labels.prevalence, self.split),
             *(self.trajectory, self.selection, self.selection_summary, self.tim_table),
-            *(*evaluation.tables(), evaluation.phenotypes, evaluation.missing, evaluation.summary),
+            *(*evaluation.tables(), evaluation.phenotypes, evaluation.missing),
+            *(evaluation.summary, evaluation.headline),
         ]
 
 
@@ -313,6 +315,7 @@ def given_away() -> list[tuple[str, str]]:
             "scores where modalities are hidden from a share of the samples",
         ),
         (files.evaluation.summary.as_posix(), "the evaluation for people"),
+        (files.evaluation.headline.as_posix(), "what the study may say, in a paragraph"),
         (
             f"{files.models_of('*').as_posix()}/*.safetensors",
             "a final model: weights, means and deviations of features, centres of clusters, rounded times",

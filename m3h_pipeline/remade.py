@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from m3h_pipeline.cohort.synthetic.structure import planted_noise
 from m3h_pipeline.config import MimicSource, Study, SyntheticSource, located_source
 from m3h_pipeline.errors import M3HError
 from m3h_pipeline.files import read_json, read_table
@@ -92,7 +93,8 @@ def _labels(study: Study, definitions: Mapping[str, str], fresh: Layout) -> Iter
     split_cohort(fresh.cohort.samples, stratify, fresh.split, study.split)
     yield fresh.split
     labels = {name: fresh.labels.labels_of(name) for name in tasks}
-    assess(labels, fresh.split, fresh.cohort.samples, fresh.labels.folder, study.tasks)
+    noise = planted_noise(study.source)
+    assess(labels, fresh.split, fresh.cohort.samples, fresh.labels.folder, study.tasks, noise)
     yield from _files(fresh.labels.folder)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from m3h_pipeline.check.references import try_references
+from m3h_pipeline.cohort.synthetic.structure import planted_noise
 from m3h_pipeline.config import MimicSource, Study, SyntheticSource, load_study, located_source
 from m3h_pipeline.config.networks import networks
 from m3h_pipeline.dotted import is_path
@@ -136,7 +137,8 @@ def _stages(
     paths = {name: labels.labels_of(name) for name in tasks}
     stratify = {name: paths[name] for name in study.split.stratify_by}
     split_cohort(cohort.samples, stratify, layout.split, study.split)
-    assess(paths, layout.split, cohort.samples, labels.folder, study.tasks)
+    noise = planted_noise(study.source)
+    assess(paths, layout.split, cohort.samples, labels.folder, study.tasks, noise)
     return read_assessed(labels.tasks), embedded
 
 

@@ -139,6 +139,7 @@ def _split(verbs: Any) -> None:
 def _assess(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.config import TaskSelection
+        from m3h_pipeline.config.arguments import noise_of
         from m3h_pipeline.tasks.assess import assess
 
         assess(
@@ -147,6 +148,7 @@ def _assess(verbs: Any) -> None:
             options.samples,
             options.output,
             sections_of(options, tasks=TaskSelection)["tasks"],
+            noise_of(options.settings),
         )
 
     parser = add_verb(verbs, "assess", run, "list tasks that can be evaluated", "split", "samples", "output")

@@ -85,6 +85,18 @@ def part_of(text: str, name: str) -> dict[str, Any]:
     return part
 
 
+def noise_of(text: str) -> list[str]:
+    """The tasks that a synthetic source plants as noise, in the JSON of ``--settings``; none if not said.
+
+    Raises:
+        ConfigError: they are no list of names.
+    """
+    noise = _mapping(text).get("noise", [])
+    if not isinstance(noise, list) or not all(isinstance(task, str) for task in noise):
+        raise ConfigError("`noise` is no list of tasks", where="--settings")
+    return noise
+
+
 def _mapping(text: str) -> dict[str, Any]:
     try:
         data = json.loads(text)

@@ -39,6 +39,9 @@ class Evaluation(Section):
 
     replicates: Count = Field(default=5, description="seeds per final model; their predictions are averaged")
     draws: Count = Field(default=1000, description="bootstrap draws of patients")
+    fdr: Fraction = Field(
+        default=0.05, description="false discovery rate of better and worse, among the tasks that were tested"
+    )
     baselines: list[Literal["linear", "gradient_boosting", "realmlp", "tabm"]] = Field(
         default=["linear", "gradient_boosting"],
         description="references trained on the same rows; the last two from the optional package pytabkit",

@@ -1,11 +1,11 @@
-"""A task's two arms on a part: their scores, their difference, and how uncertain all of these are.
+"""A task's two arms on a part: their scores, their difference, that to a reference, and how sure this is.
 
 Both arms are treated alike; see :mod:`m3h_pipeline.inference.scored` for what is counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,7 +27,8 @@ class Contrast:
     Attributes:
         task: its id.
         metric: its metric.
-        quantities: ``single``, ``multi``, ``difference``, ``relative``.
+        quantities: ``single``, ``multi``, ``difference``, ``relative``; with a reference ``reference`` and
+            ``versus_reference``, too.
         replicates: number of replicates of each arm.
         identical: whether both arms are the same model.
         ensembles: the arms' mean predictions, (n, width).
@@ -61,7 +62,13 @@ def relative_improvement(multi: Floats, single: Floats, floor: float = RELATIVE_
 
 
 def contrast(
-    cohort: Cohort, task: str, number: int, single: Floats, multi: Floats, identical: bool = False
+    cohort: Cohort,
+    task: str,
+    number: int,
+    single: Floats,
+    multi: Floats,
+    identical: bool = False,
+    reference: Floats | None = None,
 ) -> Contrast:
     """Compare two arms on a part.
 
@@ -72,6 +79,7 @@ def contrast(
         single: predictions of the single-task model, (replicates, n, width); the same seeds as ``multi``.
         multi: predictions of the multitask model.
         identical: both arms are the same model: then the difference is 0, whatever their predictions.
+        reference: predictions of the reference that the multitask model is held against, (n, width).
     """
     described, units = cohort.tasks[task], cohort.informative(task, [number])
     arms = {"single": single, "multi": single if identical else multi}
@@ -93,10 +101,16 @@ def contrast(
             units,
             usable=np.isfinite(one.draws),
         )
+    if reference is not None:
+        rival = scored(cohort, task, {number: reference[None]})
+        quantities["reference"] = score(rival, units)
+        quantities["versus_reference"] = difference(other, rival, units)
     ensembles = {arm: ensemble(values, described.problem_class) for arm, values in arms.items()}
     return Contrast(task, described.metric, quantities, len(single), identical, ensembles)
 
 
-def intervals(contrasts: Sequence[Contrast], name: str) -> list[Interval]:
-    """95 % intervals of one quantity of all tasks, which lend each other their variance between seeds."""
-    return pooled_intervals([one.quantities[name] for one in contrasts], [one.metric for one in contrasts])
+def intervals(contrasts: Iterable[Contrast], name: str) -> dict[str, Interval]:
+    """95 % intervals of one quantity of the tasks that have it; they lend each other variance of seeds."""
+    having = [one for one in contrasts if name in one.quantities]
+    found = pooled_intervals([one.quantities[name] for one in having], [one.metric for one in having])
+    return {one.task: interval for one, interval in zip(having, found, strict=True)}

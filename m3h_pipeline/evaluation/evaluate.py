@@ -24,15 +24,15 @@ from m3h_pipeline.evaluation.arms import (
 )
 from m3h_pipeline.evaluation.choice.candidates import TOLERANCE
 from m3h_pipeline.evaluation.choice.choose import Choice, choices
-from m3h_pipeline.evaluation.contrast import Contrast, contrast, intervals
+from m3h_pipeline.evaluation.contrast import Contrast, contrast
 from m3h_pipeline.evaluation.curves import agreement, calibration, roc
+from m3h_pipeline.evaluation.headline import headline
 from m3h_pipeline.evaluation.optimism import DRAWS, search_luck, search_optimism
-from m3h_pipeline.evaluation.shown import patients_of, shown_number
 from m3h_pipeline.evaluation.summary import said_choices, write_summary
 from m3h_pipeline.evaluation.survival import survival_rows
+from m3h_pipeline.evaluation.tested import comparison_rows, evaluation_rows
 from m3h_pipeline.evaluation.validation import network_scores, read_references, reference_scores
-from m3h_pipeline.files import write_table
-from m3h_pipeline.inference.intervals import UNDEFINED, Interval, benjamini_hochberg, bounded
+from m3h_pipeline.files import replacing, write_table
 from m3h_pipeline.inference.resampled import TEST, Cohort, load_cohort, part_seeds
 from m3h_pipeline.layout import EvaluationFiles
 from m3h_pipeline.search.scores import read_scores
@@ -41,7 +41,6 @@ from m3h_pipeline.tasks.assessed import read_tasks
 Rows = list[dict[str, Any]]
 Predictions = Mapping[str, Mapping[str, npt.NDArray[np.float32]]]
 _ARMS = ("single", "multi")
-_NAN = float("nan")
 
 
 def evaluate(
@@ -70,8 +69,8 @@ def evaluate(
     ``evaluation``, JSON), ``comparison.parquet`` (COMPARISON), ``calibration.parquet`` (CALIBRATION),
     ``roc.parquet`` (ROC), ``agreement.parquet`` (AGREEMENT), ``attention.parquet`` (ATTENTION),
     ``optimism.parquet`` (OPTIMISM), ``calibration_slopes.parquet`` (CALIBRATION_SLOPES), ``choice.parquet``
-    (CHOICE, with words and weights in its metadata) and ``summary.tsv``. A task whose comparison is undefined
-    keeps its row, with NaN, and a note in the summary.
+    (CHOICE, with words and weights in its metadata), ``summary.tsv`` and ``headline.txt``. A task whose
+    comparison is undefined keeps its row, with NaN, and a note in the summary.
 
     Args:
         selection: table of contracts.SELECTION.
@@ -87,7 +86,7 @@ def evaluate(
         split: the split file.
         samples: ``cohort/samples.parquet``.
         out: folder to write.
-        evaluation: number of bootstrap draws, and whether a blend can be chosen.
+        evaluation: number of bootstrap draws, false discovery rate, and whether a blend can be chosen.
         search: least improvement, for repeating the selection.
         quantiles: risk quantiles of the calibration.
         seed: of the bootstrap.
@@ -102,22 +101,34 @@ def evaluate(
     cohort = load_cohort(names, labels, split, samples, evaluation.draws, **part_seeds(seed))
     arms = find_arms(chosen, scores, cohort.folds)
     said = arm_predictions(arms, predictions, cohort)
-    contrasts = {
-        one.task: contrast(
-            cohort, one.task, TEST, said[one.task]["single"][TEST], said[one.task]["multi"][TEST], one.alone
-        )
-        for one in chosen
-        if TEST in said[one.task]["multi"]
-    }
-    rows = evaluation_rows(chosen, contrasts, cohort)
-    notes = {one.task: _note(contrasts.get(one.task), arms[one.task]) for one in chosen}
     table = read_scores(search_scores)
     references = read_references(baselines, cohort)
-    compared = comparison_rows(rows, network_scores(said, cohort), reference_scores(references, cohort))
     optimism = search_optimism(chosen, trajectory, table, search_predictions, cohort, search.min_improvement)
     choice, chosen_rows, slopes = choices(
         chosen, said, references, cohort, evaluation.blend, search_luck(optimism)
     )
+    # Chosen out of fold; without predictions for the test part nothing can be held against it.
+    strongest = {
+        one.task: one.reference
+        for one in choice
+        if one.reference is not None and TEST in references[one.task, one.reference]
+    }
+    contrasts = {
+        one.task: contrast(
+            cohort,
+            one.task,
+            TEST,
+            said[one.task]["single"][TEST],
+            said[one.task]["multi"][TEST],
+            one.alone,
+            references[one.task, strongest[one.task]][TEST] if one.task in strongest else None,
+        )
+        for one in chosen
+        if TEST in said[one.task]["multi"]
+    }
+    rows = evaluation_rows(chosen, contrasts, strongest, cohort, evaluation.fdr)
+    notes = {one.task: _note(contrasts.get(one.task), arms[one.task]) for one in chosen}
+    compared = comparison_rows(rows, network_scores(said, cohort), reference_scores(references, cohort))
     curves = curve_rows(chosen, contrasts, cohort, quantiles)
     survived = survival_rows(contrasts, cohort, references)
     tables: list[tuple[str, pa.Schema, Rows]] = [
@@ -132,7 +143,8 @@ def evaluate(
         ("optimism", contracts.OPTIMISM, optimism),
         ("calibration_slopes", contracts.CALIBRATION_SLOPES, slopes),
     ]
-    how = json.dumps(_described(evaluation, arms, notes, seed), sort_keys=True)
+    said_of_all = headline(rows)
+    how = json.dumps(_described(evaluation, arms, notes, seed) | {"headline": said_of_all}, sort_keys=True)
     tables.append(("evaluation", contracts.EVALUATION.with_metadata({"evaluation": how}), rows))
     why = json.dumps(_chosen(choice), sort_keys=True)
     tables.append(("choice", contracts.CHOICE.with_metadata({"choice": why}), chosen_rows))
@@ -140,77 +152,9 @@ def evaluate(
     for name, schema, content in tables:
         write_table(pa.Table.from_pylist(content, schema=schema), files.table(name), schema)
     write_summary(rows, compared, optimism, choice, chosen_rows, notes, files.summary)
-    _report(rows, choice, chosen_rows, notes)
-
-
-def evaluation_rows(chosen: Sequence[Chosen], contrasts: Mapping[str, Contrast], cohort: Cohort) -> Rows:
-    """Rows of contracts.EVALUATION, in the order of ``chosen``; q is over all tasks with a p-value."""
-    ordered = list(contrasts.values())
-    found: dict[str, dict[str, Interval]] = {one.task: {} for one in ordered}
-    for name in (*_ARMS, "difference", "relative"):
-        for arms, interval in zip(ordered, intervals(ordered, name), strict=True):
-            found[arms.task][name] = interval
-    rows: Rows = []
-    for one in chosen:
-        task = cohort.tasks[one.task]
-        observed, unit = ~np.isnan(cohort.observed(one.task, TEST)), cohort.parts[TEST].unit
-        row: dict[str, Any] = {
-            "task": one.task,
-            "title": task.title,
-            "department": task.department,
-            "problem_class": task.problem_class,
-            "metric": task.metric,
-            "combination": one.combination,
-            "p": found[one.task]["difference"].p if one.task in found else _NAN,
-            "n_samples": shown_number(int(observed.sum()), len(observed)),
-            "n_patients": shown_number(patients_of(unit, observed), len(np.unique(unit))),
-        }
-        for name in (*_ARMS, "difference", "relative"):
-            known = found.get(one.task, {}).get(name, UNDEFINED)
-            row[name] = known.estimate
-            ends = bounded(known, task.metric) if name in _ARMS else (known.low, known.high)
-            row[f"{name}_low"], row[f"{name}_high"] = ends
-        rows.append(row)
-    for row, q in zip(rows, benjamini_hochberg(np.array([row["p"] for row in rows])), strict=True):
-        row["q"] = float(q)
-    return rows
-
-
-def comparison_rows(
-    rows: Rows,
-    networks: Mapping[str, Mapping[str, Mapping[str, Interval]]],
-    references: Mapping[str, Mapping[str, Mapping[str, Interval]]],
-) -> Rows:
-    """Rows of contracts.COMPARISON: by task, multi, single, then the references; validation, then test.
-
-    Args:
-        rows: of contracts.EVALUATION: both networks on the test part.
-        networks: task -> arm -> ``validation`` -> score.
-        references: task -> model -> part -> score.
-    """
-    found: Rows = []
-
-    def add(row: Mapping[str, Any], model: str, part: str, value: float, ends: tuple[float, float]) -> None:
-        numbers = dict(zip(("value", "low", "high"), (value, *ends), strict=True))
-        found.append(
-            {
-                "task": row["task"],
-                "model": model,
-                "part": part,
-                "metric": row["metric"],
-                **{key: None if np.isnan(number) else number for key, number in numbers.items()},
-            }
-        )
-
-    for row in rows:
-        for model in ("multi", "single"):
-            out_of_fold = networks.get(row["task"], {}).get(model, {}).get("validation", UNDEFINED)
-            add(row, model, "validation", out_of_fold.estimate, bounded(out_of_fold, row["metric"]))
-            add(row, model, "test", row[model], (row[f"{model}_low"], row[f"{model}_high"]))
-        for model, parts in references.get(row["task"], {}).items():
-            for part, score in parts.items():
-                add(row, model, part, score.estimate, bounded(score, row["metric"]))
-    return found
+    with replacing(files.headline) as temporary:
+        temporary.write_text(f"{said_of_all}\n", encoding="utf-8")
+    _report(said_of_all, choice, chosen_rows, notes)
 
 
 def curve_rows(
@@ -264,7 +208,11 @@ def _described(
         "replicates": {task: len(one.multi) for task, one in arms.items()},
         "score": "metric of the replicates' mean prediction; silhouette: mean over replicates",
         "interval": "95 %, t distribution; variance over patients (bootstrap) and seeds (jackknife)",
-        "q": "Benjamini-Hochberg over tasks",
+        "fdr": evaluation.fdr,
+        "q": "Benjamini-Hochberg over the tasks that were tested",
+        "verdict": "better: q at most the rate, the difference's interval above 0, the model's own lower "
+        "bound above chance; worse: the same the other way round",
+        "detectable": "(t at 0.975 + t at 0.8) times the difference's standard error",
         "notes": {task: note for task, note in notes.items() if note},
     }
 
@@ -279,15 +227,9 @@ def _chosen(choice: Sequence[Choice]) -> dict[str, Any]:
     }
 
 
-def _report(rows: Rows, choice: Sequence[Choice], chosen: Rows, notes: Mapping[str, str]) -> None:
+def _report(said: str, choice: Sequence[Choice], chosen: Rows, notes: Mapping[str, str]) -> None:
     """Say on standard error what came out, in aggregates."""
-    better = sum(row["q"] < 0.05 and row["difference"] > 0 for row in rows)
-    worse = sum(row["q"] < 0.05 and row["difference"] < 0 for row in rows)
-    alone = sum(row["combination"] == row["task"] for row in rows)
-    sys.stderr.write(
-        f"{len(rows)} tasks evaluated: multitask better for {better}, worse for {worse} (q < 0.05); "
-        f"{alone} learned alone\n"
-    )
+    sys.stderr.write(f"{said}\n")
     for line in said_choices(choice, chosen):
         sys.stderr.write(f"{line}\n")
     for task, note in notes.items():

@@ -12,6 +12,9 @@ from m3h_pipeline.tasks.assessed import Task, read_assessed
 # Departments of binary tasks come first, as in the paper's Figure 2, then those with other classes.
 _CLASS_RANK = {"binary": 0, "multiclass": 1, "regression": 2, "survival": 3, "clustering": 4}
 
+#: What stands behind the title of a control, a task of which nothing can be learned.
+CONTROL = "†"
+
 #: Where tasks without a department stand.
 _NO_DEPARTMENT = "Other"
 
@@ -81,10 +84,11 @@ def read_catalogue(path: Path) -> Catalogue:
 
 
 def _shown(task: Task) -> Task:
-    """A task with texts that a figure can hold."""
+    """A task with texts that a figure can hold; a control is marked."""
+    title = plain(task.title) or task.id
     return replace(
         task,
-        title=plain(task.title) or task.id,
+        title=f"{title} {CONTROL}" if task.control else title,
         department=plain(task.department) or _NO_DEPARTMENT,
         unit=plain(task.unit),
     )

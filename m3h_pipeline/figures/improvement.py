@@ -14,16 +14,18 @@ from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import EVALUATION
+from m3h_pipeline.evaluation.claims import BETTER, DECIDED, OPEN, WORSE
 from m3h_pipeline.figures import style
-from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.catalogue import CONTROL, Catalogue, read_catalogue
 from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.figures.rows import Rows, pitch_for, rows
-from m3h_pipeline.files import read_table
+from m3h_pipeline.figures.text import wrapped
+from m3h_pipeline.files import metadata_of, read_table
 
 Values = npt.NDArray[np.float64]
 
-#: Adjusted p value under which a difference is marked.
-LEVEL = 0.05
+#: Height of a line of the headline in inches.
+_LINE = 0.115
 
 
 def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
@@ -34,10 +36,12 @@ def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str)
 def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
     """Draw the figure; ``inputs`` are ``evaluation`` and ``tasks``."""
     catalogue = read_catalogue(inputs["tasks"])
-    frame = table(read_table(inputs["evaluation"], EVALUATION).to_pandas(), catalogue)
+    evaluation = read_table(inputs["evaluation"], EVALUATION)
+    how = metadata_of(evaluation, "evaluation", dict, inputs["evaluation"]) if evaluation.num_rows else {}
+    frame = table(evaluation.to_pandas(), catalogue)
     with style.applied():
         return Drawn(
-            draw(frame, catalogue),
+            draw(frame, catalogue, str(how.get("headline", ""))),
             frame,
             ("n_samples", "n_patients"),
         )
@@ -47,22 +51,30 @@ def table(evaluation: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
     """The rows of the figure in its order, with whether companions were selected at all."""
     frame = evaluation.set_index("task").loc[catalogue.order(evaluation["task"])].reset_index()
     frame["companions"] = [key != task for key, task in zip(frame["combination"], frame["task"], strict=True)]
-    frame["significant"] = frame["q"] < LEVEL
     return frame
 
 
-def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
-    """A forest plot: absolute and relative change with 95 % intervals, scores and sizes beside it."""
+def draw(frame: pd.DataFrame, catalogue: Catalogue, said: str = "") -> Figure:
+    """A forest plot: absolute and relative change with 95 % intervals, scores and sizes beside it.
+
+    Args:
+        frame: of :func:`table`.
+        catalogue: the study's tasks.
+        said: the headline, which stands below.
+    """
     if frame.empty:
         return style.notice("No task of this study was evaluated on the test part.")
     tasks = list(frame["task"])
     departments = len(catalogue.groups(tasks))
-    block = rows(catalogue, tasks, pitch_for(len(tasks), departments, style.HEIGHT - 1.0))
     top, left = 0.42, 0.04
-    figure = style.canvas(style.WIDTH, top + block.height + 0.42)
+    lines = wrapped(said, style.WIDTH - 2 * left, style.SMALL)
+    below = _LINE * len(lines) + (0.06 if lines else 0.0)
+    block = rows(catalogue, tasks, pitch_for(len(tasks), departments, style.HEIGHT - 1.0 - below))
+    axis = top + block.height + 0.42
+    figure = style.canvas(style.WIDTH, axis + below)
 
     labels = block.labels_width(catalogue, 2.05)
-    right = style.WIDTH - 1.66
+    right = style.WIDTH - 2.0
     gap = 0.28
     first = left + labels + 0.12
     panel = (right - first - gap) / 2
@@ -77,6 +89,8 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     relative.set_xlabel("Relative change (%)")
     _columns(figure, frame, block, top, right)
     _key(figure, frame, left)
+    for i, line in enumerate(lines):
+        style.write(figure, left, axis + _LINE * (i + 0.5), line, fontsize=style.SMALL)
     return figure
 
 
@@ -92,7 +106,7 @@ def _panel(ax: Axes, frame: pd.DataFrame, block: Rows, name: str, factor: float,
     alone = ~frame["companions"].to_numpy(bool)
     seen = np.isfinite(value) & ~alone
     for task_y in y[~np.isfinite(value) & ~alone]:
-        ax.text(0, task_y, " not defined", fontsize=style.SMALL, color=style.MUTED, va="center_baseline")
+        ax.text(0, task_y, " not compared", fontsize=style.SMALL, color=style.MUTED, va="center_baseline")
     bar = {"marker": "|", "color": style.GREY, "markersize": 5, "markeredgewidth": 1.0}
     ax.plot(np.zeros(alone.sum()), y[alone], linestyle="none", **bar)  # type: ignore[arg-type]
     for colour, side in ((style.BETTER, seen & (value > 0)), (style.WORSE, seen & (value <= 0))):
@@ -106,9 +120,9 @@ def _panel(ax: Axes, frame: pd.DataFrame, block: Rows, name: str, factor: float,
             ax.plot(np.full(len(rows_at), limit), rows_at, linestyle="none", **look)  # type: ignore[arg-type]
         inside = side & (value >= bound[0]) & (value <= bound[1])
         for metric in sorted(set(frame["metric"])):
-            for significant in (True, False):
+            for decided in (True, False):
                 chosen = inside & (frame["metric"] == metric).to_numpy()
-                chosen &= frame["significant"].to_numpy(bool) == significant
+                chosen &= frame["verdict"].isin(DECIDED).to_numpy(bool) == decided
                 if chosen.any():
                     ax.plot(
                         value[chosen],
@@ -118,7 +132,7 @@ def _panel(ax: Axes, frame: pd.DataFrame, block: Rows, name: str, factor: float,
                         color=colour,
                         markersize=3.8,
                         markeredgewidth=0.8,
-                        markerfacecolor=colour if significant else "white",
+                        markerfacecolor=colour if decided else "white",
                         zorder=3,
                     )
         for i in np.flatnonzero(side & ~inside):
@@ -155,8 +169,8 @@ def _bounds(value: Values, low: Values, high: Values) -> tuple[float, float]:
 
 
 def _columns(figure: Figure, frame: pd.DataFrame, block: Rows, top: float, right: float) -> None:
-    columns = {"scores": right + 0.8, "q": right + 1.2, "n": right + 1.61}
-    for name, text in (("scores", "Single → multi"), ("q", "q"), ("n", "n")):
+    columns = {"scores": right + 0.8, "q": right + 1.17, "detectable": right + 1.58, "n": right + 1.95}
+    for name, text in (("scores", "Single → multi"), ("q", "q"), ("detectable", "Detect."), ("n", "n")):
         style.write(
             figure, columns[name], top - 0.06, text, ha="right", fontsize=style.SMALL, color=style.MUTED
         )
@@ -166,10 +180,12 @@ def _columns(figure: Figure, frame: pd.DataFrame, block: Rows, top: float, right
         scores = f"{style.number(single)} → {style.number(multi)}"
         if not row.companions:
             scores = f"{style.number(single)} (alone)"
-        weight = "bold" if row.significant else "normal"
+        weight = "bold" if row.verdict in DECIDED else "normal"
+        least = float(row.detectable) if row.verdict == OPEN else np.nan  # type: ignore[arg-type]
         cells = {
             "scores": scores,
-            "q": style.q_text(float(row.q)) if row.companions else "–",  # type: ignore[arg-type]
+            "q": style.q_text(float(row.q)),  # type: ignore[arg-type]
+            "detectable": style.number(least) if np.isfinite(least) else "",
             "n": style.count(row.n_samples),
         }
         for name, text in cells.items():
@@ -187,12 +203,14 @@ def _columns(figure: Figure, frame: pd.DataFrame, block: Rows, top: float, right
 def _key(figure: Figure, frame: pd.DataFrame, left: float) -> None:
     dot = {"marker": "o", "color": style.BETTER}
     entries: list[style.Entry] = [
-        ("better", dot),
-        ("worse", {"marker": "o", "color": style.WORSE}),
-        ("open: q ≥ 0.05", {"marker": "o", "color": style.MUTED, "markerfacecolor": "white"}),
+        (BETTER, dot),
+        (WORSE, {"marker": "o", "color": style.WORSE}),
+        (OPEN, {"marker": "o", "color": style.MUTED, "markerfacecolor": "white"}),
     ]
     if not frame["companions"].all():
         entries.append(("no companion selected", {"marker": "|", "color": style.GREY, "markersize": 5}))
+    if frame["control"].any():
+        entries.append(("control", {"marker": f"${CONTROL}$", "color": style.INK, "markersize": 5}))
     end = style.key(figure, left, 0.1, entries)
     metrics = [m for m in style.METRIC_MARKERS if m in set(frame["metric"])]
     metrics += sorted(set(frame["metric"]) - set(metrics))

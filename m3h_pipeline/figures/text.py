@@ -107,6 +107,22 @@ def _cut(text: str, keep: int) -> str:
     return text[:head].rstrip() + "…" + (text[len(text) - tail :].lstrip() if tail else "")
 
 
+def wrapped(text: str, inches: float, size: float = BASE) -> list[str]:
+    """``text`` in lines of at most a width; a word that is wider stands on a line of its own.
+
+    Examples:
+        >>> wrapped("Together is better than alone", 0.8)
+        ['Together is', 'better than', 'alone']
+    """
+    lines: list[str] = []
+    for word in plain(text).split():
+        if lines and text_width(f"{lines[-1]} {word}", size) <= inches:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
 def number(value: float, digits: int = 3) -> str:
     """A score for people; a dash where there is none.
 

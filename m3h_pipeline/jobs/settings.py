@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
+from m3h_pipeline.cohort.synthetic.structure import planted_noise
 from m3h_pipeline.config import Study, located_source
 from m3h_pipeline.config.networks import networks
 from m3h_pipeline.config.paths import located_gene_pairs, located_modality
@@ -72,7 +73,8 @@ class JobSettings:
 
     def assess(self) -> str:
         """For the list of tasks that can be evaluated."""
-        return self._chosen("tasks.min_per_fold", "tasks.unevaluable")
+        noise = planted_noise(self._study.source)
+        return self._chosen("tasks.min_per_fold", "tasks.unevaluable", noise=noise)
 
     def embed_genes(self, modality: str) -> str:
         """For the vectors that a modality's genes start from."""
@@ -141,8 +143,8 @@ class JobSettings:
 
     def evaluate(self) -> str:
         """For the comparison on the test part."""
-        names = ("evaluation.draws", "evaluation.blend", "search.min_improvement", "figures.quantiles")
-        return self._chosen(*names, "seed", **own_code(self._metrics))
+        names = (*(f"evaluation.{key}" for key in ("draws", "blend", "fdr")), "search.min_improvement")
+        return self._chosen(*names, "figures.quantiles", "seed", **own_code(self._metrics))
 
     def phenotypes(self) -> str:
         """For the map of the phenotypes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ def assess(
     samples: Path | str,
     output: Path | str,
     settings: TaskSelection,
+    noise: Collection[str] = (),
 ) -> dict[str, Any]:
     """Judge every task and write ``tasks.json``, ``audit.tsv``, ``values.tsv`` and ``prevalence.tsv``.
 
@@ -40,10 +41,11 @@ def assess(
         samples: ``cohort/samples.parquet``.
         output: folder to write to, ``labels/``.
         settings: ``min_per_fold`` and ``unevaluable`` are used.
+        noise: tasks that the source of the cohort made of nothing.
 
     Returns:
-        The content of ``tasks.json``: the description, ``status`` (``ok`` or ``dropped``) and ``reason`` of
-        every task, in the order given.
+        The content of ``tasks.json``: the description, ``status`` (``ok`` or ``dropped``), ``reason`` and
+        ``control`` (``permuted labels``, ``planted noise`` or empty) of every task, in the order given.
 
     Raises:
         TaskError: no task can be evaluated, or one cannot and ``unevaluable`` is ``refuse``: then nothing is
@@ -61,7 +63,8 @@ def assess(
         if len(y) != cohort.num_rows:
             raise ContractError(f"{len(y)} labels for {cohort.num_rows} samples", where=str(path))
         reason = unevaluable(y, description, slices, settings.min_per_fold)
-        tasks[task] = {**description, "status": "dropped" if reason else "ok", "reason": reason}
+        judged = {"status": "dropped" if reason else "ok", "reason": reason}
+        tasks[task] = {**description, **judged, "control": _control(description, task in noise)}
         classes = dict(_classes(y, description))
         shown = [name for name in classes if description["problem_class"] != "binary" or name == "positive"]
         spread += prevalence(task, classes, shown, slices, patients)
@@ -114,6 +117,13 @@ def unevaluable(
         return lack
     constant = [s.name for s in judged if kind == "regression" and np.ptp(y[observed & s.rows]) == 0]
     return f"all values are the same in {_and(constant)}" if constant else ""
+
+
+def _control(description: Mapping[str, Any], noise: bool) -> str:
+    """Why nothing can be learned of a task; empty: it is an outcome."""
+    if description.get("permuted"):
+        return "permuted labels"
+    return "planted noise" if noise else ""
 
 
 def _lacking(what: str, counts: list[tuple[str, int]], least: int) -> str:

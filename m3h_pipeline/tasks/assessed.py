@@ -25,6 +25,7 @@ class Task:
         status: ``ok``: it is learned; ``dropped``: it cannot be evaluated.
         reason: why it was dropped.
         own_class: dotted path of a problem class of the user's own; empty: it is a shipped one.
+        control: why nothing can be learned of it: ``permuted labels``, ``planted noise``; else empty.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Task:
     status: str = "ok"
     reason: str = ""
     own_class: str = ""
+    control: str = ""
 
     @property
     def learned(self) -> bool:
@@ -75,6 +77,7 @@ def read_assessed(path: Path) -> dict[str, Task]:
                 status=str(entry["status"]),
                 reason=str(entry.get("reason") or ""),
                 own_class=str(entry.get("own_class") or ""),
+                control=str(entry.get("control") or ""),
             )
             for name, entry in described["tasks"].items()
         }

@@ -124,8 +124,12 @@ def test_the_search_finds_the_planted_groups_and_gains_by_them(default_study: Ru
     assert_groups_gain(_results(default_study))
 
 
-def test_a_task_with_permuted_labels_does_not_improve(default_study: Run) -> None:
+def test_of_controls_nothing_is_claimed(default_study: Run) -> None:
+    """Permuted labels, and what the source planted as noise; both are marked."""
     evaluation = read_table(_results(default_study) / "evaluation/evaluation.parquet", EVALUATION).to_pandas()
-    permuted = evaluation[evaluation["task"].isin(PERMUTED)]
-    assert len(permuted)
-    assert (permuted["q"] > 0.05).all()
+    truth = read_json(_results(default_study) / "input/truth.json")
+    controls = evaluation[evaluation["control"] != ""]
+    assert set(controls["task"]) == (PERMUTED | set(truth["noise"])) & set(evaluation["task"])
+    assert len(controls)
+    assert controls["verdict"].isin(["not significant", "not tested"]).all()
+    assert not (controls["reference_verdict"] == "better").any()

@@ -16,10 +16,10 @@ def test_the_same_model_has_no_difference_but_its_score_an_interval() -> None:
     values = y[None, :, None] + rng.normal(size=(3, 80, 1))
     # A fit in the other arm that said something else would not matter.
     one = contrast(cohort_of(y, np.arange(80), "binary"), "t", -1, values, values[:, ::-1], identical=True)
-    difference, single = intervals([one], "difference")[0], intervals([one], "single")[0]
+    difference, single = intervals([one], "difference")["t"], intervals([one], "single")["t"]
     assert (difference.estimate, difference.low, difference.high, difference.p) == (0, 0, 0, 1)
     assert single.low < single.estimate < single.high
-    assert intervals([one], "multi")[0] == single
+    assert intervals([one], "multi")["t"] == single
 
 
 def test_an_undefined_score_has_an_undefined_interval() -> None:
@@ -27,7 +27,7 @@ def test_an_undefined_score_has_an_undefined_interval() -> None:
     values = np.random.default_rng(0).random((3, 40, 1))
     found = contrast(cohort_of(y, np.arange(40), "binary"), "t", -1, values, values[::-1])
     for name in ("single", "difference", "relative"):
-        interval = intervals([found], name)[0]
+        interval = intervals([found], name)["t"]
         assert np.isnan([interval.estimate, interval.low, interval.p]).all()
 
 
@@ -36,8 +36,8 @@ def test_a_ratio_to_a_score_near_0_is_undefined() -> None:
     y = rng.normal(size=200)
     single, multi = rng.normal(size=(2, 200, 1)), y[None, :, None] + rng.normal(size=(2, 200, 1)) / 3
     found = contrast(cohort_of(y, np.arange(200), "regression"), "t", -1, single, multi)
-    assert np.isnan(intervals([found], "relative")[0].estimate)
-    assert intervals([found], "difference")[0].low > 0
+    assert np.isnan(intervals([found], "relative")["t"].estimate)
+    assert intervals([found], "difference")["t"].low > 0
 
 
 def test_a_ratio_that_some_draws_leave_undefined_has_no_interval() -> None:
@@ -47,7 +47,7 @@ def test_a_ratio_that_some_draws_leave_undefined_has_no_interval() -> None:
     noise = rng.normal(size=(2, 100, 1))
     single, multi = 0.04 * y[None, :, None] + 0.15 * noise, y[None, :, None] + noise / 3
     found = contrast(cohort_of(y, np.arange(100), "regression"), "t", -1, single, multi)
-    relative, difference = intervals([found], "relative")[0], intervals([found], "difference")[0]
+    relative, difference = intervals([found], "relative")["t"], intervals([found], "difference")["t"]
     assert relative.estimate > 1
     assert np.isnan([relative.low, relative.high, relative.p]).all()
     assert difference.low > 0
@@ -79,7 +79,7 @@ def test_no_difference_is_rarely_significant_and_intervals_cover() -> None:
     studies, significant = 400, 0
     for _ in range(studies):
         cohort, single, multi = simulate(rng, 0.0)
-        interval = intervals([contrast(cohort, "t", -1, single, multi)], "difference")[0]
+        interval = intervals([contrast(cohort, "t", -1, single, multi)], "difference")["t"]
         assert (interval.low <= 0 <= interval.high) == (interval.p >= 0.05)
         significant += interval.p < 0.05
     assert binom.ppf(0.001, studies, 0.015) <= significant <= binom.ppf(0.999, studies, 0.06)
@@ -92,7 +92,7 @@ def test_intervals_of_a_true_difference_cover_it() -> None:
     covered = powerful = 0
     for _ in range(300):
         cohort, single, multi = simulate(rng, 0.5)
-        interval = intervals([contrast(cohort, "t", -1, single, multi)], "difference")[0]
+        interval = intervals([contrast(cohort, "t", -1, single, multi)], "difference")["t"]
         covered += interval.low <= true <= interval.high
         powerful += interval.low > 0
     assert binom.ppf(0.001, 300, 0.93) <= covered

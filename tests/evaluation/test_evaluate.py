@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import r2_score, roc_auc_score
 
+from m3h_pipeline.config import Evaluation
 from m3h_pipeline.contracts import SCORES, SELECTION
 from m3h_pipeline.errors import ContractError, InputError
 from m3h_pipeline.evaluation.arms import final_fits
@@ -58,10 +59,12 @@ def test_scores_are_those_of_the_mean_prediction_of_all_replicates(written: Stud
 
 def test_planted_improvements_are_found_and_rows_are_consistent(written: Study, tables: Tables) -> None:
     found = by_task(tables["evaluation"])
-    for task in ("days", "ill", "kind"):
+    for task in ("days", "ill"):
         row = found[task]
         assert row["difference_low"] > 0
         assert row["q"] < 0.05
+        assert row["verdict"] == "better"
+        assert row["detectable"] > 0
         assert row["difference"] == pytest.approx(row["multi"] - row["single"])
         assert row["relative"] == pytest.approx(row["difference"] / row["single"])
         for name in ("single", "multi", "difference", "relative"):
@@ -70,6 +73,7 @@ def test_planted_improvements_are_found_and_rows_are_consistent(written: Study, 
     np.testing.assert_allclose(
         [row["q"] for row in rows], benjamini_hochberg(np.array([row["p"] for row in rows]))
     )
+    assert {row["task"] for row in rows if np.isnan(row["q"])} == {"grade", "kind"}
     test = written.fold == -1
     seen = test & ~np.isnan(written.labels["ill"])
     assert found["ill"]["n_samples"] == seen.sum()
@@ -83,8 +87,73 @@ def test_a_task_selected_alone_has_a_difference_of_exactly_0(tables: Tables) -> 
     assert row["multi"] == row["single"]
     assert [row[k] for k in ("difference", "difference_low", "difference_high")] == [0, 0, 0]
     assert [row[k] for k in ("relative", "relative_low", "relative_high")] == [0, 0, 0]
-    assert row["p"] == row["q"] == 1
+    assert np.isnan([row["p"], row["q"], row["detectable"]]).all()
+    assert row["verdict"] == "not tested"
     assert row["single_low"] < row["single"] < row["single_high"]
+
+
+def test_silhouettes_of_two_spaces_are_not_compared(written: Study, tables: Tables) -> None:
+    row = by_task(tables["evaluation"])["kind"]
+    assert row["multi"] != row["single"]
+    names = ("difference", "difference_high", "relative", "relative_low", "p", "q", "detectable")
+    assert np.isnan([row[name] for name in names]).all()
+    assert row["verdict"] == row["reference_verdict"] == "not tested"
+
+
+def test_the_strongest_reference_out_of_fold_is_tested_in_the_same_draws(
+    written: Study, tables: Tables
+) -> None:
+    """As the choice compares the same two: its numbers are the referee."""
+    choice = {(row["task"], row["candidate"]): row for row in tables["choice"] if row["part"] == "test"}
+    found = by_task(tables["evaluation"])
+    for task in ("days", "ill", "relapse"):
+        other = choice[task, "together"]
+        assert found[task]["reference"] == other["reference"]
+        for name in ("versus_reference", "versus_reference_low", "versus_reference_high"):
+            assert found[task][name] == pytest.approx(other[name], abs=1e-9), (task, name)
+    p = np.array([row["reference_p"] for row in tables["evaluation"]])
+    q = [row["reference_q"] for row in tables["evaluation"]]
+    np.testing.assert_allclose(q, benjamini_hochberg(p))
+    # A task that learns alone has no companions to test, but a network and a reference all the same.
+    assert np.isfinite(found["grade"]["reference_q"])
+    best = {
+        row["model"]: row["value"]
+        for row in tables["comparison"]
+        if row["task"] == "ill" and row["part"] == "validation" and row["model"] not in ("multi", "single")
+    }
+    assert best[found["ill"]["reference"]] >= max(best.values()) - 0.002
+
+
+def test_without_references_nothing_is_held_against_any(tmp_path: Path) -> None:
+    one = study(tmp_path, 300).without("relapse")
+    one.write(predictor(one))
+    for row in one.evaluate(draws=30, baselines=[])["evaluation"]:
+        assert row["reference"] is None
+        assert np.isnan([row["versus_reference"], row["reference_q"]]).all()
+        assert row["reference_verdict"] == "not tested"
+
+
+def test_the_rate_of_false_discoveries_is_a_setting(tmp_path: Path) -> None:
+    one = study(tmp_path, 300).without("relapse")
+    one.write(predictor(one))
+    strict = Evaluation(draws=60, fdr=1e-12)
+    found = by_task(one.evaluate(evaluation=strict)["evaluation"])
+    assert found["days"]["q"] < 0.05
+    assert found["days"]["verdict"] == "not significant"
+
+
+def test_the_headline_stands_in_a_file_in_the_table_and_on_the_screen(
+    written: Study, tables: Tables, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = written.path("out/headline.txt").read_text(encoding="utf-8")
+    capsys.readouterr()
+    written.evaluate(out="once_more")
+    said = [line for line in capsys.readouterr().err.splitlines() if "resampled" not in line]
+    assert said[0] == text.strip()
+    metadata = pq.read_schema(written.path("out/evaluation.parquet")).metadata
+    assert json.loads(metadata[b"evaluation"])["headline"] == text.strip()
+    assert text.startswith("Together is better than alone for ")
+    assert "%" not in text.replace("80 %", "")
 
 
 def test_equal_arms_of_different_fits_have_no_difference(tmp_path: Path) -> None:
@@ -95,8 +164,11 @@ def test_equal_arms_of_different_fits_have_no_difference(tmp_path: Path) -> None
 
     one.write(predict)
     for row in one.evaluate(draws=50)["evaluation"]:
+        if row["task"] == "kind":
+            continue
         assert row["difference"] == row["difference_low"] == row["difference_high"] == 0
-        assert row["p"] == row["q"] == 1
+        # Two models that say the same were tested, one model under two names was not.
+        assert row["verdict"] == ("not tested" if row["task"] == "grade" else "not significant")
 
 
 def test_permuted_labels_are_not_significant(tmp_path: Path) -> None:
@@ -107,7 +179,7 @@ def test_permuted_labels_are_not_significant(tmp_path: Path) -> None:
     one._write_cohort(len(one.fold))
     found = by_task(one.evaluate()["evaluation"])
     for task in ("ill", "grade"):
-        assert found[task]["q"] > 0.05
+        assert found[task]["verdict"] in ("not significant", "not tested")
         assert found[task]["single_low"] < 0.5 < found[task]["single_high"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,8 +26,9 @@ from m3h_pipeline.figures import (
     tim,
     trajectories,
 )
-from m3h_pipeline.figures.catalogue import Catalogue
-from m3h_pipeline.figures.text import fit, text_width
+from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.text import fit, text_width, wrapped
+from m3h_pipeline.files import write_json
 from m3h_pipeline.tasks.assessed import Task
 from tests.figures import fakes
 
@@ -78,6 +80,13 @@ def test_a_fitted_text_fits(text: str, inches: float) -> None:
         assert shown == " ".join(text.split())
 
 
+@given(st.text(string.ascii_letters + " -/", max_size=200), st.floats(0.5, 3.0))
+def test_wrapped_lines_fit_and_lose_no_word(text: str, inches: float) -> None:
+    lines = wrapped(text, inches, 6.0)
+    assert " ".join(lines).split() == text.split()
+    assert all(text_width(line, 6.0) <= inches or " " not in line for line in lines)
+
+
 # --- improvement ---
 
 
@@ -94,11 +103,44 @@ def test_improvement_shows_every_task_and_hides_no_loss() -> None:
     }
     drawn = frame[frame["companions"]]
     expected = {
-        (style.BETTER if d > 0 else style.WORSE, bool(q < 0.05))
-        for d, q in zip(drawn["difference"], drawn["q"], strict=True)
+        (style.BETTER if d > 0 else style.WORSE, verdict in ("better", "worse"))
+        for d, verdict in zip(drawn["difference"], drawn["verdict"], strict=True)
     }
     assert (style.WORSE, True) in expected
     assert marks == expected
+
+
+def test_improvement_draws_by_the_verdict_and_says_the_headline() -> None:
+    """A q of 0.001 is not filled where the verdict is another, and where open the detectable one stands."""
+    table = _frame(fakes.evaluation(ALL, CHOSEN)).assign(q=0.001, verdict="not significant")
+    said = "Together is better than alone for none of 41 tested tasks. " * 5
+    with style.applied():
+        figure = improvement.draw(improvement.table(table, CATALOGUE), CATALOGUE, said)
+    faces = {
+        line.get_markerfacecolor()
+        for line in figure.axes[0].get_lines()
+        if line.get_marker() in {"o", "s", "D", "^"}
+    }
+    assert faces == {"white"}
+    shown = [text.get_text() for text in figure.texts]
+    assert said.strip() in " ".join(shown)
+    assert not any(text.get_fontweight() == "bold" for text in figure.texts if text.get_text() == "0.001")
+    known = table["detectable"].dropna()
+    assert all(f"{least:.3f}" in shown for least in known)
+
+
+def test_controls_are_marked_in_every_figure_by_their_title(tmp_path: Path) -> None:
+    tasks = fakes.description(8)
+    tasks["sepsis"]["control"] = "planted noise"
+    write_json({"tasks": tasks}, tmp_path / "tasks.json")
+    catalogue = read_catalogue(tmp_path / "tasks.json")
+    assert catalogue.title("sepsis") == "Sepsis †"
+    assert catalogue.title("anemia") == "Anemia"
+    frame = improvement.table(_frame(fakes.evaluation(tasks, fakes.selection(tasks))), catalogue)
+    with style.applied():
+        shown = [text.get_text() for text in improvement.draw(frame, catalogue).texts]
+    assert "Sepsis †" in shown
+    assert "control" in shown
 
 
 def test_improvement_marks_tasks_without_companions() -> None:

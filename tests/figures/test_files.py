@@ -151,27 +151,25 @@ def _rows(path: Path) -> list[dict[str, str]]:
 def test_small_counts_are_hidden(name: str, columns: list[str], tmp_path: Path) -> None:
     tasks = fakes.description(8)
     tables = fakes.tables(tasks)
-    evaluation = tables["evaluation/evaluation.parquet"].to_pandas()
-    evaluation["n_patients"] = 7
-    evaluation.loc[0, "n_samples"] = 9
+    evaluation = tables["evaluation/evaluation.parquet"]
+    rows = [row | {"n_patients": 7} for row in evaluation.to_pylist()]
+    rows[0]["n_samples"] = 9
     small = {
-        "evaluation/evaluation.parquet": pa.Table.from_pandas(
-            evaluation, contracts.EVALUATION, preserve_index=False
-        ),
+        "evaluation/evaluation.parquet": pa.Table.from_pylist(rows, evaluation.schema),
         "evaluation/calibration.parquet": _with_small_groups(tables["evaluation/calibration.parquet"]),
     }
     fakes.write_study(tmp_path, tasks, small, only=FIGURES[name].inputs)
     render(name, tmp_path, Figures(), tmp_path / "figures")
-    rows = _rows(tmp_path / f"figures/{name}.csv")
-    assert rows
+    written = _rows(tmp_path / f"figures/{name}.csv")
+    assert written
     for column in columns:
-        values = [row[column] for row in rows]
+        values = [row[column] for row in written]
         assert "<11" in values
         assert not {str(n) for n in range(1, 10)} & set(values)
     if name == "calibration":
-        hidden = [row for row in rows if row["n"] == "<11"]
+        hidden = [row for row in written if row["n"] == "<11"]
         assert {row[c] for row in hidden for c in ("predicted", "observed", "low", "high")} == {""}
-        shown = [row for row in rows if row["n"] != "<11"]
+        shown = [row for row in written if row["n"] != "<11"]
         assert all(row["observed"] for row in shown)
 
 

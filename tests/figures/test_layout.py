@@ -11,7 +11,6 @@ import pyarrow as pa
 import pytest
 from matplotlib.figure import Figure
 
-from m3h_pipeline import contracts
 from m3h_pipeline.config import Figures
 from m3h_pipeline.figures import calibration, style
 from m3h_pipeline.figures.catalogue import Catalogue
@@ -103,17 +102,12 @@ def test_roc_tells_twenty_classes_apart(drawn: Drawn) -> None:
 
 def test_extreme_values_do_not_squeeze_the_others(drawn: Drawn) -> None:
     tasks = fakes.description(8)
-    table = fakes.evaluation(tasks, fakes.selection(tasks)).to_pandas()
-    table.loc[table["metric"] == "r2", ["relative", "relative_low", "relative_high"]] = [45.0, -20.0, 300.0]
-    figure = drawn(
-        "improvement",
-        tasks,
-        {
-            "evaluation/evaluation.parquet": pa.Table.from_pandas(
-                table, contracts.EVALUATION, preserve_index=False
-            )
-        },
-    )
+    made = fakes.evaluation(tasks, fakes.selection(tasks))
+    far = {"relative": 45.0, "relative_low": -20.0, "relative_high": 300.0}
+    rows = [row | (far if row["metric"] == "r2" else {}) for row in made.to_pylist()]
+    table = pd.DataFrame(rows)
+    replaced = {"evaluation/evaluation.parquet": pa.Table.from_pylist(rows, made.schema)}
+    figure = drawn("improvement", tasks, replaced)
     relative = figure.axes[1]
     others = table.loc[table["metric"] != "r2", "relative"].abs().max() * 100
     assert max(relative.get_xlim()) < 20 * others

@@ -106,6 +106,7 @@ rule evaluate:
             caption="../report/summary.rst",
             category="5 Test",
         ),
+        FILES.evaluation.headline,
     log:
         FILES.log("evaluation/evaluate"),
     benchmark:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from m3h_pipeline.cohort.synthetic import interactions
 from m3h_pipeline.cohort.synthetic.interactions import Interaction
+from m3h_pipeline.config.sources import Source, SyntheticSource
 
 #: Tasks that are no diagnosis.
 MORTALITY, STAY, THORACIC_TASK = "mortality_48h", "length_of_stay", "thoracic_pathology"
@@ -103,6 +104,13 @@ class Structure:
             "missing": [THORACIC_TASK],
             **({"interactions": beyond} if beyond else {}),
         }
+
+
+def planted_noise(source: Source) -> list[str]:
+    """Tasks that the source of a cohort makes of nothing; of a cohort that is not synthetic none."""
+    if not isinstance(source, SyntheticSource):
+        return []
+    return [outcome.task for outcome in structure_of(source.tasks, source.interactions).noise]
 
 
 def structure_of(which: Literal["default", "all"], strength: float) -> Structure:
