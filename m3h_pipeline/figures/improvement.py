@@ -210,7 +210,7 @@ def _key(figure: Figure, frame: pd.DataFrame, left: float) -> None:
     if not frame["companions"].all():
         entries.append(("no companion selected", {"marker": "|", "color": style.GREY, "markersize": 5}))
     if frame["control"].any():
-        entries.append(("control", {"marker": f"${CONTROL}$", "color": style.INK, "markersize": 5}))
+        entries.append((f"{CONTROL} control", {"marker": "None"}))
     end = style.key(figure, left, 0.1, entries)
     metrics = [m for m in style.METRIC_MARKERS if m in set(frame["metric"])]
     metrics += sorted(set(frame["metric"]) - set(metrics))
