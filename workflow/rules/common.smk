@@ -108,10 +108,9 @@ def rounds():
 
 
 def round_plans(wildcards):
-    """Plans of all rounds.
+    """Plans of all rounds, inputs of what reads the scores of all rounds.
 
-    What reads the scores of all rounds takes these as inputs too: a plan that no job takes as an input is not
-    looked at again, and a search that goes on after an edit would not be noticed.
+    A plan that no job takes is not looked at again: a search that goes on after an edit would not be noticed.
     """
     return [stage.plan for stage in rounds()]
 
