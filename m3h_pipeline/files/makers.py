@@ -43,7 +43,7 @@ def _makers() -> Iterator[Maker]:
         ([layout.final.plan], "plan_final"),
         ([layout.final.of_pack("*", "*")], "train_final"),
         ([evaluation.baselines("*")], "baselines"),
-        ([*evaluation.tables(), evaluation.summary], "evaluate"),
+        ([*evaluation.tables(), evaluation.summary, evaluation.headline], "evaluate"),
         ([evaluation.phenotypes], "phenotypes"),
         ([evaluation.missing], "missing"),
         # One figure is called as a table is.
