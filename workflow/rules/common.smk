@@ -108,10 +108,7 @@ def rounds():
 
 
 def round_plans(wildcards):
-    """Plans of all rounds, inputs of what reads the scores of all rounds.
-
-    A plan that no job takes is not looked at again: a search that goes on after an edit would not be noticed.
-    """
+    """Plans of all rounds: a search that goes on after an edit is noticed only where jobs take its plans too."""
     return [stage.plan for stage in rounds()]
 
 
