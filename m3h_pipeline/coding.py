@@ -44,3 +44,28 @@ def signed_time(time: npt.ArrayLike, event: npt.ArrayLike) -> Float32Array:
 def time_and_event(y: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """The inverse of :func:`signed_time`: times (NaN = not observed), and where an event was observed."""
     return np.abs(y.astype(np.float64)), ~np.signbit(y) & ~np.isnan(y)
+
+
+#: Between a task and the number of its permuted companion (m3h_pipeline.tasks.permuted); no task's own name
+#: can hold it.
+PERMUTED_MARK = "~"
+
+
+def is_permuted(name: str) -> bool:
+    """Whether this is a permuted companion.
+
+    Examples:
+        >>> is_permuted("diabetes~1"), is_permuted("diabetes")
+        (True, False)
+    """
+    return PERMUTED_MARK in name
+
+
+def labelled_by(name: str) -> str:
+    """The task whose labels a task has: itself, or of a permuted companion the one that was permuted.
+
+    Examples:
+        >>> labelled_by("diabetes~1"), labelled_by("diabetes")
+        ('diabetes', 'diabetes')
+    """
+    return name.partition(PERMUTED_MARK)[0]

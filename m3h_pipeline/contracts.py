@@ -86,11 +86,14 @@ TRAJECTORY = _schema(
     _required(pa.bool_(), "kept"),
 )
 
-#: TIM(task, companion): how much learning ``companion`` too changes the score of ``task``.
+#: TIM(task, companion): how much learning ``companion`` too changes the score of ``task``. ``excess`` is the
+#: estimate less the mean of the task's permuted companions, NaN where there are none; ``significant`` goes by
+#: it, or without permuted companions by the estimate. ``control``: task or companion is a permuted one.
 TIM = _schema(
     _required(pa.string(), "task", "companion"),
     _required(pa.float64(), "estimate", "low", "high", "p", "q"),
-    _required(pa.bool_(), "significant"),
+    _required(pa.float64(), "excess", "excess_low", "excess_high", "excess_p", "excess_q"),
+    _required(pa.bool_(), "significant", "control"),
     _required(pa.int32(), "n_differences"),
     _required(pa.string(), "mode"),
 )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from m3h_pipeline.coding import is_permuted
 from m3h_pipeline.config import Networks, Search, Tim, Training
 from m3h_pipeline.contracts import combination_tasks
 from m3h_pipeline.evaluation.final import final_plan, final_replicates
@@ -34,6 +35,7 @@ from m3h_pipeline.search.sizing import (
     saved_by_bfloat16,
 )
 from m3h_pipeline.tasks.assessed import Task
+from m3h_pipeline.tasks.permuted import permuted_companions
 from m3h_pipeline.tim.contexts import contexts, needed
 
 #: Share of the time from which on another precision is worth a hint.
@@ -85,7 +87,7 @@ def forecast(
         tasks: the tasks that can be evaluated.
         search, tim, training: sections of the configuration.
         replicates: of the final fits, ``evaluation.replicates``.
-        seed: of the study; TIM draws its chains with it.
+        seed: of the study; TIM draws its permuted companions and chains with it.
         gpu: whether fits are trained on a GPU.
         compared: networks that are compared: name -> shape of the study and section ``training`` with it.
         networks: section of the configuration.
@@ -97,8 +99,8 @@ def forecast(
     settings, folds = settings_of(training), study.folds
     per_job = per_job_of(search, lambda entries: combinations_per_job(study, entries))
 
-    def stage(name: str, entries: Sequence[Entry]) -> Stage:
-        packs = plan_of(name, entries, tasks, settings, folds, per_job)["packs"].values()
+    def stage(name: str, entries: Sequence[Entry], known: Mapping[str, Task] = tasks) -> Stage:
+        packs = plan_of(name, entries, known, settings, folds, per_job)["packs"].values()
         return _stage(study, name, list(packs), gpu)
 
     largest = min(len(names), search.max_size or len(names))
@@ -112,11 +114,16 @@ def forecast(
         most = min(math.comb(len(names), 3), len(names) * search.beam * (len(names) - 2))
         triples = itertools.islice(itertools.combinations(names, 3), most)
         stages.append(stage("round 3, at most", [Entry(c, replicates_of(3, search, tim)) for c in triples]))
-    wanted = (combination_tasks(key) for key in needed(contexts(tasks, tim, seed)))
+    permuted = permuted_companions(tasks, tim.controls, seed)
+    wanted = (combination_tasks(key) for key in needed(contexts(tasks, tim, seed, permuted)))
     trained = min(2, largest) if tim.mode == "pairs" else 0
-    own = [Entry(sorted_combination(c), tuple(range(tim.replicates))) for c in wanted if len(c) > trained]
+    own = [
+        Entry(sorted_combination(c), tuple(range(tim.replicates)))
+        for c in wanted
+        if len(c) > trained or any(map(is_permuted, c))
+    ]
     if own:
-        stages.append(stage("TIM, at most", own))
+        stages.append(stage("TIM, at most", own, {**tasks, **permuted}))
     selected = [(name,) for name in names] + list(itertools.combinations(names, 2))[: len(names)]
     final = final_plan(
         dict.fromkeys(selected, settings[:1]),

@@ -327,6 +327,7 @@ def _train_again(
         settings.modalities,
         grouped=True,
         genes=layout.genes,
+        seed=settings.seed,
     )
     try:
         again = run_fits(specs, data, settings)

@@ -61,11 +61,13 @@ def test_the_search_is_forecast_as_far_as_it_goes(tmp_path: Path) -> None:
     deep = stages(tasks, Search(beam=3), Tim())
     assert deep["round 3, at most"].combinations == 41 * 3 * 39
     assert "round 3, at most" not in stages(tasks, Search(max_size=2), Tim())
-    alone = stages(tasks, Search(max_size=1), Tim())
+    alone = stages(tasks, Search(max_size=1), Tim(controls=0))
     assert "round 2" not in alone
     # TIM trains its pairs itself where the search has none.
     assert alone["TIM, at most"].combinations == 820
-    assert "TIM, at most" not in deep
+    assert "TIM, at most" not in stages(tasks, Search(beam=3), Tim(controls=0))
+    # Permuted companions, each alone and beside every task, are what the search has not.
+    assert deep["TIM, at most"].combinations == 3 + 3 * 41
     # Each fold, and the whole training part.
     assert deep["final fits of pairs"].fits == 2 * 41 * 5 * 6
 

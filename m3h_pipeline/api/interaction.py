@@ -17,12 +17,14 @@ from m3h_pipeline.api.model import MultitaskModel
 from m3h_pipeline.api.study import Study
 from m3h_pipeline.api.tables import with_tasks
 from m3h_pipeline.api.training import Rows, one_setting
+from m3h_pipeline.coding import labelled_by
 from m3h_pipeline.config import Split, Tim
 from m3h_pipeline.contracts import PREDICTIONS, SCORES, SPLIT, TIM, combination_tasks, samples_schema
 from m3h_pipeline.errors import ConfigError, InputError
 from m3h_pipeline.files import read_table, write_json, write_labels, write_table
 from m3h_pipeline.layout import Layout
 from m3h_pipeline.split import make_split
+from m3h_pipeline.tasks.permuted import permuted_companions, permuted_labels
 from m3h_pipeline.tim.contexts import contexts, needed
 from m3h_pipeline.tim.estimate import compute_tim
 from m3h_pipeline.training.fits import run_fits
@@ -38,14 +40,16 @@ def tim_scores(
     *,
     folds: int = 5,
     replicates: int = 3,
+    controls: int = 3,
     draws: int = 500,
     fdr: float = 0.05,
 ) -> pd.DataFrame:
     """How much learning another task too changes the score of a task.
 
     Of a study this is its table. Of a model every task is learned by itself and with each other one, and
-    scored out of fold: ``tasks + tasks (tasks - 1) / 2`` combinations, times folds, times replicates.
-    Estimates, intervals and the flag are those of a study's ``pairs`` mode, by the same code.
+    scored out of fold, and with each of the permuted companions, which say what sharing costs:
+    ``(tasks + controls) + tasks (tasks - 1) / 2 + tasks controls`` combinations, times folds, times
+    replicates. Estimates, intervals and the flag are those of a study's ``pairs`` mode, by the same code.
 
     Args:
         of: a study, or a fitted model.
@@ -53,12 +57,14 @@ def tim_scores(
             fitted on, which a model that was read from disk does not have.
         folds: of the cross-validation, by group; from 3 on.
         replicates: seeds; from 2 on what seeds change counts in the intervals.
+        controls: permuted companions; 0: none, and flags include the general cost of sharing.
         draws: of the bootstrap over groups.
         fdr: rate of false discoveries among the pairs that are called significant.
 
     Returns:
         One row per ordered pair: ``task``, ``companion``, ``estimate`` (of the task's metric), ``low`` and
-        ``high`` (95 %), ``p``, ``q``, ``significant``, ``n_differences``, ``mode``. ``plot.tim`` draws it.
+        ``high`` (95 %), ``p``, ``q``, the same of ``excess`` (the estimate less that of permuted companions),
+        ``significant``, ``control``, ``n_differences``, ``mode``. ``plot.tim`` draws it.
 
     Raises:
         InputError: rows are needed and not given, or there are too few groups.
@@ -70,19 +76,26 @@ def tim_scores(
     rows = of.training_rows(X, y, groups)
     if len(rows.outcomes) < 2:
         raise ConfigError("task interaction needs two tasks, and the model has one", where="tasks")
-    if folds < 3 or replicates < 1 or draws < 2 or not 0 < fdr < 1:
+    if folds < 3 or replicates < 1 or draws < 2 or not 0 <= controls <= 20 or not 0 < fdr < 1:
         raise ConfigError(
-            "`folds` is at least 3, `replicates` at least 1, `draws` at least 2, `fdr` between 0 and 1"
+            "`folds` is at least 3, `replicates` at least 1, `draws` at least 2, `controls` 0 to 20, `fdr` "
+            "between 0 and 1"
         )
     settings = of.training_settings(rows)
-    tim = Tim(mode="pairs", replicates=replicates, draws=draws, fdr=fdr)
+    tim = Tim(mode="pairs", controls=controls, replicates=replicates, draws=draws, fdr=fdr)
     samples, split = _split(rows, folds, of.seed)
     fold = split.column("fold").to_numpy().astype(np.int64)
     data = rows.arrays(settings, fold)
+    known = {name: one.task for name, one in rows.outcomes.items()}
+    permuted = permuted_companions(known, controls, of.seed)
+    for name in permuted:
+        labels = rows.labels[labelled_by(name)]
+        data.labels[name] = permuted_labels(labels, rows.groups, fold, of.seed, name)
+        data.tasks[name] = data.tasks[labelled_by(name)]
     batch_size, rate = one_setting(settings.training)
     specs = [
         FitSpec(combination_tasks(key), number, replicate, batch_size, rate)
-        for key in needed(contexts(rows.outcomes, tim, of.seed))
+        for key in needed(contexts(known, tim, of.seed, permuted))
         for replicate in range(replicates)
         for number in range(folds)
     ]
@@ -102,7 +115,7 @@ def tim_scores(
             tim,
             of.seed,
         )
-        return with_tasks(read_table(layout.tim_table, TIM), [one.task for one in rows.outcomes.values()])
+        return with_tasks(read_table(layout.tim_table, TIM), known.values())
 
 
 def _split(rows: Rows, folds: int, seed: int) -> tuple[pa.Table, pa.Table]:
@@ -153,7 +166,7 @@ def _write(
     for name, y in rows.labels.items():
         write_labels(y, layout.labels.labels_of(name), tasks[name])
     write_json(
-        {"tasks": {name: {**said, "status": "ok"} for name, said in tasks.items()}}, layout.labels.tasks
+        {"tasks": {name: {**tasks[name], "status": "ok"} for name in rows.labels}}, layout.labels.tasks
     )
     write_table(scores_table(results, tasks), layout.tim.scores, SCORES)
     write_table(predictions_table(results), layout.tim.of_pack("0", "predictions"), PREDICTIONS)

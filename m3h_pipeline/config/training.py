@@ -161,6 +161,13 @@ class Tim(Section):
     mode: Literal["pairs", "sampled", "exact"] = Field(
         default="pairs", description="pairs against single tasks (Figure 3), random chains, or all sets"
     )
+    controls: int = Field(
+        default=3,
+        ge=0,
+        le=20,
+        description="permuted companions beside which every task is learned: they do what sharing costs, and "
+        "flags are on what a companion does beyond (0: flags include that cost)",
+    )
     replicates: Count = Field(default=3, description="seeds per combination")
     chains: Count = Field(default=20, description="random chains of the `sampled` mode")
     max_size: PositiveInt = Field(default=4, description="largest combination of the `sampled` mode")

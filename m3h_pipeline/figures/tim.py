@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from m3h_pipeline.coding import is_permuted, labelled_by
 from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import TIM
 from m3h_pipeline.figures import style
@@ -24,12 +25,14 @@ Matrix = npt.NDArray[np.float64]
 #: nothing happens looks pale.
 _QUANTILE = 0.98
 _FLOOR = 0.01
+#: The row and the column of the permuted companions.
+PERMUTED = "Permuted labels"
 #: Metrics in one unit share one scale.
 _SCALE = {"macro_auroc": "auroc"}
 # Room of one colour bar, in inches.
 _BAR = 1.7
-#: Up to this many tasks, values are written into the cells.
-_WRITTEN = 12
+#: Up to this many columns, values are written into the cells.
+_WRITTEN = 13
 #: ... and up to this many there is room for bold ones.
 _BOLD = 9
 
@@ -48,16 +51,40 @@ def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
 
 
 def table(tim: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
-    """The rows of the figure in its order, with the task's metric and the limit of its colours."""
-    order = {t: i for i, t in enumerate(catalogue.order([*tim["task"], *tim["companion"]]))}
-    frame = tim[tim["task"] != tim["companion"]].copy()
+    """The rows of the figure in its order, with the task's metric and the limit of its colours.
+
+    Permuted companions are one row and one column, :data:`PERMUTED`: means of their estimates. As source
+    tasks they have several metrics: the row is of those with the most frequent one.
+    """
+    named = tim[tim["task"] != tim["companion"]].copy()
+    named.insert(2, "metric", [catalogue[labelled_by(task)].metric for task in named["task"]])
+    frame = pd.concat([named[~named["control"]], *_controls(named)], ignore_index=True)
+    order = {t: i for i, t in enumerate(_order(frame, catalogue))}
     frame["_i"], frame["_j"] = frame["task"].map(order), frame["companion"].map(order)
     frame = frame.sort_values(["_i", "_j"], kind="stable").drop(columns=["_i", "_j"]).reset_index(drop=True)
-    frame.insert(2, "metric", [catalogue[task].metric for task in frame["task"]])
     scale = frame["metric"].map(lambda m: _SCALE.get(m, m))
-    limits = {name: limit(frame.loc[scale == name, "estimate"].to_numpy(float)) for name in set(scale)}
+    own = frame["estimate"].where(~frame["control"])
+    limits = {name: limit(own[scale == name].to_numpy(float)) for name in set(scale)}
     frame["colour_limit"] = scale.map(limits).astype(float)
     return frame
+
+
+def _controls(named: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Means of the estimates beside permuted companions, and of permuted companions beside each task."""
+    control = named[named["control"]]
+    for name, other in (("companion", "task"), ("task", "companion")):
+        rows = control[control[name].map(is_permuted).astype(bool)]
+        rows = rows[rows["metric"] == rows["metric"].mode().iloc[0]] if name == "task" and len(rows) else rows
+        for key, group in rows.groupby(other, sort=True):
+            mean = {name: [PERMUTED], other: [key], "estimate": [group["estimate"].mean()]}
+            same = {"metric": [group["metric"].iloc[0]], "mode": [group["mode"].iloc[0]]}
+            yield pd.DataFrame({**mean, **same, "significant": [False], "control": [True]})
+
+
+def _order(frame: pd.DataFrame, catalogue: Catalogue) -> list[str]:
+    """Tasks as in all figures, then the permuted companions."""
+    names = {*frame["task"], *frame["companion"]}
+    return [*catalogue.order(names - {PERMUTED}), *sorted(names & {PERMUTED})]
 
 
 def limit(values: Matrix) -> float:
@@ -75,14 +102,19 @@ def limit(values: Matrix) -> float:
 
 
 def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
-    """Rows are source tasks, columns companions; colours are the share of the metric's own limit."""
+    """Rows are source tasks, columns companions; colours are the share of the metric's own limit.
+
+    Permuted companions stand last. As source tasks they have a row where they were measured as such.
+    """
     if frame.empty:
         return style.notice("Task interaction needs two tasks; this study has fewer.")
-    tasks = catalogue.order([*frame["task"], *frame["companion"]])
-    n = len(tasks)
-    place = {task: i for i, task in enumerate(tasks)}
-    share, estimate = np.full((n, n), np.nan), np.full((n, n), np.nan)
-    marked = np.zeros((n, n), bool)
+    columns = _order(frame, catalogue)
+    # Permuted companions, if they are source tasks at all, are the last of both.
+    tasks = [task for task in columns if task in set(frame["task"])]
+    n, height = len(columns), len(tasks)
+    place = {task: i for i, task in enumerate(columns)}
+    share, estimate = np.full((height, n), np.nan), np.full((height, n), np.nan)
+    marked = np.zeros((height, n), bool)
     for row in frame.itertuples():
         i, j = place[str(row.task)], place[str(row.companion)]
         estimate[i, j] = row.estimate
@@ -91,24 +123,28 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
 
     size = style.BASE if n <= 25 else style.SMALL
     cap = 1.95 if n <= 25 else 1.55
-    names = [style.fit(catalogue.title(task), cap, size) for task in tasks]
+    names = [style.fit(catalogue.title(task), cap, size) for task in columns if task != PERMUTED]
+    names += [PERMUTED] * (n - len(names))
     names_width = max(style.text_width(name, size) for name in names) + 0.06
-    groups = catalogue.groups(tasks)
+    groups = catalogue.groups([task for task in columns if task != PERMUTED])
     departments = [style.fit(group.department, 1.45, style.SMALL) for group in groups]
     right = max(style.text_width(name, style.SMALL) for name in departments) + 0.22
     left = 0.26 + names_width
     cell = min(0.42 if n <= _WRITTEN else 0.22, (style.WIDTH - left - right) / n)
     top = 0.26 + names_width
-    side = cell * n
+    side, down = cell * n, cell * height
     scales = _scales(frame)
     # The scales stand side by side below, and decide on the width where there are few tasks.
     width = max(left + side + right, 0.3 + _BAR * len(scales), 4.2)
-    figure = style.canvas(width, top + side + 0.88)
-    ax = style.axes(figure, left, top, side, side)
-    _heat(ax, share, marked, estimate if n <= _WRITTEN else None, groups_at=[g.start for g in groups][1:])
+    figure = style.canvas(width, top + down + 0.88)
+    ax = style.axes(figure, left, top, side, down)
+    blank = np.eye(height, n, dtype=bool)
+    written = estimate if n <= _WRITTEN else None
+    _heat(ax, share, marked, written, blank, [g.start for g in groups][1:] + [n - 1] * (PERMUTED in columns))
     for i, name in enumerate(names):
         middle = (i + 0.5) * cell
-        style.write(figure, left - 0.05, top + middle, name, ha="right", fontsize=size)
+        if i < height:
+            style.write(figure, left - 0.05, top + middle, name, ha="right", fontsize=size)
         style.write(
             figure, left + middle, top - 0.05, name, rotation=90, ha="center", va="bottom", fontsize=size
         )
@@ -127,9 +163,9 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
         )
     style.write(figure, left + side / 2, 0.1, "Companion, learned jointly", ha="center", fontweight="bold")
     style.write(
-        figure, 0.1, top + side / 2, "Source task", rotation=90, ha="center", va="center", fontweight="bold"
+        figure, 0.1, top + down / 2, "Source task", rotation=90, ha="center", va="center", fontweight="bold"
     )
-    _legend(figure, scales, top + side + 0.14, bool(np.isnan(share[~np.eye(n, dtype=bool)]).any()))
+    _legend(figure, scales, top + down + 0.14, bool(np.isnan(share[~blank]).any()))
     return figure
 
 
@@ -138,16 +174,16 @@ def _heat(
     share: Matrix,
     marked: npt.NDArray[np.bool_],
     written: Matrix | None,
+    blank: npt.NDArray[np.bool_],
     groups_at: list[int],
 ) -> None:
-    n = len(share)
+    height, n = share.shape
     colours = style.diverging()
-    edges = np.arange(n + 1)
-    ax.set(xlim=(0, n), ylim=(n, 0), xticks=[], yticks=[])
+    ax.set(xlim=(0, n), ylim=(height, 0), xticks=[], yticks=[])
     ax.set_facecolor("white")
     ax.pcolormesh(
-        edges,
-        edges,
+        np.arange(n + 1),
+        np.arange(height + 1),
         np.ma.masked_invalid(np.clip(share, -1, 1)),
         cmap=colours,
         vmin=-1,
@@ -155,9 +191,9 @@ def _heat(
         edgecolors="white",
         linewidth=0.25,
     )
-    for i in range(n):
-        ax.fill_between([i, i + 1], i, i + 1, color=style.RULE, linewidth=0)
-    missing = [(i, j) for i, j in np.argwhere(np.isnan(share)) if i != j]
+    for i, j in np.argwhere(blank):
+        ax.fill_between([j, j + 1], i, i + 1, color=style.RULE, linewidth=0)
+    missing = np.argwhere(np.isnan(share) & ~blank).tolist()
     if missing:
         xs = np.concatenate([[j + 0.2, j + 0.8, np.nan] for _, j in missing])
         ys = np.concatenate([[i + 0.8, i + 0.2, np.nan] for i, _ in missing])
@@ -183,7 +219,7 @@ def _heat(
         for i, j in np.argwhere(np.isfinite(written)):
             value = f"{round(written[i, j], 3) + 0.0:+.3f}".replace("-", "−")
             colour = "white" if abs(share[i, j]) > 0.55 else style.INK
-            weight = "bold" if marked[i, j] and n <= _BOLD else "normal"
+            weight = "bold" if marked[i, j] and height <= _BOLD else "normal"
             ax.text(
                 j + 0.5,
                 i + 0.56,

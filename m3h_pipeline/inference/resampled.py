@@ -17,13 +17,14 @@ import pyarrow as pa
 from m3h_pipeline.coding import time_and_event
 from m3h_pipeline.contracts import SPLIT
 from m3h_pipeline.errors import ContractError
-from m3h_pipeline.files import read_labels, read_samples, read_table
+from m3h_pipeline.files import read_samples, read_table
 from m3h_pipeline.inference.bootstrap import patient_counts
 from m3h_pipeline.inference.metrics import Float64, Floats, metric_draws_by_unit
 from m3h_pipeline.inference.predictions import FitTask, wanted_predictions
 from m3h_pipeline.progress import Progress
 from m3h_pipeline.split import patient_index
 from m3h_pipeline.tasks.assessed import Task
+from m3h_pipeline.tasks.permuted import read_task_labels
 
 Float32 = npt.NDArray[np.float32]
 Index = npt.NDArray[np.intp]
@@ -135,6 +136,7 @@ def load_cohort(
     *,
     train: int | None = None,
     test: int | None = None,
+    permuted: int = 0,
 ) -> Cohort:
     """Read labels, parts and patients, and draw the patients.
 
@@ -146,6 +148,7 @@ def load_cohort(
         draws: number of bootstrap draws.
         train: seed of the draws of the training part's patients; None: its folds are not looked at.
         test: likewise of the test part.
+        permuted: seed of the study, with which the labels of permuted companions are shuffled.
 
     Raises:
         InputError: a file is absent or unreadable.
@@ -169,17 +172,16 @@ def load_cohort(
             here = np.flatnonzero(fold == number)
             members, own = np.unique(unit[here], return_inverse=True)
             parts[number] = Part(here, own.reshape(-1), np.ascontiguousarray(counts[members]))
-    observed = {name: _labels(labels / f"{name}.parquet", task, len(fold)) for name, task in tasks.items()}
+    names = table.column("patient_id").to_numpy(zero_copy_only=False)
+    observed = {}
+    for name, task in tasks.items():
+        y = read_task_labels(labels, name, names, fold, permuted)[0]
+        if len(y) != len(fold):
+            raise ContractError(f"{len(y):,} labels for {len(fold):,} samples", where=f"{labels}, {name}")
+        if task.problem_class == "clustering" and np.isnan(y).all():
+            y[:] = 0  # a clustering task without labels is about every sample
+        observed[name] = y
     return Cohort(tasks, observed, parts, patient, subgroup_rows(table), draws)
-
-
-def _labels(path: Path, task: Task, n: int) -> Float32:
-    y = np.array(read_labels(path)[0])
-    if len(y) != n:
-        raise ContractError(f"{len(y):,} labels for {n:,} samples", where=str(path))
-    if task.problem_class == "clustering" and np.isnan(y).all():
-        y[:] = 0  # a clustering task without labels is about every sample
-    return y
 
 
 def subgroup_rows(table: pa.Table) -> dict[str, npt.NDArray[np.bool_]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from m3h_pipeline.coding import labelled_by
 from m3h_pipeline.files import read_json
 from m3h_pipeline.layout import Layout, StageFiles
 
@@ -51,7 +52,8 @@ def pack_models(layout: Layout, final: StageFiles) -> list[Path]:
 
 def pack_labels(layout: Layout, stage: StageFiles, pack: str) -> list[Path]:
     """Labels of the tasks that a pack learns: no other task's definition touches it."""
-    return [layout.labels.labels_of(task) for task in packs(stage.plan)[pack]]
+    named = dict.fromkeys(labelled_by(task) for task in packs(stage.plan)[pack])
+    return [layout.labels.labels_of(task) for task in named]
 
 
 def rounds(layout: Layout) -> Iterator[StageFiles]:

@@ -115,7 +115,10 @@ class JobSettings:
 
     def plan_tim(self) -> str:
         """For the plan of what task interaction needs beyond the search."""
-        return self._plan("tim.mode", "tim.replicates", "tim.chains", "tim.max_size", "seed", *_CROSSED)
+        return self._plan(
+            *("tim.mode", "tim.controls", "tim.replicates", "tim.chains", "tim.max_size"),
+            *("seed", *_CROSSED),
+        )
 
     def tim(self) -> str:
         """For task interaction."""

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from m3h_pipeline.coding import labelled_by
 from m3h_pipeline.config import Compute, Modality, Model, Split, Training
 from m3h_pipeline.files import read_json
 from m3h_pipeline.model.architecture import Architecture, Input
@@ -63,7 +64,7 @@ class Study:
 
     def classes(self, combination: Iterable[str]) -> tuple[str, ...]:
         """The problem classes of a combination's tasks, sorted."""
-        return tuple(sorted(self.kinds.get(task, "binary") for task in combination))
+        return tuple(sorted(self.kinds.get(labelled_by(task), "binary") for task in combination))
 
     @cached_property
     def fits(self) -> dict[tuple[tuple[str, ...], bool, int, bool], Work]:

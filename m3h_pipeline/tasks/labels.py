@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from m3h_pipeline.tasks.columns import Column, Outcome
 from m3h_pipeline.tasks.criteria import ColumnCriterion, Diagnosis, NoLabel
 from m3h_pipeline.tasks.definitions import TaskDefinition
 from m3h_pipeline.tasks.diagnoses import CodeCount, label_stays
+from m3h_pipeline.tasks.permuted import permute_between_patients
 
 
 def label_task(
@@ -45,7 +45,7 @@ def label_task(
         output: ``labels/<task>.parquet``.
         audit: ``labels/<task>.audit.tsv``.
         permute_seed: shuffle the labels between patients (a negative control), from this seed; see
-            :func:`permute_between_patients`. The audit table shows what was there before.
+            :mod:`m3h_pipeline.tasks.permuted`. The audit table shows what was there before.
 
     Raises:
         TaskError: the cohort has not what the criterion needs, or a value that the criterion does not name.
@@ -122,33 +122,6 @@ def _as_single(labels: npt.NDArray[np.floating[Any]]) -> Float32Array:
             " cells empty; else choose another unit (`scale`)",
         )
     return labels.astype(np.float32)
-
-
-def permute_between_patients(
-    y: Float32Array, patients: Sequence[str], seed: int, task_id: str
-) -> Float32Array:
-    """Shuffle labels between patients: the negative control that keeps everything but the relation.
-
-    Each patient's labels form one block. The blocks, in a random order, are laid over the rows of the
-    patients in another random order. So labels of one patient stay together (a row-wise shuffle would be
-    another, easier problem), their distribution and the number of missing ones stay as they are, and no
-    relation to the features remains. Patients differ in their numbers of rows, so a block may end in the next
-    patient's rows.
-
-    Shape:
-        (n,) -> (n,).
-    """
-    names, inverse = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
-    salt = int.from_bytes(hashlib.sha256(task_id.encode()).digest()[:8], "little")
-    generator = np.random.default_rng([seed, salt])
-
-    def rows_by_random_patient() -> npt.NDArray[np.int64]:
-        return np.argsort(generator.permutation(len(names))[inverse], kind="stable")
-
-    result = np.empty_like(y)
-    donors = rows_by_random_patient()
-    result[rows_by_random_patient()] = y[donors]
-    return result
 
 
 def _diagnoses(cohort: Path) -> pa.Table:

@@ -10,6 +10,10 @@ task i when a set is learned jointly. With the paper's uniform weights this is a
   is uniform among all sets of that size; sizes are weighed by how many sets they have, so that the estimate
   goes to the mean over all S of at most ``max_size`` - 2 tasks as chains become many: to the exact score if
   ``max_size`` is the number of tasks. Sizes that no chain gave a pair are left out of that pair's weights.
+
+Permuted companions (:mod:`m3h_pipeline.tasks.permuted`) join every task alone, and are source tasks beside
+every task; in the exact mode every set of tasks but the largest is joined by one of them, in turn, so that
+the sets S are those of the tasks' own scores.
 """
 
 from __future__ import annotations
@@ -49,18 +53,19 @@ class Context:
 Contexts = dict[tuple[str, str], list[Context]]
 
 
-def contexts(tasks: Iterable[str], settings: Tim, seed: int) -> Contexts:
+def contexts(tasks: Iterable[str], settings: Tim, seed: int, controls: Iterable[str] = ()) -> Contexts:
     """The contexts of every ordered pair (task, companion), in the given mode.
 
     Args:
         tasks: the tasks, in any order.
         settings: mode, chains, largest size.
         seed: of the random chains.
+        controls: the permuted companions.
 
     Raises:
         ConfigError: the exact mode is asked for more tasks than it can do.
     """
-    names = sorted(tasks)
+    names, permuted = sorted(tasks), sorted(controls)
     if settings.mode == "exact":
         if len(names) > EXACT_LIMIT:
             raise ConfigError(
@@ -71,8 +76,12 @@ def contexts(tasks: Iterable[str], settings: Tim, seed: int) -> Contexts:
             )
         sets = [set(s) for size in range(1, len(names)) for s in itertools.combinations(names, size)]
         links = [(learned, other) for learned in sets for other in names if other not in learned]
+        if permuted:
+            links += [(learned, permuted[i % len(permuted)]) for i, learned in enumerate(sets)]
     else:
         links = [({task}, other) for task in names for other in names if other != task]
+        links += [({task}, other) for task in names for other in permuted]
+        links += [({other}, task) for task in names for other in permuted]
         if settings.mode == "sampled":
             links += chain_links(names, settings.chains, settings.max_size, seed)
     found: dict[tuple[str, str], set[tuple[str, str]]] = {}

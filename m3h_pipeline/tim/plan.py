@@ -11,6 +11,7 @@ from m3h_pipeline.files import write_json
 from m3h_pipeline.search.combinations import Entry, PerJob, per_job_of, plan_of, settings_of
 from m3h_pipeline.search.scores import read_scores
 from m3h_pipeline.tasks.assessed import read_tasks
+from m3h_pipeline.tasks.permuted import permuted_companions
 from m3h_pipeline.tim.contexts import contexts, needed
 
 
@@ -27,17 +28,18 @@ def plan_tim(
 ) -> None:
     """Write the plan (``plan.json`` of docs/architecture.md) of the fits that TIM needs beyond the search.
 
-    In mode ``pairs`` rounds 1 and 2 of the search have trained everything, unless ``search.max_size`` is 1.
+    In mode ``pairs`` rounds 1 and 2 of the search have trained everything but the permuted companions, unless
+    ``search.max_size`` is 1.
 
     Args:
         tasks: ``labels/tasks.json``.
         scores: scores of all rounds of the search (contracts.SCORES).
         out: the plan's file.
         search: gives the number of combinations per job.
-        tim: mode, replicates, chains.
+        tim: mode, permuted companions, replicates, chains.
         training: gives the hyper-parameter settings.
         folds: number of folds of the cross-validation.
-        seed: of the random chains.
+        seed: of the study: of permuted labels and random chains.
         sized: how many combinations a job trains if ``search`` leaves it open.
 
     Raises:
@@ -46,11 +48,12 @@ def plan_tim(
         TaskError: no task is left.
     """
     known = read_tasks(tasks)
+    permuted = permuted_companions(known, tim.controls, seed)
     trained = read_scores(scores)
     entries = []
-    for key in needed(contexts(known, tim, seed)):
+    for key in needed(contexts(known, tim, seed, permuted)):
         missing = sorted(set(range(tim.replicates)) - set(trained.trained(key)))
         if missing:
             entries.append(Entry(combination_tasks(key), tuple(missing)))
-    plan = plan_of("tim", entries, known, settings_of(training), folds, per_job_of(search, sized))
+    plan = plan_of("tim", entries, known | permuted, settings_of(training), folds, per_job_of(search, sized))
     write_json(plan, out)

@@ -1,20 +1,25 @@
-"""How uncertain a TIM score is: patients, seeds, and sampled contexts.
+"""How uncertain a TIM score is: patients, seeds, companions, and sampled contexts.
 
-The variance of an estimate is a sum of components, each with its degrees of freedom (Satterthwaite):
+A TIM score is a contrast: a weighted sum of scores of one task within several combinations (*slots*), whose
+weights sum to 0. Its variance is a sum of components, each with its degrees of freedom (Satterthwaite):
 
-- *patients*: the variance of the estimate when patients are resampled, models fixed. Its degrees of freedom
-  are the number of patients that carry the information (those of the rarest class) minus one.
-- *seeds*: the variance between replicates over their number. It has a floor
-  (:func:`m3h_pipeline.inference.intervals.floored_seeds`): what seeds add relative to what patients add,
-  pooled over all companions of the source task, whose own fits stand in all its differences, or, if larger,
-  the median of this over the source tasks of the same metric.
+- *patients*: the variance when patients are resampled, models fixed. Its degrees of freedom are the number of
+  patients that carry the information (those of the rarest class) minus one.
+- *seeds*: of the scores of a task in its slots and replicates, what neither the slot nor the replicate
+  explains is a fit's own luck: (slots - 1) (replicates - 1) degrees of freedom instead of the replicates - 1
+  of a single difference, whose variance is by luck now tiny, now huge. Replicates share initial weights and
+  minibatches over all combinations, and what they share cancels in a contrast. From this variance is taken
+  what patients explain of it, the same sum of squares under resampled patients, since the first component
+  has that already; so rare tasks, whose luck is mostly patients', do not count it twice.
+- *companions*, of the estimate less the permuted companions: these differ among themselves by nothing that is
+  planted. If they differ by more than patients and seeds explain, both components are multiplied by that
+  factor, which all source tasks of a metric tell together; so a companion without signal is called different
+  no more often than it should be.
 - *contexts* (mode ``sampled``): the variance between differences of one size over their number, less the
   share of sets of that size that were seen.
 
-Patients and seeds overlap (what a seed changes at random from patient to patient is in both), so that their
-sum errs on the side of caution. With one replicate only patients can be counted, and the result's metadata
-says so. Everything is conditional on the split and the training part: that another cohort would have trained
-other models is not counted.
+With one replicate seeds cannot be counted, and the result's metadata says so. Everything is conditional on
+the split and the training part: that another cohort would have trained other models is not counted.
 """
 
 from __future__ import annotations
@@ -23,38 +28,138 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from m3h_pipeline.inference.intervals import floored_seeds
-from m3h_pipeline.inference.metrics import Float64
+from m3h_pipeline.inference.metrics import Float64, Integers
 
 Component = tuple[Float64, Float64]
+#: A variance below this is rounding.
+_ROUNDING = 1e-28
 
 
-def seed_component(
-    differences: Float64, patients: Float64, task: npt.NDArray[np.intp], metric: npt.NDArray[np.intp]
-) -> Component:
-    """Variance from seeds of each pair's estimate, and its degrees of freedom.
+@dataclass(frozen=True)
+class Luck:
+    """What seeds change of one task's scores, beyond what all its combinations share.
+
+    Attributes:
+        variance: of one slot's mean over replicates, without what patients explain; 0 with one replicate.
+        freedom: its degrees of freedom.
+    """
+
+    variance: float
+    freedom: float
+
+    def of(self, weights: Float64) -> tuple[float, float]:
+        """Variance of a contrast with these weights, and its degrees of freedom."""
+        return float((weights**2).sum()) * self.variance, self.freedom
+
+
+def luck(scores: Float64, drawn: Float64 | None) -> Luck:
+    """The luck of a task's fits, from its scores and their draws.
 
     Args:
-        differences: each pair's estimate in every replicate, shape (pairs, replicates).
-        patients: variance from patients, shape (pairs,).
-        task: number of the source task, shape (pairs,).
-        metric: number of its metric, shape (pairs,).
+        scores: of each slot and replicate, shape (slots, replicates).
+        drawn: the same under resampled patients, shape (slots, replicates, draws); None: the metric cannot be
+            resampled, and what patients explain stays in.
+
+    Examples:
+        >>> luck(np.array([[0.5, 1.0], [0.5, 0.5]]), None)
+        Luck(variance=0.03125, freedom=1.0)
+    """
+    slots, replicates = scores.shape
+    freedom = float((slots - 1) * (replicates - 1))
+    total = float((interaction(scores) ** 2).sum()) / max(freedom, 1.0)
+    if freedom < 1 or total < _ROUNDING:
+        return Luck(0.0, np.inf)
+    known = 0.0
+    if drawn is not None and np.isfinite(drawn).any():
+        defined = drawn[..., np.isfinite(drawn).all(axis=(0, 1))]
+        if defined.shape[-1] > 1:
+            moved = interaction(defined - defined.mean(axis=-1, keepdims=True))
+            known = float((moved**2).sum(axis=(0, 1)).mean()) / freedom
+    own = max(total - known, 0.0)
+    if own == 0:
+        return Luck(0.0, np.inf)
+    return Luck(own / replicates, freedom * (own / total) ** 2)
+
+
+def interaction(values: Float64) -> Float64:
+    """What neither rows nor columns explain of a table; further axes are tables of their own.
 
     Shape:
-        (pairs,) each; variance 0 with infinite degrees of freedom if there is one replicate.
+        (rows, columns, ...) -> (rows, columns, ...)
     """
-    n_pairs, replicates = differences.shape
-    if replicates < 2:
-        return np.zeros(n_pairs), np.full(n_pairs, np.inf)
-    own = differences.var(axis=1, ddof=1) / replicates
-    return floored_seeds(own, patients, np.full(n_pairs, replicates - 1.0), task, metric)
+    rows, columns = values.mean(axis=1, keepdims=True), values.mean(axis=0, keepdims=True)
+    return np.asarray(values - rows - columns + values.mean(axis=(0, 1), keepdims=True))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How much the permuted companions of one task differ, and how much patients and seeds explain of it.
+
+    Attributes:
+        found: variance between their estimates.
+        explained: what it would be with patients and seeds alone.
+        freedom: companions - 1.
+    """
+
+    found: float
+    explained: float
+    freedom: float
+
+
+def spread(estimates: Float64, drawn: Float64 | None, weights: Float64, own: Luck) -> Spread:
+    """The spread of a task's permuted companions.
+
+    Args:
+        estimates: of each, shape (companions,).
+        drawn: under resampled patients, shape (companions, draws).
+        weights: of each in the task's slots, shape (companions, slots).
+        own: luck of the task's fits.
+    """
+    freedom = float(len(estimates) - 1)
+    explained = own.variance * float(((weights - weights.mean(axis=0)) ** 2).sum()) / freedom
+    if drawn is not None:
+        defined = drawn[:, np.isfinite(drawn).all(axis=0)]
+        explained += float((defined - defined.mean(axis=1, keepdims=True)).var(axis=0, ddof=1).mean())
+    return Spread(float(estimates.var(ddof=1)), explained, freedom)
+
+
+def inflation(spreads: Sequence[Spread]) -> tuple[float, float]:
+    """By how much permuted companions differ more than patients and seeds explain; at least 1.
+
+    Returns:
+        The factor of variances, and its degrees of freedom.
+
+    Examples:
+        >>> inflation([Spread(0.03, 0.01, 2.0), Spread(0.01, 0.01, 2.0)])
+        (2.0, 4.0)
+        >>> inflation([])
+        (1.0, inf)
+    """
+    known = [one for one in spreads if one.explained > 0 and np.isfinite(one.found)]
+    freedom = sum(one.freedom for one in known)
+    if not freedom:
+        return 1.0, float("inf")
+    return max(1.0, sum(one.freedom * one.found / one.explained for one in known) / freedom), freedom
+
+
+def inflated(parts: Sequence[tuple[float, float]], factor: tuple[float, float]) -> list[tuple[float, float]]:
+    """Components of a variance, with what permuted companions differ by beyond them as one more.
+
+    Args:
+        parts: variances with their degrees of freedom.
+        factor: as of :func:`inflation`.
+    """
+    times, freedom = factor
+    if times <= 1:
+        return list(parts)
+    total = sum(variance for variance, _ in parts)
+    return [*parts, ((times - 1) * total, freedom * ((times - 1) / times) ** 2)]
 
 
 def context_component(
     values: Sequence[Sequence[tuple[int, int, float, float]]],
-    metric: npt.NDArray[np.intp],
+    metric: Integers,
     total_share: int,
 ) -> Component:
     """Variance from which contexts were sampled, and its degrees of freedom.

@@ -229,6 +229,7 @@ def load_study_data(
     modalities: Mapping[str, Modality],
     grouped: bool = False,
     genes: Path | None = None,
+    seed: int = 0,
 ) -> StudyData:
     """Read a study's arrays.
 
@@ -240,6 +241,7 @@ def load_study_data(
         modalities: modality -> the sources it concatenates.
         grouped: also read whose the samples are, from ``samples.parquet``; for indicators they always are.
         genes: folder with ``<modality>.parquet`` of the modalities whose genes start from given vectors.
+        seed: of the study; the labels of permuted companions are shuffled with it.
 
     Raises:
         InputError: a file is missing or unreadable.
@@ -248,10 +250,11 @@ def load_study_data(
     """
     # Files need libraries that training from arrays does not.
     from m3h_pipeline.contracts import SPLIT
-    from m3h_pipeline.files import read_features, read_labels, read_samples, read_table
+    from m3h_pipeline.files import read_features, read_samples, read_table
     from m3h_pipeline.genes.vectors import read_vectors
-    from m3h_pipeline.layout import CohortFiles, LabelFiles
+    from m3h_pipeline.layout import CohortFiles
     from m3h_pipeline.split import patient_index
+    from m3h_pipeline.tasks.permuted import read_task_labels
 
     table = read_table(split, SPLIT)
     train = np.asarray(table.column("part").to_numpy(zero_copy_only=False) == "train")
@@ -267,19 +270,18 @@ def load_study_data(
             raise ContractError("its sources have different numbers of rows", where=f"modality {name}")
         features[name] = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
         names[name] = labels_of
-    y, descriptions = {}, {}
-    for task in tasks:
-        path = LabelFiles(Path(labels)).labels_of(task)
-        values, description = read_labels(path)
-        if "problem_class" not in description:
-            raise TaskError("the labels carry no description of the task", where=str(path))
-        y[task], descriptions[task] = np.array(values), description
-    patient = None
+    names_of = patient = None
     if grouped or any(modality.indicators for modality in modalities.values()):
         samples = read_samples(CohortFiles(Path(cohort)).samples)
         if len(samples) != len(train):
             raise ContractError(f"{len(samples)} samples, but the split has {len(train)}", where=str(cohort))
-        patient = patient_index(samples.column("patient_id").to_numpy(zero_copy_only=False)).astype(np.int64)
+        names_of = samples.column("patient_id").to_numpy(zero_copy_only=False)
+        patient = patient_index(names_of).astype(np.int64)
+    y, descriptions = {}, {}
+    for task in tasks:
+        y[task], descriptions[task] = read_task_labels(Path(labels), task, names_of, fold, seed)
+        if "problem_class" not in descriptions[task]:
+            raise TaskError("the labels carry no description of the task", where=f"{labels}, {task}")
     vectors, which = {}, {}
     for name, modality in modalities.items():
         if modality.indicators and patient is not None:

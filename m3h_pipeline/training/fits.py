@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 import numpy as np
 import torch
 
+from m3h_pipeline.coding import labelled_by
 from m3h_pipeline.digest import code_digest
 from m3h_pipeline.dotted import is_path, source_digest
 from m3h_pipeline.errors import ConfigError, TaskError
@@ -72,7 +73,10 @@ def fit_keys(
     for spec in specs:
         own: dict[str, object] = {
             "base": base,
-            "tasks": [[task, data.label_digest(task), weights.get(task, 1.0)] for task in spec.combination],
+            "tasks": [
+                [task, data.label_digest(task), weights.get(labelled_by(task), 1.0)]
+                for task in spec.combination
+            ],
             "fold": spec.fold,
             "replicate": spec.replicate,
             "batch_size": spec.batch_size,

@@ -99,6 +99,7 @@ def train_pack(
         settings.modalities,
         grouped=True,
         genes=genes,
+        seed=settings.seed,
     )
     device = device_of(settings)
     keep = any(path is not None for path in (models, attention, latents))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from m3h_pipeline.coding import labelled_by
 from m3h_pipeline.config import Training
 from m3h_pipeline.model.m3h import M3H, Noise, Span
 from m3h_pipeline.model.priors import class_bias, rare_bias, set_bias
@@ -231,7 +232,8 @@ def _weights(stack: Stack, network: M3H, data: DeviceData, settings: TrainingSet
     training = settings.training
     contrastive = [training.contrastive_weight] if network.architecture.contrastive else []
     rows = [
-        [*contrastive, *(training.task_weights.get(task, 1.0) for task in row)] for row in stack.positions
+        [*contrastive, *(training.task_weights.get(labelled_by(task), 1.0) for task in row)]
+        for row in stack.positions
     ]
     return torch.tensor(rows, dtype=data.dtype, device=data.device)
 

@@ -38,7 +38,11 @@ def scores(fitted: m3h.MultitaskModel) -> pd.DataFrame:
 
 def test_every_ordered_pair_has_an_interval(scores: pd.DataFrame) -> None:
     pairs = [(a, b) for a in sorted(TASKS) for b in sorted(TASKS) if a != b]
-    assert list(zip(scores["task"], scores["companion"], strict=True)) == pairs
+    own = scores[~scores["control"]]
+    assert list(zip(own["task"], own["companion"], strict=True)) == pairs
+    assert len(scores) == len(pairs) + 2 * 3 * 3
+    beside = scores[scores["companion"].str.contains("~")].groupby("task")["estimate"].mean()
+    np.testing.assert_allclose(own["excess"], own["estimate"] - own["task"].map(beside), atol=1e-12)
     assert (scores["low"] < scores["estimate"]).all()
     assert (scores["estimate"] < scores["high"]).all()
     assert scores["p"].between(0, 1).all()
@@ -86,6 +90,7 @@ def test_the_figure_is_that_of_a_study(scores: pd.DataFrame) -> None:
     assert isinstance(figure, Figure)
     written = {text.get_text() for text in figure.texts}
     assert {"died", "sick", "days", "Source task"} <= written
+    assert "Permuted labels" in written
     titles = [axes.get_title() for axes in figure.axes]
     assert {"Change of AUROC", "Change of R²"} <= set(titles)
     # A frame that has lost its tasks has titles by their names.

@@ -211,10 +211,12 @@ def tim(tasks: Tasks, seed: int = 2) -> pa.Table:
     rng = np.random.default_rng(seed)
     rows = []
     scale = {"regression": 0.03, "clustering": 0.06}
-    for task, entry in tasks.items():
+    permuted = [f"{task}~1" for task in list(tasks)[:3]]
+    for task, entry in {**tasks, **{name: tasks[name[:-2]] for name in permuted}}.items():
         width = scale.get(entry["problem_class"], 0.012)
-        for companion in tasks:
-            if companion == task:
+        for companion in [*tasks, *permuted]:
+            control = task in permuted or companion in permuted
+            if companion == task or (task in permuted and companion in permuted):
                 continue
             estimate = float(rng.normal(0.1 * width, width)) * (3 if rng.random() < 0.03 else 1)
             q = float(np.exp(-3 * abs(estimate) / width) * 2)
@@ -226,8 +228,14 @@ def tim(tasks: Tasks, seed: int = 2) -> pa.Table:
                     "low": estimate - width,
                     "high": estimate + width,
                     "p": min(q / 2, 1.0),
-                    "q": min(q, 1.0),
-                    "significant": q < 0.05,
+                    "q": float("nan") if control else min(q, 1.0),
+                    "excess": float("nan") if task in permuted else estimate + width / 4,
+                    "excess_low": float("nan") if task in permuted else estimate - width / 2,
+                    "excess_high": float("nan") if task in permuted else estimate + width,
+                    "excess_p": float("nan") if task in permuted else min(q / 2, 1.0),
+                    "excess_q": float("nan") if control else min(q, 1.0),
+                    "significant": q < 0.05 and not control,
+                    "control": control,
                     "n_differences": 15,
                     "mode": "pairs",
                 }

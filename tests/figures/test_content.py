@@ -182,12 +182,37 @@ def test_tim_draws_each_pair_where_it_belongs() -> None:
     with style.applied():
         figure = tim.draw(tim.table(table, catalogue), catalogue)
     order = catalogue.order(tasks)
+    permuted = table["companion"].str.contains("~"), table["task"].str.contains("~")
     for text in figure.axes[0].texts:
-        x, y = text.get_position()
-        row = table[(table["task"] == order[int(y)]) & (table["companion"] == order[int(x)])].iloc[0]
-        assert text.get_text() == f"{round(row['estimate'], 3) + 0.0:+.3f}".replace("-", "−")
-        assert (text.get_fontweight() == "bold") == bool(row["significant"])
-    assert len(figure.axes[0].texts) == 8 * 7 - 1
+        x, y = (int(place) for place in text.get_position())
+        if x < 8 and y < 8:
+            row = table[(table["task"] == order[y]) & (table["companion"] == order[x])].iloc[0]
+            value, bold = row["estimate"], bool(row["significant"])
+        elif x == 8:
+            value, bold = table["estimate"][permuted[0] & (table["task"] == order[y])].mean(), False
+        else:
+            value, bold = table["estimate"][permuted[1] & (table["companion"] == order[x])].mean(), False
+        assert text.get_text() == f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")
+        assert (text.get_fontweight() == "bold") == bold
+    assert len(figure.axes[0].texts) == 9 * 8 - 1
+    assert sum(text.get_text() == "Permuted labels" for text in figure.texts) == 2
+
+
+def test_tim_without_permuted_source_tasks_has_no_row_for_them() -> None:
+    table = _frame(fakes.tim(fakes.description(5)))
+    table = table[~table["task"].str.contains("~")]
+    with style.applied():
+        figure = tim.draw(tim.table(table, CATALOGUE), CATALOGUE)
+    assert figure.axes[0].get_xlim() == (0, 6)
+    assert figure.axes[0].get_ylim() == (5, 0)
+    assert len(figure.axes[0].texts) == 5 * 4 + 5
+
+
+def test_tim_colours_go_by_the_studys_own_tasks() -> None:
+    table = _frame(fakes.tim(ALL))
+    expected = tim.table(table, CATALOGUE).groupby("metric")["colour_limit"].first()
+    table.loc[table["control"], "estimate"] *= 50
+    assert tim.table(table, CATALOGUE).groupby("metric")["colour_limit"].first().equals(expected)
 
 
 # --- comparison ---

@@ -116,9 +116,9 @@ def test_extreme_values_do_not_squeeze_the_others(drawn: Drawn) -> None:
 
 def test_tim_writes_values_only_where_they_fit(drawn: Drawn) -> None:
     few, many = fakes.description(8), fakes.description(41)
-    assert len(drawn("tim", few, None).axes[0].texts) == 8 * 7
+    assert len(drawn("tim", few, None).axes[0].texts) == 9 * 8
     # Twelve tasks, as in the default study, are the most whose values are written.
-    assert len(drawn("tim", fakes.description(12), None).axes[0].texts) == 12 * 11
+    assert len(drawn("tim", fakes.description(12), None).axes[0].texts) == 13 * 12
     assert len(drawn("tim", many, None).axes[0].texts) == 0
 
 

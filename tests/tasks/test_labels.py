@@ -19,7 +19,8 @@ from m3h_pipeline.tasks.column_criteria import Values
 from m3h_pipeline.tasks.criteria import Codes, Diagnosis, NoLabel
 from m3h_pipeline.tasks.definitions import TaskDefinition
 from m3h_pipeline.tasks.event_criteria import EventWithin
-from m3h_pipeline.tasks.labels import label_task, permute_between_patients
+from m3h_pipeline.tasks.labels import label_task
+from m3h_pipeline.tasks.permuted import permute_between_patients
 from tests.tasks.cohorts import audit_rows, write_cohort
 
 GOUT = TaskDefinition(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from m3h_pipeline.coding import is_permuted, labelled_by
 from m3h_pipeline.config import Search, Tim, Training
 from m3h_pipeline.contracts import PREDICTIONS, SCORES, SPLIT, TIM, combination_key, samples_schema
 from m3h_pipeline.files import read_table, write_json, write_labels, write_table
 from m3h_pipeline.inference.metrics import metric
 from m3h_pipeline.search.plan import plan_round
 from m3h_pipeline.tasks.assessed import read_tasks
+from m3h_pipeline.tasks.permuted import permuted_companions, permuted_labels
 from m3h_pipeline.tim.estimate import compute_tim
 from m3h_pipeline.tim.plan import plan_tim
 from tests.search.studies import ONE_SETTING, fit_key, fits_of
@@ -42,16 +44,30 @@ class Study:
         labels: task -> (n,) labels.
         patient: patient of each sample.
         fold: fold of each sample, -1 = test part.
+        controls: the rows of permuted companions of the last table.
     """
 
     folder: Path
     labels: dict[str, Array]
     patient: npt.NDArray[np.intp]
     fold: npt.NDArray[np.int16]
+    controls: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    _permuted: dict[str, Array] = field(default_factory=dict)
 
     @property
     def tasks(self) -> Path:
         return self.folder / "tasks.json"
+
+    def label(self, task: str) -> Array:
+        """Labels of a task or of a permuted companion."""
+        if not is_permuted(task):
+            return self.labels[task]
+        if task not in self._permuted:
+            names = [f"p{i}" for i in self.patient]
+            self._permuted[task] = permuted_labels(
+                self.labels[labelled_by(task)], names, self.fold, SEED, task
+            )
+        return self._permuted[task]
 
     def plan(self, settings: Tim, training: Training = ONE_SETTING) -> list[Path]:
         """Rounds 1 and 2 of a search and what TIM adds: the plans."""
@@ -73,6 +89,7 @@ class Study:
     def train(self, plans: Sequence[Path], predict: Predict) -> tuple[list[Path], list[Path]]:
         """Scores and predictions of every fit of the plans."""
         known = read_tasks(self.tasks)
+        known |= permuted_companions(known, 20, SEED)
         scores, predictions = [], []
         for plan in plans:
             rows: list[dict[str, Any]] = []
@@ -85,7 +102,7 @@ class Study:
                     key = fit_key(combination, replicate, fold, setting)
                     score = float("nan")
                     if ok and value is not None:
-                        score = metric(known[task].metric, self.labels[task][at], value)
+                        score = metric(known[task].metric, self.label(task)[at], value)
                         flat = np.ascontiguousarray(value, dtype=np.float32).reshape(-1)
                         width = value.shape[1] if value.ndim == 2 else 1
                         said.append({"fit_key": key, "task": task, "width": width, "prediction": flat})
@@ -115,7 +132,7 @@ class Study:
     def tim(
         self, scores: Sequence[Path], predictions: Sequence[Path], settings: Tim
     ) -> dict[tuple[str, str], dict[str, Any]]:
-        """The table that ``compute_tim`` writes, by pair."""
+        """The table that ``compute_tim`` writes, by pair; rows of permuted companions in ``controls``."""
         out = self.folder / "tim.parquet"
         compute_tim(
             self.tasks,
@@ -132,7 +149,9 @@ class Study:
         assert [(r["task"], r["companion"]) for r in rows] == sorted(
             (r["task"], r["companion"]) for r in rows
         )
-        return {(row["task"], row["companion"]): row for row in rows}
+        assert all(row["control"] == any(map(is_permuted, (row["task"], row["companion"]))) for row in rows)
+        self.controls = {(r["task"], r["companion"]): r for r in rows if r["control"]}
+        return {(row["task"], row["companion"]): row for row in rows if not row["control"]}
 
     def measure(
         self, predict: Predict, settings: Tim, training: Training = ONE_SETTING
@@ -192,6 +211,7 @@ def noisy_model(
     seeds: float = 0.3,
     within: float = 0.5,
     salt: int = 0,
+    cost: float = 0.0,
 ) -> Predict:
     """Predictions of binary tasks: separation times label, plus the sample's own noise, plus the fit's.
 
@@ -201,9 +221,10 @@ def noisy_model(
         seeds: deviation of the separation between fits of other seeds or tasks (moves the whole AUROC).
         within: deviation of what a fit changes from sample to sample.
         salt: another number, another study.
+        cost: what every companion, whoever it is, takes off the separation.
     """
     n = len(study.patient)
-    own = {task: generator(salt, "sample", task).normal(size=n) for task in study.labels}
+    own: dict[str, npt.NDArray[np.float64]] = {}
 
     def predict(
         combination: tuple[str, ...],
@@ -214,11 +235,14 @@ def noisy_model(
         rows: npt.NDArray[np.intp],
     ) -> Array:
         draw = generator(salt, combination, task, replicate, setting)
-        separation = 1 + seeds * draw.normal()
+        separation = float(not is_permuted(task)) + seeds * draw.normal()
         separation += sum((effect or {}).get((task, other), 0.0) for other in combination if other != task)
+        separation -= cost * (len(combination) - 1)
+        if task not in own:
+            own[task] = generator(salt, "sample", task).normal(size=n)
         noise = own[task][rows] + within * generator(salt, combination, task, replicate, fold).normal(
             size=len(rows)
         )
-        return np.asarray(separation * study.labels[task][rows] + noise, dtype=np.float32)
+        return np.asarray(separation * study.label(task)[rows] + noise, dtype=np.float32)
 
     return predict

@@ -137,20 +137,45 @@ def _planned(tmp_path: Path, search: Search, tim: Tim, names: list[str]) -> tupl
 
 
 def test_pairs_need_nothing_beyond_the_search(tmp_path: Path) -> None:
-    planned, out = _planned(tmp_path, Search(), Tim(), ["a", "b", "c"])
+    planned, out = _planned(tmp_path, Search(), Tim(controls=0), ["a", "b", "c"])
     assert planned == set()
     assert read_json(out) == {"stage": "tim", "packs": {}}
 
 
+def test_permuted_companions_join_every_task_and_are_joined(tmp_path: Path) -> None:
+    """Three of them, each alone and with every task: no task of the search has their names."""
+    names = ["a", "b", "c", "d"]
+    planned, out = _planned(tmp_path, Search(), Tim(replicates=2), names)
+    permuted = {key for key in planned if "+" not in key}
+    assert len(permuted) == 3
+    assert {key.partition("~")[0] for key in permuted} <= set(names)
+    assert planned == permuted | {combination_key([a, c]) for a in names for c in permuted}
+    assert {fit[1] for fit in fits_of(out)} == {0, 1}
+
+
+def test_in_the_exact_mode_each_set_is_joined_by_one_permuted_companion() -> None:
+    tasks, controls = ["a", "b", "c", "d", "e"], ["a~1", "c~1"]
+    found = contexts(tasks, Tim(mode="exact"), 0, controls)
+    assert len(needed(found)) == 2 * (2**5 - 1) - 1  # the set of all tasks has none
+    for task in tasks:
+        beside = [c for control in controls for c in found[task, control]]
+        sets = [frozenset(c.without.split("+")) - {task} for c in beside]
+        assert len(sets) == len(set(sets)) == 2**4 - 1
+        assert all(c.share == math.comb(3, c.size) for c in beside)
+    assert not any(task in controls for task, _ in found)
+
+
 def test_a_search_of_single_tasks_leaves_the_pairs_to_tim(tmp_path: Path) -> None:
-    planned, out = _planned(tmp_path, Search(max_size=1), Tim(), ["a", "b", "c"])
+    planned, out = _planned(tmp_path, Search(max_size=1), Tim(controls=0), ["a", "b", "c"])
     assert planned == {"a+b", "a+c", "b+c"}
     assert {fit[1] for fit in fits_of(out)} == {0, 1, 2}
 
 
 def test_exact_adds_sets_and_missing_replicates(tmp_path: Path) -> None:
     """The search trained tasks and pairs with one seed: TIM adds the second, and larger sets with both."""
-    planned, out = _planned(tmp_path, Search(), Tim(mode="exact", replicates=2), ["a", "b", "c", "d"])
+    planned, out = _planned(
+        tmp_path, Search(), Tim(mode="exact", controls=0, replicates=2), ["a", "b", "c", "d"]
+    )
     assert len(planned) == 15
     for combination, replicate, _, _ in fits_of(out):
         assert replicate == 1 or len(combination) > 2
@@ -158,7 +183,7 @@ def test_exact_adds_sets_and_missing_replicates(tmp_path: Path) -> None:
 
 
 def test_sampled_plans_what_its_contexts_need(tmp_path: Path) -> None:
-    settings_ = Tim(mode="sampled", chains=4, max_size=4, replicates=1)
+    settings_ = Tim(mode="sampled", controls=0, chains=4, max_size=4, replicates=1)
     names = [f"t{i}" for i in range(6)]
     planned, _ = _planned(tmp_path, Search(max_size=2), settings_, names)
     assert planned == {key for key in needed(contexts(names, settings_, 3)) if key.count("+") > 1}
@@ -166,7 +191,7 @@ def test_sampled_plans_what_its_contexts_need(tmp_path: Path) -> None:
 
 
 def test_one_task_has_no_companions(tmp_path: Path) -> None:
-    assert _planned(tmp_path, Search(), Tim(), ["a"])[0] == set()
+    assert _planned(tmp_path, Search(), Tim(controls=0), ["a"])[0] == set()
 
 
 def test_a_size_weighs_by_how_many_sets_it_has_however_many_were_seen() -> None:

@@ -14,6 +14,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import r2_score, roc_auc_score
 
+from m3h_pipeline.coding import is_permuted, labelled_by
 from m3h_pipeline.config import Tim, Training
 from m3h_pipeline.contracts import PREDICTIONS
 from m3h_pipeline.errors import ContractError, InputError
@@ -54,8 +55,8 @@ def test_the_estimate_is_the_mean_paired_difference(tmp_path: Path) -> None:
         rows: npt.NDArray[np.intp],
     ) -> Array:
         g = generator(combination, task, replicate, fold)
-        y = np.nan_to_num(labels[task][rows])
-        if task == "m":
+        y = np.nan_to_num(study.label(task)[rows])
+        if labelled_by(task) == "m":
             raw = np.exp(np.eye(3)[y.astype(int)] + g.normal(size=(len(rows), 3)))
             value = raw / raw.sum(axis=1, keepdims=True)
         elif task == "z":
@@ -69,28 +70,38 @@ def test_the_estimate_is_the_mean_paired_difference(tmp_path: Path) -> None:
 
     def metric(combination: tuple[str, ...], task: str, replicate: int, fold: int) -> float:
         rows = np.flatnonzero(study.fold == fold)
-        y, value = labels[task][rows], said[combination, task, replicate, fold]
+        y, value = study.label(task)[rows], said[combination, task, replicate, fold]
         seen = ~np.isnan(y)
-        if task == "m":
+        if labelled_by(task) == "m":
             one_hot = np.eye(3)[y.astype(int)]
             return float(roc_auc_score(one_hot, value, average="macro"))
         if task == "z":
             return float(value[:, 1].astype(float).mean())
-        referee = roc_auc_score if task == "a" else r2_score
+        referee = roc_auc_score if labelled_by(task) == "a" else r2_score
         return float(referee(y[seen].astype(float), value[seen, 0].astype(float)))
 
-    for task, other in itertools.permutations(labels, 2):
+    def differences(task: str, other: str) -> list[float]:
         pair = (min(task, other), max(task, other))
-        differences = [
-            metric(pair, task, r, k) - metric((task,), task, r, k) for r in range(2) for k in range(3)
-        ]
+        return [metric(pair, task, r, k) - metric((task,), task, r, k) for r in range(2) for k in range(3)]
+
+    permuted = {name for pair in study.controls for name in pair if is_permuted(name)}
+    assert len(permuted) == 3
+    for task, other in itertools.permutations(labels, 2):
         row = found[task, other]
-        assert row["estimate"] == pytest.approx(np.mean(differences), abs=1e-9)
-        assert row["n_differences"] == len(differences)
+        assert row["estimate"] == pytest.approx(np.mean(differences(task, other)), abs=1e-9)
+        beside = np.mean([differences(task, control) for control in permuted])
+        assert row["excess"] == pytest.approx(row["estimate"] - beside, abs=1e-9)
+        assert row["n_differences"] == 6
         assert row["low"] < row["estimate"] < row["high"]
+        assert row["excess_low"] < row["excess"] < row["excess_high"]
         assert row["mode"] == "pairs"
-    p = np.array([row["p"] for row in found.values()])
-    assert [row["q"] for row in found.values()] == pytest.approx(stats.false_discovery_control(p))
+    for (task, other), row in study.controls.items():
+        assert row["estimate"] == pytest.approx(np.mean(differences(task, other)), abs=1e-9)
+        assert np.isnan([row["q"], row["excess"], row["excess_q"]]).all()
+        assert not row["significant"]
+    for name in ("", "excess_"):
+        p = np.array([row[f"{name}p"] for row in found.values()])
+        assert [row[f"{name}q"] for row in found.values()] == pytest.approx(stats.false_discovery_control(p))
 
 
 def test_the_variance_of_patients_is_a_bootstrap_of_patients(tmp_path: Path) -> None:
@@ -163,7 +174,7 @@ def test_overfitting_less_is_not_significant(tmp_path: Path) -> None:
     names = ["a", "b", "c"]
     labels: dict[str, Array] = {name: draw.normal(size=900).astype(np.float32) for name in names}
     study = make_study(tmp_path, labels, dict.fromkeys(names, ("regression", "r2")))
-    error = {("a",): 1.41, ("a", "b"): 1.1, ("a", "c"): 0.63, ("b",): 1.1, ("b", "c"): 1.41}
+    error = {(): 1.41, ("a",): 1.41, ("a", "b"): 1.1, ("a", "c"): 0.63, ("b",): 1.1, ("b", "c"): 1.41}
 
     def predict(
         combination: tuple[str, ...],
@@ -174,7 +185,8 @@ def test_overfitting_less_is_not_significant(tmp_path: Path) -> None:
         rows: npt.NDArray[np.intp],
     ) -> Array:
         noise = generator(combination, task, replicate, fold).normal(size=len(rows))
-        return np.asarray(labels[task][rows] + error.get(combination, 1.0) * noise, dtype=np.float32)
+        own = tuple(t for t in combination if not is_permuted(t))
+        return np.asarray(study.label(task)[rows] + error.get(own, 1.0) * noise, dtype=np.float32)
 
     found = study.measure(predict, QUICK)
     assert found["a", "b"]["q"] < 0.05
@@ -239,7 +251,7 @@ def test_seeds_that_all_combinations_share_cancel(tmp_path: Path) -> None:
             luck = 0.6 * generator("luck", *key).normal()
             said = base(combination, task, replicate, fold, setting, rows)
             assert said is not None
-            return np.asarray(said + luck * study.labels[task][rows], dtype=np.float32)
+            return np.asarray(said + luck * study.label(task)[rows], dtype=np.float32)
 
         row = study.measure(predict, QUICK)["a", "b"]
         widths.append(row["high"] - row["low"])
@@ -272,7 +284,7 @@ def test_sampled_counts_contexts_and_covers_the_truth(tmp_path: Path) -> None:
         said = base(combination, task, replicate, fold, setting, rows)
         assert said is not None
         company = 0.4 * ("c" in combination) * ("b" in combination) * (task == "a")
-        return np.asarray(said + company * study.labels[task][rows], dtype=np.float32)
+        return np.asarray(said + company * study.label(task)[rows], dtype=np.float32)
 
     exact = study.measure(predict, Tim(mode="exact", replicates=2, draws=100))["a", "b"]
     sampled = study.measure(predict, Tim(mode="sampled", replicates=2, draws=100, chains=12, max_size=5))[
@@ -357,7 +369,7 @@ def test_one_task_gives_an_empty_table(tmp_path: Path) -> None:
 def test_missing_and_misfitting_inputs_are_explained(tmp_path: Path) -> None:
     study = make_study(tmp_path, binary_labels(["a", "b"], 120))
     scores, predictions = study.train(study.plan(QUICK), noisy_model(study))
-    with pytest.raises(ContractError, match=r"of 36 predictions are missing"):
+    with pytest.raises(ContractError, match=r"of 171 predictions are missing"):
         study.tim(scores, predictions[:1], QUICK)
     with pytest.raises(InputError, match="does not exist"):
         study.tim(scores, [tmp_path / "none.parquet"], QUICK)
@@ -374,3 +386,40 @@ def test_missing_and_misfitting_inputs_are_explained(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="rows, its part"):
         study.tim(scores, predictions, QUICK)
     assert not (tmp_path / "tim.parquet").exists()
+
+
+def test_the_general_cost_of_sharing_is_no_interaction(tmp_path: Path) -> None:
+    """Every companion takes something off whoever it is; two help on top of that. Without permuted
+    companions most pairs are flagged as harmful, with them only what was planted, as what it is."""
+    names = [f"t{i}" for i in range(7)]
+    study = make_study(tmp_path, binary_labels(names, 2500, seed=1), folds=3, seed=1)
+    effect = {("t0", "t1"): 0.45, ("t2", "t3"): 0.45}
+    model = noisy_model(study, effect, seeds=0.03, within=0.2, salt=1, cost=0.15)
+    blind = study.measure(model, Tim(draws=200, controls=0))
+    assert sum(row["significant"] and row["estimate"] < 0 for row in blind.values()) > 20
+    assert all(np.isnan(row["excess"]) for row in blind.values())
+    found = study.measure(model, QUICK)
+    assert {pair for pair, row in found.items() if row["significant"]} == set(effect)
+    for pair, row in found.items():
+        assert row["estimate"] == pytest.approx(blind[pair]["estimate"])
+        assert (row["excess"] > 0) == (pair in effect) or abs(row["excess"]) < 0.02
+    beside = [row["estimate"] for (_, name), row in study.controls.items() if is_permuted(name)]
+    assert np.mean(beside) < -0.01
+
+
+def test_companions_that_differ_among_themselves_are_not_flagged(tmp_path: Path) -> None:
+    """What a companion does by chance, for all seeds and patients alike, permuted companions do too."""
+    names = [f"t{i}" for i in range(7)]
+    wrong = []
+    for controls in (0, 3):
+        study = make_study(tmp_path / str(controls), binary_labels(names, 2500), folds=3)
+        chance = {
+            (task, other): 0.12 * float(generator(task, other).normal())
+            for task in names
+            for other in [*names, *(f"{name}~1" for name in names)]
+        }
+        model = noisy_model(study, chance, seeds=0.03, within=0.2)
+        found = study.measure(model, Tim(draws=200, controls=controls))
+        wrong.append(sum(row["significant"] for row in found.values()))
+    assert wrong[0] > 10
+    assert wrong[1] <= 2
