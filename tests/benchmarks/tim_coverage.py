@@ -1,9 +1,9 @@
 """How often the intervals of TIM hold the truth, and how wide they are, on predictions whose truth is known.
 
-Every study has new patients, seeds and, where companions differ by chance, new chances. Labels and predictions
-are made up, what comes after is the project's own code: scores, the bootstrap over patients, estimates, intervals,
-flags. A task's prediction is separation times label plus the patient's own noise plus the fit's, so that its AUROC
-is Φ(separation / √variance).
+Every study has new patients, seeds and, where companions differ by chance, new chances. Labels and
+predictions are made up, what comes after is the project's own code: scores, the bootstrap over patients,
+estimates, intervals, flags. A task's prediction is separation times label plus the patient's own noise plus
+the fit's, so that its AUROC is Φ(separation / √variance).
 
     python -m tests.benchmarks.tim_coverage --mode pairs --studies 200
 """
@@ -32,8 +32,8 @@ from m3h_pipeline.tim.contrasts import Contrasts
 from m3h_pipeline.tim.estimate import _rows
 
 FOLDS, REPLICATES = 3, 3
-#: Deviation of a fit's separation (its luck), of its own noise from patient to patient, and what every companion takes
-#: off the separation.
+#: Deviation of a fit's separation (its luck), of its own noise from patient to patient, and what every
+#: companion takes off the separation.
 SEEDS, WITHIN, COST = 0.03, 0.3, 0.05
 
 
@@ -108,8 +108,7 @@ def study(
 
     def expected(pair: tuple[str, str], companions: float) -> float:
         """The mean over contexts, chances left out."""
-        task, other = pair
-        found, total = 0.0, 0.0
+        task, found, total = pair[0], 0.0, 0.0
         for context in every[pair]:
             before = sum(
                 effect.get((task, o), 0.0) - COST for o in combination_tasks(context.without) if o != task
