@@ -97,6 +97,8 @@ class EvaluationFiles(Files):
     headline = _Named("headline.txt")  # what the study may say, in a paragraph
     phenotypes = _Named("phenotypes.parquet")
     missing = _Named("missing.parquet")  # scores where modalities are hidden
+    performance = _Named("performance.parquet")  # errors, rates at thresholds, net benefit
+    subgroups = _Named("subgroups.parquet")  # scores and calibration by subgroup
 
     def table(self, name: str) -> Path:
         """One of :data:`EVALUATION_TABLES`."""
@@ -268,7 +270,7 @@ class Layout(Files):
             *(labels.tasks, labels.audit, labels.values, labels.prevalence, self.split),
             *(self.trajectory, self.selection, self.selection_summary, self.tim_table),
             *(*evaluation.tables(), evaluation.phenotypes, evaluation.missing),
-            *(evaluation.summary, evaluation.headline),
+            *(evaluation.summary, evaluation.headline, evaluation.performance, evaluation.subgroups),
         ]
 
 
@@ -313,6 +315,14 @@ def given_away() -> list[tuple[str, str]]:
         (
             files.evaluation.missing.as_posix(),
             "scores where modalities are hidden from a share of the samples",
+        ),
+        (
+            files.evaluation.performance.as_posix(),
+            "errors, rates at thresholds and net benefit of every candidate, none of few",
+        ),
+        (
+            files.evaluation.subgroups.as_posix(),
+            "scores and calibration by subgroup, what tells of few left out",
         ),
         (files.evaluation.summary.as_posix(), "the evaluation for people"),
         (files.evaluation.headline.as_posix(), "what the study may say, in a paragraph"),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from m3h_pipeline import __version__
-from m3h_pipeline.cli import cohort, completion, predicting, results, running, studies, training
+from m3h_pipeline.cli import cohort, completion, predicting, reported, results, running, studies, training
 from m3h_pipeline.cli.arguments import Verb
 from m3h_pipeline.cli.parser import EXITS, Parser
 from m3h_pipeline.disclosure.text import plain
@@ -143,6 +143,7 @@ def _parser() -> argparse.ArgumentParser:
         *cohort.VERBS,
         *training.VERBS,
         *results.VERBS,
+        *reported.VERBS,
     )
     for add in (*shown, completion.completion):
         add(verbs)

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from m3h_pipeline.config.mimic import MimicEmbedding, MimicSource
     from m3h_pipeline.config.model import Attention, Modality, Model, RegressionHead, SurvivalHead
     from m3h_pipeline.config.paths import located_source
-    from m3h_pipeline.config.results import Evaluation, Figures, GenePairs, Networks, Purpose
+    from m3h_pipeline.config.results import (
+        Evaluation,
+        Figures,
+        GenePairs,
+        Networks,
+        Purpose,
+        Thresholds,
+    )
     from m3h_pipeline.config.sources import HaimSource, SyntheticSource, TableBlock, TableFile, TableSource
     from m3h_pipeline.config.study import Split, Study, TaskSelection
     from m3h_pipeline.config.training import Compute, Search, Tim, Training
@@ -60,6 +67,7 @@ __all__ = [
     "TableFile",
     "TableSource",
     "TaskSelection",
+    "Thresholds",
     "Tim",
     "Training",
     "load_study",

@@ -34,6 +34,25 @@ class Given(Section):
     )
 
 
+class Thresholds(Section):
+    """Thresholds of a probability at which rates and net benefit are told."""
+
+    alerts: list[Fraction] = Field(
+        default=[0.05, 0.1, 0.2],
+        description="shares of the samples to be alerted, as many as somebody can look at; the thresholds "
+        "are found out of fold",
+    )
+    sensitivity: list[Fraction] = Field(
+        default=[0.8, 0.9, 0.95],
+        description="shares of the events to be found, where missing one is what matters; likewise",
+    )
+    risks: list[Fraction] = Field(
+        default=[0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5],
+        description="risks from which on one would act, as false alerts weigh against events; also those of "
+        "the decision curve",
+    )
+
+
 class Evaluation(Section):
     """Final fits and the comparison on the test part."""
 
@@ -53,6 +72,14 @@ class Evaluation(Section):
     blend: bool = Field(
         default=True,
         description="a blend of network and reference, weighted out of fold, can be chosen, too",
+    )
+    thresholds: Thresholds = Field(
+        default_factory=Thresholds, description="where rates and net benefit are told"
+    )
+    horizons: list[PositiveFloat] = Field(
+        default_factory=list,
+        description="times, in the unit of survival tasks, at which calibration is told; empty: until which "
+        "a quarter, half and three quarters of the training events have happened",
     )
     given: ByName[Name, ByName[Name, Given]] = Field(
         default_factory=dict,

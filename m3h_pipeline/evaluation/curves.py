@@ -67,7 +67,7 @@ def calibration(
     seen = ~np.isnan(y)
     y, patient = y[seen], patient[seen]
     groups = {"all": np.ones(len(y), dtype=bool), **{name: m[seen] for name, m in subgroups.items()}}
-    places = {model: _quantiles(y, risk[seen], patient, quantiles) for model, risk in risks.items()}
+    places = {model: risk_quantiles(y, risk[seen], patient, quantiles) for model, risk in risks.items()}
     allowed = shown_cells(y, patient, groups, places)
     found: dict[str, Rows] = {}
     for model, risk in risks.items():
@@ -94,7 +94,7 @@ def calibration(
     return found
 
 
-def _quantiles(
+def risk_quantiles(
     y: Floats, risk: Floats, patient: npt.NDArray[np.intp], quantiles: int
 ) -> npt.NDArray[np.int64]:
     """Each sample's quantile, from 1; empty where no quantile may be shown."""

@@ -76,7 +76,7 @@ def shown_cells(
                 rows.append(cell)
                 # Quantiles of all samples are made so that they may be shown.
                 known.extend(cell if name == "all" else [])
-            for family in _families(groups):
+            for family in families(groups):
                 rest = ~np.any([groups[name] for name in family], axis=0)
                 others = add(rest & (place == q))
                 unsaid.extend(others)
@@ -213,16 +213,16 @@ def shown_times(time: Floats, event: Bools, patient: Index, at: Floats) -> list[
     return kept
 
 
-def _families(groups: Mapping[str, Bools]) -> list[list[str]]:
+def families(groups: Mapping[str, Bools]) -> list[list[str]]:
     """The subgroups in families of which no two overlap."""
-    families: list[list[str]] = []
+    found: list[list[str]] = []
     for name, members in groups.items():
         if name == "all":
             continue
-        for family in families:
+        for family in found:
             if not any((members & groups[other]).any() for other in family):
                 family.append(name)
                 break
         else:
-            families.append([name])
-    return families
+            found.append([name])
+    return found

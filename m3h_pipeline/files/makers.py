@@ -46,6 +46,7 @@ def _makers() -> Iterator[Maker]:
         ([*evaluation.tables(), evaluation.summary, evaluation.headline], "evaluate"),
         ([evaluation.phenotypes], "phenotypes"),
         ([evaluation.missing], "missing"),
+        ([evaluation.performance, evaluation.subgroups], "performance"),
         # One figure is called as a table is.
         (found, "gene_pairs"),
         (drawn, "draw_gene_pairs"),

@@ -198,6 +198,19 @@ def subgroup_rows(table: pa.Table) -> dict[str, npt.NDArray[np.bool_]]:
     }
 
 
+def within(cohort: Cohort, here: npt.NDArray[np.bool_]) -> Cohort:
+    """The cohort with those rows of its test part alone.
+
+    Args:
+        cohort: with a test part.
+        here: (n,) which of its rows.
+    """
+    part = cohort.parts[TEST]
+    members, own = np.unique(part.unit[here], return_inverse=True)
+    some = Part(part.rows[here], own.reshape(-1), np.ascontiguousarray(part.weights[members]))
+    return replace(cohort, parts={TEST: some})
+
+
 def score_draws(cohort: Cohort, task: str, number: int, prediction: Floats) -> Float64:
     """Scores of a prediction of a part under every draw of patients, shape (draws,)."""
     part = cohort.parts[number]

@@ -159,10 +159,16 @@ class JobSettings:
         own = own_code(self._metrics)
         return self._chosen("evaluation.draws", "seed", modalities=sources, **own)
 
+    def performance(self) -> str:
+        """For what the candidates do beyond their score."""
+        names = ("draws", "blend", "thresholds", "horizons")
+        keys = (f"evaluation.{name}" for name in names)
+        return self._chosen(*keys, "figures.quantiles", "seed", **own_code(self._metrics))
+
     def export_bundle(self) -> str:
         """For the bundle; encoders stand in the final models."""
         sources = {name: {"sources": spec.sources} for name, spec in self._study.modalities.items()}
-        names = ("study", "bundle", "evaluation.draws", "evaluation.blend")
+        names = ("study", "bundle", *(f"evaluation.{name}" for name in ("draws", "blend", "thresholds")))
         return self._chosen(*names, "seed", modalities=sources, **own_code(self._metrics))
 
     def gene_pairs(self) -> str:

@@ -166,7 +166,9 @@ class Reader:
         if wanted != 0:
             folder = layout.evaluation.baselines("x").parent
             yield Part("references", _count(folder, "*.parquet"), wanted)
-        tables = [*layout.evaluation.tables(), layout.evaluation.phenotypes, layout.evaluation.missing]
+        evaluation = layout.evaluation
+        tables = [*evaluation.tables(), evaluation.phenotypes, evaluation.missing]
+        tables += [evaluation.performance, evaluation.subgroups]
         yield Part("evaluation", sum(path.exists() for path in tables), len(tables))
         suffix = study.figures.formats[0] if study else "svg"
         figures = [layout.figure(name, suffix) for name in FIGURES]

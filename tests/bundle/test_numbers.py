@@ -11,7 +11,8 @@ from sklearn.metrics import roc_curve
 from m3h_pipeline.bundle.making.conformal import half_width, rounded_up
 from m3h_pipeline.bundle.making.people import _subgroup
 from m3h_pipeline.bundle.making.sketches import sketch
-from m3h_pipeline.bundle.making.thresholds import ALERTS, SENSITIVITIES, thresholds
+from m3h_pipeline.bundle.making.thresholds import thresholds
+from m3h_pipeline.config import Thresholds
 
 
 def binary(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -25,8 +26,8 @@ def binary(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_thresholds_are_those_of_a_roc_curve() -> None:
     seen, test = binary(3000), binary(2000, 1)
-    found = thresholds(seen, test)
-    assert len(found) == 1 + len(SENSITIVITIES) + len(ALERTS)
+    found = thresholds(seen, test, Thresholds())
+    assert len(found) == 1 + len(Thresholds().sensitivity) + len(Thresholds().alerts)
     known = ~np.isnan(seen[0])
     y, p = seen[0][known], seen[1][known]
     fpr, tpr, _ = roc_curve(y, np.round(p, 4))
@@ -56,7 +57,7 @@ def test_rates_tell_of_no_few_patients(seed: int, n: int) -> None:
     y, p, patient = binary(n, seed)
     patient = patient // 2
     shown: list[float] = []
-    for one in thresholds((y, p, patient), (y, p, patient)):
+    for one in thresholds((y, p, patient), (y, p, patient), Thresholds()):
         if one.validation.sensitivity is None:
             continue
         cells = tuple(

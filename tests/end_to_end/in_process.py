@@ -13,6 +13,8 @@ from m3h_pipeline.config import Study, located_source
 from m3h_pipeline.evaluation.evaluate import evaluate
 from m3h_pipeline.evaluation.final import plan_final
 from m3h_pipeline.evaluation.missing import Sources, missing_scores
+from m3h_pipeline.evaluation.performance.stage import Sources as Performance
+from m3h_pipeline.evaluation.performance.stage import measure_performance
 from m3h_pipeline.evaluation.phenotypes import phenotype_map
 from m3h_pipeline.figures.registry import render
 from m3h_pipeline.files import read_json
@@ -176,6 +178,24 @@ class Whole:
             search=s.search,
             quantiles=s.figures.quantiles,
             seed=s.seed,
+        )
+        measure_performance(
+            Performance(
+                selection=self.folder / "selection.parquet",
+                tasks=self.tasks,
+                labels=self.labels,
+                split=self.split,
+                samples=self.cohort / "samples.parquet",
+                scores=scores,
+                predictions=predictions,
+                baselines=references,
+                evaluation=self.folder / "evaluation",
+            ),
+            s.evaluation,
+            s.figures.quantiles,
+            s.seed,
+            self.folder / "evaluation",
+            io.StringIO(),
         )
         phenotype_map(
             self.folder / "selection.parquet",

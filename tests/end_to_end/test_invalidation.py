@@ -70,7 +70,12 @@ FINALS = {"train_final(*)"}
 
 ALL_PACKS = packs("1 0000", "1 0001", "2 0000", "2 0001")
 MERGES = {"merge_scores(1)", "merge_scores(2)"}
-EVALUATION = {"evaluate", "export_bundle", *(set(figures()) - figures("tim", "phenotypes", "missing"))}
+EVALUATION = {
+    "evaluate",
+    "performance",
+    "export_bundle",
+    *(set(figures()) - figures("tim", "phenotypes", "missing")),
+}
 HIDDEN = {"missing", *figures("missing")}
 TEST = {*EVALUATION, *HIDDEN, "phenotypes", *figures("phenotypes")}
 TIM = {"tim", *figures("tim")}
@@ -199,7 +204,10 @@ def change_hospital_table(project: Project) -> None:
 
 
 def docstrings(project: Project) -> None:
-    for name in ("model/attention.py", "training/trainer.py", "inference/intervals.py", "contracts.py"):
+    for name in (
+        *("model/attention.py", "training/trainer.py", "inference/intervals.py"),
+        "contracts/__init__.py",
+    ):
         path = project.folder / PACKAGE / name
         text = path.read_text()
         assert text.startswith('"""')
@@ -212,7 +220,7 @@ def move_a_module(project: Project) -> None:
     room = package / "agreed"
     room.mkdir()
     (room / "__init__.py").touch()
-    (package / "contracts.py").rename(room / "schemas.py")
+    (package / "contracts").rename(room / "schemas")
     for path in [*package.rglob("*.py"), *(project.folder / "workflow").rglob("*.smk")]:
         text = path.read_text(encoding="utf-8")
         text = text.replace(
@@ -293,7 +301,7 @@ CASES = {
     "schema": Case(
         "the schema of one table (phenotypes)",
         lambda project: project.edit(
-            PACKAGE + "contracts.py", "PHENOTYPES = _schema(", "PHENOTYPES = _schema(*(),"
+            PACKAGE + "contracts/__init__.py", "PHENOTYPES = _schema(", "PHENOTYPES = _schema(*(),"
         ),
         {"phenotypes", *figures("phenotypes")},
     ),

@@ -46,7 +46,7 @@ def told(of: Study, definitions: dict[str, TaskDefinition] | None = None) -> dic
     settings = JobSettings(of, definitions)
     plain = (
         *("simulate", "embed", "ingest", "split", "assess", "train", "select", "plan_tim", "tim"),
-        *("plan_final", "evaluate", "phenotypes", "missing", "export_bundle"),
+        *("plan_final", "evaluate", "phenotypes", "missing", "performance", "export_bundle"),
         *("gene_pairs", "draw_gene_pairs"),
         *("compare_networks", "draw_networks"),
     )

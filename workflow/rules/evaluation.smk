@@ -166,6 +166,44 @@ rule phenotypes:
         " --split {input.split:q} --samples {input.samples:q} --output {output:q}"
 
 
+rule performance:
+    input:
+        plan=lambda wildcards: planned("search/final").plan,
+        selection=FILES.selection,
+        tasks=FILES.labels.tasks,
+        labels=LABELS,
+        split=FILES.split,
+        samples=FILES.cohort.samples,
+        scores=pack_files("scores", "search/final"),
+        predictions=pack_files("predictions", "search/final"),
+        baselines=references,
+        choice=[FILES.evaluation.table(name) for name in ("choice", "optimism")],
+    output:
+        FILES.evaluation.performance,
+        FILES.evaluation.subgroups,
+    log:
+        FILES.log("evaluation/performance"),
+    benchmark:
+        FILES.benchmark("evaluation/performance")
+    conda:
+        "../envs/m3h.yaml"
+    resources:
+        mem_mb=by_input(2000, 6),
+        runtime=growing(120),
+    params:
+        settings=told("performance"),
+        scores=listed("performance", "scores"),
+        predictions=listed("performance", "predictions"),
+        label_folder=FILES.labels.folder,
+        evaluation=FILES.evaluation.folder,
+        code=code_of("performance"),
+    shell:
+        "m3h --log {log:q} performance --settings @{params.settings:q} --selection {input.selection:q}"
+        " --tasks {input.tasks:q} --labels {params.label_folder:q} --split {input.split:q}"
+        " --samples {input.samples:q} --scores @{params.scores:q} --predictions @{params.predictions:q}"
+        " --baselines {input.baselines:q} --evaluation {params.evaluation:q}"
+
+
 rule missing:
     input:
         plan=lambda wildcards: planned("search/final").plan,

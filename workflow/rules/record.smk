@@ -9,6 +9,7 @@ rule record:
         FILES.selection,
         FILES.selection_summary,
         FILES.evaluation.summary,
+        FILES.evaluation.performance,
         FILES.bundle.folder,
         FILES.labels.audit,
     output:

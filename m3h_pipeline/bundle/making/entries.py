@@ -66,7 +66,8 @@ def entry(known: Known, files: Files) -> TaskModel | None:
         after = none if test is None else calibrator(test)
         here = cohort.observed(task.id, TEST) if test is not None else np.zeros(0)
         who = cohort.patient[cohort.parts[TEST].rows] if test is not None else np.zeros(0, dtype=int)
-        more["thresholds"] = thresholds((y, calibrator(found)[:, 0], patient), (here, after[:, 0], who))
+        validation, test_part = (y, calibrator(found)[:, 0], patient), (here, after[:, 0], who)
+        more["thresholds"] = thresholds(validation, test_part, known.thresholds)
     if task.problem_class == "regression":
         more["interval"] = interval(candidates, name, calibrator, test)
     grid = candidates.grid()

@@ -196,6 +196,7 @@ def _entries(
                     carried,
                     [row for row in choice if row["task"] == one.task],
                     [row for row in slopes if row["task"] == one.task],
+                    evaluation.thresholds,
                     **more,
                 ),
                 files,

@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from m3h_pipeline.bundle.schema import Rates, Threshold
-from m3h_pipeline.disclosure import LEAST, is_small
+from m3h_pipeline.config import Thresholds
+from m3h_pipeline.disclosure import LEAST
+from m3h_pipeline.evaluation.performance.thresholds import (
+    DIGITS,
+    Counted,
+    Floats,
+    Index,
+    Kind,
+    threshold,
+)
 from m3h_pipeline.evaluation.shown import patients_of
 
-Floats = npt.NDArray[np.floating[Any]]
-Index = npt.NDArray[np.integer[Any]]
-Kind = Literal["youden", "sensitivity", "alerts"]
-#: Sensitivities, and shares of samples above the threshold, that are asked for.
-SENSITIVITIES: Final = (0.8, 0.9, 0.95)
-ALERTS: Final = (0.05, 0.1, 0.2)
-_DIGITS: Final = 4
 _UNKNOWN: Final = Rates(sensitivity=None, specificity=None, ppv=None, npv=None, alerts=None)
 
 #: Labels (n,), NaN = not observed; probabilities (n,); patients (n,).
 Seen = tuple[Floats, Floats, Index]
 
 
-def thresholds(validation: Seen, test: Seen) -> list[Threshold]:
+def thresholds(validation: Seen, test: Seen, asked: Thresholds) -> list[Threshold]:
     """Thresholds of a binary task; none where fewer than 11 patients have the event, or have it not.
 
     Args:
         validation: labels, calibrated probabilities and patients out of fold.
         test: likewise of the test part.
+        asked: sensitivities, and shares of samples above the threshold.
     """
     y, p, patient = validation
     if any(patients_of(patient, y == event) < LEAST for event in (0, 1)):
         return []
     said = ShownRates(validation), ShownRates(test)
     chosen: list[tuple[Kind, float | None]] = [("youden", None)]
-    chosen += [("sensitivity", target) for target in SENSITIVITIES]
-    chosen += [("alerts", target) for target in ALERTS]
+    chosen += [("sensitivity", target) for target in asked.sensitivity]
+    chosen += [("alerts", target) for target in asked.alerts]
     found = []
     for kind, target in chosen:
         value = threshold(y, p, kind, target)
@@ -47,38 +49,6 @@ def thresholds(validation: Seen, test: Seen) -> list[Threshold]:
             )
         )
     return found
-
-
-def threshold(y: Floats, p: Floats, kind: Kind, target: float | None) -> float:
-    """One threshold, rounded to four digits: positive is whoever is at or above it.
-
-    Args:
-        y: labels, NaN = not observed; (n,).
-        p: probabilities, (n,).
-        kind: what it is chosen for.
-        target: the sensitivity, or the share above it.
-
-    Examples:
-        >>> y, p = np.array([0, 0, 0, 1, 1.0]), np.array([0.1, 0.2, 0.6, 0.5, 0.9])
-        >>> threshold(y, p, "youden", None), threshold(y, p, "sensitivity", 0.5)
-        (0.5, 0.9)
-        >>> threshold(y, p, "alerts", 0.4)
-        0.6
-    """
-    seen = ~np.isnan(y)
-    y, p = y[seen], p[seen]
-    values = np.unique(np.round(p, _DIGITS))
-    events, others = (np.sort(p[y == event]) for event in (1, 0))
-    above = 1 - np.searchsorted(events, values) / max(1, len(events))
-    false = 1 - np.searchsorted(others, values) / max(1, len(others))
-    if kind == "youden":
-        return float(values[np.argmax(above - false)])
-    if kind == "sensitivity":
-        # Nobody who has the event is below the first of them, but for rounding.
-        reached = np.flatnonzero(above >= (target or 0) - 1e-12)
-        return float(values[reached[-1] if len(reached) else 0])
-    few = np.flatnonzero(1 - np.searchsorted(np.sort(p), values) / len(p) <= (target or 0) + 1e-12)
-    return float(values[few[0] if len(few) else -1])
 
 
 class ShownRates:
@@ -94,7 +64,8 @@ class ShownRates:
     def __init__(self, seen: Seen) -> None:
         y, p, patient = seen
         known = ~np.isnan(y)
-        self._y, self._p, self._patient = y[known], p[known], patient[known]
+        self._y, self._p = y[known], p[known]
+        self._counted = Counted([self._y == 1, self._y == 0], patient[known])
         self._shown: dict[float, Rates] = {}
 
     def __call__(self, value: float) -> Rates:
@@ -102,12 +73,9 @@ class ShownRates:
             return self._shown[value]
         above = self._p >= value
         events = self._y == 1
-        cells = [above & events, ~above & events, above & ~events, ~above & ~events]
-        between = [
-            (above ^ (self._p >= other)) & group for other in self._shown for group in (events, ~events)
-        ]
-        if any(is_small(patients_of(self._patient, rows)) for rows in [*cells, *between]):
+        if not self._counted.may_tell(above):
             return _UNKNOWN
+        cells = [above & events, ~above & events, above & ~events, ~above & ~events]
         hit, missed, false, rest = (int(rows.sum()) for rows in cells)
         found = Rates(
             sensitivity=_share(hit, missed),
@@ -121,4 +89,4 @@ class ShownRates:
 
 
 def _share(part: int, rest: int) -> float | None:
-    return round(part / (part + rest), _DIGITS) if part + rest else None
+    return round(part / (part + rest), DIGITS) if part + rest else None

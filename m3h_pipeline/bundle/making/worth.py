@@ -11,18 +11,18 @@ import numpy.typing as npt
 
 from m3h_pipeline.bundle.schema import Estimate, Outcome, Slope
 from m3h_pipeline.coding import time_and_event
+from m3h_pipeline.config import Thresholds
 from m3h_pipeline.disclosure import LEAST, is_small
 from m3h_pipeline.evaluation.arms import Arms, Chosen
 from m3h_pipeline.evaluation.choice.candidates import Candidates
 from m3h_pipeline.evaluation.shown import patients_of, shown_groups, shown_number
 from m3h_pipeline.inference.intervals import bounded, pooled_intervals
 from m3h_pipeline.inference.metrics import Floats
-from m3h_pipeline.inference.resampled import TEST, Cohort, Part
+from m3h_pipeline.inference.resampled import TEST, within
 from m3h_pipeline.inference.scored import score
 from m3h_pipeline.tasks.assessed import Task
 
 Row = Mapping[str, Any]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Known:
         carried: references whose models can be carried, name -> what was chosen for it.
         choice: rows of contracts.CHOICE of the task.
         slopes: rows of contracts.CALIBRATION_SLOPES of the task.
+        thresholds: at which rates are told.
         note: of the definition.
         permuted: whether labels were shuffled.
         definition: how outcomes are made of columns.
@@ -47,6 +48,7 @@ class Known:
     carried: Mapping[str, str]
     choice: Sequence[Row]
     slopes: Sequence[Row]
+    thresholds: Thresholds = field(default_factory=Thresholds)
     note: str = ""
     permuted: bool = False
     definition: Mapping[str, Any] = field(default_factory=dict)
@@ -136,19 +138,6 @@ def _estimate(part: str, group: str, metric: str, row: Row, patients: int | None
     numbers = {key: row.get(key) for key in ("value", "low", "high")}
     known = {k: float(v) if v is not None and np.isfinite(v) else None for k, v in numbers.items()}
     return Estimate(part=part, group=group, metric=metric, patients=patients, **known)
-
-
-def within(cohort: Cohort, here: Bools) -> Cohort:
-    """The cohort with those rows of its test part alone.
-
-    Args:
-        cohort: with a test part.
-        here: (n,) which of its rows.
-    """
-    part = cohort.parts[TEST]
-    members, own = np.unique(part.unit[here], return_inverse=True)
-    some = Part(part.rows[here], own.reshape(-1), np.ascontiguousarray(part.weights[members]))
-    return replace(cohort, parts={TEST: some})
 
 
 def slopes_of(known: Known, name: str) -> list[Slope]:

@@ -1,0 +1,60 @@
+"""Further data contracts: Arrow schemas of what a report of prediction models has to tell (TRIPOD+AI)."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    """Numbers may be null, and what is named so; nothing else."""
+    free = {"class_name", "rule"}
+    return pa.schema(
+        [
+            pa.field(name, kind, nullable=name in free or (kind != pa.string() and kind != pa.bool_()))
+            for name, kind in columns.items()
+        ]
+    )
+
+
+_TEXT, _NUMBER, _FLAG = pa.string(), pa.float64(), pa.bool_()
+
+#: Beyond the score: every candidate of the choice on the test part, in the ``state`` of
+#: ``contracts.CALIBRATION_SLOPES``; treat_all and treat_none are the strategies of the net benefit that need
+#: no model. ``measure`` is of binary tasks brier, scaled_brier, auprc, and at thresholds sensitivity,
+#: specificity, ppv, npv, alerts_per_100, net_benefit; of several classes brier, scaled_brier, accuracy, and
+#: by ``class_name`` (``macro``: their mean) auprc, auroc and rates; of regression mae and rmse, by fourth of
+#: the training values in ``class_name``; of survival observed_risk, predicted_risk, observed_to_expected and
+#: slope.
+#: ``rule`` says how ``at`` was found: a threshold by predictions out of fold (youden, ``sensitivity 80 %``,
+#: ``top 10 %``, prevalence), one that the study states (risk), or a horizon. Null: undefined, or not of it.
+PERFORMANCE = _schema(
+    task=_TEXT,
+    candidate=_TEXT,
+    chosen=_FLAG,
+    state=_TEXT,
+    measure=_TEXT,
+    class_name=_TEXT,
+    rule=_TEXT,
+    at=_NUMBER,
+    value=_NUMBER,
+    low=_NUMBER,
+    high=_NUMBER,
+)
+
+#: Candidates in subgroups of the test part: the task's metric (before), and as in
+#: ``contracts.CALIBRATION_SLOPES`` slope and intercept, of binary tasks also observed_to_expected. ``gap``:
+#: less the same of all others; null where there are none.
+SUBGROUPS = _schema(
+    task=_TEXT,
+    candidate=_TEXT,
+    chosen=_FLAG,
+    subgroup=_TEXT,
+    state=_TEXT,
+    measure=_TEXT,
+    value=_NUMBER,
+    low=_NUMBER,
+    high=_NUMBER,
+    gap=_NUMBER,
+    gap_low=_NUMBER,
+    gap_high=_NUMBER,
+)

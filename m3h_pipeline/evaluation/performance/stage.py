@@ -1,0 +1,139 @@
+"""The verb ``performance``: what every candidate does on the test part beyond its score, and in subgroups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import pyarrow as pa
+
+from m3h_pipeline.config import Evaluation
+from m3h_pipeline.contracts import CHOICE, OPTIMISM
+from m3h_pipeline.contracts.reported import PERFORMANCE, SUBGROUPS
+from m3h_pipeline.evaluation.arms import arm_predictions, find_arms, read_selection
+from m3h_pipeline.evaluation.choice.choose import task_candidates
+from m3h_pipeline.evaluation.optimism import search_luck
+from m3h_pipeline.evaluation.performance.rows import performance_rows
+from m3h_pipeline.evaluation.performance.subgroups import subgroup_rows
+from m3h_pipeline.evaluation.performance.task import AFTER, BEFORE, Recalibrated, recalibrated
+from m3h_pipeline.evaluation.validation import read_references
+from m3h_pipeline.files import read_table, write_table
+from m3h_pipeline.inference.resampled import load_cohort, part_seeds
+from m3h_pipeline.layout import EvaluationFiles
+from m3h_pipeline.tasks.assessed import read_tasks
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The results of a study that are read.
+
+    Attributes:
+        selection: table of contracts.SELECTION.
+        tasks: ``labels/tasks.json``.
+        labels: folder of the labels.
+        split: the split file.
+        samples: ``cohort/samples.parquet``.
+        scores, predictions: of the final fits, any number of files.
+        baselines: BASELINE_PREDICTIONS, any number of files.
+        evaluation: folder of the evaluation, whose choice is read.
+    """
+
+    selection: Path
+    tasks: Path
+    labels: Path
+    split: Path
+    samples: Path
+    scores: Sequence[Path]
+    predictions: Sequence[Path]
+    baselines: Sequence[Path]
+    evaluation: Path
+
+
+def measure_performance(
+    sources: Sources, evaluation: Evaluation, quantiles: int, seed: int, out: Path, screen: TextIO
+) -> None:
+    """Measure every candidate of the choice on the test part.
+
+    Writes into ``out`` ``performance.parquet`` (PERFORMANCE) and ``subgroups.parquet`` (SUBGROUPS). Patients
+    are drawn as in the rest of the evaluation; thresholds and recalibration are of predictions out of fold.
+
+    Args:
+        sources: the study.
+        evaluation: draws, blends, thresholds and horizons.
+        quantiles: risk quantiles of the calibration table, whose numbers readers know.
+        seed: of the bootstrap.
+        out: folder of the evaluation.
+        screen: where to report.
+
+    Raises:
+        InputError: a file is absent or unreadable, or the folder cannot be written.
+        ContractError: a file does not follow its contract, or files do not fit each other.
+    """
+    measured = list(_measured(sources, evaluation, seed))
+    performance = performance_rows(measured, evaluation, quantiles)
+    subgroups = subgroup_rows(measured)
+    files = EvaluationFiles(out)
+    for path, schema, rows in (
+        (files.performance, PERFORMANCE, performance),
+        (files.subgroups, SUBGROUPS, subgroups),
+    ):
+        write_table(pa.Table.from_pylist(rows, schema=schema), path, schema)
+    screen.write("".join(f"{line}\n" for line in said(performance, subgroups)))
+
+
+def _measured(sources: Sources, evaluation: Evaluation, seed: int) -> Iterator[Recalibrated]:
+    """What the candidates of every supervised task predict."""
+    described = read_tasks(sources.tasks)
+    chosen = read_selection(sources.selection, described)
+    names = {one.task: described[one.task] for one in chosen}
+    cohort = load_cohort(
+        names, sources.labels, sources.split, sources.samples, evaluation.draws, **part_seeds(seed)
+    )
+    predictions = arm_predictions(
+        find_arms(chosen, sources.scores, cohort.folds), sources.predictions, cohort
+    )
+    references = read_references(sources.baselines, cohort)
+    tables = EvaluationFiles(sources.evaluation)
+    luck = search_luck(read_table(tables.table("optimism"), OPTIMISM).to_pylist())
+    choice = {
+        row["task"]: row["candidate"]
+        for row in read_table(tables.table("choice"), CHOICE).to_pylist()
+        if row["chosen"] and row["candidate"] != "chosen"
+    }
+    for one in chosen:
+        if names[one.task].problem_class == "clustering":
+            continue
+        candidates = task_candidates(
+            one, predictions, references, cohort, evaluation.blend, luck.get(one.task, 0.0)
+        )
+        yield recalibrated(candidates, choice.get(one.task))
+
+
+def said(performance: Sequence[Mapping[str, Any]], subgroups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the chosen models do for people: whom alerts find, and in which subgroup the score is another.
+
+    Args:
+        performance: rows of contracts.PERFORMANCE.
+        subgroups: rows of contracts.SUBGROUPS.
+    """
+    lines = []
+    shares: dict[tuple[str, str], dict[str, float]] = {}
+    for row in performance:
+        if row["chosen"] and row["state"] == AFTER and (row["rule"] or "").startswith("top "):
+            shares.setdefault((row["task"], row["rule"]), {})[row["measure"]] = row["value"]
+    for (task, rule), rates in shares.items():
+        found, right = (100 * rates[name] for name in ("sensitivity", "ppv"))
+        lines.append(
+            f"{task}: alerting the {rule} finds {found:.0f} % of the events; {right:.0f} % of them have it"
+        )
+    for row in subgroups:
+        ends = row["gap_low"], row["gap_high"]
+        if row["chosen"] and row["state"] == BEFORE and None not in ends and ends[0] * ends[1] > 0:
+            what = row["measure"].replace("_", " ")
+            lines.append(
+                f"{row['task']}: {what} of {row['subgroup']} is {row['gap']:+.3f} against the rest "
+                f"({ends[0]:+.3f} to {ends[1]:+.3f})"
+            )
+    return lines
