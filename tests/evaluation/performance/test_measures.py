@@ -199,6 +199,14 @@ def test_slope_is_that_of_a_weighted_logistic_regression() -> None:
         model.fit((2 * x - 1)[:, None], had, sample_weight=w)
         assert value == pytest.approx(model.coef_[0, 0], rel=1e-4)
     assert np.isnan(weighted_slope(np.ones(400, bool), risk, seen, weighted)).all()
+    # Of a horizon the weight is 1 over the chance of not having been censored.
+    censoring = Curve.of(outcome.time, outcome.event, censoring=True)
+    free = outcome.time > 0.5
+    chance = np.where(had, censoring.at(np.minimum(outcome.time, 0.5)), censoring.at(np.array([0.5])))
+    seen = np.where(had | free, 1 / chance, 0.0)
+    key = Key("slope", "", "horizon", 0.5)
+    one = survival(censoring, outcome, risk[:, None], np.array([0.5]), weighted)[key]
+    assert one == pytest.approx(weighted_slope(had, risk, seen, weighted), rel=1e-9)
 
 
 def test_right_risks_have_ratio_and_slope_1_under_censoring_and_extreme_ones_a_lower_slope() -> None:
@@ -235,15 +243,16 @@ def test_horizons_are_those_of_the_study_or_of_the_events_on_the_grid() -> None:
 
 def test_horizons_between_which_few_have_the_event_are_not_told() -> None:
     outcome, x = times(4, 300)
-    at, who = np.array([0.1, 0.15, 0.4, 0.45, 0.9]), np.arange(300)
-    kept = at[shown_horizons(at, outcome, [x], who)]
-    assert 0 < len(kept) < len(at)
+    at, who = np.arange(1, 31) / 20, np.arange(300)
 
     def few(members: np.ndarray) -> bool:
         return 0 < int(members.sum()) < 11
 
-    for first, last in zip([0.0, *kept], [*kept, np.inf], strict=False):
-        assert not few(outcome.event & (outcome.time > first) & (outcome.time <= last)) or last == np.inf
+    for risks in ([], [x]):
+        kept = at[shown_horizons(at, outcome, risks, who)]
+        assert 2 < len(kept) < len(at)
+        for first, last in zip([0.0, *kept], kept, strict=False):
+            assert not few(outcome.event & (outcome.time > first) & (outcome.time <= last))
     # Nor together with the last times of the curves of thirds of the risk that are told.
     place = np.searchsorted(np.quantile(x, [1 / 3, 2 / 3]), x)
     rows: list[dict[str, Any]] = kaplan_meier(outcome, x, who)
