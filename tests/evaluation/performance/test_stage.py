@@ -73,7 +73,7 @@ def value(rows: Rows, **named: Any) -> dict[str, Any]:
 def said(one: Study, task: str, key: Any, quality: float, fold: int) -> np.ndarray:
     rows = np.flatnonzero(one.fold == fold)
     keys = [(*key, r, fold) for r in range(3)] if len(key) == 1 and key[0] != "linear" else [(*key, fold)]
-    return np.mean([noisy(one, task, quality, each, rows) for each in keys], axis=0)
+    return np.asarray(np.mean([noisy(one, task, quality, each, rows) for each in keys], axis=0))
 
 
 def test_every_candidate_is_measured_before_and_after_on_the_test_part(
@@ -121,7 +121,7 @@ def test_thresholds_are_of_predictions_out_of_fold_and_the_test_part_has_no_say(
     usual = predictor(other)
 
     def predict(key: str, task: str, replicate: int, fold: int, rows: Any) -> Any:
-        found = usual(key, task, replicate, fold, rows)
+        found: Any = usual(key, task, replicate, fold, rows)
         return found[::-1] if fold == -1 and task == "ill" else found
 
     other.write(predict)
@@ -235,7 +235,7 @@ def test_a_subgroup_whose_probabilities_are_too_high_is_told_apart_on_the_screen
     female = np.array(one.sex, dtype=object) == "female"
 
     def predict(key: str, task: str, replicate: int, fold: int, rows: Any) -> Any:
-        found = usual(key, task, replicate, fold, rows)
+        found: Any = usual(key, task, replicate, fold, rows)
         if task == "ill":
             noise = np.random.default_rng([fold + 1, replicate]).normal(size=found.shape)
             worse = 1 / (1 + np.exp(-(logit(found) + 2 + 6 * noise)))
@@ -265,7 +265,7 @@ def test_a_subgroup_whose_probabilities_are_too_high_is_told_apart_on_the_screen
 def test_observed_to_expected_counts_patients_not_samples() -> None:
     """Coverage of the interval of right probabilities where a patient's three samples are alike."""
     rng = np.random.default_rng(0)
-    held, naive = [], []
+    held, naive = list[bool](), list[bool]()
     for _ in range(400):
         p = np.repeat(rng.beta(2, 5, 150), 3)
         y = np.repeat(rng.random(150) < p[::3], 3).astype(np.float64)
