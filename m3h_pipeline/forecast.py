@@ -25,6 +25,7 @@ from m3h_pipeline.search.combinations import (
     sorted_combination,
 )
 from m3h_pipeline.search.plan import replicates_of
+from m3h_pipeline.search.race import instalments
 from m3h_pipeline.search.rates import rates_of
 from m3h_pipeline.search.sizing import (
     Study,
@@ -77,10 +78,11 @@ def forecast(
     compared: Mapping[str, tuple[Study, Training]] | None = None,
     networks: Networks | None = None,
 ) -> list[Stage]:
-    """The stages of a study's training up to the third round of the search, TIM's own fits, the final fits.
+    """The stages of a study's training up to combinations of three tasks, TIM's own fits, the final fits.
 
-    What later rounds train depends on scores: of the third the most it can be is said, and a further one
-    takes about as much. The final fits are reckoned as if each task selected a pair.
+    What the search trains beyond pairs depends on scores: of the third round, the first instalment of a race,
+    and of all rounds with combinations of three the most it can be is said; each larger size takes less. The
+    final fits are reckoned as if each task selected a pair.
 
     Args:
         study: its shape.
@@ -99,8 +101,13 @@ def forecast(
     settings, folds = settings_of(training), study.folds
     per_job = per_job_of(search, lambda entries: combinations_per_job(study, entries))
 
-    def stage(name: str, entries: Sequence[Entry], known: Mapping[str, Task] = tasks) -> Stage:
-        packs = plan_of(name, entries, known, settings, folds, per_job)["packs"].values()
+    def stage(
+        name: str,
+        entries: Sequence[Entry],
+        known: Mapping[str, Task] = tasks,
+        within: Sequence[int] = range(folds),
+    ) -> Stage:
+        packs = plan_of(name, entries, known, settings, within, per_job)["packs"].values()
         return _stage(study, name, list(packs), gpu)
 
     largest = min(len(names), search.max_size or len(names))
@@ -113,7 +120,11 @@ def forecast(
         # Each task keeps `beam` pairs and tries every other task with them; some are asked for twice.
         most = min(math.comb(len(names), 3), len(names) * search.beam * (len(names) - 2))
         triples = itertools.islice(itertools.combinations(names, 3), most)
-        stages.append(stage("round 3, at most", [Entry(c, replicates_of(3, search, tim)) for c in triples]))
+        entries = [Entry(c, replicates_of(3, search, tim)) for c in triples]
+        first, *later = instalments(range(folds), search.race)
+        if later:
+            stages.append(stage("round 3, at most", entries, within=first))
+        stages.append(stage("triples, at most", entries))
     permuted = permuted_companions(tasks, tim.controls, seed)
     wanted = (combination_tasks(key) for key in needed(contexts(tasks, tim, seed, permuted)))
     trained = min(2, largest) if tim.mode == "pairs" else 0

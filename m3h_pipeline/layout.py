@@ -176,6 +176,7 @@ class Layout(Files):
     search = _Named("search")
     store = _Named("search/store")  # finished fits, whichever stage asked for them
     trajectory = _Named("search/trajectory.parquet")  # what the search found, size by size
+    search_report = _Named("search/report.parquet")  # what it cost, and why it ended
     selection = _Named("selection.parquet")  # each task's combination
     selection_summary = _Named("selection.tsv")
     tim_table = _Named("tim/tim.parquet")
@@ -268,7 +269,7 @@ class Layout(Files):
         return [
             *(cohort.samples, cohort.columns, cohort.summary, cohort.reading, cohort.quarantine),
             *(labels.tasks, labels.audit, labels.values, labels.prevalence, self.split),
-            *(self.trajectory, self.selection, self.selection_summary, self.tim_table),
+            *(self.trajectory, self.search_report, self.selection, self.selection_summary, self.tim_table),
             *(*evaluation.tables(), evaluation.phenotypes, evaluation.missing),
             *(evaluation.summary, evaluation.headline, evaluation.performance, evaluation.subgroups),
         ]

@@ -59,8 +59,12 @@ def test_rounds_are_those_that_are_planned(tmp_path: Path, round_number: int, gp
 def test_the_search_is_forecast_as_far_as_it_goes(tmp_path: Path) -> None:
     tasks = write_tasks(tmp_path / "tasks.json", TASKS)
     deep = stages(tasks, Search(beam=3), Tim())
-    assert deep["round 3, at most"].combinations == 41 * 3 * 39
-    assert "round 3, at most" not in stages(tasks, Search(max_size=2), Tim())
+    assert deep["round 3, at most"].combinations == deep["triples, at most"].combinations == 41 * 3 * 39
+    # The first instalment of a race: two of five folds.
+    assert deep["round 3, at most"].fits == 41 * 3 * 39 * 2 * 4
+    assert deep["triples, at most"].fits == 41 * 3 * 39 * 5 * 4
+    assert "round 3, at most" not in stages(tasks, Search(race=None), Tim())
+    assert not {"round 3, at most", "triples, at most"} & stages(tasks, Search(max_size=2), Tim()).keys()
     alone = stages(tasks, Search(max_size=1), Tim(controls=0))
     assert "round 2" not in alone
     # TIM trains its pairs itself where the search has none.

@@ -27,7 +27,7 @@ def add_verb(verbs: Any, name: str, run: Verb, text: str, *paths: str, settings:
     if settings:
         parser.add_argument(
             "--settings",
-            type=_json,
+            type=told_json,
             required=True,
             metavar="JSON",
             help="the configuration sections this verb uses, as JSON, or @FILE",
@@ -38,7 +38,8 @@ def add_verb(verbs: Any, name: str, run: Verb, text: str, *paths: str, settings:
     return parser
 
 
-def _json(text: str) -> str:
+def told_json(text: str) -> str:
+    """JSON as given, or what a file says that is named after an @."""
     return _told(text[1:]) if text.startswith("@") else text
 
 

@@ -11,7 +11,7 @@ from m3h_pipeline.errors import nearest
 #: What a person calls, in the order in which a study meets it. Every other verb is the workflow's.
 PEOPLE = (
     *("init", "check", "run", "status", "predict", "evaluate-bundle", "compare", "explain-rerun"),
-    *("verify", "fetch-demo", "task-list", "completion"),
+    *("replay", "verify", "fetch-demo", "task-list", "completion"),
 )
 #: What an exit status says; docs/cli.md has the same table.
 EXITS = {

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from m3h_pipeline.cli.arguments import add_verb
+from m3h_pipeline.cli.arguments import add_verb, told_json
 
 
 def _init(verbs: Any) -> None:
@@ -92,10 +92,37 @@ def _explain_rerun(verbs: Any) -> None:
     _add_study(add_verb(verbs, "explain-rerun", run, text, settings=False))
 
 
+def _replay(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.config import Search, settings
+        from m3h_pipeline.search.measured import replay_search
+
+        search = settings(f'{{"search": {options.search}}}', search=Search)["search"]
+        replay_search(options.scores, options.out, search, sys.stdout)
+
+    text = "the search for companions on a table of measured scores; nothing is trained"
+    parser = add_verb(verbs, "replay", run, text, settings=False)
+    parser.add_argument(
+        "scores",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="measured scores, Parquet or CSV (docs/search.md)",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where its tables go")
+    parser.add_argument(
+        "--search",
+        type=told_json,
+        default="{}",
+        metavar="JSON",
+        help="the section `search` of a study, as JSON or @FILE (default: what a study does by default)",
+    )
+
+
 def _add_study(parser: Any) -> None:
     text = "configuration, results or name of the study (default: config/config.yaml, or the only results)"
     parser.add_argument("study", nargs="?", metavar="STUDY", help=text)
 
 
 #: In the order in which a study meets them.
-VERBS = (_init, _status, _compare, _explain_rerun)
+VERBS = (_init, _status, _compare, _explain_rerun, _replay)

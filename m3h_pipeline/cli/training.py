@@ -103,9 +103,17 @@ def _select(verbs: Any) -> None:
         from m3h_pipeline.search.selection import select
 
         search = sections_of(options, search=Search)["search"]
-        select(options.tasks, options.scores, options.output, options.trajectory, options.summary, search)
+        select(
+            options.tasks,
+            options.scores,
+            options.output,
+            options.trajectory,
+            options.report,
+            options.summary,
+            search,
+        )
 
-    paths = ("tasks", "output", "trajectory", "summary")
+    paths = ("tasks", "output", "trajectory", "report", "summary")
     parser = add_verb(verbs, "select", run, "choose each task's combination", *paths)
     add_paths(parser, "scores")
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from m3h_pipeline.config.sources import HaimSource, SyntheticSource, TableBlock, TableFile, TableSource
     from m3h_pipeline.config.study import Split, Study, TaskSelection
-    from m3h_pipeline.config.training import Compute, Search, Tim, Training
+    from m3h_pipeline.config.training import Compute, Race, Search, Tim, Training
     from m3h_pipeline.config.validation import validate
 
 #: Where names are looked for, what needs least first.
@@ -56,6 +56,7 @@ __all__ = [
     "Model",
     "Networks",
     "Purpose",
+    "Race",
     "RegressionHead",
     "Search",
     "Split",

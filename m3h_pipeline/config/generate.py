@@ -29,7 +29,7 @@ from m3h_pipeline.config.sources import (
     TableFile,
 )
 from m3h_pipeline.config.study import Study
-from m3h_pipeline.config.training import EarlyStopping, Training
+from m3h_pipeline.config.training import EarlyStopping, Race, Training
 
 _CONFIG = Path(__file__).resolve().parents[2] / "config"
 
@@ -174,6 +174,7 @@ def readme() -> str:
         "modalities.<name>.transcriptome": Transcriptome,
         "modalities.<name>.transcriptome.genes": GeneVectors,
         "training.early_stopping": EarlyStopping,
+        "search.race": Race,
         "evaluation.given.<name>.<task>": Given,
         "gene_pairs": GenePairs,
         "gene_pairs.within": Stratum,
@@ -332,6 +333,8 @@ def _default(field: FieldInfo, inner: type[BaseModel] | None) -> str:
     value = field.get_default(call_default_factory=True)
     if value is PydanticUndefined:
         return "required"
+    if isinstance(value, BaseModel):
+        value = value.model_dump()
     text = json.dumps(_plain(value), ensure_ascii=False)
     return f"`{text}`" if len(text) <= 60 else "see `config.yaml` or `schema.json`"
 

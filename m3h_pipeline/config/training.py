@@ -138,6 +138,16 @@ class Compute(Section):
     memory_gb: PositiveFloat = Field(default=4.0, description="memory a stack may take on the CPU")
 
 
+class Race(Section):
+    """How combinations of three and more tasks are raced."""
+
+    z: NonNegativeFloat = Field(
+        default=1.0,
+        description="a combination is left once its deficit to the `beam`-th best exceeds so many of its "
+        "standard errors",
+    )
+
+
 class Search(Section):
     """Greedy search for each task's companions."""
 
@@ -146,8 +156,18 @@ class Search(Section):
         default=None, description="largest combination; null: until no improvement"
     )
     replicates: Count = Field(default=1, description="seeds per combination")
+    standard_errors: NonNegativeFloat = Field(
+        default=1.0,
+        description="a larger combination must beat the best so far by more than so many paired standard "
+        "errors (docs/search.md); 0: any gain will do, as published",
+    )
     min_improvement: NonNegativeFloat = Field(
-        default=0.0, description="least gain over the best so far that counts as an improvement"
+        default=0.0, description="and by more than this gain, in the unit of the task's metric"
+    )
+    race: Race | None = Field(
+        default_factory=Race,
+        description="combinations of three and more tasks are trained fold by fold, and left once they fall "
+        "behind (docs/search.md); null: all of them are trained whole, as published",
     )
     combinations_per_job: PositiveInt | None = Field(
         default=None,

@@ -77,13 +77,19 @@ SELECTION = _schema(
     _required(pa.float64(), "single_learning_rate", "single_score"),
 )
 
-#: Every combination a source task looked at: its round, score, and whether the beam kept it.
+#: Every combination a source task looked at, by size: ``score`` by all its replicates, which ranks a size;
+#: ``compared`` by those of all that the task looked at to the end; ``left`` before it was trained whole.
 TRAJECTORY = _schema(
-    _required(pa.string(), "task"),
-    _required(pa.int16(), "round"),
-    _required(pa.string(), "combination"),
-    _optional(pa.float64(), "score"),
-    _required(pa.bool_(), "kept"),
+    *(_required(pa.string(), "task", "combination"), _required(pa.int16(), "size")),
+    *(_optional(pa.float64(), "score", "compared"), _required(pa.bool_(), "kept", "left")),
+)
+
+#: What each task's search cost and why it ended (docs/search.md); the row without a task: the whole search.
+SEARCH_REPORT = _schema(
+    _optional(pa.string(), "task", "combination", "stopped"),
+    _optional(pa.int16(), "size", "last_size"),
+    _optional(pa.float64(), "score", "single_score", "last_gain", "last_error"),
+    _required(pa.int64(), "combinations", "left", "fits", "saved"),
 )
 
 #: TIM(task, companion): how much learning ``companion`` too changes the score of ``task``. ``excess`` is the

@@ -103,7 +103,7 @@ def evaluate(
     said = arm_predictions(arms, predictions, cohort)
     table = read_scores(search_scores)
     references = read_references(baselines, cohort)
-    optimism = search_optimism(chosen, trajectory, table, search_predictions, cohort, search.min_improvement)
+    optimism = search_optimism(chosen, trajectory, table, search_predictions, cohort, search)
     choice, chosen_rows, slopes = choices(
         chosen, said, references, cohort, evaluation.blend, search_luck(optimism)
     )

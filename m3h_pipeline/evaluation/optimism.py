@@ -3,20 +3,23 @@
 The best of many noisy scores is too good. BBC-CV (Tsamardinos, Greasidou and Borboudakis, Machine Learning
 2018; 107:1895) repeats the selection on bootstrap samples of the out-of-fold predictions and scores the
 winner on what each sample left out: nothing is trained again. Here patients are drawn, and the search's own
-rule is repeated, round by round, among the combinations that the source task looked at; what it would have
-looked at had the draw been its data, and the choice of the settings, are not repeated.
+rule is repeated, size by size, among the combinations that the source task looked at to the end; what it
+would have looked at had the draw been its data, what it left early, and the choice of the settings, are not
+repeated. Nor is the standard error that a gain must exceed: it is that of the folds and seeds as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from m3h_pipeline.config import Search
 from m3h_pipeline.contracts import TRAJECTORY
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.evaluation.arms import Chosen
@@ -26,6 +29,7 @@ from m3h_pipeline.inference.bootstrap import percentile_interval
 from m3h_pipeline.inference.metrics import Float64
 from m3h_pipeline.inference.predictions import FitTask
 from m3h_pipeline.inference.resampled import Cohort, Index, MeanDraws, Wanted, mean_draws
+from m3h_pipeline.search.greedy import improvement
 from m3h_pipeline.search.scores import Scores
 
 #: The mean over this many draws is known to a fourteenth of their spread.
@@ -36,7 +40,7 @@ DRAWS = 200
 class Looked:
     """A combination that a source task looked at, with a score."""
 
-    round: int
+    size: int
     combination: str
     score: float
 
@@ -47,7 +51,7 @@ def search_optimism(
     scores: Scores,
     paths: Sequence[Path],
     cohort: Cohort,
-    min_improvement: float = 0.0,
+    search: Search,
 ) -> list[dict[str, Any]]:
     """Rows of contracts.OPTIMISM, one per task.
 
@@ -59,7 +63,7 @@ def search_optimism(
         scores: out-of-fold scores of the search.
         paths: tables of contracts.PREDICTIONS of the search.
         cohort: labels, folds and drawn patients; at most :data:`DRAWS` of the draws are used.
-        min_improvement: least gain of a round, as in the search.
+        search: gives the least gain of a larger combination.
 
     Raises:
         InputError: a file is absent or unreadable.
@@ -108,7 +112,7 @@ def search_optimism(
                     stacked(inside),
                     stacked(outside),
                     replicates_of.common,
-                    min_improvement,
+                    LeastGain.of(one_task.task, combinations, scores, search),
                 ),
                 "n_combinations": len(combinations),
             }
@@ -155,7 +159,7 @@ class SharedReplicates:
 
 
 def read_looked(path: Path, chosen: Sequence[Chosen]) -> dict[str, list[Looked]]:
-    """What each selected task looked at, by round; combinations without a score are left out.
+    """What each selected task looked at, by size; combinations without a score are left out.
 
     Raises:
         InputError: the file is absent or unreadable.
@@ -164,9 +168,9 @@ def read_looked(path: Path, chosen: Sequence[Chosen]) -> dict[str, list[Looked]]
     found: dict[str, list[Looked]] = {one.task: [] for one in chosen}
     for row in read_table(path, TRAJECTORY).to_pylist():
         if row["task"] in found and row["score"] is not None:
-            found[row["task"]].append(Looked(row["round"], row["combination"], row["score"]))
+            found[row["task"]].append(Looked(row["size"], row["combination"], row["score"]))
     for one in chosen:
-        found[one.task].sort(key=lambda looked: (looked.round, -looked.score, looked.combination))
+        found[one.task].sort(key=lambda looked: (looked.size, -looked.score, looked.combination))
         if one.combination not in {looked.combination for looked in found[one.task]}:
             raise ContractError(
                 f"task `{one.task}` selected `{one.combination}`, which its search did not look at",
@@ -182,22 +186,22 @@ def corrected(
     inside: Float64,
     outside: Float64,
     common: Index,
-    min_improvement: float,
+    least: LeastGain,
 ) -> dict[str, float]:
     """The selection repeated on every draw, and the winners' scores on the patients left out.
 
     Args:
-        looked: the combinations, by round.
+        looked: the combinations, by size.
         selected: the combination that was selected.
         inside: scores in the bag by set of replicates, shape (sets, combinations, draws).
         outside: scores out of the bag, same shape.
         common: which set two combinations share, see :class:`SharedReplicates`.
-        min_improvement: least gain of a round.
+        least: gain of a larger combination.
 
     Returns:
         ``corrected``, ``low``, ``high``, ``chosen``; NaN if no draw is defined.
     """
-    winners = winning(np.array([one.round for one in looked]), inside, common, min_improvement)
+    winners = winning(np.array([one.size for one in looked]), inside, common, least)
     scores = outside[common[winners, winners], winners, np.arange(outside.shape[2])]
     defined = np.isfinite(scores)
     low, high = percentile_interval(scores)
@@ -210,11 +214,40 @@ def corrected(
     }
 
 
-def winning(rounds: npt.NDArray[np.int_], inside: Float64, common: Index, min_improvement: float) -> Index:
+class LeastGain:
+    """What a combination must gain over another to replace it: that of the search.
+
+    Args:
+        error: standard error of the gain of one combination (first) over another (second), by their numbers.
+        search: how many of them, and the least gain beside.
+    """
+
+    def __init__(self, error: Callable[[int, int], float], search: Search) -> None:
+        self._error = cache(error)
+        self._search = search
+
+    @classmethod
+    def of(cls, task: str, looked: Sequence[Looked], scores: Scores, search: Search) -> LeastGain:
+        """Of the combinations that a task looked at, by the folds and seeds that two of them have."""
+
+        def error(new: int, old: int) -> float:
+            return improvement(scores, task, looked[new].combination, looked[old].combination)[1]
+
+        return cls(error, search)
+
+    def __call__(self, new: Index, old: Index) -> Float64:
+        """Shape: (draws,), (draws,) -> (draws,)."""
+        if not self._search.standard_errors:
+            return np.full(len(new), self._search.min_improvement)
+        error = np.array([self._error(*pair) for pair in zip(new.tolist(), old.tolist(), strict=True)])
+        return np.maximum(self._search.standard_errors * error, self._search.min_improvement)
+
+
+def winning(sizes: npt.NDArray[np.int_], inside: Float64, common: Index, least: LeastGain) -> Index:
     """The combination that the search's rule ends with under every draw.
 
-    In each round the best combination, by all its replicates, replaces the best so far if it improves on it
-    by more than ``min_improvement`` in the replicates that both have; else the search of that draw ends.
+    Of each size the best combination, by all its replicates, replaces the best so far if it improves on it
+    by more than the least gain in the replicates that both have; else the search of that draw ends.
 
     Shape:
         (combinations,), (sets, combinations, draws), (combinations, combinations) -> (draws,)
@@ -223,13 +256,13 @@ def winning(rounds: npt.NDArray[np.int_], inside: Float64, common: Index, min_im
     members = np.arange(inside.shape[1])
     ranked = inside[common[members, members], members]
     score = np.where(np.isfinite(ranked), ranked, -np.inf)
-    best = np.full(len(columns), int(np.flatnonzero(rounds == rounds.min())[0]), dtype=np.intp)
+    best = np.full(len(columns), int(np.flatnonzero(sizes == sizes.min())[0]), dtype=np.intp)
     going = np.ones(len(columns), dtype=bool)
-    for number in np.unique(rounds)[1:]:
-        candidates = np.flatnonzero(rounds == number)
+    for size in np.unique(sizes)[1:]:
+        candidates = np.flatnonzero(sizes == size)
         top = candidates[score[candidates].argmax(axis=0)]
         shared = common[top, best]
         gain = inside[shared, top, columns] - inside[shared, best, columns]
-        going &= np.isfinite(gain) & (gain > min_improvement)
+        going &= np.isfinite(gain) & (gain > least(top, best))
         best = np.where(going, top, best)
     return best

@@ -1,4 +1,9 @@
-"""The search for companions: what was tried, what the beam kept, and where it ended."""
+"""The search for companions: what was tried, what the beam kept, and where it ended.
+
+Only scores of equal standing stand beside each other: those by the replicates of all that a task looked at to
+the end. The search ranks a size by all of its replicates; what it ranked first is the best of its size here
+too, whichever looks best by fewer. What was left before it was trained whole is counted and not drawn.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
-from m3h_pipeline.contracts import OPTIMISM, SELECTION, TRAJECTORY, combination_tasks
+from m3h_pipeline.contracts import OPTIMISM, SELECTION, TRAJECTORY
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.figures.drawn import Drawn
@@ -46,24 +51,27 @@ def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
 def table(
     trajectory: pd.DataFrame, selection: pd.DataFrame, optimism: pd.DataFrame, catalogue: Catalogue
 ) -> pd.DataFrame:
-    """What each task looked at, in the figure's order, with size, selection and the single-task baseline.
+    """What each task looked at, in the figure's order, with the selection and the single-task baseline.
 
-    The row of the selected combination has its score corrected for the luck of the search, with its interval.
+    The row of the selected combination has its score corrected for the luck of the search, with its interval:
+    ``compared``, less what :data:`~m3h_pipeline.contracts.OPTIMISM` takes off the score that was selected.
+    ``first`` marks what the search ranked first of its size.
     """
     frame = trajectory.copy()
     chosen = selection.set_index("task")
-    frame["size"] = [len(combination_tasks(key)) for key in frame["combination"]]
+    ranks = frame.groupby(["task", "size"])["score"].rank(method="first", ascending=False)
+    frame["first"] = ranks == 1
     frame["selected"] = frame["combination"] == frame["task"].map(chosen["combination"])
-    frame["single_score"] = frame["task"].map(chosen["single_score"])
+    alone = frame[frame["size"] == 1].set_index("task")
+    frame["single_score"] = frame["task"].map(alone["compared"])
     frame["metric"] = frame["task"].map(chosen["metric"])
     corrected = optimism.set_index("task")
     for name in ("corrected", "low", "high"):
-        frame[name] = frame["task"].map(corrected[name]).where(frame["selected"])
+        taken = corrected[name] - corrected["selected"]
+        frame[name] = (frame["compared"] + frame["task"].map(taken)).where(frame["selected"])
     frame = frame.rename(columns={"low": "corrected_low", "high": "corrected_high"})
     frame["_task"] = frame["task"].map({t: i for i, t in enumerate(catalogue.order(frame["task"]))})
-    frame = frame.sort_values(
-        ["_task", "round", "size", "score", "combination"], ascending=[True, True, True, False, True]
-    )
+    frame = frame.sort_values(["_task", "size", "score", "combination"], ascending=[True, True, False, True])
     return frame.drop(columns="_task").reset_index(drop=True)
 
 
@@ -93,7 +101,8 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
         name = style.metric_name(str(metric.iloc[0] if len(metric) else catalogue[task].metric))
         title = style.fit(catalogue.title(task), wide + 0.2, size)
         style.write(figure, x - 0.24, y - 0.19, title, fontsize=size)
-        note = f"{name}, {len(rows):,} tried"
+        behind = int(rows["left"].sum())
+        note = f"{name}, {len(rows):,} tried" + (f", {behind:,} left" if behind else "")
         style.write(figure, x - 0.24, y - 0.085, note, fontsize=style.SMALL, color=style.MUTED)
         sheet.panel(rows, _Box(x, y, wide, tall), most, labelled=k + columns >= len(tasks))
     sheet.draw(style.axes(figure, 0, 0, width, height), width, height)
@@ -108,7 +117,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
 _ENTRIES: list[style.Entry] = [
     ("tried", {"marker": "_", "color": style.GREY, "markersize": 5}),
     ("kept by the beam", {"marker": "o", "color": style.SKY, "markersize": 2.6}),
-    ("best of its size", {"linestyle": "-", "color": style.BLUE}),
+    ("ranked first of its size", {"linestyle": "-", "color": style.BLUE}),
     ("selected", {"marker": "o", "color": style.BLUE, "markersize": 4.4}),
     (
         "corrected for the search, 95 % interval",
@@ -147,7 +156,7 @@ class _Sheet:
 
     def panel(self, rows: pd.DataFrame, box: _Box, most: int, labelled: bool) -> None:
         """Add one task's panel; ``labelled``: with the numbers of the horizontal axis."""
-        scores, sizes = rows["score"].to_numpy(float), rows["size"].to_numpy(float)
+        scores, sizes = rows["compared"].to_numpy(float), rows["size"].to_numpy(float)
         single = rows["single_score"].dropna().to_numpy(float)[:1]
         chosen = rows[rows["selected"].to_numpy(bool)]
         corrected = chosen[["size", "corrected", "corrected_low", "corrected_high"]].to_numpy(float)
@@ -165,9 +174,9 @@ class _Sheet:
             self.tried.append(np.stack(ends))
         for value in single[np.isfinite(single)]:
             self.single.append(place(np.array([_FIRST, most + 1 - _FIRST]), np.array([value, value])))
-        best = rows[seen].groupby("size")["score"].max()
-        if len(best) > 1:
-            self.best.append(place(best.index.to_numpy(float), best.to_numpy(float)))
+        first = np.isfinite(scores) & rows["first"].to_numpy(bool)
+        if first.sum() > 1:
+            self.best.append(place(sizes[first], np.maximum(scores[first], low)))
         for name, points in (("kept", self.kept), ("selected", self.selected)):
             chosen = seen & rows[name].to_numpy(bool)
             points.append(place(sizes[chosen], scores[chosen]))

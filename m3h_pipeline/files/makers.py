@@ -37,7 +37,7 @@ def _makers() -> Iterator[Maker]:
         ([layout.round("*").plan], "plan_round"),
         ([layout.round("*").of_pack("*", "*"), layout.tim.of_pack("*", "*")], "train_pack"),
         ([layout.round("*").scores], "merge_scores"),
-        ([layout.trajectory], "select"),
+        ([layout.trajectory, layout.search_report], "select"),
         ([layout.tim.plan], "plan_tim"),
         ([layout.tim_table], "tim"),
         ([layout.final.plan], "plan_final"),

@@ -35,6 +35,10 @@ _SHAPED = ("training.sizes", "modalities", "split.folds", "split.test_fraction")
 #: What a plan of cross-validated fits says of each of them.
 _CROSSED = ("training.batch_sizes", "training.learning_rates", "split.folds")
 
+#: What a larger combination must gain, and what else decides which are trained.
+_GAIN = ("search.min_improvement", "search.standard_errors")
+_PREFERRED = ("search.beam", "search.race", *_GAIN)
+
 
 class JobSettings:
     """The settings of every job of a study, one method per verb.
@@ -82,7 +86,7 @@ class JobSettings:
 
     def plan_round(self, number: int | str) -> str:
         """For the plan of a round: single tasks and pairs are trained whatever the search prefers."""
-        preferred = ["search.beam", "search.min_improvement"] if int(number) > 2 else []
+        preferred = _PREFERRED if int(number) > 2 else ()
         names = ("search.max_size", "search.replicates", *preferred, "tim.mode", "tim.replicates")
         return self._plan(*names, *_CROSSED)
 
@@ -111,7 +115,7 @@ class JobSettings:
 
     def select(self) -> str:
         """For the choice of each task's combination."""
-        return self._chosen("search.beam", "search.max_size", "search.min_improvement")
+        return self._chosen("search.max_size", "search.replicates", *_PREFERRED)
 
     def plan_tim(self) -> str:
         """For the plan of what task interaction needs beyond the search."""
@@ -146,8 +150,8 @@ class JobSettings:
 
     def evaluate(self) -> str:
         """For the comparison on the test part."""
-        names = (*(f"evaluation.{key}" for key in ("draws", "blend", "fdr")), "search.min_improvement")
-        return self._chosen(*names, "figures.quantiles", "seed", **own_code(self._metrics))
+        names = (*(f"evaluation.{key}" for key in ("draws", "blend", "fdr")), "figures.quantiles", *_GAIN)
+        return self._chosen(*names, "seed", **own_code(self._metrics))
 
     def phenotypes(self) -> str:
         """For the map of the phenotypes."""

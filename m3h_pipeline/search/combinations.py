@@ -66,17 +66,17 @@ def plan_of(
     entries: Sequence[Entry],
     tasks: Mapping[str, Task],
     settings: Sequence[Setting],
-    folds: int,
+    folds: Sequence[int],
     per_job: PerJob,
 ) -> dict[str, Any]:
-    """A plan: the entries, packed, each with every fold and every setting.
+    """A plan: the entries, packed, each with the same folds and every setting.
 
     Args:
         stage: what the plan is for.
         entries: in any order, each combination once.
         tasks: task id -> task.
         settings: the hyper-parameter settings to choose from; one pack holds all of a combination.
-        folds: number of folds of the cross-validation.
+        folds: of the cross-validation, those that are trained.
         per_job: most combinations of a pack.
     """
 
@@ -84,7 +84,7 @@ def plan_of(
         return {
             "combination": list(entry.combination),
             "replicates": list(entry.replicates),
-            "folds": list(range(folds)),
+            "folds": list(folds),
             "settings": [list(setting) for setting in settings],
         }
 

@@ -1,14 +1,19 @@
 """The greedy search for each task's companions (the paper, Model Training Pipeline).
 
 Given a source task, its best combinations of a size are each expanded by every task they lack; the best
-``beam`` of the results are kept; its search ends with the first round without an improvement. Rounds
-of all source tasks advance together: round r trains combinations of r tasks.
+``beam`` of the results are kept; its search ends with the first size without an improvement. All source tasks
+advance together: combinations of one size are trained before any larger one, each once, whoever asks for it.
 
-The search is a pure function of the scores so far: planning a round and selecting at the end replay it.
+The search is a pure function of the scores so far: planning a round and selecting at the end replay it. A
+round is what is trained between two looks at the scores: every task alone, every pair, then instalments of
+the combinations of each larger size (:mod:`m3h_pipeline.search.race`).
 
-Combinations of one size are ranked by all the replicates (seeds) they were trained with. Whether a round is
+Combinations of one size are ranked by all the replicates (seeds) they were trained with. Whether a size is
 an improvement compares two sizes, and is asked only of the replicates that both have: these share
-initialisation and minibatches (common random numbers), so that their difference is paired.
+initialisation and minibatches (common random numbers), so that their difference is paired. It has to exceed
+its own standard error (:mod:`m3h_pipeline.search.paired`) ``search.standard_errors`` times, and
+``search.min_improvement``. The best of many is lucky: this does not say that a gain is there on other
+patients, it says that the next size is not followed for less than the folds and seeds differ by.
 """
 
 from __future__ import annotations
@@ -16,21 +21,38 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from m3h_pipeline.config import Search
 from m3h_pipeline.contracts import combination_key, combination_tasks
-from m3h_pipeline.errors import TaskError
-from m3h_pipeline.search.scores import Scores
+from m3h_pipeline.errors import ContractError, TaskError
+from m3h_pipeline.search.paired import paired_error
+from m3h_pipeline.search.race import instalments, survivors
+from m3h_pipeline.search.scores import Folds, Scores
+
+#: Combinations of this many tasks are the first that not everybody's search asks for: these are raced.
+RACED = 3
+#: Why a source task's search ended.
+Stopped = Literal["", "no gain", "within the error", "too small", "largest size", "nothing scored"]
 
 
 @dataclass
 class Looked:
-    """A combination that a source task looked at: its round, its score (NaN = none), whether it was kept."""
+    """A combination that a source task looked at.
 
-    round: int
+    Attributes:
+        size: its number of tasks.
+        combination: its key.
+        score: NaN = none.
+        kept: whether the beam kept it.
+        left: whether it fell behind before it was trained whole.
+    """
+
+    size: int
     combination: str
     score: float
-    kept: bool
+    kept: bool = False
+    left: bool = False
 
 
 @dataclass
@@ -41,13 +63,49 @@ class TaskSearch:
         task: the source task.
         best: key of the best combination so far.
         beam: combinations to expand next; empty once the search has ended.
-        looked: every combination it looked at, by round, best first.
+        looked: every combination it looked at, by size, best first.
+        stopped: why it ended; empty: it goes on.
+        gain: of the best combination of the last size over ``best``; NaN: none was compared.
+        error: standard error of that gain.
     """
 
     task: str
     best: str
     beam: list[str]
     looked: list[Looked] = field(default_factory=list)
+    stopped: Stopped = ""
+    gain: float = math.nan
+    error: float = math.nan
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is trained next.
+
+    Attributes:
+        size: tasks of each combination.
+        combinations: keys, ascending.
+        folds: of this instalment; None: all.
+    """
+
+    size: int
+    combinations: tuple[str, ...]
+    folds: Folds = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the search is.
+
+    Attributes:
+        states: of every source task.
+        wanted: what is trained next; None: the search has ended.
+        rounds: how many have been trained.
+    """
+
+    states: list[TaskSearch]
+    wanted: Wanted | None
+    rounds: int
 
 
 def candidates(state: TaskSearch, tasks: Sequence[str]) -> list[str]:
@@ -63,7 +121,7 @@ def candidates(state: TaskSearch, tasks: Sequence[str]) -> list[str]:
 
 
 def start(tasks: Iterable[str], scores: Scores) -> list[TaskSearch]:
-    """Round 1: every source task alone.
+    """Every source task alone.
 
     Raises:
         TaskError: a task alone has no score at any setting.
@@ -74,7 +132,7 @@ def start(tasks: Iterable[str], scores: Scores) -> list[TaskSearch]:
         score = scores.score(task, task)
         if math.isnan(score):
             hopeless.append(task)
-        states.append(TaskSearch(task, task, [task], [Looked(1, task, score, True)]))
+        states.append(TaskSearch(task, task, [task], [Looked(1, task, score, kept=True)]))
     if hopeless:
         raise TaskError(
             "at every hyper-parameter setting a fit of the task alone diverged or could not be scored: "
@@ -84,25 +142,38 @@ def start(tasks: Iterable[str], scores: Scores) -> list[TaskSearch]:
     return states
 
 
-def advance(
-    state: TaskSearch, round_number: int, tasks: Sequence[str], scores: Scores, search: Search
-) -> None:
-    """Let a source task look at the trained combinations of a round, in place.
+def advance(state: TaskSearch, size: int, tasks: Sequence[str], scores: Scores, search: Search) -> None:
+    """Let a source task look at the trained combinations of a size, in place.
 
     Raises:
-        ContractError: a combination of the round was not trained.
+        ContractError: a combination was not trained.
     """
     if not state.beam:
         return
     task = state.task
-    found = [Looked(round_number, key, scores.score(key, task), False) for key in candidates(state, tasks)]
+    found = [
+        Looked(size, key, scores.score(key, task), left=not scores.trained(key))
+        for key in candidates(state, tasks)
+    ]
     ranked = sorted((one for one in found if not math.isnan(one.score)), key=_rank)
     for one in ranked[: search.beam]:
         one.kept = True
     state.looked += ranked + [one for one in found if math.isnan(one.score)]
     state.beam = []
-    if ranked and improvement(scores, task, ranked[0].combination, state.best) > search.min_improvement:
-        state.best = ranked[0].combination
+    if not ranked:
+        state.stopped = "nothing scored"
+        return
+    new = ranked[0].combination
+    state.gain, state.error = improvement(scores, task, new, state.best)
+    least = search.standard_errors * state.error if search.standard_errors else 0.0
+    if not state.gain > 0:
+        state.stopped = "no gain"
+    elif not state.gain > least:
+        state.stopped = "within the error"
+    elif not state.gain > search.min_improvement:
+        state.stopped = "too small"
+    else:
+        state.best = new
         state.beam = [one.combination for one in ranked if one.kept]
 
 
@@ -111,33 +182,88 @@ def _rank(one: Looked) -> tuple[float, str]:
     return -one.score, one.combination
 
 
-def improvement(scores: Scores, task: str, new: str, old: str) -> float:
-    """Gain of a source task from one combination to another, over the replicates that both have."""
+def improvement(scores: Scores, task: str, new: str, old: str) -> tuple[float, float]:
+    """Gain of a source task from one combination to another, over the replicates that both have, and its
+    standard error.
+    """
     shared = scores.common(new, old)
-    return scores.score(new, task, shared) - scores.score(old, task, shared)
+    gain = scores.score(new, task, shared) - scores.score(old, task, shared)
+    value = scores.cells([new, old], task, shared)
+    return gain, float(paired_error(value[0] - value[1], len(scores.folds)))
 
 
-def replay(
-    tasks: Sequence[str], scores: Scores, search: Search, rounds: int | None = None
-) -> list[TaskSearch]:
-    """The searches of all source tasks after ``rounds`` rounds, or at their end.
+def replay(tasks: Sequence[str], scores: Scores, search: Search) -> Progress:
+    """The searches of all source tasks, as far as the scores go, and what they want next.
 
     Args:
         tasks: every task that can be learned.
-        scores: of all rounds replayed.
-        search: beam, largest size, least improvement.
-        rounds: how many rounds; None: until no source task has anything left to try.
+        scores: of all rounds so far.
+        search: beam, largest size, least improvement, race.
 
     Raises:
         TaskError: a task alone has no score.
-        ContractError: a combination that the search asks for was not trained.
+        ContractError: a task was not trained alone.
     """
     names = sorted(tasks)
-    states = start(names, scores)
-    last = min(len(names), search.max_size or len(names), rounds or len(names))
-    for number in range(2, last + 1):
-        if not any(state.beam for state in states):
+    if not scores.combinations:
+        return Progress([], Wanted(1, tuple(names)), 0)
+    states, rounds = start(names, scores), 1
+    for size in range(2, min(len(names), search.max_size or len(names)) + 1):
+        asked = {state.task: candidates(state, names) for state in states if state.beam}
+        if not asked:
             break
+        wanted, trained = _next(size, asked, scores, search)
+        rounds += trained
+        if wanted is not None:
+            return Progress(states, wanted, rounds)
         for state in states:
-            advance(state, number, names, scores, search)
-    return states
+            advance(state, size, names, scores, search)
+    for state in states:
+        if state.beam:
+            state.stopped = "largest size"
+    return Progress(states, None, rounds)
+
+
+def _next(
+    size: int, asked: dict[str, list[str]], scores: Scores, search: Search
+) -> tuple[Wanted | None, int]:
+    """What is to be trained of a size that source tasks ask for (None: nothing more), and rounds so far."""
+    keys = sorted({key for found in asked.values() for key in found})
+    if size < RACED:
+        whole = all(scores.trained(key) for key in keys)
+        return (None, 1) if whole else (Wanted(size, tuple(keys)), 0)
+    replicates = tuple(scores.replicates[: search.replicates])
+    steps = instalments(scores.folds, search.race)
+    seen: tuple[int, ...] = ()
+    for number, folds in enumerate(steps):
+        if seen and search.race is not None:
+            keys = sorted(
+                {
+                    key
+                    for task, found in asked.items()
+                    for key in survivors(scores, task, found, replicates, seen, search.beam, search.race)
+                }
+            )
+        if not keys:
+            return None, number
+        if not all(scores.has(key, replicates, folds) for key in keys):
+            return Wanted(size, tuple(keys), folds if len(steps) > 1 else None), number
+        seen += folds
+    return None, len(steps)
+
+
+def ended(progress: Progress) -> list[TaskSearch]:
+    """The searches of all source tasks at their end.
+
+    Raises:
+        ContractError: more has to be trained first.
+    """
+    if progress.wanted is None:
+        return progress.states
+    wanted = progress.wanted
+    raise ContractError(
+        f"the search has not ended: it wants scores of {len(wanted.combinations):,} combinations of "
+        f"{wanted.size} tasks, such as `{wanted.combinations[0]}`"
+        + (f", in folds {', '.join(map(str, wanted.folds))}" if wanted.folds else ""),
+        hint="run the search rounds in order, and merge the scores of all their packs",
+    )

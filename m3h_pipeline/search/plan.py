@@ -9,7 +9,7 @@ from m3h_pipeline.config import Search, Tim, Training
 from m3h_pipeline.contracts import combination_tasks
 from m3h_pipeline.files import write_json
 from m3h_pipeline.search.combinations import Entry, PerJob, per_job_of, plan_of, settings_of
-from m3h_pipeline.search.greedy import candidates, replay
+from m3h_pipeline.search.greedy import RACED, Wanted, ended, replay
 from m3h_pipeline.search.scores import read_scores
 from m3h_pipeline.tasks.assessed import read_tasks
 
@@ -27,12 +27,13 @@ def plan_round(
 ) -> None:
     """Write the plan of a round (``plan.json`` of docs/architecture.md).
 
-    Round 1 trains every task alone, round 2 every pair, and round r what expands the best combinations of
-    each source task. A combination is trained once, whoever asks for it. A round with nothing left to train
-    has no packs: the search has ended.
+    Round 1 trains every task alone, round 2 every pair. From then on a round trains what expands the best
+    combinations of each source task, or an instalment of that: some folds of what has not fallen behind. A
+    combination is trained once, whoever asks for it. A round with nothing left to train has no packs: the
+    search has ended.
 
     Args:
-        round: number of the round, from 1: the size of its combinations.
+        round: number of the round, from 1.
         tasks: ``labels/tasks.json``.
         scores: scores of all earlier rounds (contracts.SCORES).
         out: the plan's file.
@@ -48,29 +49,19 @@ def plan_round(
         TaskError: no task is left, or one has no score at any setting.
     """
     known = read_tasks(tasks)
+    progress = replay(list(known), read_scores(scores), search)
+    if progress.wanted is not None and progress.rounds != round - 1:
+        ended(progress)
+    wanted = progress.wanted or Wanted(0, ())
     entries = [
-        Entry(combination_tasks(key), replicates_of(round, search, tim))
-        for key in round_combinations(round, list(known), scores, search)
+        Entry(combination_tasks(key), replicates_of(wanted.size, search, tim)) for key in wanted.combinations
     ]
-    settings = settings_of(training)
-    plan = plan_of(f"round_{round}", entries, known, settings, folds, per_job_of(search, sized))
-    write_json(plan, out)
+    within = range(folds) if wanted.folds is None else wanted.folds
+    settings, per_job = settings_of(training), per_job_of(search, sized)
+    write_json(plan_of(f"round_{round}", entries, known, settings, within, per_job), out)
 
 
-def replicates_of(round_number: int, search: Search, tim: Tim) -> tuple[int, ...]:
-    """The replicates of a round's combinations."""
-    pairs = round_number <= 2 and tim.mode == "pairs"
+def replicates_of(size: int, search: Search, tim: Tim) -> tuple[int, ...]:
+    """The replicates of combinations of a size."""
+    pairs = size < RACED and tim.mode == "pairs"
     return tuple(range(max(search.replicates, tim.replicates) if pairs else search.replicates))
-
-
-def round_combinations(
-    round_number: int, tasks: Sequence[str], scores: Sequence[Path], search: Search
-) -> list[str]:
-    """The keys of the combinations that a round trains, ascending."""
-    names = sorted(tasks)
-    if round_number == 1:
-        return names
-    if round_number > min(len(names), search.max_size or len(names)):
-        return []
-    states = replay(names, read_scores(scores), search, rounds=round_number - 1)
-    return sorted({key for state in states for key in candidates(state, names)})

@@ -31,6 +31,8 @@ from m3h_pipeline.search.combinations import Setting
 Float64 = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 Replicates = tuple[int, ...]
+#: Numbers of folds; None: all of them.
+Folds = tuple[int, ...] | None
 
 
 def merge_scores(inputs: Sequence[Path], out: Path) -> None:
@@ -118,15 +120,16 @@ class Scores:
     fit: npt.NDArray[np.int32]
     fit_keys: pa.Array
     _member: dict[tuple[str, str], int] = field(default_factory=dict)
-    _choices: dict[Replicates, Choice] = field(default_factory=dict)
+    _choices: dict[tuple[Replicates, Folds], Choice] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         pairs = zip(self.combination_of.tolist(), self.task_of.tolist(), strict=True)
         self._member = {(self.combinations[c], self.tasks[t]): member for member, (c, t) in enumerate(pairs)}
-        # Which replicates a combination was trained with: all folds and settings of it were planned alike.
-        started = (self.fit >= 0).any(axis=(1, 3))
-        self._trained = np.zeros((len(self.combinations), len(self.replicates)), dtype=bool)
-        self._trained[self.combination_of] = started
+        # In which replicates and folds a combination was trained: its settings were planned alike.
+        shape = (len(self.combinations), len(self.replicates), len(self.folds))
+        self._started = np.zeros(shape, dtype=bool)
+        self._started[self.combination_of] = (self.fit >= 0).any(axis=1)
+        self._trained: npt.NDArray[np.bool_] = np.asarray(self._started.all(axis=2))
         self._combination = {key: number for number, key in enumerate(self.combinations)}
         # A fold in which no model has a score of a task is undefined for it.
         self._scored = np.zeros((len(self.tasks), len(self.folds)), dtype=bool)
@@ -147,30 +150,54 @@ class Scores:
             ) from None
 
     def trained(self, combination: str) -> Replicates:
-        """The replicates a combination was trained with; none if it was not."""
+        """The replicates a combination was trained with, in every fold; none if it was not."""
         number = self._combination.get(combination)
         if number is None:
             return ()
         return tuple(np.asarray(self.replicates)[self._trained[number]].tolist())
 
-    def choice(self, replicates: Replicates) -> Choice:
-        """Settings and scores as if only these replicates had been run.
+    def has(self, combination: str, replicates: Replicates, folds: Folds = None) -> bool:
+        """Whether a combination was trained in all these replicates and folds."""
+        number = self._combination.get(combination)
+        at = self._numbers(replicates, folds)
+        return number is not None and at is not None and bool(self._started[number][np.ix_(*at)].all())
+
+    def fits(self, combination: str) -> int:
+        """How many fits of a combination were trained."""
+        first = int(np.searchsorted(self.combination_of, self._combination[combination]))
+        return int((self.fit[first] >= 0).sum())
+
+    def folds_of(self, combination: str) -> int:
+        """In how many folds a combination was trained."""
+        return int(self._started[self._combination[combination]].any(axis=0).sum())
+
+    def _numbers(self, replicates: Replicates, folds: Folds) -> tuple[list[int], list[int]] | None:
+        """Where replicates and folds stand; None if some do not."""
+        chosen = [self.replicates.index(r) for r in replicates if r in self.replicates]
+        within = [self.folds.index(f) for f in (self.folds if folds is None else folds) if f in self.folds]
+        whole = len(chosen) == len(replicates) > 0 and (folds is None or len(within) == len(folds))
+        return (chosen, within) if whole else None
+
+    def choice(self, replicates: Replicates, folds: Folds = None) -> Choice:
+        """Settings and scores as if only these replicates and folds had been run.
 
         A combination that lacks one of them has no setting and no score.
         """
-        if replicates not in self._choices:
-            self._choices[replicates] = self._choose(replicates)
-        return self._choices[replicates]
+        if (replicates, folds) not in self._choices:
+            self._choices[replicates, folds] = self._choose(replicates, folds)
+        return self._choices[replicates, folds]
 
-    def _choose(self, replicates: Replicates) -> Choice:
-        chosen = [self.replicates.index(r) for r in replicates if r in self.replicates]
-        if len(chosen) < len(replicates) or not replicates:
+    def _choose(self, replicates: Replicates, folds: Folds) -> Choice:
+        at_numbers = self._numbers(replicates, folds)
+        if at_numbers is None:
             return Choice(
                 np.full(len(self.combinations), -1, dtype=np.intp), np.full(len(self.task_of), np.nan)
             )
-        value = self.value[:, :, chosen]
-        wanted = np.broadcast_to(self._scored[self.task_of][:, None, None, :], value.shape)
-        whole = (self.ran[:, :, chosen] & (np.isfinite(value) | ~wanted)).all(axis=(2, 3))
+        chosen, within = at_numbers
+        value = self.value[:, :, chosen][..., within]
+        wanted = np.broadcast_to(self._scored[self.task_of][:, None, None, within], value.shape)
+        ran = self.ran[:, :, chosen][..., within]
+        whole = (ran & (np.isfinite(value) | ~wanted)).all(axis=(2, 3))
         n_cells = wanted[:, 0].sum(axis=(1, 2))[:, None]
         total = np.where(wanted, np.nan_to_num(value), 0.0).sum(axis=(2, 3))
         mean = np.divide(total, n_cells, out=np.full(total.shape, np.nan), where=n_cells > 0)
@@ -198,6 +225,28 @@ class Scores:
         used = self.trained(combination) if replicates is None else replicates
         return float(self.choice(used).score[member])
 
+    def cells(
+        self, combinations: Sequence[str], task: str, replicates: Replicates, folds: Folds = None
+    ) -> Float64:
+        """A task's scores at the setting that each combination has by these replicates and folds.
+
+        Folds in which no model has a score of the task are left out; NaN: the combination has no setting.
+
+        Shape:
+            (combinations, replicates, folds)
+
+        Raises:
+            ContractError: a combination was not trained.
+        """
+        members = np.array([self.member(key, task) for key in combinations], dtype=np.intp)
+        at = self._numbers(replicates, folds)
+        if at is None:
+            return np.full((len(members), len(replicates), 0), np.nan)
+        setting = self.choice(replicates, folds).setting[self.combination_of[members]]
+        scored = [f for f in at[1] if self._scored[self.tasks.index(task), f]]
+        value = self.value[members, setting][:, at[0]][..., scored]
+        return np.where(setting[:, None, None] >= 0, value, np.nan)
+
     def setting(self, combination: str, replicates: Replicates | None = None) -> Setting | None:
         """The setting chosen for a combination; None if it has none."""
         used = self.trained(combination) if replicates is None else replicates
@@ -221,7 +270,16 @@ def read_scores(paths: Sequence[Path]) -> Scores:
             (files of different runs mixed up).
         ContractError: a file does not follow the schema.
     """
-    table = _distinct(_concatenated(paths))
+    return scores_of(_concatenated(paths), paths)
+
+
+def scores_of(table: pa.Table, paths: Sequence[Path]) -> Scores:
+    """The same of a table in memory; ``paths``: where it came from, for messages.
+
+    Raises:
+        InputError: two fits claim the same place with different results.
+    """
+    table = _distinct(table)
     table = table.filter(pc.greater_equal(table.column("fold"), 0))
     combination, combinations = _codes(table.column("combination"))
     task, tasks = _codes(table.column("task"))

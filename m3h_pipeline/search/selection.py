@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,11 @@ from typing import Any
 import pyarrow as pa
 
 from m3h_pipeline.config import Search
-from m3h_pipeline.contracts import SELECTION, TRAJECTORY, combination_tasks
+from m3h_pipeline.contracts import SEARCH_REPORT, SELECTION, TRAJECTORY, combination_tasks
 from m3h_pipeline.disclosure.text import tsv
 from m3h_pipeline.files import replacing, write_table
-from m3h_pipeline.search.greedy import replay
+from m3h_pipeline.search.greedy import ended, replay
+from m3h_pipeline.search.report import report_table, trajectory_table
 from m3h_pipeline.search.scores import Scores, read_scores
 from m3h_pipeline.tasks.assessed import Task, read_tasks
 
@@ -30,7 +30,13 @@ _SUMMARY = (
 
 
 def select(
-    tasks: Path, scores: Sequence[Path], out: Path, trajectory: Path, summary: Path, search: Search
+    tasks: Path,
+    scores: Sequence[Path],
+    out: Path,
+    trajectory: Path,
+    report: Path,
+    summary: Path,
+    search: Search,
 ) -> None:
     """Write each task's selected combination and what its search looked at.
 
@@ -42,7 +48,8 @@ def select(
         tasks: ``labels/tasks.json``.
         scores: scores of all rounds (contracts.SCORES).
         out: table of contracts.SELECTION, one row per task, sorted by task.
-        trajectory: table of contracts.TRAJECTORY, by task and round, best first.
+        trajectory: table of contracts.TRAJECTORY, by task and size, best first.
+        report: table of contracts.SEARCH_REPORT.
         summary: the selection as a person reads it, tab-separated.
         search: as in planning.
 
@@ -53,20 +60,10 @@ def select(
     """
     known = read_tasks(tasks)
     table = read_scores(scores)
-    states = replay(list(known), table, search)
-    looked = [
-        {
-            "task": state.task,
-            "round": one.round,
-            "combination": one.combination,
-            "score": None if math.isnan(one.score) else one.score,
-            "kept": one.kept,
-        }
-        for state in states
-        for one in state.looked
-    ]
+    states = ended(replay(list(known), table, search))
     rows = [_row(known[state.task], state.best, table) for state in states]
-    write_table(pa.Table.from_pylist(looked, schema=TRAJECTORY), trajectory, TRAJECTORY)
+    write_table(trajectory_table(states, table), trajectory, TRAJECTORY)
+    write_table(report_table(states, table), report, SEARCH_REPORT)
     write_table(pa.Table.from_pylist(rows, schema=SELECTION), out, SELECTION)
     with replacing(summary) as path:
         path.write_text(tsv([_SUMMARY, *map(_line, rows)]), encoding="utf-8")

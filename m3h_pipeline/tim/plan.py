@@ -55,5 +55,6 @@ def plan_tim(
         missing = sorted(set(range(tim.replicates)) - set(trained.trained(key)))
         if missing:
             entries.append(Entry(combination_tasks(key), tuple(missing)))
-    plan = plan_of("tim", entries, known | permuted, settings_of(training), folds, per_job_of(search, sized))
+    per_job = per_job_of(search, sized)
+    plan = plan_of("tim", entries, known | permuted, settings_of(training), range(folds), per_job)
     write_json(plan, out)

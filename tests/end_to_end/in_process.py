@@ -111,6 +111,7 @@ class Whole:
             self.scores,
             self.folder / "selection.parquet",
             self.folder / "search/trajectory.parquet",
+            self.folder / "search/report.parquet",
             self.folder / "selection.tsv",
             s.search,
         )

@@ -190,10 +190,12 @@ class Study:
                 looked.append(
                     {
                         "task": name,
-                        "round": len(combination_tasks(one)),
+                        "size": len(combination_tasks(one)),
                         "combination": one,
                         "score": None if np.isnan(value) else value,
+                        "compared": None if np.isnan(value) else value,
                         "kept": True,
+                        "left": False,
                     }
                 )
         selection = pa.Table.from_pylist(rows, schema=contracts.SELECTION)

@@ -19,13 +19,18 @@ from hypothesis import strategies as st
 from m3h_pipeline.config import Search
 from m3h_pipeline.contracts import SCORES, TRAJECTORY
 from m3h_pipeline.errors import ContractError
-from m3h_pipeline.evaluation.optimism import Looked, SharedReplicates, corrected, winning
+from m3h_pipeline.evaluation.optimism import LeastGain, Looked, SharedReplicates, corrected, winning
 from m3h_pipeline.files import read_table, write_table
-from m3h_pipeline.search.greedy import replay
+from m3h_pipeline.search.greedy import ended, replay
 from m3h_pipeline.search.scores import read_scores
 from tests.evaluation.studies import Floats, Study, noisy, predictor, study
 
 Float64 = npt.NDArray[np.float64]
+
+
+def least(gain: float, error: float = 0.0) -> LeastGain:
+    """A least gain, and the same standard error of every gain."""
+    return LeastGain(lambda new, old: error, Search(min_improvement=gain))
 
 
 def one_set(scores: Float64) -> tuple[Float64, npt.NDArray[np.intp]]:
@@ -34,7 +39,7 @@ def one_set(scores: Float64) -> tuple[Float64, npt.NDArray[np.intp]]:
 
 
 def test_the_rule_takes_the_best_of_a_round_if_it_improves_and_else_ends() -> None:
-    rounds = np.array([1, 2, 2, 3])
+    sizes = np.array([1, 2, 2, 3])
     #            better    no gain   dies in 2, however good 3 is   undefined
     scores = np.array(
         [
@@ -45,29 +50,35 @@ def test_the_rule_takes_the_best_of_a_round_if_it_improves_and_else_ends() -> No
         ]
     )
     inside, common = one_set(scores)
-    assert winning(rounds, inside, common, 0.0).tolist() == [3, 0, 0, 2]
-    assert winning(rounds, inside, common, 0.25).tolist() == [0, 0, 0, 0]
+    assert winning(sizes, inside, common, least(0.0)).tolist() == [3, 0, 0, 2]
+    assert winning(sizes, inside, common, least(0.25)).tolist() == [0, 0, 0, 0]
+    assert winning(sizes, inside, common, least(0.0, 0.15)).tolist() == [3, 0, 0, 0]
+    assert winning(sizes, inside, common, least(0.0, 0.25)).tolist() == [0, 0, 0, 0]
 
 
 def test_sizes_are_compared_by_the_replicates_that_both_have() -> None:
     """The task alone and the pairs have two seeds (set 1), the triple one (set 0)."""
-    rounds = np.array([1, 2, 2, 3])
+    sizes = np.array([1, 2, 2, 3])
     common = np.array([[1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 0]])
     both = np.array([[0.5], [0.6], [0.7], [np.nan]])
     first = np.array([[0.9], [0.1], [0.8], [0.75]])
     # Of the pairs the second is best by both seeds, and better than the task alone; by the seed that the
     # triple has, it is better than the triple.
-    assert winning(rounds, np.stack([first, both]), common, 0.0).tolist() == [2]
+    assert winning(sizes, np.stack([first, both]), common, least(0.0)).tolist() == [2]
     first[3] = 0.85
-    assert winning(rounds, np.stack([first, both]), common, 0.0).tolist() == [3]
+    assert winning(sizes, np.stack([first, both]), common, least(0.0)).tolist() == [3]
     both[2] = 0.5
     both[1] = 0.4
-    assert winning(rounds, np.stack([first, both]), common, 0.0).tolist() == [0]
+    assert winning(sizes, np.stack([first, both]), common, least(0.0)).tolist() == [0]
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 10_000), threshold=st.sampled_from([0.0, 0.05]))
-def test_without_a_bootstrap_the_rule_is_the_searchs(seed: int, threshold: float) -> None:
+@given(
+    seed=st.integers(0, 10_000),
+    threshold=st.sampled_from([0.0, 0.05]),
+    errors=st.sampled_from([0.0, 0.5, 1.0]),
+)
+def test_without_a_bootstrap_the_rule_is_the_searchs(seed: int, threshold: float, errors: float) -> None:
     """On the scores themselves the winner is what the search selected, whatever replicates there are."""
     rng = np.random.default_rng(seed)
     names, columns = ["a", "b", "c", "d"], SCORES.names
@@ -83,8 +94,9 @@ def test_without_a_bootstrap_the_rule_is_the_searchs(seed: int, threshold: float
         table = [{**dict(zip(columns, row, strict=True)), "fit_key": f"{row[1:5]}"} for row in rows]
         write_table(pa.Table.from_pylist(table, schema=SCORES), Path(folder) / "s.parquet", SCORES)
         scores = read_scores([Path(folder) / "s.parquet"])
-    for path in replay(names, scores, Search(beam=2, min_improvement=threshold)):
-        looked = [Looked(one.round, one.combination, one.score) for one in path.looked]
+    search = Search(beam=2, min_improvement=threshold, standard_errors=errors, race=None)
+    for path in ended(replay(names, scores, search)):
+        looked = [Looked(one.size, one.combination, one.score) for one in path.looked]
         shared = SharedReplicates.of(looked, scores)
         inside = np.array(
             [
@@ -92,8 +104,9 @@ def test_without_a_bootstrap_the_rule_is_the_searchs(seed: int, threshold: float
                 for replicates in shared.sets
             ]
         )[:, :, None]
-        rounds = np.array([one.round for one in looked])
-        winner = winning(rounds, inside, shared.common, threshold)[0]
+        sizes = np.array([one.size for one in looked])
+        needed = LeastGain.of(path.task, looked, scores, search)
+        winner = winning(sizes, inside, shared.common, needed)[0]
         assert looked[winner].combination == path.best
 
 
@@ -101,7 +114,7 @@ def test_the_winner_is_scored_on_what_its_draw_left_out() -> None:
     looked = [Looked(1, "a", 0.5), Looked(2, "a+b", 0.6)]
     inside, common = one_set(np.array([[0.5, 0.5, 0.5, 0.5], [0.6, 0.6, 0.6, 0.4]]))
     outside = np.array([[[0.1, 0.1, 0.1, 0.3], [0.7, 0.8, np.nan, 0.1]]])
-    found = corrected(looked, "a+b", inside, outside, common, 0.0)
+    found = corrected(looked, "a+b", inside, outside, common, least(0.0))
     assert found["corrected"] == pytest.approx((0.7 + 0.8 + 0.3) / 3)
     assert found["chosen"] == pytest.approx(2 / 3)
 

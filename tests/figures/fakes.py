@@ -156,7 +156,9 @@ def trajectory(tasks: Tasks, chosen: pa.Table, seed: int = 1) -> pa.Table:
         task, last = entry["task"], entry["size"]
         others = [t for t in tasks if t != task]
         kept: list[tuple[float, tuple[str, ...]]] = [(entry["single_score"], (task,))]
-        rows.append({"task": task, "round": 1, "combination": task, "score": kept[0][0], "kept": True})
+        alone = kept[0][0]
+        row = {"task": task, "size": 1, "combination": task, "score": alone, "compared": alone}
+        rows.append({**row, "kept": True, "left": False})
         for size in range(2, min(last + 1, len(tasks)) + 1):
             best = entry["single_score"] + (entry["score"] - entry["single_score"]) * (
                 (size - 1) / max(last - 1, 1) if size <= last else 0.8
@@ -173,13 +175,17 @@ def trajectory(tasks: Tasks, chosen: pa.Table, seed: int = 1) -> pa.Table:
             ranked = sorted(seen.items(), key=lambda item: -item[1])
             for i, (key, score) in enumerate(ranked):
                 diverged = i == len(ranked) - 1 and size == 2
+                behind = size > 2 and i >= 3 and key != final
                 rows.append(
                     {
                         "task": task,
-                        "round": size,
+                        "size": size,
                         "combination": key,
-                        "score": None if diverged else score,
+                        "score": None if diverged or behind else score,
+                        # Seen by fewer seeds: not quite in the order of the ranking.
+                        "compared": None if diverged or behind else score + float(rng.normal(0, 0.002)),
                         "kept": i < 3,
+                        "left": behind,
                     }
                 )
             kept = [(score, contracts.combination_tasks(key)) for key, score in ranked[:3]]

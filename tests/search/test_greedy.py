@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from m3h_pipeline.config import Search, Tim, Training
-from m3h_pipeline.contracts import SELECTION, TRAJECTORY, combination_key
+from m3h_pipeline.contracts import SEARCH_REPORT, SELECTION, TRAJECTORY, combination_key
 from m3h_pipeline.errors import ContractError, TaskError
 from m3h_pipeline.files import read_json, read_table, write_json
 from m3h_pipeline.search.selection import select
@@ -27,11 +27,16 @@ def noise(*key: Any) -> float:
     return zlib.crc32(repr(key).encode()) / 2**32
 
 
+def luck(*key: Any) -> float:
+    """A standard normal number that depends on its key only; those of like keys have nothing in common."""
+    return float(np.random.default_rng(zlib.crc32(repr(key).encode())).normal())
+
+
 def selection_of(folder: Path, tasks: Path, scores: list[Path], search: Search) -> dict[str, dict[str, Any]]:
-    out, trajectory, summary = (
-        folder / name for name in ("selection.parquet", "trajectory.parquet", "s.tsv")
+    out, trajectory, report, summary = (
+        folder / name for name in ("selection.parquet", "trajectory.parquet", "report.parquet", "s.tsv")
     )
-    select(tasks, scores, out, trajectory, summary, search)
+    select(tasks, scores, out, trajectory, report, summary, search)
     rows = {row["task"]: row for row in read_table(out, SELECTION).to_pylist()}
     shown = pd.read_csv(summary, sep="\t", index_col="task")
     assert list(shown.index) == list(rows)
@@ -82,7 +87,9 @@ def test_the_search_is_the_published_one(
     """Few levels make many ties."""
     folder = tmp_path_factory.mktemp("search")
     names = [f"t{i}" for i in range(n_tasks)]
-    search = Search(beam=beam, max_size=max_size, min_improvement=min_improvement, combinations_per_job=7)
+    search = Search(
+        beam=beam, max_size=max_size, min_improvement=min_improvement, race=None, combinations_per_job=7
+    )
     values: dict[tuple[frozenset[str], str], float] = {}
 
     def score(combination: tuple[str, ...], task: str, *_: Any) -> float:
@@ -141,7 +148,50 @@ def test_a_search_that_stopped_does_not_start_again(tmp_path: Path) -> None:
     assert chosen["a"]["combination"] == "a"
     assert chosen["b"]["size"] == len(TASKS)
     looked = read_table(tmp_path / "trajectory.parquet", TRAJECTORY).to_pylist()
-    assert max(row["round"] for row in looked if row["task"] == "a") == 2
+    assert max(row["size"] for row in looked if row["task"] == "a") == 2
+
+
+def test_a_gain_must_exceed_its_standard_error(tmp_path: Path) -> None:
+    """The pair gains 0.02 over folds that differ by 0.01 (deviation): its error is that times root 0.45."""
+    folds = np.array([-1.0, 1.0, 0.0, 1.0, -1.0]) * 0.01
+    error = 0.01 * (9 / 20) ** 0.5
+    assert error == pytest.approx(folds.std(ddof=1) * (1 / 5 + 1 / 4) ** 0.5)
+
+    def score(combination: tuple[str, ...], task: str, replicate: int, fold: int, *_: Any) -> float:
+        return 0.5 + float(gain + folds[fold]) * (len(combination) > 1)
+
+    tasks = write_tasks(tmp_path / "tasks.json", ["a", "b"])
+    for gain, least, expected, stopped in (
+        (0.9 * error, 0.0, "a", "within the error"),
+        (1.1 * error, 0.0, "a+b", "largest size"),
+        (1.1 * error, 1.2 * error, "a", "too small"),
+        (-0.1 * error, 0.0, "a", "no gain"),
+    ):
+        search = Search(min_improvement=least)
+        _, scores = run_search(tmp_path, tasks, score, search, folds=5)
+        assert selection_of(tmp_path, tasks, scores, search)["a"]["combination"] == expected
+        row = read_table(tmp_path / "report.parquet", SEARCH_REPORT).to_pylist()[1]
+        assert row["stopped"] == stopped
+        assert row["last_gain"] == pytest.approx(gain)
+        assert row["last_error"] == pytest.approx(error)
+        # As published any gain will do.
+        published = Search(standard_errors=0.0)
+        assert selection_of(tmp_path, tasks, scores, published)["a"]["size"] == 1 + (gain > 0)
+
+
+def test_the_trajectory_shows_scores_of_equal_standing(tmp_path: Path) -> None:
+    """Pairs have three seeds, the triple one: `compared` is by that one, in all sizes."""
+
+    def score(combination: tuple[str, ...], task: str, replicate: int, *_: Any) -> float:
+        return 0.5 + 0.1 * len(combination) + 0.03 * replicate * (task < "c")
+
+    tasks = write_tasks(tmp_path / "tasks.json", ["a", "b", "c"])
+    _, scores = run_search(tmp_path, tasks, score, Search(), Tim(replicates=3))
+    selection_of(tmp_path, tasks, scores, Search())
+    for row in read_table(tmp_path / "trajectory.parquet", TRAJECTORY).to_pylist():
+        extra = 0.03 if row["task"] < "c" and row["size"] < 3 else 0.0
+        assert row["compared"] == pytest.approx(0.5 + 0.1 * row["size"])
+        assert row["score"] == pytest.approx(row["compared"] + extra)
 
 
 def test_the_trajectory_says_what_was_looked_at_and_kept(tmp_path: Path) -> None:
@@ -151,7 +201,7 @@ def test_the_trajectory_says_what_was_looked_at_and_kept(tmp_path: Path) -> None
     selection_of(tmp_path, tasks, scores, search)
     looked = [row for row in read_table(tmp_path / "trajectory.parquet").to_pylist() if row["task"] == "c"]
     for number in (1, 2, 3):
-        rows = [row for row in looked if row["round"] == number]
+        rows = [row for row in looked if row["size"] == number]
         assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
         assert [row["kept"] for row in rows] == [i < (1 if number == 1 else 2) for i in range(len(rows))]
         assert all("c" in row["combination"].split("+") for row in rows)
@@ -283,7 +333,7 @@ def test_a_fold_without_positives_is_left_out_for_everybody(tmp_path: Path) -> N
         return 0.5 + 0.1 * len(combination)
 
     tasks = write_tasks(tmp_path / "tasks.json", ["a", "b"])
-    _, scores = run_search(tmp_path, tasks, score, Search())
+    _, scores = run_search(tmp_path, tasks, score, Search(), folds=3)
     chosen = selection_of(tmp_path, tasks, scores, Search())
     assert chosen["a"]["score"] == pytest.approx(0.7)
     assert chosen["a"]["combination"] == "a+b"
@@ -333,7 +383,7 @@ def read_looked(folder: Path, tasks: Path, scores: list[Path]) -> dict[tuple[str
 def test_selecting_from_incomplete_rounds_is_refused(tmp_path: Path) -> None:
     tasks = write_tasks(tmp_path / "tasks.json", TASKS)
     _, scores = run_search(tmp_path, tasks, lambda c, t, *_: 0.1 * len(c), Search())
-    with pytest.raises(ContractError, match="has no scores"):
+    with pytest.raises(ContractError, match="the search has not ended: it wants scores of"):
         selection_of(tmp_path, tasks, scores[:2], Search())
     assert not (tmp_path / "selection.parquet").exists()
 

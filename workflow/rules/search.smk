@@ -1,5 +1,6 @@
 # Rounds of the greedy search: each is planned from the scores of those before it, trained in packs, and the
-# search ends with the first round that has nothing left to train.
+# search ends with the first round that has nothing left to train. From the third on a round is an instalment of
+# a race: some folds of the combinations of one size that have not fallen behind.
 checkpoint plan_round:
     input:
         tasks=FILES.labels.tasks,
@@ -82,6 +83,7 @@ rule select:
     output:
         selection=FILES.selection,
         trajectory=FILES.trajectory,
+        report=FILES.search_report,
         summary=report(
             FILES.selection_summary,
             caption="../report/selection.rst",
@@ -100,4 +102,4 @@ rule select:
     shell:
         "m3h --log {log:q} select --settings @{params.settings:q} --tasks {input.tasks:q}"
         " --scores {input.scores:q} --output {output.selection:q} --trajectory {output.trajectory:q}"
-        " --summary {output.summary:q}"
+        " --report {output.report:q} --summary {output.summary:q}"

@@ -1,0 +1,173 @@
+"""The verb ``replay``: the search on a table of measured scores, in place of training.
+
+What a search would have chosen and cost under other settings is asked of scores that somebody has measured:
+a study's own (``search/round_*/scores.parquet`` of an exhaustive search), those of another project, simulated
+ones. The format is in docs/search.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pv
+import pyarrow.parquet as pq
+
+from m3h_pipeline.config import Search
+from m3h_pipeline.contracts import SCORES, SEARCH_REPORT, TRAJECTORY, combination_key, combination_tasks
+from m3h_pipeline.disclosure.text import tsv
+from m3h_pipeline.errors import InputError
+from m3h_pipeline.files import write_table
+from m3h_pipeline.layout import Layout
+from m3h_pipeline.search.greedy import RACED, Progress, Wanted, ended, replay
+from m3h_pipeline.search.report import report_table, trajectory_table
+from m3h_pipeline.search.scores import Scores, scores_of
+
+#: What a table of measured scores must say, and what it may.
+REQUIRED = ("combination", "task", "replicate", "fold", "value")
+OPTIONAL = ("batch_size", "learning_rate", "status")
+#: Measures what a search wants: a table of contracts.SCORES.
+Measure = Callable[[Wanted], pa.Table]
+
+
+def replay_search(measured: Sequence[Path], out: Path, search: Search, stream: TextIO) -> None:
+    """Run the search on measured scores; nothing is trained.
+
+    Of every round it sees the scores that it would have had trained, and no others: with ``search.race``
+    it leaves out what falls behind, although the table holds it.
+
+    Args:
+        measured: tables as docs/search.md says, Parquet or CSV.
+        out: folder for ``search/trajectory.parquet`` (contracts.TRAJECTORY) and ``search/report.parquet``
+            (contracts.SEARCH_REPORT), as in the results of a study.
+        search: how combinations are searched. Tasks alone and pairs have all the replicates of the table.
+        stream: where the report is shown.
+
+    Raises:
+        InputError: a file is absent, unreadable, or lacks a column.
+        ContractError: the search wants scores that the table does not hold.
+        TaskError: a task alone has no score.
+    """
+    table = read_measured(measured)
+    progress, scores = searched(tasks_of(table), _of_table(table, search), search)
+    states = ended(progress)
+    trajectory, report = trajectory_table(states, scores), report_table(states, scores)
+    files = Layout(out)
+    write_table(trajectory, files.trajectory, TRAJECTORY)
+    write_table(report, files.search_report, SEARCH_REPORT)
+    stream.write(tsv([SEARCH_REPORT.names, *(list(map(_shown, row.values())) for row in report.to_pylist())]))
+
+
+def _shown(value: float | str | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if isinstance(value, float) else f"{value}"
+
+
+def searched(tasks: Sequence[str], measure: Measure, search: Search) -> tuple[Progress, Scores]:
+    """Search, round by round, on what ``measure`` gives; and all the scores that were asked for.
+
+    It ends where nothing more is wanted, or where ``measure`` lacks what is: then that is still wanted.
+    """
+    table = SCORES.empty_table()
+    scores = scores_of(table, [])
+    progress = replay(tasks, scores, search)
+    while progress.wanted is not None:
+        before = progress
+        found = measure(progress.wanted)
+        if not len(found):
+            break
+        table = pa.concat_tables([table, found])
+        scores = scores_of(table, [])
+        progress = replay(tasks, scores, search)
+        if progress.wanted == before.wanted:
+            break
+    return progress, scores
+
+
+def tasks_of(table: pa.Table) -> list[str]:
+    """The tasks of a table of measured scores, ascending."""
+    return sorted(pc.unique(table.column("task")).to_pylist())
+
+
+def _of_table(table: pa.Table, search: Search) -> Measure:
+    replicates = sorted(pc.unique(table.column("replicate")).to_pylist())
+
+    def measure(wanted: Wanted) -> pa.Table:
+        chosen = replicates if wanted.size < RACED else replicates[: search.replicates]
+        where = pc.is_in(table.column("combination"), pa.array(wanted.combinations, pa.string()))
+        where = pc.and_(where, pc.is_in(table.column("replicate"), pa.array(chosen, pa.int16())))
+        if wanted.folds is not None:
+            where = pc.and_(where, pc.is_in(table.column("fold"), pa.array(wanted.folds, pa.int16())))
+        return table.filter(where)
+
+    return measure
+
+
+def read_measured(paths: Sequence[Path]) -> pa.Table:
+    """Measured scores as a table of contracts.SCORES.
+
+    A score that is empty could not be had: where other models have one, the combination has no score at
+    that setting.
+
+    Raises:
+        InputError: a file is absent, unreadable, lacks a column, or holds what is no score; or a task is
+            scored at a combination that it does not belong to.
+    """
+    return pa.concat_tables([_read(path) for path in paths])
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        table = pv.read_csv(path) if path.suffix == ".csv" else pq.read_table(path)
+    except FileNotFoundError:
+        raise InputError("the file does not exist", where=str(path)) from None
+    except (OSError, pa.ArrowInvalid) as error:
+        text = "the file cannot be read as CSV (`.csv`) or Parquet (any other name)"
+        raise InputError(f"{text}: {error}", where=str(path)) from error
+    missing = [name for name in REQUIRED if name not in table.column_names]
+    if missing:
+        raise InputError(
+            f"a table of measured scores needs the columns {', '.join(REQUIRED)}; there is no "
+            + ", ".join(f"`{name}`" for name in missing),
+            where=str(path),
+            hint=f"settings may stand in `batch_size` and `learning_rate`; it has {table.column_names}",
+        )
+    n = len(table)
+    known = {name: table.column(name) for name in (*REQUIRED, *OPTIONAL) if name in table.column_names}
+    known = {"batch_size": pa.repeat(0, n), "learning_rate": pa.repeat(0.0, n)} | known
+    known.setdefault("status", pa.repeat("ok", n))
+    try:
+        cast = {name: pc.cast(column, SCORES.field(name).type) for name, column in known.items()}
+    except pa.ArrowInvalid as error:
+        raise InputError(f"a column is not what it should be: {error}", where=str(path)) from error
+    empty = [name for name, column in cast.items() if name != "value" and column.null_count]
+    if empty:
+        raise InputError(f"column `{empty[0]}` has empty fields", where=str(path))
+    # The order of tasks in a combination means nothing.
+    keys = {
+        key: combination_key(combination_tasks(key)) for key in pc.unique(cast["combination"]).to_pylist()
+    }
+    combination = [keys[key] for key in cast["combination"].to_pylist()]
+    members = {key: frozenset(combination_tasks(key)) for key in keys.values()}
+    for key, task in zip(combination, cast["task"].to_pylist(), strict=True):
+        if task not in members[key]:
+            raise InputError(f"task `{task}` is no member of combination `{key}`", where=str(path))
+    cast["combination"] = pa.array(combination, pa.string())
+    places = ["combination", "replicate", "fold", "batch_size", "learning_rate"]
+    fits = pc.binary_join_element_wise(*(pc.cast(cast[name], pa.string()) for name in places), "|")
+    value = np.asarray(pc.fill_null(cast["value"], np.nan), dtype=np.float64)
+    rest = {
+        "fit_key": fits,
+        "metric": pa.repeat("measured", n),
+        "n_scored": pa.array(np.zeros(n, np.int32)),
+        "epochs": pa.array(np.zeros(n, np.int32)),
+        "seconds": pa.array(np.zeros(n)),
+        "value": pa.array(value, from_pandas=True),
+    }
+    columns = cast | rest
+    return pa.table({field.name: columns[field.name] for field in SCORES}, schema=SCORES)
