@@ -99,6 +99,9 @@ class EvaluationFiles(Files):
     missing = _Named("missing.parquet")  # scores where modalities are hidden
     performance = _Named("performance.parquet")  # errors, rates at thresholds, net benefit
     subgroups = _Named("subgroups.parquet")  # scores and calibration by subgroup
+    flow = _Named("flow.parquet")  # samples and patients, step by step
+    participants = _Named("participants.parquet")  # Table 1 by part, outcomes by part and subgroup
+    participants_summary = _Named("participants.tsv")  # the same for people
 
     def table(self, name: str) -> Path:
         """One of :data:`EVALUATION_TABLES`."""
@@ -272,6 +275,7 @@ class Layout(Files):
             *(self.trajectory, self.search_report, self.selection, self.selection_summary, self.tim_table),
             *(*evaluation.tables(), evaluation.phenotypes, evaluation.missing),
             *(evaluation.summary, evaluation.headline, evaluation.performance, evaluation.subgroups),
+            *(evaluation.flow, evaluation.participants, evaluation.participants_summary),
         ]
 
 
@@ -317,14 +321,10 @@ def given_away() -> list[tuple[str, str]]:
             files.evaluation.missing.as_posix(),
             "scores where modalities are hidden from a share of the samples",
         ),
-        (
-            files.evaluation.performance.as_posix(),
-            "errors, rates at thresholds and net benefit of every candidate, none of few",
-        ),
-        (
-            files.evaluation.subgroups.as_posix(),
-            "scores and calibration by subgroup, what tells of few left out",
-        ),
+        ("evaluation/performance.parquet", "errors, rates at thresholds and net benefit, none of few"),
+        ("evaluation/subgroups.parquet", "scores and calibration by subgroup, none of few"),
+        ("evaluation/flow.parquet", "numbers of samples and patients by part and fold"),
+        ("evaluation/participants.*", "Table 1 by part; outcomes by part and subgroup, none of few"),
         (files.evaluation.summary.as_posix(), "the evaluation for people"),
         (files.evaluation.headline.as_posix(), "what the study may say, in a paragraph"),
         (

@@ -51,12 +51,14 @@ def check_study(configfile: Path, screen: TextIO = sys.stdout, changes: Sequence
             shaped = _shaped(study, layout, screen)
             _try_own_code(shaped, layout, screen)
             doubts = _try_networks(study, shaped, layout, embedded)
+            parts = _parts(layout)
             try_references(study, layout, screen)
             training = _forecast(study, shaped, layout)
         except M3HError as error:
             # What is made for the check is gone with it: a file is called as in a study's results.
             error.where = error.where and error.where.replace(f"{folder}{os.sep}", "")
             raise
+    doubts += parts
     dropped = [task for task in assessed.values() if not task.learned]
     screen.writelines(f"  dropped: {task.id}: {task.reason}\n" for task in dropped)
     screen.writelines(f"warning: {text}\n" for text in doubts)
@@ -140,6 +142,14 @@ def _stages(
     noise = planted_noise(study.source)
     assess(paths, layout.split, cohort.samples, labels.folder, study.tasks, noise)
     return read_assessed(labels.tasks), embedded
+
+
+def _parts(layout: Layout) -> list[str]:
+    """What the test part differs from the training part by."""
+    from m3h_pipeline.evaluation.participants.stage import differences, participant_rows, read_people
+
+    people = read_people(layout.cohort.folder, layout.split)
+    return differences(participant_rows(people, layout.cohort.folder, layout.labels.folder))
 
 
 def _shaped(study: Study, layout: Layout, screen: TextIO) -> dict[str, Study]:

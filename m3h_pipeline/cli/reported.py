@@ -27,4 +27,15 @@ def _performance(verbs: Any) -> None:
     add_paths(parser, "baselines", required=False)
 
 
-VERBS = (_performance,)
+def _participants(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.evaluation.participants.stage import describe_participants
+
+        paths = (options.cohort, options.labels, options.split, options.output)
+        describe_participants(*paths, sys.stderr)
+
+    text = "describe who is in which part"
+    add_verb(verbs, "participants", run, text, "cohort", "labels", "split", "output", settings=False)
+
+
+VERBS = (_participants, _performance)

@@ -6,8 +6,8 @@ import pyarrow as pa
 
 
 def _schema(**columns: pa.DataType) -> pa.Schema:
-    """Numbers may be null, and what is named so; nothing else."""
-    free = {"class_name", "rule"}
+    """Numbers may be null, and what is not of every row; nothing else."""
+    free = {"class_name", "rule", "level", "group"}
     return pa.schema(
         [
             pa.field(name, kind, nullable=name in free or (kind != pa.string() and kind != pa.bool_()))
@@ -57,4 +57,28 @@ SUBGROUPS = _schema(
     gap=_NUMBER,
     gap_low=_NUMBER,
     gap_high=_NUMBER,
+)
+
+#: Who is in the study, step by step: cohort, training part, its folds, test part.
+FLOW = _schema(step=_TEXT, samples=pa.int32(), patients=pa.int32())
+
+#: Table 1 by part. ``what`` is subgroup, source (share of samples that lack it), feature (of sources with at
+#: most 30) or outcome; ``level`` a class; ``group`` the subgroup that an outcome is looked at in, null: all
+#: samples. ``measure``: share or mean (with deviations). ``*_missing``: share without a value.
+#: ``standardised``: mean of the test part less that of the training part, over the pooled deviation;
+#: ``deviations``: the same in standard deviations of chance. Null: of few.
+PARTICIPANTS = _schema(
+    what=_TEXT,
+    name=_TEXT,
+    level=_TEXT,
+    group=_TEXT,
+    measure=_TEXT,
+    train=_NUMBER,
+    train_sd=_NUMBER,
+    train_missing=_NUMBER,
+    test=_NUMBER,
+    test_sd=_NUMBER,
+    test_missing=_NUMBER,
+    standardised=_NUMBER,
+    deviations=_NUMBER,
 )

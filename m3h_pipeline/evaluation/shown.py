@@ -66,9 +66,9 @@ def shown_cells(
 
     cells: dict[tuple[str, str, int], list[int]] = {}
     totals = {name: add(members) for name, members in groups.items()}
-    for name, at in totals.items():
-        # How many have the outcome is in the table of prevalences; of a subgroup it is not said.
-        (known if name == "all" else unsaid).extend(at)
+    for at in totals.values():
+        # How many have the outcome is in the tables of prevalences and of participants.
+        known.extend(at)
     for model, place in places.items():
         for q in np.unique(place).tolist():
             for name, members in groups.items():

@@ -47,6 +47,7 @@ def _makers() -> Iterator[Maker]:
         ([evaluation.phenotypes], "phenotypes"),
         ([evaluation.missing], "missing"),
         ([evaluation.performance, evaluation.subgroups], "performance"),
+        ([evaluation.flow, evaluation.participants, evaluation.participants_summary], "participants"),
         # One figure is called as a table is.
         (found, "gene_pairs"),
         (drawn, "draw_gene_pairs"),

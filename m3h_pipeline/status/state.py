@@ -168,7 +168,7 @@ class Reader:
             yield Part("references", _count(folder, "*.parquet"), wanted)
         evaluation = layout.evaluation
         tables = [*evaluation.tables(), evaluation.phenotypes, evaluation.missing]
-        tables += [evaluation.performance, evaluation.subgroups]
+        tables += [evaluation.performance, evaluation.subgroups, evaluation.participants]
         yield Part("evaluation", sum(path.exists() for path in tables), len(tables))
         suffix = study.figures.formats[0] if study else "svg"
         figures = [layout.figure(name, suffix) for name in FIGURES]

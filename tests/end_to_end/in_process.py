@@ -13,6 +13,7 @@ from m3h_pipeline.config import Study, located_source
 from m3h_pipeline.evaluation.evaluate import evaluate
 from m3h_pipeline.evaluation.final import plan_final
 from m3h_pipeline.evaluation.missing import Sources, missing_scores
+from m3h_pipeline.evaluation.participants.stage import describe_participants
 from m3h_pipeline.evaluation.performance.stage import Sources as Performance
 from m3h_pipeline.evaluation.performance.stage import measure_performance
 from m3h_pipeline.evaluation.phenotypes import phenotype_map
@@ -180,6 +181,7 @@ class Whole:
             quantiles=s.figures.quantiles,
             seed=s.seed,
         )
+        describe_participants(self.cohort, self.labels, self.split, self.folder / "evaluation", io.StringIO())
         measure_performance(
             Performance(
                 selection=self.folder / "selection.parquet",

@@ -1,4 +1,4 @@
-# Cohort -> labels, split, and which tasks can be evaluated.
+# Cohort -> labels, split, which tasks can be evaluated, and how alike the parts are.
 
 
 rule label:
@@ -79,3 +79,37 @@ rule assess:
     shell:
         "m3h --log {log:q} assess --settings @{params.settings:q} --split {input.split:q}"
         " --samples {input.samples:q} --labels @{params.labels:q} --output {params.output:q}"
+
+
+rule participants:
+    input:
+        samples=FILES.cohort.samples,
+        summary=FILES.cohort.summary,
+        features=FEATURES,
+        split=FILES.split,
+        tasks=FILES.labels.tasks,
+        labels=LABELS,
+    output:
+        FILES.evaluation.flow,
+        FILES.evaluation.participants,
+        report(
+            FILES.evaluation.participants_summary,
+            caption="../report/participants.rst",
+            category="1 Cohort",
+        ),
+    log:
+        FILES.log("evaluation/participants"),
+    benchmark:
+        FILES.benchmark("evaluation/participants")
+    conda:
+        "../envs/m3h.yaml"
+    resources:
+        mem_mb=by_input(1500, 3),
+    params:
+        cohort=FILES.cohort.folder,
+        label_folder=FILES.labels.folder,
+        output=FILES.evaluation.folder,
+        code=code_of("participants"),
+    shell:
+        "m3h --log {log:q} participants --cohort {params.cohort:q} --labels {params.label_folder:q}"
+        " --split {input.split:q} --output {params.output:q}"

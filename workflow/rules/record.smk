@@ -10,6 +10,7 @@ rule record:
         FILES.selection_summary,
         FILES.evaluation.summary,
         FILES.evaluation.performance,
+        FILES.evaluation.participants,
         FILES.bundle.folder,
         FILES.labels.audit,
     output:

@@ -11,12 +11,12 @@ from m3h_pipeline.config import Thresholds
 from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.evaluation.performance.thresholds import (
     DIGITS,
-    Counted,
     Floats,
     Index,
     Kind,
     threshold,
 )
+from m3h_pipeline.evaluation.performance.told import Counted
 from m3h_pipeline.evaluation.shown import patients_of
 
 _UNKNOWN: Final = Rates(sensitivity=None, specificity=None, ppv=None, npv=None, alerts=None)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from m3h_pipeline.disclosure import is_small
-from m3h_pipeline.evaluation.performance.thresholds import Index
+from m3h_pipeline.evaluation.performance.told import Index
 from m3h_pipeline.evaluation.performance.weighted import (
     Key,
     Measured,

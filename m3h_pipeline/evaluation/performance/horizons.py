@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from m3h_pipeline.disclosure import is_small
-from m3h_pipeline.evaluation.performance.thresholds import Bools, Index
+from m3h_pipeline.evaluation.performance.told import Bools, Index
 from m3h_pipeline.evaluation.performance.weighted import Key, Measured, Weighted, share
 from m3h_pipeline.evaluation.shown import patients_of
 from m3h_pipeline.evaluation.survival import Outcome, kaplan_meier

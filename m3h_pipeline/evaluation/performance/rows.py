@@ -14,7 +14,8 @@ from m3h_pipeline.evaluation.curves import risk_quantiles
 from m3h_pipeline.evaluation.performance import classes, horizons, values
 from m3h_pipeline.evaluation.performance.classes import Point
 from m3h_pipeline.evaluation.performance.task import AFTER, BEFORE, Predicted, Recalibrated
-from m3h_pipeline.evaluation.performance.thresholds import DIGITS, Bools, Counted, threshold
+from m3h_pipeline.evaluation.performance.thresholds import DIGITS, threshold
+from m3h_pipeline.evaluation.performance.told import Bools, Counted
 from m3h_pipeline.evaluation.performance.weighted import Key, Measured, Weighted
 from m3h_pipeline.evaluation.shown import patients_of
 from m3h_pipeline.evaluation.survival import Outcome, usable_times

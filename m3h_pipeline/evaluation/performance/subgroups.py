@@ -11,9 +11,8 @@ from m3h_pipeline.coding import time_and_event
 from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.evaluation.choice.slopes import calibration_of
 from m3h_pipeline.evaluation.performance.task import BEFORE, Recalibrated
-from m3h_pipeline.evaluation.performance.thresholds import Bools, Counted, Index
+from m3h_pipeline.evaluation.performance.told import Bools, Index, told_groups
 from m3h_pipeline.evaluation.performance.weighted import Weighted
-from m3h_pipeline.evaluation.shown import families
 from m3h_pipeline.inference.intervals import (
     UNDEFINED,
     Interval,
@@ -72,11 +71,7 @@ def subgroup_rows(measured: Sequence[Recalibrated]) -> list[Row]:
 
 
 def shown_subgroups(problem_class: str, y: Floats, patient: Index, groups: Mapping[str, Bools]) -> list[str]:
-    """The subgroups of which numbers may be shown, in their order.
-
-    Of a group, of all others, and of what two groups differ by, no class is of 1 to 10 patients; nor is what
-    groups that do not overlap leave over: with the numbers of all samples those of the rest could be told. Of
-    each such family the smallest group goes until that is so. A group has at least 11 patients of each class.
+    """The subgroups of which numbers may be shown: :func:`told_groups` of the samples with a label.
 
     Args:
         problem_class: of the task.
@@ -85,22 +80,8 @@ def shown_subgroups(problem_class: str, y: Floats, patient: Index, groups: Mappi
         groups: name -> its samples, (n,).
     """
     seen = ~np.isnan(y)
-    y, patient = y[seen], patient[seen]
     inside = {name: members[seen] for name, members in groups.items()}
-    parts = outcome_classes(problem_class, y)
-    counted = Counted(parts, patient)
-
-    def enough(members: Bools) -> bool:
-        return all(len(np.unique(patient[members & part])) >= LEAST for part in parts)
-
-    kept: set[str] = set()
-    for family in families(inside):
-        ordered = sorted(family, key=lambda name: (-int(inside[name].sum()), name))
-        mine = [name for name in ordered if enough(inside[name]) and counted.may_tell(inside[name])]
-        while mine and not counted.may_tell(np.any([inside[name] for name in mine], axis=0)):
-            mine.pop()
-        kept |= set(mine)
-    return [name for name in groups if name in kept]
+    return told_groups(outcome_classes(problem_class, y[seen]), patient[seen], inside, LEAST)
 
 
 def outcome_classes(problem_class: str, y: Floats) -> list[Bools]:

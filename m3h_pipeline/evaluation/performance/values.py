@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3h_pipeline.disclosure import is_small
-from m3h_pipeline.evaluation.performance.thresholds import Index
+from m3h_pipeline.evaluation.performance.told import Index
 from m3h_pipeline.evaluation.performance.weighted import Key, Measured, Weighted, share
 from m3h_pipeline.evaluation.shown import patients_of
 from m3h_pipeline.inference.metrics import Floats

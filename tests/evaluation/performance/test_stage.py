@@ -20,7 +20,7 @@ from m3h_pipeline.contracts import CALIBRATION
 from m3h_pipeline.contracts.reported import PERFORMANCE, SUBGROUPS
 from m3h_pipeline.evaluation.performance.stage import Sources, measure_performance
 from m3h_pipeline.evaluation.performance.subgroups import observed_to_expected, shown_subgroups
-from m3h_pipeline.evaluation.performance.thresholds import Counted
+from m3h_pipeline.evaluation.performance.told import Counted
 from m3h_pipeline.files import read_table, write_json
 from tests.evaluation.studies import FOLDS, Study, noisy, predictor, study
 
