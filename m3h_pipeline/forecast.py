@@ -37,7 +37,7 @@ from m3h_pipeline.search.sizing import (
 )
 from m3h_pipeline.tasks.assessed import Task
 from m3h_pipeline.tasks.permuted import permuted_companions
-from m3h_pipeline.tim.contexts import contexts, needed
+from m3h_pipeline.tim.design import design_of
 
 #: Share of the time from which on another precision is worth a hint.
 WORTH = 0.25
@@ -89,7 +89,7 @@ def forecast(
         tasks: the tasks that can be evaluated.
         search, tim, training: sections of the configuration.
         replicates: of the final fits, ``evaluation.replicates``.
-        seed: of the study; TIM draws its permuted companions and chains with it.
+        seed: of the study; TIM draws its permuted companions and sets with it.
         gpu: whether fits are trained on a GPU.
         compared: networks that are compared: name -> shape of the study and section ``training`` with it.
         networks: section of the configuration.
@@ -126,7 +126,7 @@ def forecast(
             stages.append(stage("round 3, at most", entries, within=first))
         stages.append(stage("triples, at most", entries))
     permuted = permuted_companions(tasks, tim.controls, seed)
-    wanted = (combination_tasks(key) for key in needed(contexts(tasks, tim, seed, permuted)))
+    wanted = (combination_tasks(key) for key in design_of(tasks, permuted, tim, seed).keys)
     trained = min(2, largest) if tim.mode == "pairs" else 0
     own = [
         Entry(sorted_combination(c), tuple(range(tim.replicates)))

@@ -25,7 +25,7 @@ from m3h_pipeline.files import read_table, write_json, write_labels, write_table
 from m3h_pipeline.layout import Layout
 from m3h_pipeline.split import make_split
 from m3h_pipeline.tasks.permuted import permuted_companions, permuted_labels
-from m3h_pipeline.tim.contexts import contexts, needed
+from m3h_pipeline.tim.design import design_of
 from m3h_pipeline.tim.estimate import compute_tim
 from m3h_pipeline.training.fits import run_fits
 from m3h_pipeline.training.pack import predictions_table, scores_table
@@ -95,7 +95,7 @@ def tim_scores(
     batch_size, rate = one_setting(settings.training)
     specs = [
         FitSpec(combination_tasks(key), number, replicate, batch_size, rate)
-        for key in needed(contexts(known, tim, of.seed, permuted))
+        for key in design_of(known, permuted, tim, of.seed).keys
         for replicate in range(replicates)
         for number in range(folds)
     ]

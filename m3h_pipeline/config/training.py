@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from m3h_pipeline.config.base import ByName, Count, Fraction, Name, Section
 from m3h_pipeline.config.fields import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
@@ -179,7 +179,7 @@ class Tim(Section):
     """Task interaction measurement."""
 
     mode: Literal["pairs", "sampled", "exact"] = Field(
-        default="pairs", description="pairs against single tasks (Figure 3), random chains, or all sets"
+        default="pairs", description="pairs against single tasks (Figure 3), random sets, or all sets"
     )
     controls: int = Field(
         default=3,
@@ -189,7 +189,11 @@ class Tim(Section):
         "flags are on what a companion does beyond (0: flags include that cost)",
     )
     replicates: Count = Field(default=3, description="seeds per combination")
-    chains: Count = Field(default=20, description="random chains of the `sampled` mode")
-    max_size: PositiveInt = Field(default=4, description="largest combination of the `sampled` mode")
+    sets: Count | None = Field(
+        default=None, description="random sets of the `sampled` mode; null: ten per task"
+    )
+    max_size: Annotated[int, Field(ge=2)] = Field(
+        default=4, description="largest combination of the `sampled` mode"
+    )
     draws: Count = Field(default=500, description="bootstrap draws of patients")
     fdr: Fraction = Field(default=0.05, description="false discovery rate of the significance flag")

@@ -120,7 +120,7 @@ class JobSettings:
     def plan_tim(self) -> str:
         """For the plan of what task interaction needs beyond the search."""
         return self._plan(
-            *("tim.mode", "tim.controls", "tim.replicates", "tim.chains", "tim.max_size"),
+            *("tim.mode", "tim.controls", "tim.replicates", "tim.sets", "tim.max_size"),
             *("seed", *_CROSSED),
         )
 

@@ -5,11 +5,7 @@ task i when a set is learned jointly. With the paper's uniform weights this is a
 
 - ``pairs``: S empty, as in the paper's Figure 3.
 - ``exact``: every S.
-- ``sampled``: S empty for every pair, and random chains of growing sets up to ``max_size`` tasks: each link,
-  a set T and the next task j, gives a difference for every i in T, with S = T - i. Given its size, such an S
-  is uniform among all sets of that size; sizes are weighed by how many sets they have, so that the estimate
-  goes to the mean over all S of at most ``max_size`` - 2 tasks as chains become many: to the exact score if
-  ``max_size`` is the number of tasks. Sizes that no chain gave a pair are left out of that pair's weights.
+- ``sampled``: every S up to a size, from random sets: :mod:`m3h_pipeline.tim.sampled`.
 
 Permuted companions (:mod:`m3h_pipeline.tasks.permuted`) join every task alone, and are source tasks beside
 every task; in the exact mode every set of tasks but the largest is joined by one of them, in turn, so that
@@ -20,10 +16,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from m3h_pipeline.config import Tim
 from m3h_pipeline.contracts import combination_key, combination_tasks
@@ -53,13 +47,12 @@ class Context:
 Contexts = dict[tuple[str, str], list[Context]]
 
 
-def contexts(tasks: Iterable[str], settings: Tim, seed: int, controls: Iterable[str] = ()) -> Contexts:
-    """The contexts of every ordered pair (task, companion), in the given mode.
+def contexts(tasks: Iterable[str], settings: Tim, controls: Iterable[str] = ()) -> Contexts:
+    """The contexts of every ordered pair (task, companion), in the mode ``pairs`` or ``exact``.
 
     Args:
         tasks: the tasks, in any order.
-        settings: mode, chains, largest size.
-        seed: of the random chains.
+        settings: the mode.
         controls: the permuted companions.
 
     Raises:
@@ -82,8 +75,6 @@ def contexts(tasks: Iterable[str], settings: Tim, seed: int, controls: Iterable[
         links = [({task}, other) for task in names for other in names if other != task]
         links += [({task}, other) for task in names for other in permuted]
         links += [({other}, task) for task in names for other in permuted]
-        if settings.mode == "sampled":
-            links += chain_links(names, settings.chains, settings.max_size, seed)
     found: dict[tuple[str, str], set[tuple[str, str]]] = {}
     for learned, other in links:
         keys = combination_key(learned), combination_key({*learned, other})
@@ -102,16 +93,6 @@ def _by_size(keys: tuple[str, str]) -> tuple[int, str]:
 def _context(without: str, added: str, n_tasks: int) -> Context:
     size = len(combination_tasks(without)) - 1
     return Context(without, added, size, math.comb(n_tasks - 2, size))
-
-
-def chain_links(tasks: Sequence[str], chains: int, max_size: int, seed: int) -> list[tuple[set[str], str]]:
-    """Links (set, next task) of random chains: prefixes of random orders of the tasks."""
-    generator = np.random.default_rng(seed)
-    links = []
-    for _ in range(chains):
-        order = [tasks[i] for i in generator.permutation(len(tasks))[:max_size]]
-        links += [(set(order[:k]), order[k]) for k in range(1, len(order))]
-    return links
 
 
 def needed(pairs: Contexts) -> list[str]:
@@ -133,3 +114,42 @@ def weights(found: Sequence[Context]) -> list[float]:
     total = sum({c.size: c.share for c in found}.values())
     counts = {c.size: sum(other.size == c.size for other in found) for c in found}
     return [c.share / counts[c.size] / total for c in found]
+
+
+@dataclass(frozen=True)
+class Differences:
+    """A design whose estimates are weighted means of differences.
+
+    Attributes:
+        contexts: of each pair.
+    """
+
+    contexts: Contexts
+
+    @property
+    def keys(self) -> list[str]:
+        """All combinations to be learned, ascending."""
+        return needed(self.contexts)
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """(task, companion), ascending."""
+        return list(self.contexts)
+
+    def weights(self, task: str, scored: Collection[str]) -> dict[str, dict[str, float]]:
+        """Companion -> combination -> weight of the task's score in it; a context needs both of its scores.
+
+        Args:
+            task: the source task.
+            scored: combinations in which it has a score.
+        """
+        found: dict[str, dict[str, float]] = {}
+        for (source, companion), every in self.contexts.items():
+            if source != task:
+                continue
+            mine = found.setdefault(companion, {})
+            usable = [c for c in every if c.without in scored and c.with_companion in scored]
+            for context, weight in zip(usable, weights(usable), strict=True):
+                mine[context.with_companion] = mine.get(context.with_companion, 0.0) + weight
+                mine[context.without] = mine.get(context.without, 0.0) - weight
+        return found

@@ -12,69 +12,67 @@ from m3h_pipeline.contracts import combination_tasks
 from m3h_pipeline.inference.metrics import Float64
 from m3h_pipeline.inference.resampled import MeanDraws, Wanted
 from m3h_pipeline.search.scores import Scores
-from m3h_pipeline.tim.contexts import Context, weights
-
-Pair = tuple[str, str]
+from m3h_pipeline.tim.design import Design, Pair
 
 
 @dataclass
 class Contrasts:
-    """The defined differences of all pairs, and the scores they are made of.
+    """The estimates of all pairs, and the scores they are made of.
 
     A slot is a task within a combination at the combination's setting.
 
     Attributes:
+        design: which combinations and weights.
         pairs: (task, companion), sorted.
-        contexts: of each pair, its defined contexts.
         slots: (combination, task).
         value: score of each slot by replicate and fold, NaN = undefined; (slots, replicates, folds).
         fits: number of each score's fit; same shape.
         matrix: weight of each slot in each pair's estimate; (pairs, slots).
     """
 
+    design: Design
     pairs: list[Pair]
-    contexts: list[list[Context]]
     slots: list[Pair]
     value: Float64
     fits: npt.NDArray[np.int32]
     matrix: csr_array
 
     @classmethod
-    def of(cls, every: dict[Pair, list[Context]], table: Scores, replicates: tuple[int, ...]) -> Contrasts:
-        """Gather the differences whose two combinations both have a score."""
+    def of(cls, design: Design, table: Scores, replicates: tuple[int, ...]) -> Contrasts:
+        """Gather what is defined: a combination at which a task has no score has no weight."""
         choice = table.choice(replicates)
         chosen = [table.replicates.index(r) for r in replicates]
-        numbers: dict[Pair, int] = {}
+        scored: dict[str, dict[str, int]] = {}
+        for key in design.keys:
+            for task in combination_tasks(key):
+                member = table.member(key, task)
+                if np.isfinite(choice.score[member]):
+                    scored.setdefault(task, {})[key] = member
+        pairs = design.pairs
+        row_of = {pair: row for row, pair in enumerate(pairs)}
+        slots: list[Pair] = []
         members: list[int] = []
-        data: list[float] = []
-        rows: list[int] = []
-        columns: list[int] = []
-        kept: list[list[Context]] = []
-        for row, ((task, _), found) in enumerate(every.items()):
-            usable = [
-                c
-                for c in found
-                if np.isfinite(choice.score[table.member(c.without, task)])
-                and np.isfinite(choice.score[table.member(c.with_companion, task)])
-            ]
-            kept.append(usable)
-            for context, weight in zip(usable, weights(usable), strict=True):
-                for key, sign in ((context.with_companion, 1.0), (context.without, -1.0)):
-                    slot = numbers.setdefault((key, task), len(numbers))
-                    if slot == len(members):
-                        members.append(table.member(key, task))
-                    data.append(sign * weight)
-                    rows.append(row)
-                    columns.append(slot)
-        member = np.array(members, dtype=np.intp)
-        setting = choice.setting[table.combination_of[member]]
+        entries: list[tuple[float, int, int]] = []
+        for task in sorted({task for task, _ in pairs}):
+            found = design.weights(task, scored.get(task, {}))
+            number: dict[str, int] = {}
+            for companion, mine in found.items():
+                for key, weight in mine.items():
+                    if key not in number:
+                        number[key] = len(slots)
+                        slots.append((key, task))
+                        members.append(scored[task][key])
+                    entries.append((weight, row_of[task, companion], number[key]))
+        weight_of, rows, columns = zip(*entries, strict=True) if entries else ((), (), ())
+        at = np.array(members, dtype=np.intp)
+        setting = choice.setting[table.combination_of[at]]
         return cls(
-            pairs=list(every),
-            contexts=kept,
-            slots=list(numbers),
-            value=table.value[member, setting][:, chosen],
-            fits=table.fit[member, setting][:, chosen],
-            matrix=csr_array((data, (rows, columns)), shape=(len(every), len(numbers))),
+            design=design,
+            pairs=pairs,
+            slots=slots,
+            value=table.value[at, setting][:, chosen],
+            fits=table.fit[at, setting][:, chosen],
+            matrix=csr_array((weight_of, (rows, columns)), shape=(len(pairs), len(slots))),
         )
 
     def wanted(self, table: Scores, tasks: set[str]) -> dict[tuple[str, str], Wanted]:
@@ -100,9 +98,15 @@ class Contrasts:
         return [number for number, (_, name) in enumerate(self.slots) if name == task]
 
     def count(self, row: int) -> int:
-        """Number of a pair's differences: contexts times replicates times folds with a score."""
-        slots = self.matrix[[row], :].indices
-        return len(self.contexts[row]) * int(np.isfinite(self.value[slots[0]]).sum()) if len(slots) else 0
+        """Scores beside the companion behind a pair's estimate: sets times replicates times folds."""
+        here = slice(self.matrix.indptr[row], self.matrix.indptr[row + 1])
+        companion = self.pairs[row][1]
+        slots = [
+            slot
+            for slot, weight in zip(self.matrix.indices[here], self.matrix.data[here], strict=True)
+            if weight and companion in combination_tasks(self.slots[slot][0])
+        ]
+        return int(np.isfinite(self.value[slots]).sum()) if slots else 0
 
     def by_replicate(self) -> Float64:
         """Each slot's score by replicate, mean over the folds that have one; (slots, replicates)."""
@@ -119,18 +123,6 @@ class Contrasts:
             beside = np.array([companion in held[slot] for slot in found.indices[here]], dtype=float)
             found.data[here] = beside / max(beside.sum(), 1)
         return found
-
-    def context_values(self) -> list[list[tuple[int, int, float, float]]]:
-        """Of each pair its contexts: size, number of sets of that size, weight, difference."""
-        mean = np.nanmean(self.value, axis=(1, 2)) if len(self.slots) else np.zeros(0)
-        score = dict(zip(self.slots, mean.tolist(), strict=True))
-        return [
-            [
-                (c.size, c.share, w, score[c.with_companion, task] - score[c.without, task])
-                for c, w in zip(found, weights(found), strict=True)
-            ]
-            for (task, _), found in zip(self.pairs, self.contexts, strict=True)
-        ]
 
 
 def less_permuted(matrix: csr_array, pairs: list[Pair], controls: set[str]) -> csr_array:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,10 @@ from m3h_pipeline.inference.resampled import Cohort, Index, load_cohort, mean_dr
 from m3h_pipeline.search.scores import read_scores
 from m3h_pipeline.tasks.assessed import Task, read_tasks
 from m3h_pipeline.tasks.permuted import permuted_companions
-from m3h_pipeline.tim.contexts import contexts, needed
 from m3h_pipeline.tim.contrasts import Contrasts, less_permuted
-from m3h_pipeline.tim.uncertainty import Spread, context_component, inflated, inflation, luck, spread
+from m3h_pipeline.tim.design import design_of, estimand
+from m3h_pipeline.tim.sampled import Sets
+from m3h_pipeline.tim.uncertainty import Spread, between_sets, inflated, inflation, luck, spread
 
 
 def compute_tim(
@@ -48,8 +48,9 @@ def compute_tim(
 ) -> None:
     """Write TIM(task, companion) of every ordered pair.
 
-    The estimate is the mean over contexts (see :mod:`m3h_pipeline.tim.contexts`), replicates and folds of the
-    difference between two fits of the same replicate and fold, each combination at its own best setting. The
+    The estimate is made of scores of the same replicates and folds, each combination at its own best setting:
+    their differences, or of random sets a regression (:mod:`m3h_pipeline.tim.contexts`,
+    :mod:`m3h_pipeline.tim.sampled`). The
     excess is the estimate less the mean of the task's permuted companions: what a companion does beyond what
     sharing costs whoever the companion is. The 95 % intervals and p-values are those of a t distribution
     whose variance counts patients and seeds (see :mod:`m3h_pipeline.tim.uncertainty`); q is
@@ -68,7 +69,7 @@ def compute_tim(
         samples: ``cohort/samples.parquet``.
         out: table of contracts.TIM, sorted by task and companion.
         settings: mode, permuted companions, draws, false discovery rate.
-        seed: of the study: of the draws, permuted labels and random chains.
+        seed: of the study: of the draws, permuted labels and random sets.
 
     Raises:
         InputError: a file is absent or unreadable.
@@ -78,22 +79,23 @@ def compute_tim(
     known = read_tasks(tasks)
     permuted = permuted_companions(known, settings.controls, seed)
     table = read_scores(scores)
-    every = contexts(known, settings, seed, permuted)
-    replicates = table.common(*needed(every)) if every else ()
-    if every and not replicates:
+    design = design_of(known, permuted, settings, seed)
+    replicates = table.common(*design.keys) if design.pairs else ()
+    if design.pairs and not replicates:
         raise ContractError(
             "no replicate was trained with every combination TIM needs",
             hint="run `m3h plan-tim` and train its packs first",
         )
-    contrasts = Contrasts.of(every, table, replicates)
+    contrasts = Contrasts.of(design, table, replicates)
     everyone = known | permuted
     sources = {task for _, task in contrasts.slots}
     resampled = {n: t for n, t in everyone.items() if n in sources and can_be_resampled(t.metric)}
     cohort = load_cohort(resampled, labels, split, samples, settings.draws, train=seed, permuted=seed)
     (found,) = mean_draws(predictions, contrasts.wanted(table, set(resampled)), [cohort])
     drawn = contrasts.drawn(found, settings.draws)
-    rows = _rows(contrasts, drawn, everyone, set(permuted), cohort, settings) if every else []
+    rows = _rows(contrasts, drawn, everyone, set(permuted), cohort, settings) if design.pairs else []
     metadata = _described(settings, replicates, cohort.folds, list(permuted))
+    metadata["estimand"] = estimand(design, settings, len(known))
     schema = TIM.with_metadata({"tim": json.dumps(metadata, sort_keys=True)})
     write_table(pa.Table.from_pylist(rows, schema=schema), out, TIM)
 
@@ -101,7 +103,7 @@ def compute_tim(
 def _described(
     settings: Tim, replicates: Collection[int], folds: Collection[int], permuted: list[str]
 ) -> dict[str, Any]:
-    counted = ["patients"] + ["seeds"] * (len(replicates) > 1) + ["contexts"] * (settings.mode == "sampled")
+    counted = ["patients"] + ["seeds"] * (len(replicates) > 1) + ["sets"] * (settings.mode == "sampled")
     return {
         "mode": settings.mode,
         "replicates": len(replicates),
@@ -129,24 +131,12 @@ def _rows(
     of = Uncertainty(contrasts, drawn, tasks, cohort)
     pairs = contrasts.pairs
     real = np.array([task not in permuted and companion not in permuted for task, companion in pairs])
-    more: list[list[tuple[float, float]]] = [[] for _ in pairs]
-    if settings.mode == "sampled":
-        metrics = sorted({task.metric for task in tasks.values()})
-        metric = np.array([metrics.index(tasks[task].metric) for task, _ in pairs], dtype=np.intp)
-        n = len(tasks) - len(permuted)
-        reach = range(max(2, min(settings.max_size, n)) - 1)
-        total_share = sum(math.comb(n - 2, size) for size in reach)
-        component = context_component(contrasts.context_values(), metric, total_share)
-        more = [[(float(variance), float(df))] for variance, df in zip(*component, strict=True)]
     factors = of.inflation(permuted)
     excess_matrix = less_permuted(contrasts.matrix, pairs, permuted)
-    estimates = [
-        paired_interval(value, parts + extra)
-        for (value, parts), extra in zip(of.contrast(contrasts.matrix), more, strict=True)
-    ]
+    estimates = [paired_interval(value, parts) for value, parts in of.contrast(contrasts.matrix)]
     excesses = [
-        paired_interval(value, inflated(parts + extra, factors[tasks[task].metric]))
-        for (value, parts), extra, (task, _) in zip(of.contrast(excess_matrix), more, pairs, strict=True)
+        paired_interval(value, inflated(parts, factors[tasks[task].metric]))
+        for (value, parts), (task, _) in zip(of.contrast(excess_matrix), pairs, strict=True)
     ]
     flagged = excesses if permuted else estimates
     q, excess_q = _rates(estimates, real), _rates(excesses, real)
@@ -206,6 +196,12 @@ class Uncertainty:
             for task, slots in self._slots.items()
         }
 
+        self._sets = {}
+        if isinstance(design := contrasts.design, Sets):
+            for task, slots in self._slots.items():
+                scores = {contrasts.slots[s][0]: float(self._by_replicate[s].mean()) for s in slots}
+                self._sets[task] = design.jackknife(task, scores)
+
     def contrast(self, matrix: csr_array) -> list[tuple[float, list[tuple[float, float]]]]:
         """Each row's value, and its variances from patients and seeds with their degrees of freedom."""
         found: list[tuple[float, list[tuple[float, float]]]] = []
@@ -215,7 +211,11 @@ class Uncertainty:
                 found.append((float("nan"), []))
                 continue
             value = float(weights @ self._by_replicate[slots].mean(axis=1))
-            found.append((value, [self._patients(task, slots, weights), self._luck[task].of(weights)]))
+            parts = [self._patients(task, slots, weights), self._luck[task].of(weights)]
+            if task in self._sets:
+                drawn = np.array([self._contrasts.slots[slot][0] != task for slot in slots])
+                parts.append(between_sets(*self._sets[task], self._luck[task], weights[drawn]))
+            found.append((value, parts))
         return found
 
     def levels(self) -> list[Interval]:

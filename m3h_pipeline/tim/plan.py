@@ -12,7 +12,7 @@ from m3h_pipeline.search.combinations import Entry, PerJob, per_job_of, plan_of,
 from m3h_pipeline.search.scores import read_scores
 from m3h_pipeline.tasks.assessed import read_tasks
 from m3h_pipeline.tasks.permuted import permuted_companions
-from m3h_pipeline.tim.contexts import contexts, needed
+from m3h_pipeline.tim.design import design_of
 
 
 def plan_tim(
@@ -36,10 +36,10 @@ def plan_tim(
         scores: scores of all rounds of the search (contracts.SCORES).
         out: the plan's file.
         search: gives the number of combinations per job.
-        tim: mode, permuted companions, replicates, chains.
+        tim: mode, permuted companions, replicates, random sets.
         training: gives the hyper-parameter settings.
         folds: number of folds of the cross-validation.
-        seed: of the study: of permuted labels and random chains.
+        seed: of the study: of permuted labels and random sets.
         sized: how many combinations a job trains if ``search`` leaves it open.
 
     Raises:
@@ -51,7 +51,7 @@ def plan_tim(
     permuted = permuted_companions(known, tim.controls, seed)
     trained = read_scores(scores)
     entries = []
-    for key in needed(contexts(known, tim, seed, permuted)):
+    for key in design_of(known, permuted, tim, seed).keys:
         missing = sorted(set(range(tim.replicates)) - set(trained.trained(key)))
         if missing:
             entries.append(Entry(combination_tasks(key), tuple(missing)))

@@ -1,4 +1,4 @@
-"""How uncertain a TIM score is: patients, seeds, companions, and sampled contexts.
+"""How uncertain a TIM score is: patients, seeds, companions, and random sets.
 
 A TIM score is a contrast: a weighted sum of scores of one task within several combinations (*slots*), whose
 weights sum to 0. Its variance is a sum of components, each with its degrees of freedom (Satterthwaite):
@@ -15,8 +15,8 @@ weights sum to 0. Its variance is a sum of components, each with its degrees of 
   planted. If they differ by more than patients and seeds explain, both components are multiplied by that
   factor, which all source tasks of a metric tell together; so a companion without signal is called different
   no more often than it should be.
-- *contexts* (mode ``sampled``): the variance between differences of one size over their number, less the
-  share of sets of that size that were seen.
+- *sets* (mode ``sampled``): the jackknife over sets, of all companions of a task together, says how far a
+  set's score is from what the regression makes of it; without the luck of fits, which *seeds* has already.
 
 With one replicate seeds cannot be counted, and the result's metadata says so. Everything is conditional on
 the split and the training part: that another cohort would have trained other models is not counted.
@@ -29,9 +29,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from m3h_pipeline.inference.metrics import Float64, Integers
+from m3h_pipeline.inference.metrics import Float64
 
-Component = tuple[Float64, Float64]
 #: A variance below this is rounding.
 _ROUNDING = 1e-28
 
@@ -43,10 +42,12 @@ class Luck:
     Attributes:
         variance: of one slot's mean over replicates, without what patients explain; 0 with one replicate.
         freedom: its degrees of freedom.
+        total: the same with what patients explain.
     """
 
     variance: float
     freedom: float
+    total: float = 0.0
 
     def of(self, weights: Float64) -> tuple[float, float]:
         """Variance of a contrast with these weights, and its degrees of freedom."""
@@ -63,7 +64,7 @@ def luck(scores: Float64, drawn: Float64 | None) -> Luck:
 
     Examples:
         >>> luck(np.array([[0.5, 1.0], [0.5, 0.5]]), None)
-        Luck(variance=0.03125, freedom=1.0)
+        Luck(variance=0.03125, freedom=1.0, total=0.03125)
     """
     slots, replicates = scores.shape
     freedom = float((slots - 1) * (replicates - 1))
@@ -78,8 +79,8 @@ def luck(scores: Float64, drawn: Float64 | None) -> Luck:
             known = float((moved**2).sum(axis=(0, 1)).mean()) / freedom
     own = max(total - known, 0.0)
     if own == 0:
-        return Luck(0.0, np.inf)
-    return Luck(own / replicates, freedom * (own / total) ** 2)
+        return Luck(0.0, np.inf, total / replicates)
+    return Luck(own / replicates, freedom * (own / total) ** 2, total / replicates)
 
 
 def interaction(values: Float64) -> Float64:
@@ -90,6 +91,25 @@ def interaction(values: Float64) -> Float64:
     """
     rows, columns = values.mean(axis=1, keepdims=True), values.mean(axis=0, keepdims=True)
     return np.asarray(values - rows - columns + values.mean(axis=(0, 1), keepdims=True))
+
+
+def between_sets(found: float, number: int, own: Luck, weights: Float64) -> tuple[float, float]:
+    """Variance of a contrast from which sets were drawn, and its degrees of freedom.
+
+    Args:
+        found: variance of one set's score around the regression, luck and all.
+        number: of sets.
+        own: luck of the task's fits.
+        weights: of the drawn sets in the contrast.
+
+    Examples:
+        >>> between_sets(0.5, 9, Luck(0.1, 4.0, 0.25), np.array([2.0]))
+        (1.0, 2.0)
+    """
+    beyond = found - own.total
+    if not beyond > _ROUNDING:
+        return 0.0, float("inf")
+    return float((weights**2).sum()) * beyond, max(1.0, (number - 1) * (beyond / found) ** 2)
 
 
 @dataclass(frozen=True)
@@ -155,96 +175,3 @@ def inflated(parts: Sequence[tuple[float, float]], factor: tuple[float, float]) 
         return list(parts)
     total = sum(variance for variance, _ in parts)
     return [*parts, ((times - 1) * total, freedom * ((times - 1) / times) ** 2)]
-
-
-def context_component(
-    values: Sequence[Sequence[tuple[int, int, float, float]]],
-    metric: Integers,
-    total_share: int,
-) -> Component:
-    """Variance from which contexts were sampled, and its degrees of freedom.
-
-    Contexts of one size that a pair has several of tell their own variance. Its floor is the variance pooled
-    over all pairs of the same metric (and size, if known); for a single context, and for sizes of which the
-    pair has none, also the variance between all of the pair's contexts.
-
-    Args:
-        values: of each pair its contexts: size, number of sets of that size, weight, difference.
-        metric: number of the metric of each pair's source task, shape (pairs,).
-        total_share: number of all sets S, of every size that chains may reach.
-
-    Shape:
-        (pairs,) each; variance 0 where every set was seen, NaN where no pair tells how much contexts differ.
-    """
-    strata = [_strata(contexts) for contexts in values]
-    by_size: dict[tuple[int, int], list[Variance]] = {}
-    by_metric: dict[int, list[Variance]] = {}
-    for m, mine in zip(metric.tolist(), strata, strict=True):
-        for stratum in mine:
-            if stratum.n > 1:
-                by_size.setdefault((m, stratum.size), []).append(stratum.variance)
-                by_metric.setdefault(m, []).append(stratum.variance)
-    total, df = np.zeros(len(strata)), np.full(len(strata), np.inf)
-    for pair, (m, mine) in enumerate(zip(metric.tolist(), strata, strict=True)):
-        overall = _variance([difference for _, _, _, difference in values[pair]])
-        parts: list[Variance] = []
-        for stratum in mine:
-            if stratum.n < stratum.share:
-                pooled = _pool(by_size.get((m, stratum.size)) or by_metric.get(m, []))
-                variance, freedom = _largest(pooled, overall if stratum.n == 1 else stratum.variance)
-                unseen = 1 - stratum.n / stratum.share
-                parts.append((stratum.weight**2 * variance / stratum.n * unseen, freedom))
-        # The estimate takes sizes without a context to be like the others.
-        blind = 1 - sum(stratum.share for stratum in mine) / total_share
-        if blind > 0:
-            variance, freedom = _largest(_pool(by_metric.get(m, [])), overall)
-            parts.append((blind**2 * variance, freedom))
-        total[pair] = sum(variance for variance, _ in parts)
-        if total[pair] > 0:
-            df[pair] = total[pair] ** 2 / sum(variance**2 / freedom for variance, freedom in parts)
-    return total, df
-
-
-#: A variance and its degrees of freedom; NaN and 0 if unknown.
-Variance = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class _Stratum:
-    """A pair's contexts of one size: how many sets there are, and how many were seen."""
-
-    size: int
-    share: int
-    weight: float
-    n: int
-    variance: Variance
-
-
-def _strata(contexts: Sequence[tuple[int, int, float, float]]) -> list[_Stratum]:
-    shares = {size: share for size, share, _, _ in contexts}
-    strata = []
-    for size, share in sorted(shares.items()):
-        found = [(weight, difference) for s, _, weight, difference in contexts if s == size]
-        variance = _variance([difference for _, difference in found])
-        strata.append(_Stratum(size, share, sum(weight for weight, _ in found), len(found), variance))
-    return strata
-
-
-def _variance(values: Sequence[float]) -> Variance:
-    if len(values) < 2:
-        return float("nan"), 0.0
-    return float(np.var(values, ddof=1)), len(values) - 1.0
-
-
-def _largest(*found: Variance) -> Variance:
-    """The largest known variance; unknown if none is known."""
-    known = [variance for variance in found if variance[1] > 0]
-    return max(known) if known else (float("nan"), 0.0)
-
-
-def _pool(found: Sequence[Variance]) -> Variance:
-    """The pooled variance; unknown if there is none."""
-    freedom = sum(df for _, df in found)
-    if not freedom:
-        return float("nan"), 0.0
-    return sum(variance * df for variance, df in found) / freedom, freedom

@@ -11,6 +11,7 @@ the fit's, so that its AUROC is Φ(separation / √variance).
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, cast
@@ -27,8 +28,8 @@ from m3h_pipeline.inference.resampled import Cohort, Part, score_draws
 from m3h_pipeline.search.scores import Choice, Scores
 from m3h_pipeline.tasks.assessed import Task
 from m3h_pipeline.tasks.permuted import permuted_companions
-from m3h_pipeline.tim.contexts import contexts, needed
 from m3h_pipeline.tim.contrasts import Contrasts
+from m3h_pipeline.tim.design import design_of
 from m3h_pipeline.tim.estimate import _rows
 
 FOLDS, REPLICATES = 3, 3
@@ -92,7 +93,7 @@ def study(
     rng = np.random.default_rng([seed, 1])
     tasks = {f"t{i}": Task(f"t{i}", "binary", "auroc") for i in range(n_tasks)}
     permuted = permuted_companions(tasks, settings.controls, seed)
-    every = {p: c for p, c in contexts(tasks, settings, seed, permuted).items() if not is_permuted(p[0])}
+    design = design_of(tasks, permuted, settings, seed)
     known = cohort(tasks, rows, prevalence, settings.draws, seed)
     effect = {("t0", "t1"): 0.2, ("t1", "t2"): -0.2}
     lucky = {(t, o): chance * rng.normal() for t in tasks for o in [*tasks, *permuted]}
@@ -101,26 +102,30 @@ def study(
         others = [o for o in combination_tasks(key) if o != task]
         return 1 + sum(effect.get((task, o), 0.0) + lucky[task, o] - COST for o in others)
 
-    fits = Fits(needed(every), known, separation, seed)
-    contrasts = Contrasts.of(every, cast(Scores, fits), tuple(range(REPLICATES)))
+    fits = Fits(design.keys, known, separation, seed)
+    contrasts = Contrasts.of(design, cast(Scores, fits), tuple(range(REPLICATES)))
     members = [fits.member(*slot) for slot in contrasts.slots]
     rows_ = _rows(contrasts, fits.drawn[members], {**tasks, **permuted}, set(permuted), known, settings)
 
-    def expected(pair: tuple[str, str], companions: float) -> float:
-        """The mean over contexts, chances left out."""
-        task, found, total = pair[0], 0.0, 0.0
-        for context in every[pair]:
-            before = sum(
-                effect.get((task, o), 0.0) - COST for o in combination_tasks(context.without) if o != task
-            )
-            found += context.share * (auroc(1 + before + companions - COST) - auroc(1 + before))
-            total += context.share
-        return found / total
+    largest = {"pairs": 0, "exact": n_tasks - 2, "sampled": min(settings.max_size, n_tasks) - 2}[
+        settings.mode
+    ]
 
+    def expected(pair: tuple[str, str], companions: float) -> float:
+        """The paper's formula, chances left out."""
+        task, found = pair[0], []
+        for size in range(largest + 1):
+            for s in itertools.combinations([t for t in tasks if t not in pair], size):
+                before = 1 + sum(effect.get((task, o), 0.0) - COST for o in s)
+                found.append(auroc(before + companions - COST) - auroc(before))
+        return float(np.mean(found))
+
+    # Permuted companions stand beside sets of all other tasks, none of which is the companion.
+    without = {task: expected((task, "permuted"), 0.0) for task in tasks}
     for row in rows_:
         pair = row["task"], row["companion"]
         row["truth"] = expected(pair, effect.get(pair, 0.0))
-        row["excess_truth"] = row["truth"] - expected(pair, 0.0)
+        row["excess_truth"] = row["truth"] - without[row["task"]]
         row["planted"] = pair in effect
     return [row for row in rows_ if not row["control"]]
 
@@ -130,12 +135,15 @@ def main() -> None:
     parser.add_argument("--mode", default="pairs")
     parser.add_argument("--studies", type=int, default=200)
     parser.add_argument("--tasks", type=int, default=5)
+    parser.add_argument("--sets", type=int)
     parser.add_argument("--rows", type=int, default=3000)
     parser.add_argument("--chance", type=float, default=0.0)
     parser.add_argument("--controls", type=int, default=3)
     parser.add_argument("--prevalence", type=float, nargs="*", default=[0.02, 0.1, 0.3])
     options = parser.parse_args()
-    settings = Tim(mode=options.mode, draws=200, replicates=REPLICATES, controls=options.controls)
+    settings = Tim(
+        mode=options.mode, sets=options.sets, draws=200, replicates=REPLICATES, controls=options.controls
+    )
     print(
         "| prevalence | quantity | coverage | half-width / 1.96 SD | flagged of null | flagged of planted |"
     )

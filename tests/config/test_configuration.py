@@ -215,7 +215,7 @@ def test_numbers_are_finite(key: str, value: float | str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["search__replicates", "tim__draws", "tim__chains", "evaluation__replicates", "training__epochs"]
+    "key", ["search__replicates", "tim__draws", "tim__sets", "evaluation__replicates", "training__epochs"]
 )
 def test_what_is_counted_out_has_a_limit(key: str) -> None:
     section, name = key.split("__")

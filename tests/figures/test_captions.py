@@ -91,14 +91,14 @@ def test_captions_follow_the_configuration() -> None:
     config = {
         "study": "mine",
         "evaluation": {"replicates": 7, "draws": 123, "baselines": []},
-        "tim": {"mode": "sampled", "chains": 31, "fdr": 0.1},
+        "tim": {"mode": "sampled", "sets": 31, "fdr": 0.1},
         "tasks": {"permute": ["anemia"], "unevaluable": "refuse"},
         "source": {"kind": "synthetic"},
         "model": {"attention": {"alpha": 0.4, "normalise": "published"}},
     }
     assert "7 times" in _text("improvement", config)
     assert "123 bootstrap draws" in _text("improvement", config)
-    assert "31 random chains" in _text("tim", config)
+    assert "31 random sets" in _text("tim", config)
     assert "0.1 over all" in _text("tim", config)
     story = _text("workflow", config)
     assert "synthetic" in story

@@ -8,14 +8,15 @@ import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from m3h_pipeline.config import Search, Tim
 from m3h_pipeline.contracts import combination_key
 from m3h_pipeline.errors import ConfigError
 from m3h_pipeline.files import read_json
+from m3h_pipeline.tasks.assessed import read_tasks
+from m3h_pipeline.tasks.permuted import permuted_companions
 from m3h_pipeline.tim.contexts import Context, Contexts, contexts, needed, weights
+from m3h_pipeline.tim.design import design_of, estimand
 from m3h_pipeline.tim.plan import plan_tim
 from tests.search.studies import ONE_SETTING, fits_of, run_search, write_tasks
 
@@ -54,7 +55,7 @@ def enumerated(tasks: list[str], task: str, companion: str, largest: int | None 
 @pytest.mark.parametrize("n_tasks", [2, 3, 5, 6])
 def test_exact_is_the_papers_formula(n_tasks: int) -> None:
     tasks = [f"t{i}" for i in range(n_tasks)]
-    found = contexts(tasks, Tim(mode="exact"), seed=0)
+    found = contexts(tasks, Tim(mode="exact"))
     assert len(found) == n_tasks * (n_tasks - 1)
     for task, companion in found:
         assert tim(found, task, companion) == pytest.approx(enumerated(tasks, task, companion), abs=1e-12)
@@ -62,70 +63,16 @@ def test_exact_is_the_papers_formula(n_tasks: int) -> None:
 
 
 def test_pairs_compare_with_the_task_alone() -> None:
-    found = contexts(["b", "a", "c"], Tim(mode="pairs"), seed=0)
+    found = contexts(["b", "a", "c"], Tim(mode="pairs"))
     assert tim(found, "c", "a") == score("a+c", "c") - score("c", "c")
     assert len(needed(found)) == 6
-
-
-def test_sampled_becomes_exact() -> None:
-    """With every size allowed and enough chains, all sets are seen, and the weights are the paper's."""
-    tasks = ["a", "b", "c", "d", "e"]
-    found = contexts(tasks, Tim(mode="sampled", chains=3000, max_size=5), seed=1)
-    for task, companion in found:
-        assert tim(found, task, companion) == pytest.approx(enumerated(tasks, task, companion), abs=1e-12)
-
-
-def test_sampled_goes_to_the_mean_over_the_sizes_allowed() -> None:
-    tasks = ["a", "b", "c", "d", "e", "f"]
-    found = contexts(tasks, Tim(mode="sampled", chains=3000, max_size=4), seed=1)
-    for task, companion in found:
-        assert tim(found, task, companion) == pytest.approx(
-            enumerated(tasks, task, companion, largest=2), abs=1e-12
-        )
-
-
-def test_more_chains_come_closer() -> None:
-    """Mean error over all pairs and some seeds; few chains leave sizes out, many leave nothing."""
-    tasks = [f"t{i}" for i in range(7)]
-
-    def error(chains: int) -> float:
-        errors = []
-        for seed in range(5):
-            found = contexts(tasks, Tim(mode="sampled", chains=chains, max_size=7), seed)
-            errors += [abs(tim(found, *pair) - enumerated(tasks, *pair)) for pair in found]
-        return sum(errors) / len(errors)
-
-    few, some, many = error(3), error(30), error(300)
-    assert many < some / 2
-    assert some < few
-    assert many < 0.02
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(2, 7), st.integers(1, 12), st.integers(1, 7), st.integers(0, 999))
-def test_links_are_links(n_tasks: int, chains: int, max_size: int, seed: int) -> None:
-    """Every context adds exactly the companion, sets stay within the limit, weights sum to 1."""
-    tasks = [f"t{i}" for i in range(n_tasks)]
-    found = contexts(tasks, Tim(mode="sampled", chains=chains, max_size=max_size), seed)
-    assert set(found) == set(itertools.permutations(tasks, 2))  # no pair is left without a difference
-    for (task, companion), mine in found.items():
-        for c in mine:
-            without = set(c.without.split("+"))
-            assert set(c.with_companion.split("+")) == without | {companion}
-            assert task in without
-            assert companion not in without
-            assert len(without) < max(2, max_size)
-            assert c.share == math.comb(n_tasks - 2, c.size)
-        assert len({c.without for c in mine}) == len(mine)
-        assert sum(weights(mine)) == pytest.approx(1)
-    assert contexts(tasks[::-1], Tim(mode="sampled", chains=chains, max_size=max_size), seed) == found
 
 
 def test_exact_of_many_tasks_is_refused_with_the_numbers() -> None:
     tasks = [f"t{i}" for i in range(41)]
     with pytest.raises(ConfigError, match=r"41 tasks means training 2,199,023,255,551 combinations"):
-        contexts(tasks, Tim(mode="exact"), seed=0)
-    assert len(needed(contexts(tasks[:8], Tim(mode="exact"), seed=0))) == 255
+        contexts(tasks, Tim(mode="exact"))
+    assert len(needed(contexts(tasks[:8], Tim(mode="exact")))) == 255
 
 
 def _planned(tmp_path: Path, search: Search, tim: Tim, names: list[str]) -> tuple[set[str], Path]:
@@ -155,7 +102,7 @@ def test_permuted_companions_join_every_task_and_are_joined(tmp_path: Path) -> N
 
 def test_in_the_exact_mode_each_set_is_joined_by_one_permuted_companion() -> None:
     tasks, controls = ["a", "b", "c", "d", "e"], ["a~1", "c~1"]
-    found = contexts(tasks, Tim(mode="exact"), 0, controls)
+    found = contexts(tasks, Tim(mode="exact"), controls)
     assert len(needed(found)) == 2 * (2**5 - 1) - 1  # the set of all tasks has none
     for task in tasks:
         beside = [c for control in controls for c in found[task, control]]
@@ -182,12 +129,26 @@ def test_exact_adds_sets_and_missing_replicates(tmp_path: Path) -> None:
     assert {(len(f[0]), f[1]) for f in fits_of(out)} == {(1, 1), (2, 1), (3, 0), (3, 1), (4, 0), (4, 1)}
 
 
-def test_sampled_plans_what_its_contexts_need(tmp_path: Path) -> None:
-    settings_ = Tim(mode="sampled", controls=0, chains=4, max_size=4, replicates=1)
+def test_sampled_plans_every_task_alone_and_its_sets(tmp_path: Path) -> None:
+    settings_ = Tim(mode="sampled", sets=12, max_size=4, replicates=1)
     names = [f"t{i}" for i in range(6)]
-    planned, _ = _planned(tmp_path, Search(max_size=2), settings_, names)
-    assert planned == {key for key in needed(contexts(names, settings_, 3)) if key.count("+") > 1}
-    assert planned
+    planned, out = _planned(tmp_path, Search(max_size=1), settings_, names)
+    known = read_tasks(tmp_path / "tasks.json")
+    permuted = permuted_companions(known, 3, 3)
+    assert planned == set(design_of(names, permuted, settings_, 3).keys) - set(names)
+    assert 0 < sum("~" in key for key in planned) < len(planned)
+    assert {len(fit[0]) for fit in fits_of(out)} == {2, 3, 4}
+
+
+def test_the_sampled_mode_has_ten_sets_a_task() -> None:
+    names = [f"t{i}" for i in range(12)]
+    design = design_of(names, (), Tim(mode="sampled"), 0)
+    assert 100 < len(design.keys) <= 12 + 120
+    said = estimand(design, Tim(mode="sampled"), 12)
+    assert said == (
+        "the mean over all sets of at most 2 other tasks, each with the same weight "
+        "(1.8% have 0, 17.9% have 1, 80.4% have 2), from 120 random sets"
+    )
 
 
 def test_one_task_has_no_companions(tmp_path: Path) -> None:

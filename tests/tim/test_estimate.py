@@ -267,9 +267,9 @@ def test_one_replicate_counts_patients_only_and_says_so(tmp_path: Path) -> None:
         assert (metadata["replicates"], metadata["variance"]) == (replicates, said)
 
 
-def test_sampled_counts_contexts_and_covers_the_truth(tmp_path: Path) -> None:
-    """An effect that depends on the company: sampled intervals are wider than pairs', and hold the mean."""
-    names = ["a", "b", "c", "d", "e"]
+def test_sampled_counts_sets_and_covers_the_truth(tmp_path: Path) -> None:
+    """An effect that depends on the company: sampled intervals are wider than exact ones, and hold it."""
+    names = ["a", "b", "c", "d", "e", "f"]
     study = make_study(tmp_path, binary_labels(names, 1500))
     base = noisy_model(study, {("a", "b"): 0.3}, seeds=0.0, within=0.1)
 
@@ -286,14 +286,20 @@ def test_sampled_counts_contexts_and_covers_the_truth(tmp_path: Path) -> None:
         company = 0.4 * ("c" in combination) * ("b" in combination) * (task == "a")
         return np.asarray(said + company * study.label(task)[rows], dtype=np.float32)
 
-    exact = study.measure(predict, Tim(mode="exact", replicates=2, draws=100))["a", "b"]
-    sampled = study.measure(predict, Tim(mode="sampled", replicates=2, draws=100, chains=12, max_size=5))[
-        "a", "b"
-    ]
-    assert sampled["high"] - sampled["low"] > exact["high"] - exact["low"]
-    assert sampled["low"] < exact["estimate"] < sampled["high"]
+    exact = study.measure(predict, Tim(mode="exact", replicates=2, draws=100, controls=0))["a", "b"]
+    settings = Tim(mode="sampled", replicates=2, draws=100, sets=40, max_size=6)
+    sampled = study.measure(predict, settings)
+    one = sampled["a", "b"]
+    assert one["high"] - one["low"] > exact["high"] - exact["low"]
+    assert one["low"] < exact["estimate"] < one["high"]
     assert exact["significant"]
-    assert exact["n_differences"] == 8 * 2 * 3
+    assert exact["n_differences"] == 16 * 2 * 3
+    assert {row["mode"] for row in sampled.values()} == {"sampled"}
+    assert all(np.isfinite(row["excess_p"]) for row in sampled.values())
+    assert {task for task, _ in study.controls} == set(names)
+    metadata = json.loads(pq.read_schema(tmp_path / "tim.parquet").metadata[b"tim"])
+    assert metadata["estimand"].startswith("the mean over all sets of at most 4 other tasks")
+    assert metadata["variance"] == "patients and seeds and sets"
 
 
 def test_the_order_of_files_and_tasks_plays_no_part(tmp_path: Path) -> None:
