@@ -32,6 +32,7 @@ from m3h_pipeline.search.scores import Folds, Scores
 
 #: Combinations of this many tasks are the first that not everybody's search asks for: these are raced.
 RACED = 3
+_IN_ORDER = "run the search rounds in order, and merge the scores of all their packs"
 #: Why a source task's search ended.
 Stopped = Literal["", "no gain", "within the error", "too small", "largest size", "nothing scored"]
 
@@ -252,8 +253,12 @@ def _next(
     return None, len(steps)
 
 
-def ended(progress: Progress) -> list[TaskSearch]:
+def ended(progress: Progress, hint: str = _IN_ORDER) -> list[TaskSearch]:
     """The searches of all source tasks at their end.
+
+    Args:
+        progress: how far the search is.
+        hint: what to do if that is not the end.
 
     Raises:
         ContractError: more has to be trained first.
@@ -265,5 +270,5 @@ def ended(progress: Progress) -> list[TaskSearch]:
         f"the search has not ended: it wants scores of {len(wanted.combinations):,} combinations of "
         f"{wanted.size} tasks, such as `{wanted.combinations[0]}`"
         + (f", in folds {', '.join(map(str, wanted.folds))}" if wanted.folds else ""),
-        hint="run the search rounds in order, and merge the scores of all their packs",
+        hint=hint,
     )

@@ -54,7 +54,7 @@ def replay_search(measured: Sequence[Path], out: Path, search: Search, stream: T
     """
     table = read_measured(measured)
     progress, scores = searched(tasks_of(table), _of_table(table, search), search)
-    states = ended(progress)
+    states = ended(progress, "measure them, or ask for less, such as `--search '{\"max_size\": 2}'`")
     trajectory, report = trajectory_table(states, scores), report_table(states, scores)
     files = Layout(out)
     write_table(trajectory, files.trajectory, TRAJECTORY)

@@ -132,6 +132,8 @@ def test_no_improvement_selects_the_task_alone(tmp_path: Path) -> None:
         assert row["combination"] == task
         assert row["size"] == 1
         assert row["score"] == row["single_score"] == 0.7
+    _, *report = read_table(tmp_path / "report.parquet", SEARCH_REPORT).to_pylist()
+    assert {row["stopped"] for row in report} == {"no gain"}
 
 
 def test_a_search_that_stopped_does_not_start_again(tmp_path: Path) -> None:
