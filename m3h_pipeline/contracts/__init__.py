@@ -310,8 +310,10 @@ LATENTS = _schema(
 
 #: Predictions of the references (linear, gradient boosting) for one task: fold 0..k-1 out of fold, fold -1
 #: for the test part; rows and width as in ``PREDICTIONS``. ``setting`` says what was chosen ("C=0.01").
+#: ``purpose``: score (of a fold with the setting that the other folds chose) or map (of a fold with that of
+#: fold -1: what maps of that model's predictions are learned from; left out where it is the same).
 BASELINE_PREDICTIONS = _schema(
-    _required(pa.string(), "task", "model", "setting"),
+    _required(pa.string(), "task", "model", "purpose", "setting"),
     _required(pa.int16(), "fold", "width"),
     _required(pa.list_(pa.float32()), "prediction"),
 )

@@ -105,7 +105,13 @@ def evaluate(
     references = read_references(baselines, cohort)
     optimism = search_optimism(chosen, trajectory, table, search_predictions, cohort, search)
     choice, chosen_rows, slopes = choices(
-        chosen, said, references, cohort, evaluation.blend, search_luck(optimism)
+        chosen,
+        said,
+        references,
+        cohort,
+        evaluation.blend,
+        search_luck(optimism),
+        read_references(baselines, cohort, settled=True),
     )
     # Chosen out of fold; without predictions for the test part nothing can be held against it.
     strongest = {

@@ -87,8 +87,14 @@ def network_scores(predictions: ArmPredictions, cohort: Cohort) -> dict[str, dic
     return found
 
 
-def read_references(paths: Sequence[Path], cohort: Cohort) -> References:
+def read_references(paths: Sequence[Path], cohort: Cohort, settled: bool = False) -> References:
     """Predictions of the references: (task, model) -> fold (or the test part) -> (n, width).
+
+    Args:
+        paths: tables of contracts.BASELINE_PREDICTIONS.
+        cohort: labels and parts.
+        settled: of each fold those with the setting of the whole training part, from which maps of that
+            model's predictions are learned; else with the setting that the other folds chose.
 
     Raises:
         InputError: a file is absent or unreadable.
@@ -96,7 +102,10 @@ def read_references(paths: Sequence[Path], cohort: Cohort) -> References:
     """
     predictions: References = {}
     for path in paths:
-        for row in read_table(path, BASELINE_PREDICTIONS).to_pylist():
+        rows = read_table(path, BASELINE_PREDICTIONS).to_pylist()
+        for row in sorted(rows, key=lambda row: str(row["purpose"]), reverse=True):
+            if row["purpose"] == "map" and not settled:
+                continue
             part = cohort.parts.get(row["fold"])
             values = np.asarray(row["prediction"], dtype=np.float32)
             right = row["task"] not in cohort.tasks or row["width"] == cohort.tasks[row["task"]].width

@@ -2,7 +2,9 @@
 
 Of each fold the setting is chosen by folds inside its training rows (:mod:`m3h_pipeline.references.choice`),
 the model is fitted to all of them with it, and predicts the fold; the same of the whole training part and the
-test part.
+test part. A fold whose setting is another one than that of the whole training part is predicted with the
+latter, too: how far apart predictions are depends on the penalty, and recalibration is of the model that is
+used.
 """
 
 from __future__ import annotations
@@ -158,7 +160,8 @@ def baseline_predictions(
     models = {name: REFERENCES[name] for name in evaluation.baselines} | dict(further or {})
     models = {name: model for name, model in models.items() if problem_class in model.problem_classes}
     choosing = sum(len(model.settings(problem_class)) > 1 for model in models.values())
-    total = len(models) * len(outer) + choosing * len(inner)
+    # At most: a fold that chose what all of them chose is not fitted twice.
+    total = len(models) * len(outer) + choosing * (len(inner) + len(outer) - 1)
     found: list[dict[str, object]] = []
     with _one_thread(), Progress(f"reference fits of {task}", total) as progress:
         for name, model in models.items():
@@ -181,19 +184,24 @@ def baseline_predictions(
                 every = range(len(settings))
                 fits = [(one, fit(Part(study, one.training, one.scored), every)) for one in inner]
                 chosen = {fold: choose(metric_name, y, fits, fold) for fold in outer}
-            for fold in sorted(outer):
+            asked = [("score", fold, chosen[fold]) for fold in sorted(outer)]
+            if TEST in chosen:
+                final = chosen[TEST]
+                asked += [("map", fold, final) for fold in folds if chosen[fold] != final]
+            for purpose, fold, one in asked:
                 part = Part(study, data.training_rows(fold), data.scored_rows(fold))
                 if fold == TEST and keep is not None and model.kept is not None:
-                    prediction, whole = _fit_kept(name, model, part, chosen[fold], kept)
+                    prediction, whole = _fit_kept(name, model, part, one, kept)
                     keep(name, whole)
                     progress.advance()
                 else:
-                    prediction = fit(part, [chosen[fold]])[0]
+                    prediction = fit(part, [one])[0]
                 found.append(
                     {
                         "task": task,
                         "model": name,
-                        "setting": settings[chosen[fold]],
+                        "purpose": purpose,
+                        "setting": settings[one],
                         "fold": fold,
                         "width": prediction.shape[1],
                         "prediction": prediction.ravel(),

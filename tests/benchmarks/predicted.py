@@ -62,7 +62,7 @@ def same(config: Path, results: Path, changes: Sequence[str]) -> None:
     cohort = load_cohort(tasks, r.labels, r.split, samples, 20, **part_seeds(study.seed))
     chosen = read_selection(r.selection, cohort.tasks)
     said = arm_predictions(find_arms(chosen, r.scores, cohort.folds), r.predictions, cohort)
-    references = read_references(r.baselines, cohort)
+    references, settled = (read_references(r.baselines, cohort, final) for final in (False, True))
     ids = np.array(read_samples(samples)["sample_id"].to_pylist())
     names = ids[cohort.parts[TEST].rows]
     if names[0] not in found.index:
@@ -72,7 +72,7 @@ def same(config: Path, results: Path, changes: Sequence[str]) -> None:
         task = bundle.tasks.get(one.task)
         if task is None or task.problem_class == "clustering":
             continue
-        candidates = task_candidates(one, said, references, cohort, True)
+        candidates = task_candidates(one, said, references, cohort, True, settled=settled)
         held = candidates.predictions(task.chosen, TEST, cohort.folds)
         assert held is not None
         columns = _raw_columns(one.task, task)

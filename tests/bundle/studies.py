@@ -164,10 +164,10 @@ class Finished:
         r, cohort = self.results, self.cohort()
         chosen = read_selection(r.selection, cohort.tasks)
         said = arm_predictions(find_arms(chosen, r.scores, cohort.folds), r.predictions, cohort)
-        references = read_references(r.baselines, cohort)
+        references, settled = (read_references(r.baselines, cohort, final) for final in (False, True))
         luck = search_luck(read_table(EvaluationFiles(r.evaluation).table("optimism"), OPTIMISM).to_pylist())
         return {
-            one.task: task_candidates(one, said, references, cohort, True, luck[one.task])
+            one.task: task_candidates(one, said, references, cohort, True, luck[one.task], settled)
             for one in chosen
             if one.task in SUPERVISED
         }

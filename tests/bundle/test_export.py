@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,18 +36,19 @@ def test_a_bundle_predicts_what_the_evaluation_has(
             assert chosen == name
         if chosen == "blend":
             kept = {k: v for k, v in candidates.parts.items() if k != "their_model"}
-            candidates = type(candidates)(candidates.cohort, task, kept, luck=candidates.luck)
+            candidates = replace(candidates, parts=kept, _blends={}, _fold_scores={})
         folds = candidates.cohort.folds
         wanted = candidates.predictions(chosen, TEST, folds)
         assert wanted is not None
         scale = max(1.0, float(np.abs(wanted[0]).max()))
         np.testing.assert_allclose(said[task].raw, wanted[0], atol=1e-6 * scale, rtol=0)
-        crossed = candidates.crossed(chosen, folds)
+        crossed = candidates.as_used(chosen)
         y = np.concatenate([candidates.cohort.observed(task, fold) for fold in folds])
-        out_of_fold = np.concatenate([crossed[fold][0] for fold in folds])
+        out_of_fold = np.concatenate([crossed[fold] for fold in folds])
         kind = candidates.cohort.tasks[task].problem_class
-        parts = np.repeat(folds, [len(crossed[fold][0]) for fold in folds])
-        fitted = recalibration(kind, y, out_of_fold, candidates.grid(), fold=parts)
+        parts = np.repeat(folds, [len(crossed[fold]) for fold in folds])
+        of = candidates.of_rows(folds), candidates.marginal(TEST)
+        fitted = recalibration(kind, y, out_of_fold, candidates.grid(), fold=parts, of=of)
         np.testing.assert_allclose(said[task].calibrated, fitted(wanted[0]), atol=2e-6 * scale, rtol=1e-6)
     assert looked >= (1 if name == "together" else 4)
 

@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 from m3h_pipeline.config import Evaluation
 from m3h_pipeline.contracts import BASELINE_PREDICTIONS
 from m3h_pipeline.evaluation.arms import Chosen
-from m3h_pipeline.evaluation.choice.blend import blended, fit_blend
+from m3h_pipeline.evaluation.choice.blend import blended, fit_blend, moved
 from m3h_pipeline.evaluation.choice.candidates import TOLERANCE, Candidates, jackknifed
 from m3h_pipeline.evaluation.choice.choose import choices
 from m3h_pipeline.files import read_table, write_table
@@ -161,12 +161,13 @@ def test_weights_of_a_fold_are_those_of_the_others() -> None:
     y = np.concatenate([cohort.observed("ill", f) for f in others])
     members = [np.concatenate([said[name][f] for f in others]) for name in (network, reference)]
     numbers = np.concatenate([np.full(len(cohort.parts[f].rows), f) for f in others])
-    blend = fit_blend("binary", y, members, fold=numbers)
+    blend = fit_blend("binary", y, members, fold=numbers, of=candidates.of_rows(others))
+    blend = moved("binary", blend, np.array([[y.mean()]]))
     expected = blended("binary", blend, [said[name][fold] for name in (network, reference)])
     np.testing.assert_allclose(found, expected, atol=1e-9)
     # What the other folds would choose is not asked of fold 1.
-    moved = {name: {**parts, fold: np.float32(1) - parts[fold]} for name, parts in said.items()}
-    again = Candidates(cohort, "ill", {name: {k: v[None] for k, v in p.items()} for name, p in moved.items()})
+    other = {name: {**parts, fold: np.float32(1) - parts[fold]} for name, parts in said.items()}
+    again = Candidates(cohort, "ill", {name: {k: v[None] for k, v in p.items()} for name, p in other.items()})
     assert again.choose(others) == candidates.choose(others)
     assert (again.blend_of(others) or ((), None))[0] == (network, reference)
 

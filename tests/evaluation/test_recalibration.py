@@ -15,7 +15,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from m3h_pipeline.coding import signed_time
-from m3h_pipeline.evaluation.choice.blend import evidence
+from m3h_pipeline.evaluation.choice.blend import evidence, marginal
 from m3h_pipeline.evaluation.choice.maps import ISOTONIC, recalibration
 from m3h_pipeline.evaluation.choice.slopes import calibration_of
 from m3h_pipeline.survival import cox_prediction, time_grid
@@ -286,3 +286,53 @@ def test_few_patients_have_no_mean_error(tmp_path: Path, patients: int) -> None:
     one.write(predictor(one))
     rows = one.evaluate(draws=20)["calibration_slopes"]
     assert {row["task"] for row in rows} == {"ill", "grade", *(["days"] if patients > 10 else [])}
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "regression", "survival"])
+def test_a_model_that_says_little_but_how_common_the_outcome_was_is_recalibrated(kind: str) -> None:
+    """A strong penalty: each fold's model says what is common where it learned, and 1 % of what it knows.
+
+    The map of two folds' models serves that of the third one.
+    """
+    found, errors = [], []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        n, train = 3000, 900
+        fold = np.where(np.arange(n) < train, np.arange(n) % 3, -1)
+        risk = rng.normal(size=n)
+        grid = None
+        if kind == "survival":
+            time, censored = rng.exponential(np.exp(-risk)), rng.exponential(1.5, n)
+            y = signed_time(np.minimum(time, censored), time <= censored).astype(float)
+            grid = time_grid(y[:train])
+        elif kind == "multiclass":
+            odds = np.column_stack([np.zeros(n), risk, -risk]) + rng.gumbel(size=(n, 3))
+            y = odds.argmax(axis=1).astype(float)
+        else:
+            y = risk + rng.logistic(size=n)
+            y = y if kind == "regression" else (y > 1).astype(float)
+        width = {"multiclass": 3}.get(kind, 1)
+        of = {f: marginal(kind, y[(fold >= 0) & (fold != f)], width, grid) for f in (0, 1, 2)}
+
+        def said(number: int, of: dict[int, Float64] = of, risk: Float64 = risk) -> Float64:
+            little, what = 0.01 * risk[:, None], of[number]
+            if kind == "survival":
+                return cox_prediction(little[:, 0], -np.log(what[0, 1:]))
+            if kind == "regression":
+                return what + little
+            logit = np.log(what) - (np.log1p(-what) if kind == "binary" else 0.0)
+            if kind == "binary":
+                return np.asarray(1 / (1 + np.exp(-logit - little)))
+            each = np.exp(logit + little * np.array([0, 1, -1]))
+            return np.asarray(each / each.sum(axis=1, keepdims=True))
+
+        folds, test = (fold == 0) | (fold == 1), fold < 0
+        crossed = np.where((fold == 0)[:, None], said(0), said(1))[folds]
+        rows = np.where((fold == 0)[:, None], of[0], of[1])[folds]
+        fitted = recalibration(kind, y[folds], crossed, grid, fold=fold[folds], of=(rows, of[2]))
+        after = calibration_of(kind, y[test], fitted(said(2)[test]), np.arange(int(test.sum())), grid)
+        found.append(after.slope.estimate)
+        errors.append(after.intercept.estimate)
+    assert np.isfinite(found).all()
+    assert 0.9 < np.mean(found) < 1.1
+    assert kind == "multiclass" or np.abs(errors).max() < 0.35

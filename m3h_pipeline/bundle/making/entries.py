@@ -50,11 +50,11 @@ def entry(known: Known, files: Files) -> TaskModel | None:
         return None
     if wanted is not None and wanted != name and not is_left_out(whole, wanted, kept):
         name = wanted
-    crossed = candidates.crossed(name, folds)
+    crossed = candidates.as_used(name)
     said = candidates.predictions(name, TEST, folds)
     cohort = whole.cohort
     y = np.concatenate([cohort.observed(task.id, fold) for fold in folds])
-    found = np.concatenate([crossed[fold][0] for fold in folds])
+    found = np.concatenate([crossed[fold] for fold in folds])
     patient = np.concatenate([cohort.patient[cohort.parts[fold].rows] for fold in folds])
     fold = np.repeat(folds, [len(cohort.parts[number].rows) for number in folds])
     calibrator = calibrated(task.problem_class, y, found, patient, fold, candidates)
@@ -114,7 +114,8 @@ def calibrated(
     if patients_of(patient, ~np.isnan(y)) < LEAST:
         return None
     try:
-        return recalibration(kind, y, prediction, candidates.grid(), patient, fold)
+        of = candidates.of_rows(candidates.cohort.folds), candidates.marginal(TEST)
+        return recalibration(kind, y, prediction, candidates.grid(), patient, fold, of)
     except ValueError:
         return None
 
@@ -170,18 +171,15 @@ def interval(
     cohort, task, folds = candidates.cohort, candidates.task, candidates.cohort.folds
     if calibrator is None:
         return None
-    crossed = candidates.crossed(name, folds)
+    crossed = candidates.as_used(name)
     of_fold = {fold: cohort.observed(task, fold) for fold in folds}
     residuals, people = [], []
     for fold in folds:
         others = [other for other in folds if other != fold]
-        y, said = (
-            np.concatenate([part[o] for o in others])
-            for part in (of_fold, {o: crossed[o][0] for o in others})
-        )
+        y, said = (np.concatenate([part[o] for o in others]) for part in (of_fold, crossed))
         if np.isnan(y).all():
             return None
-        residuals.append(of_fold[fold] - recalibration("regression", y, said)(crossed[fold][0])[:, 0])
+        residuals.append(of_fold[fold] - recalibration("regression", y, said)(crossed[fold])[:, 0])
         people.append(cohort.patient[cohort.parts[fold].rows])
     found = half_width(np.concatenate(residuals), np.concatenate(people))
     if found is None or found[1] < 2 * LEAST:

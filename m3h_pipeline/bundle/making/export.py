@@ -165,7 +165,7 @@ def _entries(
     """Task -> what the bundle says of it, those without a model that can be carried left out."""
     arms = find_arms(chosen, results.scores, cohort.folds)
     said = arm_predictions(arms, results.predictions, cohort)
-    references = read_references(results.baselines, cohort)
+    references, settled = (read_references(results.baselines, cohort, final) for final in (False, True))
     tables = EvaluationFiles(results.evaluation)
     choice = read_table(tables.table("choice"), CHOICE).to_pylist()
     luck = search_luck(read_table(tables.table("optimism"), OPTIMISM).to_pylist())
@@ -192,7 +192,15 @@ def _entries(
                 Known(
                     one,
                     arms[one.task],
-                    task_candidates(one, said, references, cohort, evaluation.blend, luck.get(one.task, 0.0)),
+                    task_candidates(
+                        one,
+                        said,
+                        references,
+                        cohort,
+                        evaluation.blend,
+                        luck.get(one.task, 0.0),
+                        settled,
+                    ),
                     carried,
                     [row for row in choice if row["task"] == one.task],
                     [row for row in slopes if row["task"] == one.task],

@@ -10,7 +10,9 @@ beats there.
 
 The folds' models differ in their means: a fold with more events is predicted by a model that saw fewer, so
 that between folds a model looks wrong, and a strongly penalised one differs in little else. Weights are
-therefore found within folds.
+therefore found within folds, and count from what each model would say if it knew no feature
+(:func:`marginal`): a weight of a hundred, as such a penalty makes, multiplies what a model says of a patient
+and not how common the outcome was where it learned.
 """
 
 from __future__ import annotations
@@ -90,12 +92,56 @@ def evidence(problem_class: str, prediction: Floats, told: npt.NDArray[np.bool_]
     return np.asarray(np.log(inside[:, 1:]) - np.log(inside[:, :1]))
 
 
+def marginal(problem_class: str, y: Floats, width: int, grid: Floats | None = None) -> Float64:
+    """What a model says that knows no feature: shares of classes, the mean, or the curve of Nelson and Aalen.
+
+    Args:
+        problem_class: binary, multiclass, regression or survival.
+        y: labels that it learned from, NaN = not observed.
+        width: of a prediction.
+        grid: times of survival curves.
+
+    Returns:
+        (1, width); without a label, that nothing is known.
+
+    Examples:
+        >>> marginal("binary", np.array([0.0, 1.0, 0.0, 0.0, np.nan]), 1).tolist()
+        [[0.25]]
+    """
+    seen = np.asarray(y, dtype=np.float64)[~np.isnan(y)]
+    if problem_class == "survival":
+        assert grid is not None
+        return cox_prediction(np.zeros(1), breslow(np.zeros(len(seen)), seen, grid))
+    if problem_class == "multiclass":
+        counts = np.bincount(seen.astype(np.intp), minlength=width).astype(np.float64)
+        return (counts if len(seen) else np.ones(width))[None] / max(len(seen), 1 if len(seen) else width)
+    nothing = 0.5 if problem_class == "binary" else 0.0
+    return np.array([[seen.mean() if len(seen) else nothing]])
+
+
+def moved(problem_class: str, blend: Blend, of: Floats) -> Blend:
+    """A blend that counts from ``marginal``, as one that is applied to predictions.
+
+    Args:
+        problem_class: of the task.
+        blend: fitted with ``of``.
+        of: :func:`marginal` of the model whose predictions it is for, (1, width).
+    """
+    told = [None] * len(blend.weights) if blend.told is None else blend.told
+    start = np.stack([evidence(problem_class, of, when)[0] for when in told])
+    shift = blend.weights @ start
+    if problem_class == "survival":
+        return replace(blend, intercepts=blend.intercepts * np.exp(-shift[0]))
+    return replace(blend, intercepts=blend.intercepts - shift)
+
+
 def fit_blend(
     problem_class: str,
     y: Floats,
     predictions: Sequence[Floats],
     grid: Floats | None = None,
     fold: npt.NDArray[np.integer[Any]] | None = None,
+    of: Floats | None = None,
 ) -> Blend:
     """Weights of models from what they predicted out of fold.
 
@@ -105,18 +151,20 @@ def fit_blend(
         predictions: of each model, (n, width).
         grid: times of survival curves.
         fold: whose model predicted each row, (n,); None: one model did.
+        of: :func:`marginal` of the model that predicted each row, (n, width): the blend counts from it, and
+            is for :func:`moved`; None: it counts from zero.
 
     Raises:
         ValueError: no label is observed, or of survival no event.
     """
     seen = ~np.isnan(y)
     told = np.stack([told_times(each) for each in predictions]) if problem_class == "survival" else None
-    x = np.stack(
-        [
-            evidence(problem_class, each, None if told is None else told[m])[seen]
-            for m, each in enumerate(predictions)
-        ]
-    )
+
+    def counted(each: Floats, when: npt.NDArray[np.bool_] | None) -> Float64:
+        found = evidence(problem_class, each, when)
+        return (found if of is None else found - evidence(problem_class, of, when))[seen]
+
+    x = np.stack([counted(each, None if told is None else told[m]) for m, each in enumerate(predictions)])
     y = np.asarray(y, dtype=np.float64)[seen]
     if not len(y):
         raise ValueError("no label is observed")

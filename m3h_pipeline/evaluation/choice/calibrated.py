@@ -22,8 +22,8 @@ Row = dict[str, Any]
 def calibration_rows(candidates: Candidates, names: Sequence[str], chosen: str | None) -> list[Row]:
     """Rows of contracts.CALIBRATION_SLOPES of a task.
 
-    The maps are fitted on predictions out of fold, of a blend with weights of the other folds; the test part
-    is what they are looked at on.
+    The maps are fitted on predictions out of fold (:meth:`Candidates.as_used`); the test part is what they
+    are looked at on.
 
     Args:
         candidates: of the task.
@@ -42,16 +42,17 @@ def calibration_rows(candidates: Candidates, names: Sequence[str], chosen: str |
         events = shown_groups(part.unit[seen], had, np.zeros(len(had), dtype=int))[0][1]
     found: list[Row] = []
     for name in names:
-        crossed = candidates.crossed(name, folds)
+        crossed = candidates.as_used(name)
         whole = candidates.predictions(name, TEST, folds)
         if whole is None or len(crossed) < len(folds):
             continue
         learned = np.concatenate([cohort.observed(candidates.task, fold) for fold in folds])
-        said = np.concatenate([crossed[fold][0] for fold in folds])
+        said = np.concatenate([crossed[fold] for fold in folds])
         people = np.concatenate([cohort.patient[cohort.parts[fold].rows] for fold in folds])
+        of = candidates.of_rows(folds), candidates.marginal(TEST)
         parts = np.repeat(folds, [len(cohort.parts[fold].rows) for fold in folds])
         try:
-            recalibrated = recalibration(kind, learned, said, candidates.grid(), people, parts)
+            recalibrated = recalibration(kind, learned, said, candidates.grid(), people, parts, of)
         except ValueError:
             continue  # no label, or no event, to recalibrate by
         for state, prediction in (("before", whole[0]), ("after", recalibrated(whole[0]))):

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from m3h_pipeline.evaluation.choice.blend import Blend, blended, fit_blend
+from m3h_pipeline.evaluation.choice.blend import Blend, blended, fit_blend, marginal, moved
 from m3h_pipeline.inference.metrics import Float64, Floats, metric
-from m3h_pipeline.inference.resampled import Cohort, MeanDraws, score_draws
+from m3h_pipeline.inference.resampled import TEST, Cohort, MeanDraws, score_draws
 from m3h_pipeline.inference.scored import Scored, ensemble
 from m3h_pipeline.survival import time_grid
 
@@ -31,6 +31,8 @@ _LIGHT = 1e-12
 
 #: Number of a fold, or of the test part -> predictions, (1 + replicates, n, width).
 Parts = Mapping[int, Floats]
+#: The network and the reference of a blend, and their weights.
+Made = tuple[tuple[str, str], Blend]
 
 
 def jackknifed(predictions: Floats, problem_class: str) -> Float64:
@@ -85,6 +87,8 @@ class Candidates:
         cohort: labels and parts.
         task: its id.
         parts: candidate -> predictions of every fold, and of the test part where there are some.
+        settled: reference -> predictions of every fold with the setting of the whole training part: what
+            maps and weights for the test part are learned from. What is not in it is as in ``parts``.
         blend: whether a blend of a network and a reference is a candidate, too.
         luck: what the search's having looked at the same patients is worth in a score out of fold of the
             combination that it selected (:mod:`m3h_pipeline.evaluation.optimism`).
@@ -93,10 +97,11 @@ class Candidates:
     cohort: Cohort
     task: str
     parts: Mapping[str, Parts]
+    settled: Mapping[str, Parts] = field(default_factory=dict)
     blend: bool = True
     luck: float = 0.0
     _fold_scores: dict[tuple[str, int], float] = field(default_factory=dict)
-    _blends: dict[tuple[int, ...], tuple[tuple[str, str], Blend] | None] = field(default_factory=dict)
+    _blends: dict[tuple[int, ...], Made | None] = field(default_factory=dict)
 
     @property
     def tolerance(self) -> float:
@@ -130,11 +135,14 @@ class Candidates:
         names = [*self.parts, *([BLEND] if self.blend and len(folds) > 1 else [])]
         return self.best_of(names, folds)
 
-    def blend_of(self, folds: Sequence[int]) -> tuple[tuple[str, str], Blend] | None:
+    def blend_of(self, folds: Sequence[int], number: int = TEST) -> Made | None:
         """The better network and the better reference, and their weights; None: it cannot be made.
+
+        Where all folds decide, the weights are for references with their settings of the whole training part.
 
         Args:
             folds: whose predictions decide all of it.
+            number: of the part that it is to predict.
         """
         place = tuple(sorted(folds))
         if place not in self._blends:
@@ -142,18 +150,38 @@ class Candidates:
             reference = self.best_of(self.references, place)
             self._blends[place] = None
             if place and network is not None and reference is not None:
-                y = np.concatenate([self.cohort.observed(self.task, fold) for fold in place])
-                of_folds = [
-                    np.concatenate([self.parts[name][fold][0] for fold in place])
-                    for name in (network, reference)
-                ]
-                try:
-                    numbers = np.repeat(place, [len(self.cohort.parts[fold].rows) for fold in place])
-                    blend = fit_blend(self._class, y, of_folds, self.grid(), numbers)
-                    self._blends[place] = (network, reference), blend
-                except ValueError:
-                    pass  # without a label there is nothing to weigh by
-        return self._blends[place]
+                whole = place == tuple(sorted(self.cohort.folds))
+                weights = self._weights((network, reference), place, self._settled if whole else self.parts)
+                self._blends[place] = None if weights is None else ((network, reference), weights)
+        made = self._blends[place]
+        return None if made is None else (made[0], moved(self._class, made[1], self.marginal(number)))
+
+    def marginal(self, number: int) -> Float64:
+        """What the model that predicts a part says if it knows no feature, (1, width)."""
+        learned = [fold for fold in self.cohort.folds if fold != number]
+        y = np.concatenate([np.zeros(0), *(self.cohort.observed(self.task, fold) for fold in learned)])
+        return marginal(self._class, y, self.cohort.tasks[self.task].width, self.grid())
+
+    def of_rows(self, folds: Sequence[int]) -> Float64:
+        """The same of the model that predicts each row of some folds, (n, width)."""
+        each = [np.repeat(self.marginal(fold), len(self.cohort.parts[fold].rows), axis=0) for fold in folds]
+        return np.concatenate(each)
+
+    def _weights(
+        self, members: tuple[str, str], folds: Sequence[int], parts: Mapping[str, Parts]
+    ) -> Blend | None:
+        """Weights by some folds, not moved; None: without a label there is nothing to weigh by."""
+        y = np.concatenate([self.cohort.observed(self.task, fold) for fold in folds])
+        of_folds = [np.concatenate([parts[name][fold][0] for fold in folds]) for name in members]
+        numbers = np.repeat(folds, [len(self.cohort.parts[fold].rows) for fold in folds])
+        try:
+            return fit_blend(self._class, y, of_folds, self.grid(), numbers, self.of_rows(folds))
+        except ValueError:
+            return None
+
+    @property
+    def _settled(self) -> Mapping[str, Parts]:
+        return {**self.parts, **{name: self.settled[name] for name in self.settled if name in self.parts}}
 
     def predictions(self, name: str, number: int, folds: Sequence[int]) -> Float64 | None:
         """What a candidate predicts for a part, (1 + replicates, n, width); None: nothing.
@@ -166,7 +194,7 @@ class Candidates:
         if name != BLEND:
             found = self.parts[name].get(number)
             return None if found is None else np.asarray(found, dtype=np.float64)
-        made = self.blend_of(folds)
+        made = self.blend_of(folds, number)
         if made is None or any(number not in self.parts[member] for member in made[0]):
             return None
         members = _alike([self.parts[member][number] for member in made[0]])
@@ -180,6 +208,24 @@ class Candidates:
             fold: self.predictions(name, fold, [other for other in folds if other != fold]) for fold in folds
         }
         return {fold: values for fold, values in found.items() if values is not None}
+
+    def as_used(self, name: str) -> dict[int, Floats]:
+        """Predictions out of fold, (n, width), of the model that predicts the test part.
+
+        A reference has its setting of the whole training part, a blend its members, with weights by the other
+        folds. A map that corrects the model is learned from these; as scores they would be flattered.
+        """
+        folds, parts = self.cohort.folds, self._settled
+        if name != BLEND:
+            return {fold: parts[name][fold][0] for fold in folds}
+        made, found = self.blend_of(folds), dict[int, Floats]()
+        for fold in folds:
+            others = [other for other in folds if other != fold]
+            weights = self._weights(made[0], others, parts) if made and others else None
+            if made and weights is not None:
+                here = moved(self._class, weights, self.marginal(fold))
+                found[fold] = blended(self._class, here, [parts[member][fold][0] for member in made[0]])
+        return found
 
     def scored(self, parts: Parts) -> Scored | None:
         """The score of predictions with a jackknife; None without predictions."""

@@ -73,6 +73,7 @@ def task_candidates(
     cohort: Cohort,
     blend: bool,
     luck: float = 0.0,
+    settled: References | None = None,
 ) -> Candidates:
     """The candidates of a supervised task: those that predict every fold.
 
@@ -83,13 +84,17 @@ def task_candidates(
         cohort: labels, parts and drawn patients.
         blend: whether a blend is a candidate.
         luck: of the selected combination's score out of fold.
+        settled: of the references with their settings of the whole training part; None: ``references``.
     """
     task, kind = chosen.task, cohort.tasks[chosen.task].problem_class
-    found: dict[str, dict[int, Floats]] = {
-        model: {number: values[None] for number, values in parts.items()}
-        for (name, model), parts in references.items()
-        if name == task
-    }
+    found, final = (
+        {
+            model: {number: values[None] for number, values in parts.items()}
+            for (name, model), parts in predicted.items()
+            if name == task
+        }
+        for predicted in (references, settled or {})
+    )
     # A selected combination of the task alone is no other candidate.
     arms = {ALONE: "single"} | ({TOGETHER: "multi"} if chosen.combination != task else {})
     for name, arm in arms.items():
@@ -97,7 +102,7 @@ def task_candidates(
         found[name] = {number: jackknifed(values, kind) for number, values in parts.items()}
     complete = {name: parts for name, parts in found.items() if set(cohort.folds) <= set(parts)}
     ordered = {name: complete[name] for name in by_simplicity(list(complete))}
-    return Candidates(cohort, task, ordered, blend, luck)
+    return Candidates(cohort, task, ordered, final, blend, luck)
 
 
 def choices(
@@ -107,6 +112,7 @@ def choices(
     cohort: Cohort,
     blend: bool,
     luck: Mapping[str, float] | None = None,
+    settled: References | None = None,
 ) -> tuple[list[Choice], list[Row], list[Row]]:
     """The choice of every supervised task, and rows of contracts.CHOICE and CALIBRATION_SLOPES.
 
@@ -117,6 +123,7 @@ def choices(
         cohort: labels, parts and drawn patients.
         blend: whether a blend of a network and a reference is a candidate.
         luck: task -> what the search's luck adds to its selected combination's score out of fold; None: 0.
+        settled: of the references with their settings of the whole training part; None: ``references``.
     """
     made: list[Choice] = []
     found: list[tuple[Row, dict[str, Quantity]]] = []
@@ -125,7 +132,7 @@ def choices(
         if cohort.tasks[one.task].problem_class == "clustering":
             continue
         lucky = (luck or {}).get(one.task, 0.0)
-        candidates = task_candidates(one, predictions, references, cohort, blend, lucky)
+        candidates = task_candidates(one, predictions, references, cohort, blend, lucky, settled)
         choice = _choice(one, candidates)
         made.append(choice)
         names = [*candidates.parts, *([BLEND] if choice.members else [])]

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3h_pipeline.disclosure import LEAST
-from m3h_pipeline.evaluation.choice.blend import Blend, blended, fit_blend
+from m3h_pipeline.evaluation.choice.blend import Blend, blended, fit_blend, moved
 from m3h_pipeline.inference.metrics import Float64, Floats
 
 #: Events, and samples without, from which on isotonic regression is used.
@@ -61,6 +61,7 @@ def recalibration(
     grid: Floats | None = None,
     patient: npt.NDArray[np.integer[Any]] | None = None,
     fold: npt.NDArray[np.integer[Any]] | None = None,
+    of: tuple[Floats, Floats] | None = None,
 ) -> Recalibration:
     """Fit a map.
 
@@ -71,6 +72,8 @@ def recalibration(
         grid: times of survival curves.
         patient: whose the rows are, (n,); None: everybody has one.
         fold: whose model predicted each row, (n,); None: one model did.
+        of: what the model that predicted each row says without features, (n, width), and the model that is
+            recalibrated, (1, width): see :func:`~m3h_pipeline.evaluation.choice.blend.marginal`.
 
     Raises:
         ValueError: no label is observed, or of survival no event.
@@ -79,7 +82,9 @@ def recalibration(
     if problem_class == "binary" and min(counts) >= ISOTONIC:
         patient = np.arange(len(y)) if patient is None else patient
         return Recalibration(problem_class, "isotonic", None, _steps(y, prediction[:, 0], patient))
-    blend = fit_blend(problem_class, y, [prediction], grid, fold)
+    blend = fit_blend(problem_class, y, [prediction], grid, fold, None if of is None else of[0])
+    if of is not None:
+        blend = moved(problem_class, blend, of[1])
     return Recalibration(problem_class, _METHODS[problem_class], blend, np.zeros((2, 0)))
 
 
