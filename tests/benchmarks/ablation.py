@@ -1,12 +1,13 @@
 """What each part of the network contributes, over any number of studies; writes docs/ablation.md.
 
     python -m tests.benchmarks.ablation config/ablation_m3h.yaml config/support2.yaml --data FOLDER
+    python -m tests.benchmarks.ablation STUDY.yaml --replicates 2 --networks published,no_attention
     python -m tests.benchmarks.ablation --at-once config/config.yaml config/support2.yaml --data FOLDER
     python -m tests.benchmarks.ablation --document docs/ablation.md results/ablation_* results/at_once_*
 
 The first line lays the section ``networks`` of ``config/ablation_m3h.yaml`` over each study, and trains
-nothing else; the second compares each study's own network on all tasks at once with each task alone; the
-third reads what came out.
+nothing else; the second does so with fewer networks and seeds, where a study is large; the third compares
+each study's own network on all tasks at once with each task alone; the fourth reads what came out.
 """
 
 from __future__ import annotations
@@ -37,27 +38,38 @@ DRAWS = 400
 BEGIN, END = "<!-- tables: python -m tests.benchmarks.ablation -->", "<!-- end -->"
 
 
-def study_of(path: Path, at_once: bool) -> dict[str, Any]:
-    """The study that asks the questions of the ablation of another one."""
+def study_of(path: Path, at_once: bool, replicates: int | None, networks: Sequence[str]) -> dict[str, Any]:
+    """The study that asks the questions of the ablation of another one.
+
+    Args:
+        path: of the other study.
+        at_once: whether its own network is compared with itself, each task alone.
+        replicates: seeds of every network; None: as many as the page has.
+        networks: which of the ablation's; empty: all of them.
+    """
     content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     name = content["study"].removeprefix("ablation_")
     # Without references differences are taken from the study's own network: a part's worth has an interval.
     content |= {"evaluation": {"baselines": []}}
     if at_once:
-        return content | {"study": f"at_once_{name}", "networks": {"own": "default", "replicates": 3}}
-    networks = yaml.safe_load(ABLATION.read_text(encoding="utf-8"))["networks"]
-    return content | {"study": f"ablation_{name}", "networks": networks}
+        section = {"own": "default", "replicates": replicates or 3}
+        return content | {"study": f"at_once_{name}", "networks": section}
+    section = yaml.safe_load(ABLATION.read_text(encoding="utf-8"))["networks"]
+    section["replicates"] = replicates or section["replicates"]
+    section["others"] = {name: section["others"][name] for name in networks or section["others"]}
+    return content | {"study": f"ablation_{name}", "networks": section}
 
 
-def run(paths: Sequence[Path], data: str | None, cores: int, at_once: bool) -> None:
+def run(asked: argparse.Namespace) -> None:
     """Train and compare the networks of every study."""
-    for path in paths:
-        study = study_of(path, at_once)
+    data = asked.data
+    for path in asked.paths:
+        study = study_of(path, asked.at_once, asked.replicates, asked.networks)
         file = ROOT / "results" / f"{study['study']}.yaml"
         file.parent.mkdir(exist_ok=True)
         file.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
         # What follows `--configfile` is read as one more of them.
-        command = ["snakemake", "draw_networks", "--cores", str(cores), "--configfile", str(file)]
+        command = ["snakemake", "draw_networks", "--cores", str(asked.cores), "--configfile", str(file)]
         command += ["--config", f"data={data}"] if data and "data" in study else []
         subprocess.run(command, cwd=ROOT, check=True)
 
@@ -120,10 +132,10 @@ def at_once(folders: Sequence[Path]) -> str:
     lines = [
         "### All tasks at once, and each alone",
         "",
-        "Mean score out of fold over the supervised tasks, three seeds.",
+        "Mean score out of fold over the supervised tasks.",
         "",
-        "| study | tasks | alone | at once | difference | most lost | most gained |",
-        "|---|---|---|---|---|---|---|",
+        "| study | tasks | seeds | alone | at once | difference | most lost | most gained |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for folder in folders:
         table = pd.read_parquet(folder / "networks/comparison.parquet")
@@ -133,7 +145,8 @@ def at_once(folders: Sequence[Path]) -> str:
         less = wide["together"] - wide["alone"]
         means = f"{wide['alone'].mean():.4f} | {wide['together'].mean():.4f} | {less.mean():+.4f}"
         ends = f"{less.min():+.3f} {less.idxmin()} | {less.max():+.3f} {less.idxmax()}"
-        lines.append(f"| {folder.name.removeprefix('at_once_')} | {len(less)} | {means} | {ends} |")
+        seeds = int(table["replicates"].max())
+        lines.append(f"| {folder.name.removeprefix('at_once_')} | {len(less)} | {seeds} | {means} | {ends} |")
     return "\n".join(lines)
 
 
@@ -151,12 +164,13 @@ def page(folders: Sequence[Path]) -> str:
             & (compared.table["learned"] == "together")
             & (compared.table["metric"] != "silhouette")
         ]
+        seeds = int(mine["replicates"].max())
         lines = [
             f"### {folder.name.removeprefix('ablation_')}",
             "",
             (
-                f"All {len(mine)} supervised tasks at once, five seeds. `{own}`: mean score "
-                f"{mine['value'].mean():.3f} (averaging five seeds adds "
+                f"All {len(mine)} supervised tasks at once, {seeds} seeds. `{own}`: mean score "
+                f"{mine['value'].mean():.3f} (averaging them adds "
                 f"{(mine['value'] - mine['one_seed']).mean():+.3f} to one; seeds deviate by "
                 f"{mine['deviation'].mean():.3f})."
             ),
@@ -182,10 +196,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--at-once", action="store_true")
     parser.add_argument("--data")
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--replicates", type=int)
+    parser.add_argument("--networks", type=lambda text: text.split(","), default=[])
     parser.add_argument("--document", type=Path)
     asked = parser.parse_args(arguments)
     if asked.document is None:
-        run(asked.paths, asked.data, asked.cores, asked.at_once)
+        run(asked)
         return
     text = asked.document.read_text(encoding="utf-8")
     head, rest = text.split(BEGIN)
