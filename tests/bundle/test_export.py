@@ -48,7 +48,9 @@ def test_a_bundle_predicts_what_the_evaluation_has(
         kind = candidates.cohort.tasks[task].problem_class
         parts = np.repeat(folds, [len(crossed[fold]) for fold in folds])
         of = candidates.of_rows(folds), candidates.marginal(TEST)
-        fitted = recalibration(kind, y, out_of_fold, candidates.grid(), fold=parts, of=of)
+        fitted = recalibration(
+            kind, y, out_of_fold, candidates.grid(), fold=parts, of=of, share=1 - 1 / len(folds)
+        )
         np.testing.assert_allclose(said[task].calibrated, fitted(wanted[0]), atol=2e-6 * scale, rtol=1e-6)
     assert looked >= (1 if name == "together" else 4)
 

@@ -13,7 +13,8 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from m3h_pipeline.coding import SURVIVAL_TIMES, signed_time
-from m3h_pipeline.evaluation.choice.blend import PULL, blended, evidence, fit_blend, told_times
+from m3h_pipeline.evaluation.choice.blend import PULL, blended, fit_blend
+from m3h_pipeline.evaluation.choice.evidence import evidence, told_times
 from m3h_pipeline.survival import cox_prediction, time_grid
 
 Float64 = npt.NDArray[np.float64]

@@ -263,7 +263,7 @@ def test_nested_choice_equals_a_plain_loop(task: str) -> None:
         fold: STRENGTHS[int(np.mean([s for (f, _), s in scores.items() if fold in (f, -1)], axis=0).argmax())]
         for fold in range(-1, 3)
     }
-    rows = baseline_predictions(task, data, Evaluation(baselines=["linear"]), 0)
+    predicted = baseline_predictions(task, data, Evaluation(baselines=["linear"]), 0)
     # A fold that chose another strength than the whole training part is predicted with the latter's, too.
     others = [fold for fold in range(3) if best_of[fold] != best_of[-1]]
     asked = [("score", fold) for fold in range(-1, 3)] + [("map", fold) for fold in others]

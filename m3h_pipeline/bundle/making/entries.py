@@ -115,7 +115,7 @@ def calibrated(
         return None
     try:
         of = candidates.of_rows(candidates.cohort.folds), candidates.marginal(TEST)
-        return recalibration(kind, y, prediction, candidates.grid(), patient, fold, of)
+        return recalibration(kind, y, prediction, candidates.grid(), patient, fold, of, candidates.share)
     except ValueError:
         return None
 

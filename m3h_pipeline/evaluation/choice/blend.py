@@ -10,9 +10,13 @@ beats there.
 
 The folds' models differ in their means: a fold with more events is predicted by a model that saw fewer, so
 that between folds a model looks wrong, and a strongly penalised one differs in little else. Weights are
-therefore found within folds, and count from what each model would say if it knew no feature
-(:func:`marginal`): a weight of a hundred, as such a penalty makes, multiplies what a model says of a patient
-and not how common the outcome was where it learned.
+therefore found within folds, and count from what each model would say if it knew no feature: a weight of a
+hundred, as such a penalty makes, multiplies what a model says of a patient and not how common the outcome was
+where it learned (:func:`~m3h_pipeline.evaluation.choice.evidence.marginal`).
+
+A model of all folds has learned from more patients than those whose predictions are looked at, and is less
+overfitted. What a slope lacks to 1 is in proportion to one over their number (Copas, JRSS B 1983; 45:311; van
+Houwelingen and le Cessie, Statistics in Medicine 1990; 9:1303): weights for such a model are corrected by it.
 """
 
 from __future__ import annotations
@@ -25,13 +29,12 @@ import numpy as np
 import numpy.typing as npt
 
 from m3h_pipeline.coding import time_and_event
+from m3h_pipeline.evaluation.choice.evidence import evidence, told_times, within_folds
 from m3h_pipeline.inference.metrics import Float64, Floats
 from m3h_pipeline.survival import breslow, cox_prediction
 
 #: Precision of the weights' deviation from equal ones: a standard deviation of a quarter.
 PULL = 16.0
-#: Probabilities nearer to 0 or 1 say no more than this.
-LEAST_PROBABILITY = 1e-6
 
 
 @dataclass(frozen=True)
@@ -51,81 +54,13 @@ class Blend:
     told: npt.NDArray[np.bool_] | None = None
 
 
-def told_times(prediction: Floats) -> npt.NDArray[np.bool_]:
-    """At which times survival curves (n, 1 + times) say something; all, where they never do.
-
-    Before the first event's time everybody survives, whatever the risk: such times would flatten it.
-    """
-    told: npt.NDArray[np.bool_] = np.any(
-        np.asarray(prediction, dtype=np.float64)[:, 1:] < 1 - LEAST_PROBABILITY, axis=0
-    )
-    return told if told.any() else np.ones_like(told)
-
-
-def evidence(problem_class: str, prediction: Floats, told: npt.NDArray[np.bool_] | None = None) -> Float64:
-    """What of a prediction is added: log odds against the first class, values, or log risks.
-
-    The log risk of a survival curve S is the mean of log(-log S) over the times of its grid: up to a constant
-    the log hazard of a proportional hazards model, and for any other model a risk on its scale.
-
-    Args:
-        problem_class: binary, multiclass, regression or survival.
-        prediction: (n, width) as in contracts.PREDICTIONS.
-        told: of survival, the times that are looked at, (times,); None: those of :func:`told_times`.
-
-    Shape:
-        (n, classes - 1), (n, 1) of regression and survival
-
-    Examples:
-        >>> evidence("binary", np.array([[0.5], [0.75]])).round(3).tolist()
-        [[0.0], [1.099]]
-    """
-    values = np.asarray(prediction, dtype=np.float64)
-    if problem_class == "regression":
-        return values
-    inside = np.clip(values, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-    if problem_class == "binary":
-        return np.asarray(np.log(inside) - np.log1p(-inside))
-    if problem_class == "survival":
-        curves = inside[:, 1:][:, told_times(values) if told is None else told]
-        return np.asarray(np.log(-np.log(curves)).mean(axis=1, keepdims=True))
-    return np.asarray(np.log(inside[:, 1:]) - np.log(inside[:, :1]))
-
-
-def marginal(problem_class: str, y: Floats, width: int, grid: Floats | None = None) -> Float64:
-    """What a model says that knows no feature: shares of classes, the mean, or the curve of Nelson and Aalen.
-
-    Args:
-        problem_class: binary, multiclass, regression or survival.
-        y: labels that it learned from, NaN = not observed.
-        width: of a prediction.
-        grid: times of survival curves.
-
-    Returns:
-        (1, width); without a label, that nothing is known.
-
-    Examples:
-        >>> marginal("binary", np.array([0.0, 1.0, 0.0, 0.0, np.nan]), 1).tolist()
-        [[0.25]]
-    """
-    seen = np.asarray(y, dtype=np.float64)[~np.isnan(y)]
-    if problem_class == "survival":
-        assert grid is not None
-        return cox_prediction(np.zeros(1), breslow(np.zeros(len(seen)), seen, grid))
-    if problem_class == "multiclass":
-        counts = np.bincount(seen.astype(np.intp), minlength=width).astype(np.float64)
-        return (counts if len(seen) else np.ones(width))[None] / max(len(seen), 1 if len(seen) else width)
-    nothing = 0.5 if problem_class == "binary" else 0.0
-    return np.array([[seen.mean() if len(seen) else nothing]])
-
-
 def moved(problem_class: str, blend: Blend, of: Floats) -> Blend:
     """A blend that counts from ``marginal``, as one that is applied to predictions.
 
     Args:
         problem_class: of the task.
         blend: fitted with ``of``.
-        of: :func:`marginal` of the model whose predictions it is for, (1, width).
+        of: ``marginal`` of the model whose predictions it is for, (1, width).
     """
     told = [None] * len(blend.weights) if blend.told is None else blend.told
     start = np.stack([evidence(problem_class, of, when)[0] for when in told])
@@ -142,6 +77,7 @@ def fit_blend(
     grid: Floats | None = None,
     fold: npt.NDArray[np.integer[Any]] | None = None,
     of: Floats | None = None,
+    share: float = 1.0,
 ) -> Blend:
     """Weights of models from what they predicted out of fold.
 
@@ -151,8 +87,9 @@ def fit_blend(
         predictions: of each model, (n, width).
         grid: times of survival curves.
         fold: whose model predicted each row, (n,); None: one model did.
-        of: :func:`marginal` of the model that predicted each row, (n, width): the blend counts from it, and
+        of: ``marginal`` of the model that predicted each row, (n, width): the blend counts from it, and
             is for :func:`moved`; None: it counts from zero.
+        share: of the patients that the models in use learned from, those that these models learned from.
 
     Raises:
         ValueError: no label is observed, or of survival no event.
@@ -171,48 +108,50 @@ def fit_blend(
     if fold is not None:
         x = within_folds(x, np.asarray(fold)[seen])
     if problem_class == "regression":
-        return _squares(x[:, :, 0], y)
+        return _squares(x[:, :, 0], y, share)
     if problem_class == "survival":
         if not time_and_event(y)[1].any() or grid is None:
             raise ValueError("no event is observed, or no grid given")
-        found = _calibrated(x, lambda x: _hazards(x[:, :, 0], y, grid))
+        found = _calibrated(x, lambda x, held: _hazards(x[:, :, 0], y, grid, held), share)
         return replace(found, told=told)
-    return _calibrated(x, lambda x: _log_odds(x, y.astype(np.intp)))
+    return _calibrated(x, lambda x, held: _log_odds(x, y.astype(np.intp), held), share)
 
 
-def within_folds(x: Float64, fold: npt.NDArray[np.integer[Any]]) -> Float64:
-    """Evidence whose mean in every fold is that of all rows.
+def grown(slope: Floats, share: float) -> Float64:
+    """Slopes of models that have learned from more patients: what they lack to 1 falls with their number.
 
     Args:
-        x: (models, n, odds).
-        fold: (n,).
+        slope: of models of fewer patients.
+        share: of the patients that those have.
 
     Examples:
-        >>> within_folds(np.array([[[0.0], [2.0], [4.0], [6.0]]]), np.array([0, 0, 1, 1])).ravel().tolist()
-        [2.0, 4.0, 2.0, 4.0]
+        >>> grown(np.array([0.7, 1.2]), 2 / 3).round(3).tolist()
+        [0.8, 1.2]
     """
-    found, mean = x.copy(), x.mean(axis=1, keepdims=True)
-    for number in np.unique(fold):
-        rows = fold == number
-        found[:, rows] += mean - x[:, rows].mean(axis=1, keepdims=True)
-    return found
+    return np.asarray(np.where(slope < 1, 1 - (1 - slope) * share, slope))
 
 
-def _calibrated(x: Float64, fit: Callable[[Float64], Blend]) -> Blend:
+def _calibrated(x: Float64, fit: Callable[[Float64, Float64 | None], Blend], share: float) -> Blend:
     """A blend of models after each one's own slope; of a single model that slope itself.
 
     Args:
         x: evidence of each model, (models, n, odds).
-        fit: weights of evidence whose spread is about that of the outcome's log odds.
+        fit: weights of evidence whose spread is about that of the outcome's log odds, or what belongs to
+            given ones.
+        share: see :func:`fit_blend`.
     """
     # Where a search starts at a weight of 1 it finds slopes of any size.
     spread = x.std(axis=1, keepdims=True).max(axis=2)[:, 0]
     unit = np.divide(1.0, spread, out=np.zeros(len(x)), where=spread > 0)
-    alone = [fit(each[None] * by) for each, by in zip(x, unit, strict=True)]
+    alone = [fit(each[None] * by, None) for each, by in zip(x, unit, strict=True)]
     slopes = np.array([float(one.weights[0]) for one in alone]) * unit
-    blend = alone[0] if len(x) == 1 else fit(x * slopes[:, None, None])
-    weights = slopes if len(x) == 1 else blend.weights * slopes
-    return Blend(weights, blend.intercepts)
+    blend = alone[0] if len(x) == 1 else fit(x * slopes[:, None, None], None)
+    each = np.ones(1) if len(x) == 1 else blend.weights
+    # A model that says nothing does not begin to.
+    final = np.where(slopes > 0, grown(slopes, share), 0.0)
+    if np.array_equal(final, slopes):
+        return Blend(each * slopes, blend.intercepts)
+    return Blend(each * final, fit(x * final[:, None, None], each).intercepts)
 
 
 def blended(problem_class: str, blend: Blend, predictions: Sequence[Floats]) -> Float64:
@@ -244,9 +183,12 @@ def _softmax(eta: Float64) -> Float64:
 
 
 def _minimum(
-    loss: Callable[[Float64], tuple[float, Float64]], models: int, intercepts: int
+    loss: Callable[[Float64], tuple[float, Float64]], models: int, intercepts: int, held: Float64 | None
 ) -> tuple[Float64, Float64]:
-    """Weights, not negative, and intercepts that minimise a convex loss and the pull to equal weights."""
+    """Weights, not negative, and intercepts that minimise a convex loss and the pull to equal weights.
+
+    Weights that are ``held`` are not looked for.
+    """
     from scipy.optimize import minimize
 
     def pulled(point: Float64) -> tuple[float, Float64]:
@@ -258,16 +200,17 @@ def _minimum(
 
     found = minimize(
         pulled,
-        np.concatenate([np.full(models, 1.0 / models), np.zeros(intercepts)]),
+        np.concatenate([np.full(models, 1.0 / models) if held is None else held, np.zeros(intercepts)]),
         jac=True,
         method="L-BFGS-B",
-        bounds=[(0.0, None)] * models + [(None, None)] * intercepts,
+        bounds=([(0.0, None)] * models if held is None else [(weight, weight) for weight in held])
+        + [(None, None)] * intercepts,
         options={"maxiter": 500, "ftol": 1e-12, "gtol": 1e-8},
     ).x
     return np.asarray(found[:models]), np.asarray(found[models:])
 
 
-def _log_odds(x: Float64, y: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Blend:
+def _log_odds(x: Float64, y: np.ndarray[tuple[int], np.dtype[np.intp]], held: Float64 | None = None) -> Blend:
     models, odds = len(x), x.shape[2]
     # Of a model that says nearly the same of all, a slope could not be told from an intercept.
     centre = x.mean(axis=1)
@@ -285,11 +228,11 @@ def _log_odds(x: Float64, y: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Blend
         value = float(log_total.sum() - (eta * target).sum() + 5e-4 * (point[models:] ** 2).sum())
         return value, gradient
 
-    weights, intercepts = _minimum(loss, models, odds)
+    weights, intercepts = _minimum(loss, models, odds, held)
     return Blend(weights, intercepts - weights @ centre)
 
 
-def _squares(x: Float64, y: Float64) -> Blend:
+def _squares(x: Float64, y: Float64, share: float) -> Blend:
     """Least squares, in units of the better model's mean squared error, in closed form."""
     from scipy.optimize import nnls
 
@@ -302,10 +245,12 @@ def _squares(x: Float64, y: Float64) -> Blend:
     q, r = np.linalg.qr(left)
     right = np.concatenate([(y - level) / np.sqrt(noise), np.zeros(models)])
     weights, _ = nnls(r, q.T @ right)
+    total = float(weights.sum())
+    weights = weights * (grown(np.array(total), share) / total if total > 0 else 1.0)
     return Blend(weights, np.array([level - float(weights @ centre)]))
 
 
-def _hazards(x: Float64, y: Float64, grid: Floats) -> Blend:
+def _hazards(x: Float64, y: Float64, grid: Floats, held: Float64 | None = None) -> Blend:
     """Cox's partial likelihood (Breslow's, of ties) of the weights, and the baseline hazard to them."""
     time, event = time_and_event(y)
     models = len(x)
@@ -323,5 +268,5 @@ def _hazards(x: Float64, y: Float64, grid: Floats) -> Blend:
         value = float((np.log(total) + shift - eta)[event_at].sum())
         return value, (moment / total - z)[:, event_at].sum(axis=1)
 
-    weights, _ = _minimum(loss, models, 0)
+    weights = _minimum(loss, models, 0, None)[0] if held is None else held
     return Blend(weights, breslow(weights @ x, y, grid))

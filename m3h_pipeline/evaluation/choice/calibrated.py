@@ -52,7 +52,9 @@ def calibration_rows(candidates: Candidates, names: Sequence[str], chosen: str |
         of = candidates.of_rows(folds), candidates.marginal(TEST)
         parts = np.repeat(folds, [len(cohort.parts[fold].rows) for fold in folds])
         try:
-            recalibrated = recalibration(kind, learned, said, candidates.grid(), people, parts, of)
+            recalibrated = recalibration(
+                kind, learned, said, candidates.grid(), people, parts, of, candidates.share
+            )
         except ValueError:
             continue  # no label, or no event, to recalibrate by
         for state, prediction in (("before", whole[0]), ("after", recalibrated(whole[0]))):

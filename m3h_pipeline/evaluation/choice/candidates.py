@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from m3h_pipeline.evaluation.choice.blend import Blend, blended, fit_blend, marginal, moved
+from m3h_pipeline.evaluation.choice.blend import Blend, blended, fit_blend, moved
+from m3h_pipeline.evaluation.choice.evidence import marginal
 from m3h_pipeline.inference.metrics import Float64, Floats, metric
 from m3h_pipeline.inference.resampled import TEST, Cohort, MeanDraws, score_draws
 from m3h_pipeline.inference.scored import Scored, ensemble
@@ -151,10 +152,16 @@ class Candidates:
             self._blends[place] = None
             if place and network is not None and reference is not None:
                 whole = place == tuple(sorted(self.cohort.folds))
-                weights = self._weights((network, reference), place, self._settled if whole else self.parts)
+                parts, share = (self._settled, self.share) if whole else (self.parts, 1.0)
+                weights = self._weights((network, reference), place, parts, share)
                 self._blends[place] = None if weights is None else ((network, reference), weights)
         made = self._blends[place]
         return None if made is None else (made[0], moved(self._class, made[1], self.marginal(number)))
+
+    @property
+    def share(self) -> float:
+        """Of the patients of the whole training part, those that a fold's model has learned from."""
+        return 1 - 1 / len(self.cohort.folds)
 
     def marginal(self, number: int) -> Float64:
         """What the model that predicts a part says if it knows no feature, (1, width)."""
@@ -168,14 +175,14 @@ class Candidates:
         return np.concatenate(each)
 
     def _weights(
-        self, members: tuple[str, str], folds: Sequence[int], parts: Mapping[str, Parts]
+        self, members: tuple[str, str], folds: Sequence[int], parts: Mapping[str, Parts], share: float = 1.0
     ) -> Blend | None:
         """Weights by some folds, not moved; None: without a label there is nothing to weigh by."""
         y = np.concatenate([self.cohort.observed(self.task, fold) for fold in folds])
         of_folds = [np.concatenate([parts[name][fold][0] for fold in folds]) for name in members]
         numbers = np.repeat(folds, [len(self.cohort.parts[fold].rows) for fold in folds])
         try:
-            return fit_blend(self._class, y, of_folds, self.grid(), numbers, self.of_rows(folds))
+            return fit_blend(self._class, y, of_folds, self.grid(), numbers, self.of_rows(folds), share)
         except ValueError:
             return None
 

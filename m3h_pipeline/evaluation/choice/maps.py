@@ -62,6 +62,7 @@ def recalibration(
     patient: npt.NDArray[np.integer[Any]] | None = None,
     fold: npt.NDArray[np.integer[Any]] | None = None,
     of: tuple[Floats, Floats] | None = None,
+    share: float = 1.0,
 ) -> Recalibration:
     """Fit a map.
 
@@ -73,7 +74,8 @@ def recalibration(
         patient: whose the rows are, (n,); None: everybody has one.
         fold: whose model predicted each row, (n,); None: one model did.
         of: what the model that predicted each row says without features, (n, width), and the model that is
-            recalibrated, (1, width): see :func:`~m3h_pipeline.evaluation.choice.blend.marginal`.
+            recalibrated, (1, width): see :func:`~m3h_pipeline.evaluation.choice.evidence.marginal`.
+        share: of the patients that the model which is recalibrated learned from, those of the models here.
 
     Raises:
         ValueError: no label is observed, or of survival no event.
@@ -82,7 +84,7 @@ def recalibration(
     if problem_class == "binary" and min(counts) >= ISOTONIC:
         patient = np.arange(len(y)) if patient is None else patient
         return Recalibration(problem_class, "isotonic", None, _steps(y, prediction[:, 0], patient))
-    blend = fit_blend(problem_class, y, [prediction], grid, fold, None if of is None else of[0])
+    blend = fit_blend(problem_class, y, [prediction], grid, fold, None if of is None else of[0], share)
     if of is not None:
         blend = moved(problem_class, blend, of[1])
     return Recalibration(problem_class, _METHODS[problem_class], blend, np.zeros((2, 0)))

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3h_pipeline.coding import time_and_event
-from m3h_pipeline.evaluation.choice.blend import evidence
+from m3h_pipeline.evaluation.choice.evidence import evidence
 from m3h_pipeline.inference.intervals import UNDEFINED, Interval, paired_interval
 from m3h_pipeline.inference.metrics import Float64, Floats
 
