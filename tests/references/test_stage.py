@@ -267,9 +267,9 @@ def test_nested_choice_equals_a_plain_loop(task: str) -> None:
     # A fold that chose another strength than the whole training part is predicted with the latter's, too.
     others = [fold for fold in range(3) if best_of[fold] != best_of[-1]]
     asked = [("score", fold) for fold in range(-1, 3)] + [("map", fold) for fold in others]
-    assert [(row["purpose"], row["fold"]) for row in rows] == asked
+    assert [(row["purpose"], row["fold"]) for row in predicted] == asked
     assert task == "days" or others
-    for row in rows:
+    for row in predicted:
         fold = int(str(row["fold"]))
         best = best_of[fold if row["purpose"] == "score" else -1]
         assert row["setting"] == f"C={best:g}"
