@@ -15,8 +15,9 @@ hundred, as such a penalty makes, multiplies what a model says of a patient and 
 where it learned (:func:`~m3h_pipeline.evaluation.choice.evidence.marginal`).
 
 A model of all folds has learned from more patients than those whose predictions are looked at, and is less
-overfitted. What a slope lacks to 1 is in proportion to one over their number (Copas, JRSS B 1983; 45:311; van
-Houwelingen and le Cessie, Statistics in Medicine 1990; 9:1303): weights for such a model are corrected by it.
+overfitted, or less shrunk by its penalty. A slope's distance from 1 is in proportion to one over their number
+(Copas, JRSS B 1983; 45:311; van Houwelingen and le Cessie, Statistics in Medicine 1990; 9:1303): weights for
+such a model are corrected by it.
 """
 
 from __future__ import annotations
@@ -118,7 +119,9 @@ def fit_blend(
 
 
 def grown(slope: Floats, share: float) -> Float64:
-    """Slopes of models that have learned from more patients: what they lack to 1 falls with their number.
+    """Slopes of models that have learned from more patients: their distance from 1 falls with the number.
+
+    Overfitting and a penalty of one strength do so both: of ridge regression in each direction exactly.
 
     Args:
         slope: of models of fewer patients.
@@ -126,9 +129,9 @@ def grown(slope: Floats, share: float) -> Float64:
 
     Examples:
         >>> grown(np.array([0.7, 1.2]), 2 / 3).round(3).tolist()
-        [0.8, 1.2]
+        [0.8, 1.133]
     """
-    return np.asarray(np.where(slope < 1, 1 - (1 - slope) * share, slope))
+    return np.asarray(1 + (slope - 1) * share)
 
 
 def _calibrated(x: Float64, fit: Callable[[Float64, Float64 | None], Blend], share: float) -> Blend:
