@@ -32,12 +32,8 @@ from m3h_pipeline.bundle.load import Bundle
 from m3h_pipeline.bundle.predict import predict_files
 from m3h_pipeline.config import SyntheticSource, TableSource, load_study
 from m3h_pipeline.config.paths import located_source
-from m3h_pipeline.evaluation.arms import arm_predictions, find_arms, read_selection
-from m3h_pipeline.evaluation.choice.choose import task_candidates
-from m3h_pipeline.evaluation.validation import read_references
 from m3h_pipeline.files import read_samples
-from m3h_pipeline.inference.resampled import TEST, load_cohort, part_seeds
-from m3h_pipeline.tasks.assessed import read_tasks
+from m3h_pipeline.inference.resampled import TEST
 from tests.bundle.studies import Finished
 from tests.end_to_end.in_process import Whole
 
@@ -56,32 +52,26 @@ def same(config: Path, results: Path, changes: Sequence[str]) -> None:
         predict_files(bundle, files, out, stream=io.StringIO())
         print(f"{study.study}: {len(files)} raw files predicted in {time.monotonic() - start:.1f} s")
         found = pd.read_parquet(out).set_index("sample_id")
-    r = Finished(Whole(study, results), pd.DataFrame()).results
-    tasks = read_tasks(r.tasks)
-    samples = r.cohort / "samples.parquet"
-    cohort = load_cohort(tasks, r.labels, r.split, samples, 20, **part_seeds(study.seed))
-    chosen = read_selection(r.selection, cohort.tasks)
-    said = arm_predictions(find_arms(chosen, r.scores, cohort.folds), r.predictions, cohort)
-    references, settled = (read_references(r.baselines, cohort, final) for final in (False, True))
-    ids = np.array(read_samples(samples)["sample_id"].to_pylist())
+    finished = Finished(Whole(study, results), pd.DataFrame())
+    cohort = finished.cohort()
+    ids = np.array(read_samples(finished.results.cohort / "samples.parquet")["sample_id"].to_pylist())
     names = ids[cohort.parts[TEST].rows]
     if names[0] not in found.index:
         found.index = found.index.str.zfill(len(names[0]))
     rows = found.loc[names]
-    for one in chosen:
-        task = bundle.tasks.get(one.task)
-        if task is None or task.problem_class == "clustering":
+    for name, candidates in finished.candidates().items():
+        task = bundle.tasks.get(name)
+        if task is None:
             continue
-        candidates = task_candidates(one, said, references, cohort, True, settled=settled)
         held = candidates.predictions(task.chosen, TEST, cohort.folds)
         assert held is not None
-        columns = _raw_columns(one.task, task)
+        columns = _raw_columns(name, task)
         error = np.abs(rows[columns].to_numpy() - held[0]).max()
-        line = f"  {one.task}: {task.chosen}, largest difference {error:.1e}"
+        line = f"  {name}: {task.chosen}, largest difference {error:.1e}"
         if task.interval is not None:
-            y = cohort.observed(one.task, TEST)
+            y = cohort.observed(name, TEST)
             seen = ~np.isnan(y)
-            low, high = rows[f"{one.task}.low"].to_numpy(), rows[f"{one.task}.high"].to_numpy()
+            low, high = rows[f"{name}.low"].to_numpy(), rows[f"{name}.high"].to_numpy()
             inside = ((low <= y) & (y <= high))[seen].mean()
             line += (
                 f"; {100 * task.interval.coverage:g} % intervals hold {100 * inside:.1f} % of the test part"

@@ -169,7 +169,7 @@ class Finished:
         return {
             one.task: task_candidates(one, said, references, cohort, True, luck[one.task], settled)
             for one in chosen
-            if one.task in SUPERVISED
+            if cohort.tasks[one.task].problem_class != "clustering"
         }
 
     def features(self, rows: npt.NDArray[np.intp]) -> dict[str, Float32]:
