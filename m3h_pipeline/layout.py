@@ -95,7 +95,8 @@ class EvaluationFiles(Files):
 
     summary = _Named("summary.tsv")  # the comparison for people
     headline = _Named("headline.txt")  # what the study may say, in a paragraph
-    phenotypes = _Named("phenotypes.parquet")
+    phenotypes = _Named("phenotypes.parquet")  # a map of them
+    phenotype_scores = _Named("phenotype_scores.parquet")
     missing = _Named("missing.parquet")  # scores where modalities are hidden
     performance = _Named("performance.parquet")  # errors, rates at thresholds, net benefit
     subgroups = _Named("subgroups.parquet")  # scores and calibration by subgroup
@@ -273,7 +274,7 @@ class Layout(Files):
             *(cohort.samples, cohort.columns, cohort.summary, cohort.reading, cohort.quarantine),
             *(labels.tasks, labels.audit, labels.values, labels.prevalence, self.split),
             *(self.trajectory, self.search_report, self.selection, self.selection_summary, self.tim_table),
-            *(*evaluation.tables(), evaluation.phenotypes, evaluation.missing),
+            *(*evaluation.tables(), evaluation.phenotypes, evaluation.phenotype_scores, evaluation.missing),
             *(evaluation.summary, evaluation.headline, evaluation.performance, evaluation.subgroups),
             *(evaluation.flow, evaluation.participants, evaluation.participants_summary),
         ]
@@ -317,6 +318,7 @@ def given_away() -> list[tuple[str, str]]:
         (files.tim_table.as_posix(), "task interaction: estimates, intervals, p and q"),
         *((files.evaluation.table(name).as_posix(), holds) for name, holds in tables.items()),
         (files.evaluation.phenotypes.as_posix(), "a map of clusters in cells of at least 11 patients"),
+        (files.evaluation.phenotype_scores.as_posix(), "silhouettes, stability and rank of phenotypes"),
         (
             files.evaluation.missing.as_posix(),
             "scores where modalities are hidden from a share of the samples",

@@ -1,4 +1,4 @@
-"""Verbs that say what was found: TIM, evaluation, pairs of genes, figures, the record."""
+"""Verbs that say what was found: TIM, the bundle, pairs of genes, networks, figures, the record."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from m3h_pipeline.cli import evaluation
 from m3h_pipeline.cli.arguments import add_paths, add_verb, sections_of, seed_of
 
 
@@ -31,121 +32,6 @@ def _tim(verbs: Any) -> None:
         verbs, "tim", run, "measure task interaction", "tasks", "labels", "split", "samples", "output"
     )
     add_paths(parser, "scores", "predictions")
-
-
-def _baselines(verbs: Any) -> None:
-    def run(options: argparse.Namespace) -> None:
-        from m3h_pipeline.config import Evaluation
-        from m3h_pipeline.config.arguments import modalities_of
-        from m3h_pipeline.references.stage import run_baselines
-
-        run_baselines(
-            options.task,
-            options.cohort,
-            options.labels,
-            options.split,
-            options.output,
-            modalities_of(options.settings),
-            sections_of(options, evaluation=Evaluation)["evaluation"],
-            seed_of(options),
-            options.store,
-            options.models,
-        )
-
-    parser = add_verb(
-        verbs, "baselines", run, "fit the reference models", "cohort", "labels", "split", "output"
-    )
-    parser.add_argument("--task", required=True)
-    parser.add_argument("--store", type=Path, help="folder of finished fits; without it none are kept")
-    parser.add_argument("--models", type=Path, help="folder of the models of the whole training part")
-
-
-def _evaluate(verbs: Any) -> None:
-    def run(options: argparse.Namespace) -> None:
-        from m3h_pipeline.config import Evaluation, Figures, Search
-        from m3h_pipeline.evaluation.evaluate import evaluate
-
-        s = sections_of(options, evaluation=Evaluation, search=Search, figures=Figures)
-        evaluate(
-            selection=options.selection,
-            trajectory=options.trajectory,
-            scores=options.scores,
-            predictions=options.predictions,
-            attention=options.attention,
-            baselines=options.baselines,
-            search_scores=options.search_scores,
-            search_predictions=options.search_predictions,
-            tasks=options.tasks,
-            labels=options.labels,
-            split=options.split,
-            samples=options.samples,
-            out=options.output,
-            evaluation=s["evaluation"],
-            search=s["search"],
-            quantiles=s["figures"].quantiles,
-            seed=seed_of(options),
-        )
-
-    parser = add_verb(
-        verbs,
-        "evaluate",
-        run,
-        "compare the models on the test part",
-        *("selection", "trajectory", "tasks", "labels", "split", "samples", "output"),
-    )
-    add_paths(parser, "scores", "predictions", "attention", "search-scores", "search-predictions")
-    add_paths(parser, "baselines", required=False)
-
-
-def _phenotypes(verbs: Any) -> None:
-    def run(options: argparse.Namespace) -> None:
-        from m3h_pipeline.config import Figures
-        from m3h_pipeline.evaluation.phenotypes import phenotype_map
-
-        figures = sections_of(options, figures=Figures)["figures"]
-        phenotype_map(
-            options.selection,
-            options.scores,
-            options.predictions,
-            options.latents,
-            options.split,
-            options.samples,
-            options.output,
-            figures.phenotype_map,
-            figures.map_samples,
-            seed_of(options),
-        )
-
-    parser = add_verb(
-        verbs, "phenotypes", run, "map the phenotypes", "selection", "split", "samples", "output"
-    )
-    add_paths(parser, "scores", "predictions", "latents")
-
-
-def _missing(verbs: Any) -> None:
-    def run(options: argparse.Namespace) -> None:
-        from m3h_pipeline.config import Evaluation
-        from m3h_pipeline.config.arguments import modalities_of
-        from m3h_pipeline.evaluation.missing import Sources, missing_scores
-
-        sources = Sources(
-            options.cohort,
-            options.labels,
-            options.tasks,
-            options.split,
-            options.selection,
-            options.scores,
-            options.models,
-        )
-        draws = sections_of(options, evaluation=Evaluation)["evaluation"].draws
-        modalities = modalities_of(options.settings)
-        missing_scores(sources, modalities, draws, seed_of(options), options.output, sys.stderr)
-
-    text = "score the selected models where modalities are hidden"
-    parser = add_verb(
-        verbs, "missing", run, text, "cohort", "labels", "tasks", "split", "selection", "output"
-    )
-    add_paths(parser, "scores", "models")
 
 
 def _export_bundle(verbs: Any) -> None:
@@ -330,10 +216,7 @@ def _verify(verbs: Any) -> None:
 #: In the order of the stages.
 VERBS = (
     _tim,
-    _baselines,
-    _evaluate,
-    _phenotypes,
-    _missing,
+    *evaluation.VERBS,
     _export_bundle,
     _gene_pairs,
     _compare_networks,

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from m3h_pipeline.contracts import LATENTS, PHENOTYPES, SCORES, SELECTION, SPLIT
+from m3h_pipeline.contracts import PHENOTYPES, SCORES, SELECTION, SPLIT
 from m3h_pipeline.errors import ContractError, absent
+from m3h_pipeline.evaluation.latents import read_latents
 from m3h_pipeline.evaluation.shown import share_shown, shown_grid
 from m3h_pipeline.files import read_samples, read_table, write_table
 from m3h_pipeline.inference.predictions import wanted_predictions
@@ -69,7 +70,7 @@ def phenotype_map(
     wanted = _fits(selection, scores)
     part = np.asarray(read_table(split, SPLIT)["part"].to_pylist(), dtype=str)
     patient = patient_index(read_samples(cohort)["patient_id"].to_pylist())[part == "test"]
-    points = _latents(latents, set(wanted))
+    points = read_latents(latents, set(wanted))
     clusters = dict(wanted_predictions(predictions, {key: len(points[key]) for key in wanted}))
     rows = [
         cell | {"task": task, "model": model}
@@ -107,23 +108,6 @@ def _fits(selection: Path, scores: Sequence[Path]) -> dict[tuple[str, str], list
                 )
             wanted.setdefault((keys[fit], task), []).append((task, model))
     return wanted
-
-
-def _latents(paths: Sequence[Path], wanted: set[tuple[str, str]]) -> dict[tuple[str, str], Float32]:
-    found: dict[tuple[str, str], Float32] = {}
-    for path in paths if wanted else ():
-        table = read_table(path, LATENTS)
-        names = zip(table["fit_key"].to_pylist(), table["task"].to_pylist(), strict=True)
-        for row, key in enumerate(names):
-            if key in wanted and key not in found:
-                values = table["latent"][row].values.to_numpy()
-                found[key] = values.reshape(-1, table["width"][row].as_py())
-    if missing := wanted - set(found):
-        raise ContractError(
-            f"{len(missing)} of {len(wanted)} final fits have no latents",
-            hint="give the latents of every pack of final fits",
-        )
-    return found
 
 
 def _cells(

@@ -13,7 +13,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from m3h_pipeline.config import Figures
-from m3h_pipeline.contracts import PHENOTYPES
+from m3h_pipeline.contracts import PHENOTYPE_SCORES, PHENOTYPES
 from m3h_pipeline.disclosure import LEAST, small_count
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
@@ -53,16 +53,18 @@ def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str)
 
 
 def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
-    """Draw the figure; ``inputs`` are ``phenotypes`` and ``tasks``."""
+    """Draw the figure; ``inputs`` are ``phenotypes``, ``phenotype_scores`` and ``tasks``."""
     catalogue = read_catalogue(inputs["tasks"])
-    frame = table(read_table(inputs["phenotypes"], PHENOTYPES).to_pandas(), catalogue)
+    scores = read_table(inputs["phenotype_scores"], PHENOTYPE_SCORES).to_pandas()
+    frame = table(read_table(inputs["phenotypes"], PHENOTYPES).to_pandas(), scores, catalogue)
     with style.applied():
         return Drawn(draw(frame, catalogue), frame, ("n",))
 
 
-def table(phenotypes: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
-    """The cells in the figure's order; those of few samples have no place in it."""
-    filled = phenotypes[phenotypes["n"] >= LEAST]
+def table(phenotypes: pd.DataFrame, scores: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
+    """The cells in the figure's order, with what the clusters are worth; those of few samples are no part."""
+    filled = phenotypes[phenotypes["n"] >= LEAST].drop(columns="silhouette")
+    filled = filled.merge(scores, how="left", on=["task", "model"], validate="many_to_one")
     tasks = {t: i for i, t in enumerate(catalogue.order(filled["task"]))}
     models = {m: i for i, m in enumerate(_MODELS)}
     ordered = filled.assign(
@@ -79,7 +81,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     tasks = list(dict.fromkeys(frame["task"]))
     shown = tasks[:_SHOWN]
     left, gap, side = 0.3, 0.35, 3.2
-    band = side + 0.62
+    band = side + 0.72
     figure = style.canvas(style.WIDTH, band * len(shown) + 0.22)
     for k, task in enumerate(shown):
         rows = frame[frame["task"] == task]
@@ -87,10 +89,12 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
         style.write(figure, 0.06, top + 0.14, style.letter(k), fontweight="bold", fontsize=style.LARGE)
         style.write(figure, 0.2, top + 0.14, style.fit(catalogue.title(task), 6.5))
         for i, model in enumerate(_MODELS):
-            ax = style.axes(figure, left + i * (side + gap), top + 0.42, side, side)
+            ax = style.axes(figure, left + i * (side + gap), top + 0.52, side, side)
             cells = rows[rows["model"] == model]
             _panel(ax, cells, side)
-            ax.set_title(_heading(model, cells), loc="left", fontsize=style.SMALL, pad=3)
+            compared, described = _headings(model, cells)
+            style.write(figure, left + i * (side + gap), top + 0.32, compared, fontsize=style.SMALL)
+            ax.set_title(described, loc="left", fontsize=style.SMALL, color=style.MUTED, pad=3)
             by = cells["projection"].iloc[0] if len(cells) else "Map"
             ax.set_xlabel(f"{by} 1", labelpad=2)
             ax.set_ylabel(f"{by} 2", labelpad=2)
@@ -115,13 +119,18 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     return figure
 
 
-def _heading(model: str, cells: pd.DataFrame) -> str:
+def _headings(model: str, cells: pd.DataFrame) -> tuple[str, str]:
+    """What the clusters of a model are worth: the line that compares, and the one that describes."""
     name = style.MODELS[model][0]
-    known = cells[np.isfinite(cells["silhouette"])]
-    if known.empty:
-        return name
-    score = float(np.average(known["silhouette"], weights=known["n"]))
-    return f"{name}: silhouette {style.number(score)}, n = {small_count(int(cells['n'].sum()))} in cells"
+    if cells.empty:
+        return name, ""
+    numbers = ("silhouette", "low", "high", "own_silhouette", "stability", "rank")
+    value, low, high, own, stability, rank = (float(cells[column].iloc[0]) for column in numbers)
+    ends = f" ({style.number(low)} to {style.number(high)})" if np.isfinite([low, high]).all() else ""
+    seeds = f"; seeds agree {style.number(stability, 2)}" if np.isfinite(stability) else ""
+    space = f"own space {style.number(own)} of rank {style.number(rank, 1)}{seeds}"
+    count = small_count(int(cells["n"].sum()))
+    return f"{name}: silhouette in the inputs {style.number(value)}{ends}", f"{space}; n = {count} in cells"
 
 
 def _pitch(values: npt.NDArray[np.float64]) -> float:

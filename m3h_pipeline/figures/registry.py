@@ -99,7 +99,13 @@ FIGURES: Final[dict[str, FigureSpec]] = dict(
             _FILES.evaluation.table("dynamic_auroc"),
             _FILES.evaluation.table("survival"),
         ),
-        _spec("phenotypes", _TEST, "Map of the phenotypes", _FILES.evaluation.phenotypes),
+        _spec(
+            "phenotypes",
+            _TEST,
+            "Map of the phenotypes, and what they are worth",
+            _FILES.evaluation.phenotypes,
+            _FILES.evaluation.phenotype_scores,
+        ),
         _spec("missing", _TEST, "Scores where modalities are missing", _FILES.evaluation.missing),
         _spec("attention", "7 Attention", "Mean cross-task attention", _FILES.evaluation.table("attention")),
     ]

@@ -44,7 +44,7 @@ def _makers() -> Iterator[Maker]:
         ([layout.final.of_pack("*", "*")], "train_final"),
         ([evaluation.baselines("*")], "baselines"),
         ([*evaluation.tables(), evaluation.summary, evaluation.headline], "evaluate"),
-        ([evaluation.phenotypes], "phenotypes"),
+        ([evaluation.phenotypes, evaluation.phenotype_scores], "phenotypes"),
         ([evaluation.missing], "missing"),
         ([evaluation.performance, evaluation.subgroups], "performance"),
         ([evaluation.flow, evaluation.participants, evaluation.participants_summary], "participants"),

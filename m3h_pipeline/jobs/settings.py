@@ -154,8 +154,10 @@ class JobSettings:
         return self._chosen(*names, "seed", **own_code(self._metrics))
 
     def phenotypes(self) -> str:
-        """For the map of the phenotypes."""
-        return self._chosen("seed", "figures.phenotype_map", "figures.map_samples")
+        """For the map of the phenotypes, and what they are worth."""
+        sources = {name: {"sources": spec.sources} for name, spec in self._study.modalities.items()}
+        names = ("evaluation.draws", "figures.phenotype_map", "figures.map_samples")
+        return self._chosen(*names, "seed", modalities=sources)
 
     def missing(self) -> str:
         """For the scores where modalities are hidden; encoders stand in the final models."""

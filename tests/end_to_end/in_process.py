@@ -10,6 +10,7 @@ from m3h_pipeline.bundle.making.export import Results, export_bundle
 from m3h_pipeline.check import checked_tasks
 from m3h_pipeline.cohort.ingest import ingest
 from m3h_pipeline.config import Study, located_source
+from m3h_pipeline.evaluation import phenotype_scores as phenotypes
 from m3h_pipeline.evaluation.evaluate import evaluate
 from m3h_pipeline.evaluation.final import plan_final
 from m3h_pipeline.evaluation.missing import Sources, missing_scores
@@ -200,11 +201,28 @@ class Whole:
             self.folder / "evaluation",
             io.StringIO(),
         )
+        latents = [path.with_name(path.name.replace("scores", "latents")) for path in scores]
+        phenotypes.phenotype_scores(
+            phenotypes.Sources(
+                self.cohort,
+                self.labels,
+                self.tasks,
+                self.split,
+                self.folder / "selection.parquet",
+                scores,
+                predictions,
+                latents,
+            ),
+            s.modalities,
+            s.evaluation.draws,
+            s.seed,
+            self.folder / "evaluation/phenotype_scores.parquet",
+        )
         phenotype_map(
             self.folder / "selection.parquet",
             scores,
             predictions,
-            [path.with_name(path.name.replace("scores", "latents")) for path in scores],
+            latents,
             self.split,
             self.cohort / "samples.parquet",
             self.folder / "evaluation/phenotypes.parquet",

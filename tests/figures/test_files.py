@@ -191,7 +191,7 @@ def test_no_small_count_shows_in_the_drawing(tmp_path: Path) -> None:
                 "evaluation/agreement.parquet": _cells(contracts.AGREEMENT, n),
                 "evaluation/phenotypes.parquet": _cells(contracts.PHENOTYPES, n),
             },
-            only=["evaluation/evaluation.parquet"],
+            only=["evaluation/evaluation.parquet", "evaluation/phenotype_scores.parquet"],
         )
         for name in ("agreement", "phenotypes"):
             render(name, tmp_path, Figures(formats=["svg"]), tmp_path / f"{n}")

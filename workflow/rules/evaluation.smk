@@ -138,13 +138,17 @@ rule phenotypes:
     input:
         plan=lambda wildcards: planned("search/final").plan,
         selection=FILES.selection,
+        tasks=FILES.labels.tasks,
+        labels=LABELS,
+        features=FEATURES,
         scores=pack_files("scores", "search/final"),
         predictions=pack_files("predictions", "search/final"),
         latents=pack_files("latents", "search/final"),
         split=FILES.split,
         samples=FILES.cohort.samples,
     output:
-        FILES.evaluation.phenotypes,
+        map=FILES.evaluation.phenotypes,
+        scores=FILES.evaluation.phenotype_scores,
     log:
         FILES.log("evaluation/phenotypes"),
     benchmark:
@@ -153,17 +157,20 @@ rule phenotypes:
         "../envs/m3h.yaml"
     resources:
         mem_mb=by_input(2000, 6),
-        runtime=growing(30),
+        runtime=growing(60),
     params:
         settings=told("phenotypes"),
         scores=listed("phenotypes", "scores"),
         predictions=listed("phenotypes", "predictions"),
         latents=listed("phenotypes", "latents"),
+        cohort=FILES.cohort.folder,
+        label_folder=FILES.labels.folder,
         code=code_of("phenotypes"),
     shell:
-        "m3h --log {log:q} phenotypes --settings @{params.settings:q} --selection {input.selection:q}"
-        " --scores @{params.scores:q} --predictions @{params.predictions:q} --latents @{params.latents:q}"
-        " --split {input.split:q} --samples {input.samples:q} --output {output:q}"
+        "m3h --log {log:q} phenotypes --settings @{params.settings:q} --cohort {params.cohort:q}"
+        " --labels {params.label_folder:q} --tasks {input.tasks:q} --split {input.split:q}"
+        " --selection {input.selection:q} --scores @{params.scores:q} --predictions @{params.predictions:q}"
+        " --latents @{params.latents:q} --compared {output.scores:q} --output {output.map:q}"
 
 
 rule performance:
