@@ -190,6 +190,7 @@ class Layout(Files):
     code = _Named("logs/code")  # what the code said that ran, a file per version
     running = _Named("logs/running.json")  # there while a run writes here
     input_digests = _Named("logs/inputs.json")  # by size and time, so that no input is read twice
+    ledger = _Named("ledger")  # every opening of the test part, a file each; no rule makes it
     record = _Named("provenance.json")
 
     @property
@@ -346,5 +347,6 @@ def given_away() -> list[tuple[str, str]]:
         (files.input_digests.as_posix(), "sizes, times and digests of the input files, by name"),
         (f"{files.logs.as_posix()}/**", "messages of every job; small counts hidden, no row of any table"),
         (f"{files.benchmark('**').as_posix()}", "time and memory that every job took"),
+        (f"{files.ledger.as_posix()}/*", "when which models were held against the test part: times, digests"),
         (files.record.as_posix(), "configuration, versions, devices, digests of inputs and results"),
     ]

@@ -18,6 +18,7 @@ from m3h_pipeline.config.networks import networks
 from m3h_pipeline.contracts import SCORES
 from m3h_pipeline.environment import versions
 from m3h_pipeline.errors import InputError, M3HError
+from m3h_pipeline.evaluation.ledger import openings
 from m3h_pipeline.files import read_json, read_table, write_json
 from m3h_pipeline.hashes import sha256
 from m3h_pipeline.jobs.code import code_of_stages
@@ -116,6 +117,8 @@ def record(
         "code": code_of_stages(),
         "versions": versions(),
         "training": trained_with(layout, study),
+        # With how many sets of models each verb has opened the test part; the ledger says when.
+        "test_part": openings(layout.ledger),
         "files": {
             path.relative_to(layout.folder).as_posix(): {"bytes": path.stat().st_size, "sha256": digest}
             for path, digest in ((path, sha256(path)) for path in files)

@@ -18,7 +18,7 @@ from m3h_pipeline.config import MimicSource, Study, SyntheticSource, load_study,
 from m3h_pipeline.config.networks import networks
 from m3h_pipeline.dotted import is_path
 from m3h_pipeline.errors import ConfigError, InputError, M3HError, nearest
-from m3h_pipeline.evaluation import phenotypes
+from m3h_pipeline.evaluation.phenotypes import map as phenotypes
 from m3h_pipeline.files.leftovers import scratch
 from m3h_pipeline.jobs.outputs import sources
 from m3h_pipeline.layout import Layout

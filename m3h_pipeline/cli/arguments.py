@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,16 @@ def seed_of(options: argparse.Namespace) -> int:
     from m3h_pipeline.config import arguments
 
     return arguments.seed_of(options.settings)
+
+
+def add_ledger(parser: Any) -> None:
+    """Add the option of a verb that opens the test part."""
+    text = "where it is noted that the test part is opened"
+    parser.add_argument("--ledger", type=Path, required=True, metavar="FOLDER", help=text)
+
+
+def note(options: argparse.Namespace, scores: list[Path], references: Sequence[Path] = ()) -> int:
+    """Note that this verb opens the test part; see :func:`m3h_pipeline.evaluation.ledger.opened`."""
+    from m3h_pipeline.evaluation.ledger import opened
+
+    return opened(options.ledger, options.name, scores, options.settings, sys.stderr, references)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from m3h_pipeline.cli.arguments import add_paths, add_verb, sections_of, seed_of
+from m3h_pipeline.cli.arguments import add_ledger, add_paths, add_verb, note, sections_of, seed_of
 
 
 def _baselines(verbs: Any) -> None:
@@ -61,6 +61,7 @@ def _evaluate(verbs: Any) -> None:
             search=s["search"],
             quantiles=s["figures"].quantiles,
             seed=seed_of(options),
+            looks=note(options, options.scores, options.baselines),
         )
 
     parser = add_verb(
@@ -72,14 +73,15 @@ def _evaluate(verbs: Any) -> None:
     )
     add_paths(parser, "scores", "predictions", "attention", "search-scores", "search-predictions")
     add_paths(parser, "baselines", required=False)
+    add_ledger(parser)
 
 
 def _phenotypes(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.config import Evaluation, Figures
         from m3h_pipeline.config.arguments import modalities_of
-        from m3h_pipeline.evaluation.phenotype_scores import Sources, phenotype_scores
-        from m3h_pipeline.evaluation.phenotypes import phenotype_map
+        from m3h_pipeline.evaluation.phenotypes.map import phenotype_map
+        from m3h_pipeline.evaluation.phenotypes.scores import Sources, phenotype_scores
         from m3h_pipeline.layout import CohortFiles
 
         s = sections_of(options, figures=Figures, evaluation=Evaluation)
@@ -94,6 +96,7 @@ def _phenotypes(verbs: Any) -> None:
             latents=options.latents,
         )
         modalities, draws = modalities_of(options.settings), s["evaluation"].draws
+        note(options, options.scores)
         phenotype_scores(sources, modalities, draws, seed_of(options), options.compared)
         phenotype_map(
             options.selection,
@@ -111,6 +114,7 @@ def _phenotypes(verbs: Any) -> None:
     paths = ("cohort", "labels", "tasks", "split", "selection", "compared", "output")
     parser = add_verb(verbs, "phenotypes", run, "map the phenotypes, and compare them", *paths)
     add_paths(parser, "scores", "predictions", "latents")
+    add_ledger(parser)
 
 
 def _missing(verbs: Any) -> None:
@@ -130,6 +134,7 @@ def _missing(verbs: Any) -> None:
         )
         draws = sections_of(options, evaluation=Evaluation)["evaluation"].draws
         modalities = modalities_of(options.settings)
+        note(options, options.scores)
         missing_scores(sources, modalities, draws, seed_of(options), options.output, sys.stderr)
 
     text = "score the selected models where modalities are hidden"
@@ -137,6 +142,7 @@ def _missing(verbs: Any) -> None:
         verbs, "missing", run, text, "cohort", "labels", "tasks", "split", "selection", "output"
     )
     add_paths(parser, "scores", "models")
+    add_ledger(parser)
 
 
 #: In the order of the stages.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from m3h_pipeline.cli import evaluation
-from m3h_pipeline.cli.arguments import add_paths, add_verb, sections_of, seed_of
+from m3h_pipeline.cli.arguments import add_ledger, add_paths, add_verb, note, sections_of, seed_of
 
 
 def _tim(verbs: Any) -> None:
@@ -54,6 +55,7 @@ def _export_bundle(verbs: Any) -> None:
             evaluation=options.evaluation,
         )
         s = sections_of(options, evaluation=Evaluation, bundle=Purpose)
+        note(options, options.scores, options.baselines)
         export_bundle(
             results,
             options.output,
@@ -69,6 +71,7 @@ def _export_bundle(verbs: Any) -> None:
     parser = add_verb(verbs, "export-bundle", run, "write the bundle of the chosen models", *paths)
     add_paths(parser, "scores", "predictions", "models")
     add_paths(parser, "baselines", "references", required=False)
+    add_ledger(parser)
 
 
 def _gene_pairs(verbs: Any) -> None:
@@ -88,12 +91,14 @@ def _gene_pairs(verbs: Any) -> None:
         )
         modalities = modalities_of(options.settings)
         seed = seed_of(options)
+        note(options, options.scores)
         find_gene_pairs(options.task, sources, modalities, settings, seed, options.output, sys.stderr)
 
     text = "what a task's final models say about pairs of genes"
     parser = add_verb(verbs, "gene-pairs", run, text, "cohort", "labels", "split", "selection", "output")
     parser.add_argument("--task", required=True)
     add_paths(parser, "scores", "models")
+    add_ledger(parser)
 
 
 def _compare_networks(verbs: Any) -> None:
@@ -101,6 +106,8 @@ def _compare_networks(verbs: Any) -> None:
         from m3h_pipeline.config import Evaluation
         from m3h_pipeline.networks.compare import compare_networks
 
+        packs = [folder.glob("packs/*.scores.parquet") for folder in options.networks]
+        note(options, sorted(chain.from_iterable(packs)), options.baselines)
         compare_networks(
             {folder.name: folder for folder in options.networks},
             options.baselines,
@@ -128,6 +135,7 @@ def _compare_networks(verbs: Any) -> None:
         metavar="FOLDER",
         help="one folder with packs/ each, named like the network; the study's own first",
     )
+    add_ledger(parser)
     add_paths(parser, "baselines", required=False)
 
 

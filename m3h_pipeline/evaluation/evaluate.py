@@ -62,6 +62,7 @@ def evaluate(
     search: Search,
     quantiles: int,
     seed: int,
+    looks: int = 1,
 ) -> None:
     """Compare the selected models with their single-task controls and the references.
 
@@ -90,6 +91,7 @@ def evaluate(
         search: least improvement, for repeating the selection.
         quantiles: risk quantiles of the calibration.
         seed: of the bootstrap.
+        looks: with how many sets of models the test part was opened, this one included (``ledger.opened``).
 
     Raises:
         InputError: a file is absent or unreadable, or the folder cannot be written.
@@ -149,8 +151,9 @@ def evaluate(
         ("optimism", contracts.OPTIMISM, optimism),
         ("calibration_slopes", contracts.CALIBRATION_SLOPES, slopes),
     ]
-    said_of_all = headline(rows)
-    how = json.dumps(_described(evaluation, arms, notes, seed) | {"headline": said_of_all}, sort_keys=True)
+    said_of_all = headline(rows, looks)
+    overall = {"headline": said_of_all, "looks": looks}
+    how = json.dumps(_described(evaluation, arms, notes, seed) | overall, sort_keys=True)
     tables.append(("evaluation", contracts.EVALUATION.with_metadata({"evaluation": how}), rows))
     why = json.dumps(_chosen(choice), sort_keys=True)
     tables.append(("choice", contracts.CHOICE.with_metadata({"choice": why}), chosen_rows))

@@ -11,8 +11,12 @@ from m3h_pipeline.evaluation.claims import BETTER, DECIDED, NOTHING, OPEN, UNTES
 Row = Mapping[str, Any]
 
 
-def headline(rows: Sequence[Row]) -> str:
+def headline(rows: Sequence[Row], looks: int = 1) -> str:
     """A paragraph on rows of contracts.EVALUATION.
+
+    Args:
+        rows: of all tasks.
+        looks: with how many sets of models the test part was opened so far.
 
     Examples:
         >>> row = {"title": "Sepsis", "metric": "auroc", "control": "", "verdict": "better",
@@ -25,7 +29,10 @@ def headline(rows: Sequence[Row]) -> str:
     parts = _together(supervised) + _reference(supervised)
     if len(supervised) < len(rows):
         parts.append("Phenotypes are described, not tested: each silhouette is of its model's own space.")
-    return " ".join([*parts, *_controls(supervised)])
+    parts += _controls(supervised)
+    if looks > 1:
+        parts.append(f"The test part was opened with {looks} sets of models: this is what the last shows.")
+    return " ".join(parts)
 
 
 def _together(rows: Sequence[Row]) -> list[str]:

@@ -36,7 +36,7 @@ CODE: dict[str, tuple[str, ...]] = {
     "plan-final": ("m3h_pipeline.evaluation.final", _SIZING),
     "baselines": ("m3h_pipeline.references.stage",),
     "evaluate": ("m3h_pipeline.evaluation.evaluate",),
-    "phenotypes": ("m3h_pipeline.evaluation.phenotypes",),
+    "phenotypes": ("m3h_pipeline.evaluation.phenotypes.map", "m3h_pipeline.evaluation.phenotypes.scores"),
     "missing": ("m3h_pipeline.evaluation.missing",),
     "participants": ("m3h_pipeline.evaluation.participants.stage",),
     "performance": ("m3h_pipeline.evaluation.performance.stage",),

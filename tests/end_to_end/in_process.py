@@ -10,14 +10,14 @@ from m3h_pipeline.bundle.making.export import Results, export_bundle
 from m3h_pipeline.check import checked_tasks
 from m3h_pipeline.cohort.ingest import ingest
 from m3h_pipeline.config import Study, located_source
-from m3h_pipeline.evaluation import phenotype_scores as phenotypes
 from m3h_pipeline.evaluation.evaluate import evaluate
 from m3h_pipeline.evaluation.final import plan_final
 from m3h_pipeline.evaluation.missing import Sources, missing_scores
 from m3h_pipeline.evaluation.participants.stage import describe_participants
 from m3h_pipeline.evaluation.performance.stage import Sources as Performance
 from m3h_pipeline.evaluation.performance.stage import measure_performance
-from m3h_pipeline.evaluation.phenotypes import phenotype_map
+from m3h_pipeline.evaluation.phenotypes import scores as phenotypes
+from m3h_pipeline.evaluation.phenotypes.map import phenotype_map
 from m3h_pipeline.figures.registry import render
 from m3h_pipeline.files import read_json
 from m3h_pipeline.references.stage import run_baselines

@@ -164,7 +164,8 @@ def results(tmp_path_factory: pytest.TempPathFactory, table: pd.DataFrame) -> Pa
         patch.chdir(folder)
         # Where a patient stands on the map is told more plainly than by a map of neighbours.
         patch.setattr(
-            "m3h_pipeline.evaluation.phenotypes.embed", lambda latents, by, seed: (latents[:, :2], "t-SNE")
+            "m3h_pipeline.evaluation.phenotypes.map.embed",
+            lambda latents, by, seed: (latents[:, :2], "t-SNE"),
         )
         study = load_study(folder / "study.yaml")
         whole = Whole(study, folder / "results/told")

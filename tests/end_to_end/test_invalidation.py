@@ -313,7 +313,7 @@ CASES = {
     "draws": Case(
         "bootstrap draws of the evaluation",
         lambda project: project.configure("evaluation.draws", 21),
-        {*EVALUATION, *HIDDEN},
+        TEST,
     ),
     "licence": Case(
         "what the model card says of its licence",

@@ -16,7 +16,7 @@ from sklearn.metrics import adjusted_rand_score, silhouette_samples
 from m3h_pipeline.config import Modality
 from m3h_pipeline.contracts import LATENTS, PHENOTYPE_SCORES
 from m3h_pipeline.errors import ContractError
-from m3h_pipeline.evaluation.phenotype_scores import (
+from m3h_pipeline.evaluation.phenotypes.scores import (
     Sources,
     agreement,
     effective_rank,

@@ -11,7 +11,7 @@ from sklearn.metrics import silhouette_score
 
 from m3h_pipeline.contracts import LATENTS, PHENOTYPES, PREDICTIONS, SCORES, SELECTION, SPLIT, samples_schema
 from m3h_pipeline.errors import ContractError, InputError
-from m3h_pipeline.evaluation.phenotypes import SIDES, Projection, embed, needs, phenotype_map
+from m3h_pipeline.evaluation.phenotypes.map import SIDES, Projection, embed, needs, phenotype_map
 from m3h_pipeline.files import read_table, write_table
 
 N = 120
@@ -193,7 +193,7 @@ def test_groups_lie_apart_on_the_map_and_a_seed_gives_one_map(by: Projection) ->
 
 def test_a_map_that_cannot_be_made_is_told_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
     needs("umap")
-    monkeypatch.setattr("m3h_pipeline.evaluation.phenotypes.find_spec", lambda name: None)
+    monkeypatch.setattr("m3h_pipeline.evaluation.phenotypes.map.find_spec", lambda name: None)
     needs("tsne")
     with pytest.raises(InputError, match=r"takes the package umap-learn") as caught:
         needs("umap")

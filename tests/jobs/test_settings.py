@@ -60,8 +60,9 @@ FIGURES = {name for name in told(study()) if name.startswith("figure ")}
         (
             "evaluation__draws",
             7,
-            {"evaluate", "missing", "performance", "export_bundle", "compare_networks"},
+            {"evaluate", "phenotypes", "missing", "performance", "export_bundle", "compare_networks"},
         ),
+        ("evaluation__fdr", 0.1, {"evaluate"}),
         ("evaluation__thresholds__alerts", [0.3], {"performance", "export_bundle"}),
         ("evaluation__horizons", [30.0], {"performance"}),
         ("bundle__licence", "CC0-1.0", {"export_bundle"}),

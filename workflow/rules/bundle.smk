@@ -43,10 +43,11 @@ rule export_bundle:
         cohort=FILES.cohort.folder,
         label_folder=FILES.labels.folder,
         evaluation=FILES.evaluation.folder,
+        ledger=FILES.ledger,
         code=code_of("export-bundle"),
     shell:
         "m3h --log {log:q} export-bundle --settings @{params.settings:q} --cohort {params.cohort:q}"
         " --labels {params.label_folder:q} --tasks {input.tasks:q} --split {input.split:q}"
         " --selection {input.selection:q} --evaluation {params.evaluation:q} --scores @{params.scores:q}"
         " --predictions @{params.predictions:q} --models @{params.models:q} --baselines @{params.baselines:q}"
-        " --references @{params.references:q} --output {output:q}"
+        " --references @{params.references:q} --ledger {params.ledger:q} --output {output:q}"

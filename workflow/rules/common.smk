@@ -8,7 +8,7 @@ from m3h_pipeline.config import Study, located_source, validate
 from m3h_pipeline.config.networks import networks
 from m3h_pipeline.config.paths import gene_files, gene_pair_files, source_paths
 from m3h_pipeline.errors import M3HError
-from m3h_pipeline.evaluation.phenotypes import needs
+from m3h_pipeline.evaluation.phenotypes.map import needs
 from m3h_pipeline.figures.registry import FIGURES
 from m3h_pipeline.jobs import outputs, plans
 from m3h_pipeline.jobs.code import (

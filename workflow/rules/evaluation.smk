@@ -124,6 +124,7 @@ rule evaluate:
         search_predictions=listed("evaluate", "search_predictions"),
         label_folder=FILES.labels.folder,
         output=FILES.evaluation.folder,
+        ledger=FILES.ledger,
         code=code_of("evaluate"),
     shell:
         "m3h --log {log:q} evaluate --settings @{params.settings:q} --selection {input.selection:q}"
@@ -131,7 +132,7 @@ rule evaluate:
         " --split {input.split:q} --samples {input.samples:q} --scores @{params.scores:q}"
         " --predictions @{params.predictions:q} --attention @{params.attention:q} --baselines {input.baselines:q}"
         " --search-scores {input.search_scores:q} --search-predictions @{params.search_predictions:q}"
-        " --output {params.output:q}"
+        " --ledger {params.ledger:q} --output {params.output:q}"
 
 
 rule phenotypes:
@@ -165,12 +166,14 @@ rule phenotypes:
         latents=listed("phenotypes", "latents"),
         cohort=FILES.cohort.folder,
         label_folder=FILES.labels.folder,
+        ledger=FILES.ledger,
         code=code_of("phenotypes"),
     shell:
         "m3h --log {log:q} phenotypes --settings @{params.settings:q} --cohort {params.cohort:q}"
         " --labels {params.label_folder:q} --tasks {input.tasks:q} --split {input.split:q}"
         " --selection {input.selection:q} --scores @{params.scores:q} --predictions @{params.predictions:q}"
-        " --latents @{params.latents:q} --compared {output.scores:q} --output {output.map:q}"
+        " --latents @{params.latents:q} --compared {output.scores:q} --ledger {params.ledger:q}"
+        " --output {output.map:q}"
 
 
 rule performance:
@@ -242,9 +245,10 @@ rule missing:
         models=listed("missing", "models"),
         cohort=FILES.cohort.folder,
         label_folder=FILES.labels.folder,
+        ledger=FILES.ledger,
         code=code_of("missing"),
     shell:
         "m3h --log {log:q} missing --settings @{params.settings:q} --cohort {params.cohort:q}"
         " --labels {params.label_folder:q} --tasks {input.tasks:q} --split {input.split:q}"
         " --selection {input.selection:q} --scores @{params.scores:q} --models @{params.models:q}"
-        " --output {output:q}"
+        " --ledger {params.ledger:q} --output {output:q}"

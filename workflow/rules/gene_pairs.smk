@@ -35,12 +35,13 @@ if STUDY.gene_pairs:
             label_folder=FILES.labels.folder,
             output=lambda wildcards: FILES.gene_pairs(wildcards.task).folder,
             inputs=lambda wildcards: content_of(gene_pair_files(STUDY)),
+            ledger=FILES.ledger,
             code=code_of("gene-pairs"),
         shell:
             "m3h --log {log:q} gene-pairs --task {wildcards.task:q} --settings @{params.settings:q}"
             " --cohort {params.cohort:q} --labels {params.label_folder:q} --split {input.split:q}"
             " --selection {input.selection:q} --scores @{params.scores:q} --models @{params.models:q}"
-            " --output {params.output:q}"
+            " --ledger {params.ledger:q} --output {params.output:q}"
 
     rule draw_gene_pairs:
         input:

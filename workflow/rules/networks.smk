@@ -76,11 +76,12 @@ if NETWORKS:
             networks=[FILES.stage(stage).folder for stage in COMPARED],
             label_folder=FILES.labels.folder,
             output=FILES.networks.folder,
+            ledger=FILES.ledger,
             code=code_of("compare-networks"),
         shell:
             "m3h --log {log:q} compare-networks --settings @{params.settings:q} --networks {params.networks:q}"
             " --baselines {input.baselines:q} --tasks {input.tasks:q} --labels {params.label_folder:q}"
-            " --split {input.split:q} --samples {input.samples:q} --output {params.output:q}"
+            " --split {input.split:q} --samples {input.samples:q} --ledger {params.ledger:q} --output {params.output:q}"
 
     rule draw_networks:
         input:

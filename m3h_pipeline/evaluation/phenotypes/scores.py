@@ -25,7 +25,7 @@ from m3h_pipeline.config import Modality
 from m3h_pipeline.contracts import PHENOTYPE_SCORES
 from m3h_pipeline.evaluation.arms import arm_predictions, find_arms, read_selection
 from m3h_pipeline.evaluation.contrast import Contrast, contrast, intervals
-from m3h_pipeline.evaluation.latents import read_latents
+from m3h_pipeline.evaluation.phenotypes.latents import read_latents
 from m3h_pipeline.features.scaling import CLIP
 from m3h_pipeline.files import write_table
 from m3h_pipeline.inference.intervals import Interval, bounded

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from m3h_pipeline.contracts import PHENOTYPES, SCORES, SELECTION, SPLIT
 from m3h_pipeline.errors import ContractError, absent
-from m3h_pipeline.evaluation.latents import read_latents
+from m3h_pipeline.evaluation.phenotypes.latents import read_latents
 from m3h_pipeline.evaluation.shown import share_shown, shown_grid
 from m3h_pipeline.files import read_samples, read_table, write_table
 from m3h_pipeline.inference.predictions import wanted_predictions
