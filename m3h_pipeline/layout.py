@@ -95,6 +95,7 @@ class EvaluationFiles(Files):
 
     summary = _Named("summary.tsv")  # the comparison for people
     headline = _Named("headline.txt")  # what the study may say, in a paragraph
+    planted = _Named("planted.tsv")  # of a synthetic study: what was planted, what was found
     phenotypes = _Named("phenotypes.parquet")  # a map of them
     phenotype_scores = _Named("phenotype_scores.parquet")
     missing = _Named("missing.parquet")  # scores where modalities are hidden
@@ -173,6 +174,7 @@ class Layout(Files):
     """
 
     input = _Named("input")  # of a synthetic study: what a source delivers
+    truth = _Named("input/truth.json")  # what was planted in it
     embeddings = _Named("cohort/embeddings")
     embedding_store = _Named("cohort/embeddings/store")  # vectors are computed once, whichever source asks
     split = _Named("split.parquet")
@@ -330,6 +332,7 @@ def given_away() -> list[tuple[str, str]]:
         ("evaluation/participants.*", "Table 1 by part; outcomes by part and subgroup, none of few"),
         (files.evaluation.summary.as_posix(), "the evaluation for people"),
         (files.evaluation.headline.as_posix(), "what the study may say, in a paragraph"),
+        (files.evaluation.planted.as_posix(), "of a synthetic study only: what was planted, what was found"),
         (
             f"{files.models_of('*').as_posix()}/*.safetensors",
             "a final model: weights, means and deviations of features, centres of clusters, rounded times",

@@ -62,6 +62,7 @@ def _evaluate(verbs: Any) -> None:
             quantiles=s["figures"].quantiles,
             seed=seed_of(options),
             looks=note(options, options.scores, options.baselines),
+            truth=options.truth,
         )
 
     parser = add_verb(
@@ -73,6 +74,7 @@ def _evaluate(verbs: Any) -> None:
     )
     add_paths(parser, "scores", "predictions", "attention", "search-scores", "search-predictions")
     add_paths(parser, "baselines", required=False)
+    parser.add_argument("--truth", type=Path, help="what a synthetic cohort planted (`input/truth.json`)")
     add_ledger(parser)
 
 

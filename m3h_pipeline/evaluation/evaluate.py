@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from m3h_pipeline import contracts
+from m3h_pipeline.cohort.synthetic.found import write_planted
 from m3h_pipeline.config import Evaluation, Search
 from m3h_pipeline.evaluation.arms import (
     Arms,
@@ -32,7 +33,7 @@ from m3h_pipeline.evaluation.summary import said_choices, write_summary
 from m3h_pipeline.evaluation.survival import survival_rows
 from m3h_pipeline.evaluation.tested import comparison_rows, evaluation_rows
 from m3h_pipeline.evaluation.validation import network_scores, read_references, reference_scores
-from m3h_pipeline.files import replacing, write_table
+from m3h_pipeline.files import read_json, replacing, write_table
 from m3h_pipeline.inference.resampled import TEST, Cohort, load_cohort, part_seeds
 from m3h_pipeline.layout import EvaluationFiles
 from m3h_pipeline.search.scores import read_scores
@@ -63,6 +64,7 @@ def evaluate(
     quantiles: int,
     seed: int,
     looks: int = 1,
+    truth: Path | None = None,
 ) -> None:
     """Compare the selected models with their single-task controls and the references.
 
@@ -92,6 +94,7 @@ def evaluate(
         quantiles: risk quantiles of the calibration.
         seed: of the bootstrap.
         looks: with how many sets of models the test part was opened, this one included (``ledger.opened``).
+        truth: of a synthetic cohort what was planted; then ``planted.tsv`` is written, too.
 
     Raises:
         InputError: a file is absent or unreadable, or the folder cannot be written.
@@ -163,6 +166,8 @@ def evaluate(
     write_summary(rows, compared, optimism, choice, chosen_rows, notes, files.summary)
     with replacing(files.headline) as temporary:
         temporary.write_text(f"{said_of_all}\n", encoding="utf-8")
+    if truth is not None:
+        said_of_all += f"\nplanted: {write_planted(read_json(truth), rows, files.planted)}"
     _report(said_of_all, choice, chosen_rows, notes)
 
 

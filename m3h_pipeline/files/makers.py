@@ -43,7 +43,7 @@ def _makers() -> Iterator[Maker]:
         ([layout.final.plan], "plan_final"),
         ([layout.final.of_pack("*", "*")], "train_final"),
         ([evaluation.baselines("*")], "baselines"),
-        ([*evaluation.tables(), evaluation.summary, evaluation.headline], "evaluate"),
+        ([*evaluation.tables(), evaluation.summary, evaluation.headline, evaluation.planted], "evaluate"),
         ([evaluation.phenotypes, evaluation.phenotype_scores], "phenotypes"),
         ([evaluation.missing], "missing"),
         ([evaluation.performance, evaluation.subgroups], "performance"),

@@ -146,7 +146,8 @@ def results(layout: Layout, study: Study) -> list[Path]:
     """
     files = layout.tables()
     files += [path for path in [layout.cohort.diagnoses] if path.exists()]
-    files += [path for path in simulated(layout) if study.source.kind == "synthetic"]
+    if study.source.kind == "synthetic":
+        files += [*simulated(layout), layout.evaluation.planted]
     files += [*features(layout, study), *gene_vectors(layout, study)]
     for name in read_assessed(layout.labels.tasks):
         files += [layout.labels.labels_of(name), layout.labels.audit_of(name)]

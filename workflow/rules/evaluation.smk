@@ -99,6 +99,8 @@ rule evaluate:
         baselines=references,
         search_scores=round_scores,
         search_predictions=round_predictions,
+        # What a synthetic cohort planted.
+        truth=[FILES.truth] if SYNTHETIC else [],
     output:
         FILES.evaluation.tables(),
         report(
@@ -107,6 +109,15 @@ rule evaluate:
             category="5 Test",
         ),
         FILES.evaluation.headline,
+        [
+            report(
+                FILES.evaluation.planted,
+                caption="../report/planted.rst",
+                category="5 Test",
+            )
+        ]
+        if SYNTHETIC
+        else [],
     log:
         FILES.log("evaluation/evaluate"),
     benchmark:
@@ -125,6 +136,7 @@ rule evaluate:
         label_folder=FILES.labels.folder,
         output=FILES.evaluation.folder,
         ledger=FILES.ledger,
+        truth=lambda wildcards, input: ["--truth", *input.truth] if input.truth else [],
         code=code_of("evaluate"),
     shell:
         "m3h --log {log:q} evaluate --settings @{params.settings:q} --selection {input.selection:q}"
@@ -132,7 +144,7 @@ rule evaluate:
         " --split {input.split:q} --samples {input.samples:q} --scores @{params.scores:q}"
         " --predictions @{params.predictions:q} --attention @{params.attention:q} --baselines {input.baselines:q}"
         " --search-scores {input.search_scores:q} --search-predictions @{params.search_predictions:q}"
-        " --ledger {params.ledger:q} --output {params.output:q}"
+        " {params.truth:q} --ledger {params.ledger:q} --output {params.output:q}"
 
 
 rule phenotypes:
