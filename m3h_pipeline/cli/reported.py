@@ -7,7 +7,7 @@ import sys
 from dataclasses import fields
 from typing import Any
 
-from m3h_pipeline.cli.arguments import add_paths, add_verb, sections_of, seed_of
+from m3h_pipeline.cli.arguments import add_ledger, add_paths, add_verb, note, sections_of, seed_of
 
 
 def _performance(verbs: Any) -> None:
@@ -18,6 +18,7 @@ def _performance(verbs: Any) -> None:
         s = sections_of(options, evaluation=Evaluation, figures=Figures)
         sources = Sources(**{each.name: getattr(options, each.name) for each in fields(Sources)})
         quantiles, seed = s["figures"].quantiles, seed_of(options)
+        note(options, options.scores, options.baselines)
         measure_performance(sources, s["evaluation"], quantiles, seed, options.evaluation, sys.stderr)
 
     text = "measure errors, alerts, net benefit and subgroups"
@@ -25,6 +26,7 @@ def _performance(verbs: Any) -> None:
     parser = add_verb(verbs, "performance", run, text, *paths)
     add_paths(parser, "scores", "predictions")
     add_paths(parser, "baselines", required=False)
+    add_ledger(parser)
 
 
 def _participants(verbs: Any) -> None:

@@ -22,8 +22,8 @@ from m3h_pipeline.hashes import digest_of, sha256
 
 #: The verbs that open the test part.
 OPENING: Final = (
-    *("evaluate", "phenotypes", "missing", "export-bundle", "gene-pairs"),
-    "compare-networks",
+    *("evaluate", "performance", "phenotypes", "missing"),
+    *("export-bundle", "gene-pairs", "compare-networks"),
 )
 #: The fold number of what was trained on the whole training part, and is scored on the test part.
 _TEST = -1

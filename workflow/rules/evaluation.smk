@@ -218,12 +218,13 @@ rule performance:
         predictions=listed("performance", "predictions"),
         label_folder=FILES.labels.folder,
         evaluation=FILES.evaluation.folder,
+        ledger=FILES.ledger,
         code=code_of("performance"),
     shell:
         "m3h --log {log:q} performance --settings @{params.settings:q} --selection {input.selection:q}"
         " --tasks {input.tasks:q} --labels {params.label_folder:q} --split {input.split:q}"
         " --samples {input.samples:q} --scores @{params.scores:q} --predictions @{params.predictions:q}"
-        " --baselines {input.baselines:q} --evaluation {params.evaluation:q}"
+        " --baselines {input.baselines:q} --evaluation {params.evaluation:q} --ledger {params.ledger:q}"
 
 
 rule missing:
