@@ -322,10 +322,7 @@ def given_away() -> list[tuple[str, str]]:
         *((files.evaluation.table(name).as_posix(), holds) for name, holds in tables.items()),
         (files.evaluation.phenotypes.as_posix(), "a map of clusters in cells of at least 11 patients"),
         (files.evaluation.phenotype_scores.as_posix(), "silhouettes, stability and rank of phenotypes"),
-        (
-            files.evaluation.missing.as_posix(),
-            "scores where modalities are hidden from a share of the samples",
-        ),
+        (files.evaluation.missing.as_posix(), "scores where modalities are hidden from some samples"),
         ("evaluation/performance.parquet", "errors, rates at thresholds and net benefit, none of few"),
         ("evaluation/subgroups.parquet", "scores and calibration by subgroup, none of few"),
         ("evaluation/flow.parquet", "numbers of samples and patients by part and fold"),
@@ -337,10 +334,7 @@ def given_away() -> list[tuple[str, str]]:
             f"{files.models_of('*').as_posix()}/*.safetensors",
             "a final model: weights, means and deviations of features, centres of clusters, rounded times",
         ),
-        (
-            f"{files.references_of('*').as_posix()}/*.safetensors",
-            "a reference model: coefficients, or trees; centres and scales of features",
-        ),
+        (f"{files.references_of('*').as_posix()}/*.safetensors", "a reference model: coefficients or trees"),
         (f"{files.bundle.folder.as_posix()}/**", "the models to use, their card, how features lie in bins"),
         (files.gene_vectors("*").as_posix(), "vectors that genes start from"),
         (f"{pairs.folder.as_posix()}/*", "effects and attention of pairs of genes, and figures of them"),

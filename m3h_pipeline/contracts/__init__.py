@@ -233,16 +233,6 @@ PHENOTYPES = _schema(
     _required(pa.float64(), "silhouette"),
 )
 
-#: Phenotypes on the test part: ``silhouette`` by the distances of the standardised inputs, in which models
-#: can be compared (``difference``: multi less single), ``own_silhouette`` in its own latents, in which they
-#: cannot; ``stability``: adjusted Rand index between replicates; ``rank``: effective, of the latents.
-PHENOTYPE_SCORES = _schema(
-    _required(pa.string(), "task", "model"),
-    _required(pa.int16(), "replicates", "width"),
-    _optional(pa.float64(), "silhouette", "low", "high", "own_silhouette", "stability", "rank"),
-    _optional(pa.float64(), "difference", "difference_low", "difference_high"),
-)
-
 #: The selected models on the test part where a modality is hidden from a ``share`` of the rows that have it;
 #: null: each modality from that share, drawn by itself. ``change``: less the score with nothing hidden. Null:
 #: undefined, or fewer than 11 patients lose the modality from one share to the next.

@@ -82,3 +82,15 @@ PARTICIPANTS = _schema(
     standardised=_NUMBER,
     deviations=_NUMBER,
 )
+
+#: Phenotypes on the test part: ``silhouette`` by the distances of the standardised inputs, in which models
+#: can be compared (``difference``: multi less single), ``own_silhouette`` in its own latents, in which they
+#: cannot; ``stability``: adjusted Rand index between replicates; ``rank``: effective, of the latents.
+PHENOTYPE_SCORES = _schema(
+    task=_TEXT,
+    model=_TEXT,
+    replicates=pa.int16(),
+    width=pa.int16(),
+    **dict.fromkeys(("silhouette", "low", "high", "own_silhouette", "stability", "rank"), _NUMBER),
+    **dict.fromkeys(("difference", "difference_low", "difference_high"), _NUMBER),
+)

@@ -13,7 +13,8 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from m3h_pipeline.config import Figures
-from m3h_pipeline.contracts import PHENOTYPE_SCORES, PHENOTYPES
+from m3h_pipeline.contracts import PHENOTYPES
+from m3h_pipeline.contracts.reported import PHENOTYPE_SCORES
 from m3h_pipeline.disclosure import LEAST, small_count
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue

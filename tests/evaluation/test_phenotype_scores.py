@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score, silhouette_samples
 
 from m3h_pipeline.config import Modality
-from m3h_pipeline.contracts import LATENTS, PHENOTYPE_SCORES
+from m3h_pipeline.contracts import LATENTS
+from m3h_pipeline.contracts.reported import PHENOTYPE_SCORES
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.evaluation.phenotypes.scores import (
     Sources,

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from m3h_pipeline import contracts
 from m3h_pipeline.coding import METRICS
+from m3h_pipeline.contracts.reported import PHENOTYPE_SCORES
 from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.files import write_json, write_table
 
@@ -518,7 +519,7 @@ def phenotype_scores(tasks: Tasks) -> pa.Table:
             ("multi", 0.562, {"difference": -0.004, "difference_low": -0.011, "difference_high": 0.003}),
         )
     ]
-    return _table(rows, contracts.PHENOTYPE_SCORES)
+    return _table(rows, PHENOTYPE_SCORES)
 
 
 def attention(chosen: pa.Table, seed: int = 9) -> pa.Table:
@@ -616,7 +617,7 @@ SCHEMAS = {
     "evaluation/dynamic_auroc.parquet": contracts.DYNAMIC_AUROC,
     "evaluation/survival.parquet": contracts.SURVIVAL,
     "evaluation/phenotypes.parquet": contracts.PHENOTYPES,
-    "evaluation/phenotype_scores.parquet": contracts.PHENOTYPE_SCORES,
+    "evaluation/phenotype_scores.parquet": PHENOTYPE_SCORES,
     "evaluation/missing.parquet": contracts.MISSING,
     "evaluation/attention.parquet": contracts.ATTENTION,
 }

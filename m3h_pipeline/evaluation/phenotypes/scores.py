@@ -22,7 +22,7 @@ import pyarrow as pa
 import torch
 
 from m3h_pipeline.config import Modality
-from m3h_pipeline.contracts import PHENOTYPE_SCORES
+from m3h_pipeline.contracts.reported import PHENOTYPE_SCORES
 from m3h_pipeline.evaluation.arms import arm_predictions, find_arms, read_selection
 from m3h_pipeline.evaluation.contrast import Contrast, contrast, intervals
 from m3h_pipeline.evaluation.phenotypes.latents import read_latents
