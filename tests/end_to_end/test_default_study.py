@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from sklearn.metrics import r2_score, roc_auc_score
 
 from m3h_pipeline.api.study import Results
-from m3h_pipeline.contracts import EVALUATION, SELECTION, SPLIT
+from m3h_pipeline.contracts import EVALUATION, SCORES, SELECTION, SPLIT
+from m3h_pipeline.evaluation.ledger import openings
 from m3h_pipeline.figures.registry import FIGURES
 from m3h_pipeline.files import read_json, read_samples, read_table
 from tests.end_to_end.asked import UNSAID, jobs_of
@@ -133,3 +135,33 @@ def test_of_controls_nothing_is_claimed(default_study: Run) -> None:
     assert len(controls)
     assert controls["verdict"].isin(["not significant", "not tested"]).all()
     assert not (controls["reference_verdict"] == "better").any()
+
+
+def test_the_study_ends_with_what_was_planted_and_what_was_found(default_study: Run) -> None:
+    lines = (_results(default_study) / "evaluation/planted.tsv").read_text(encoding="utf-8").splitlines()
+    said = re.fullmatch(
+        r"(\d+) of (\d+) in groups found theirs; 0 of (\d+) controls claimed", lines[1].split("\t")[-1]
+    )
+    assert said
+    found, grouped, controls = map(int, said.groups())
+    assert found >= 0.75 * grouped > 0
+    assert controls >= 2
+
+
+def test_final_fits_use_seeds_that_the_search_never_saw(default_study: Run) -> None:
+    search = _results(default_study) / "search"
+    chosen = [*search.glob("round_*/packs/*.scores.parquet"), *search.glob("tim/packs/*.scores.parquet")]
+    before, after = (
+        pa.concat_tables([read_table(path, SCORES) for path in paths]).to_pandas()
+        for paths in (chosen, list(search.glob("final/packs/*.scores.parquet")))
+    )
+    assert not set(before["replicate"]) & set(after["replicate"])
+    assert not set(before["fit_key"]) & set(after["fit_key"])
+
+
+def test_the_ledger_has_one_set_of_models(default_study: Run) -> None:
+    found = openings(_results(default_study) / "ledger")
+    assert set(found) >= {"evaluate", "performance", "phenotypes", "missing", "export-bundle"}
+    assert set(found.values()) == {1}
+    record = read_json(_results(default_study) / "provenance.json")
+    assert record["test_part"] == found
