@@ -136,7 +136,7 @@ rule evaluate:
         label_folder=FILES.labels.folder,
         output=FILES.evaluation.folder,
         ledger=FILES.ledger,
-        truth=lambda wildcards, input: ["--truth", *input.truth] if input.truth else [],
+        truth=["--truth", FILES.truth] if SYNTHETIC else [],
         code=code_of("evaluate"),
     shell:
         "m3h --log {log:q} evaluate --settings @{params.settings:q} --selection {input.selection:q}"
