@@ -90,9 +90,9 @@ def _labels(study: Study, definitions: Mapping[str, str], fresh: Layout) -> Iter
         paths = fresh.labels.labels_of(name), fresh.labels.audit_of(name)
         label_task(name, definition, fresh.cohort.folder, *paths, seed)
     stratify = {name: fresh.labels.labels_of(name) for name in study.split.stratify_by}
-    split_cohort(fresh.cohort.samples, stratify, fresh.split, study.split)
-    yield fresh.split
     labels = {name: fresh.labels.labels_of(name) for name in tasks}
+    split_cohort(fresh.cohort.samples, stratify, fresh.split, study.split, labels)
+    yield fresh.split
     noise = planted_noise(study.source)
     assess(labels, fresh.split, fresh.cohort.samples, fresh.labels.folder, study.tasks, noise)
     yield from _files(fresh.labels.folder)

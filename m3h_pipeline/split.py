@@ -27,7 +27,11 @@ _QUANTILES = 4
 
 
 def split_cohort(
-    samples: Path | str, labels: Mapping[str, Path], output: Path | str, settings: Split
+    samples: Path | str,
+    labels: Mapping[str, Path],
+    output: Path | str,
+    settings: Split,
+    every: Mapping[str, Path] | None = None,
 ) -> None:
     """Split a cohort and write ``split.parquet``.
 
@@ -35,40 +39,60 @@ def split_cohort(
         samples: ``cohort/samples.parquet``.
         labels: the tasks to stratify by -> ``labels/<task>.parquet``.
         output: ``split.parquet``.
-        settings: test fraction, folds, seed.
+        settings: test fraction, folds, seed, candidates.
+        every: likewise every task, by which one of several candidates is taken; None: those of ``labels``.
 
     Raises:
         InputError: there are fewer patients than parts and folds need.
         ContractError: labels are not row-aligned with the samples.
     """
     table = read_samples(samples)
-    stratify: dict[str, npt.NDArray[Any]] = {}
+    stratify, classes = _read(labels, table.num_rows)
+    values, more = _read(every if settings.candidates > 1 and every else {}, table.num_rows)
+    remove_leftovers(Path(output).parent)
+    made = make_split(table, stratify, settings, values, {**classes, **more})
+    write_table(made, output, SPLIT)
+
+
+def _read(labels: Mapping[str, Path], rows: int) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
+    """What is balanced of tasks, (n,) each, and their problem classes; clustering tasks are left out."""
+    found: dict[str, npt.NDArray[Any]] = {}
+    classes: dict[str, str] = {}
     for task, path in labels.items():
         y, description = read_labels(path)
-        if len(y) != table.num_rows:
-            raise ContractError(f"{len(y)} labels for {table.num_rows} samples", where=str(path))
-        if description.get("problem_class") == "survival":
+        if len(y) != rows:
+            raise ContractError(f"{len(y)} labels for {rows} samples", where=str(path))
+        classes[task] = str(description.get("problem_class"))
+        if classes[task] == "survival":
             # Parts share events and censored times; their times are left to chance.
-            stratify[task] = np.where(np.isnan(y), np.nan, time_and_event(y)[1].astype(np.float64))
-        elif description.get("problem_class") != "clustering":
-            stratify[task] = y
-    remove_leftovers(Path(output).parent)
-    write_table(make_split(table, stratify, settings), output, SPLIT)
+            found[task] = np.where(np.isnan(y), np.nan, time_and_event(y)[1].astype(np.float64))
+        elif classes[task] != "clustering":
+            found[task] = y
+    return found, classes
 
 
-def make_split(samples: pa.Table, labels: Mapping[str, npt.NDArray[Any]], settings: Split) -> pa.Table:
+def make_split(
+    samples: pa.Table,
+    labels: Mapping[str, npt.NDArray[Any]],
+    settings: Split,
+    every: Mapping[str, npt.NDArray[Any]] | None = None,
+    problem_classes: Mapping[str, str] | None = None,
+) -> pa.Table:
     """Give every sample a part and a fold.
 
     Patients are placed one after another, those with the rarest label first and those with many samples
     before those with few, into the part or fold where they move the counts of all labels (observed ones, and
     by class) and of samples closest to their targets; then exchanges of two patients mend what is left. Parts
     and folds have their exact share of patients. The result depends on the patients' names, their labels and
-    the seed, not on the order of rows.
+    the seed, not on the order of rows. Of several candidates, which differ by the order of patients that are
+    alike, the one with the least :func:`imbalance` over every task is taken, the first of equal ones.
 
     Args:
         samples: columns ``sample_id`` and ``patient_id``, one row per sample.
         labels: task -> (n,) labels, NaN = not observed; few whole numbers are classes, others are binned.
-        settings: test fraction, folds, seed.
+        settings: test fraction, folds, seed, candidates.
+        every: likewise of every task, by which a candidate is taken; None: those of ``labels``.
+        problem_classes: task -> its class; means of regression tasks are balanced, else shares of classes.
 
     Returns:
         A table of schema :data:`m3h_pipeline.contracts.SPLIT`, in the order of ``samples``.
@@ -89,11 +113,17 @@ def make_split(samples: pa.Table, labels: Mapping[str, npt.NDArray[Any]], settin
     )
     capacity = _capacities(len(names), share)
     counts = _counts(patient, len(names), labels)
-    order = _order(names, counts, settings.seed)
-    place = np.empty(len(names), dtype=np.int64)
-    place[order] = _assign(counts[order], share, capacity)
-    place[order] = _exchange(counts[order], place[order], share)
-    row = place[patient]
+    residuals = _residuals(patient, len(names), every or labels, problem_classes or {})
+    best, row = np.inf, np.zeros(0, dtype=np.int64)
+    for number in range(settings.candidates):
+        # The first is what the seed alone gives.
+        order = _order(names, counts, f"{settings.seed}/{number}" if number else str(settings.seed))
+        place = np.empty(len(names), dtype=np.int64)
+        place[order] = _assign(counts[order], share, capacity)
+        place[order] = _exchange(counts[order], place[order], share)
+        found = imbalance(place, residuals) if settings.candidates > 1 else 0.0
+        if found < best - 1e-12:
+            best, row = found, place[patient]
     part = np.where(row == 0, "test", "train")
     return pa.Table.from_arrays(
         [
@@ -103,6 +133,54 @@ def make_split(samples: pa.Table, labels: Mapping[str, npt.NDArray[Any]], settin
         ],
         schema=SPLIT,
     )
+
+
+def imbalance(place: IntArray, residuals: Sequence[FloatArray]) -> float:
+    """How far the worst task of the worst part or fold is from the mean of all, in deviations of chance.
+
+    Of a place with a share f of the patients the sum of residuals has, where patients are drawn into places,
+    the variance f (1 - f) times the sum of the patients' squared sums. The test part and the rest are one
+    comparison, each fold and the rest another.
+
+    Args:
+        place: of each patient, 0 = test part; (patients,).
+        residuals: per task the patients' sums of label less its mean, (patients, classes).
+
+    Examples:
+        >>> place, ill = np.array([0, 1, 2, 0, 1, 2]), np.array([[0.5], [-0.5], [0.5], [-0.5], [0.5], [-0.5]])
+        >>> imbalance(place, [ill])
+        0.0
+        >>> round(imbalance(place, [ill[[0, 1, 2, 0, 1, 1]]]), 3)
+        1.732
+    """
+    worst = 0.0
+    for task in residuals:
+        spread = (task**2).sum(axis=0)
+        for k in np.unique(place):
+            inside = place == k
+            f = float(inside.mean())
+            apart = np.abs(task[inside].sum(axis=0)) / np.sqrt(f * (1 - f) * spread)
+            worst = max(worst, float(apart.max()))
+    return worst
+
+
+def _residuals(
+    patient: IntArray, n: int, labels: Mapping[str, npt.NDArray[Any]], problem_classes: Mapping[str, str]
+) -> list[FloatArray]:
+    """Per task the patients' sums of values less their mean: of classes but one, else of the value itself."""
+    found = []
+    for task, y in sorted(labels.items()):
+        values = np.asarray(y, dtype=np.float64)
+        seen = ~np.isnan(values)
+        classes = np.unique(values[seen])
+        if len(classes) < 2:
+            continue
+        columns = [values]
+        if problem_classes.get(task) == "multiclass":
+            columns = [np.where(seen, values == c, np.nan) for c in classes]
+        sums = [np.bincount(patient, np.where(seen, x - x[seen].mean(), 0.0), n) for x in columns]
+        found.append(np.stack(sums, axis=1).astype(np.float64))
+    return found
 
 
 def _capacities(patients: int, share: FloatArray) -> IntArray:
@@ -141,7 +219,7 @@ def _counts(patient: IntArray, n: int, labels: Mapping[str, npt.NDArray[Any]]) -
     return np.stack(columns, axis=1).astype(np.float64)
 
 
-def _order(names: npt.NDArray[np.str_], counts: FloatArray, seed: int) -> npt.NDArray[np.intp]:
+def _order(names: npt.NDArray[np.str_], counts: FloatArray, seed: str) -> npt.NDArray[np.intp]:
     """Patients with the rarest stratum first, then those with more of it, ties by a hash of seed and name."""
     total = counts.sum(axis=0)
     rarest = np.where(counts > 0, total, np.inf).min(axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from m3h_pipeline.coding import signed_time
 from m3h_pipeline.config import Split
-from m3h_pipeline.contracts import SPLIT
+from m3h_pipeline.contracts import SPLIT, samples_schema
 from m3h_pipeline.errors import ContractError, InputError
-from m3h_pipeline.files import read_table, write_labels
+from m3h_pipeline.files import read_table, write_labels, write_table
+from m3h_pipeline.split import imbalance as largest_deviation
 from m3h_pipeline.split import make_split, patient_index, split_cohort
 from tests.tasks.cohorts import write_cohort
 
@@ -253,3 +255,91 @@ def test_files(tmp_path: Path) -> None:
 
 def test_patients_are_numbered_in_the_order_of_their_names() -> None:
     assert patient_index(np.array(["b", "a", "c", "b"], dtype=object)).tolist() == [1, 0, 2, 1]
+
+
+def worst(place: npt.NDArray[np.int64], patient: npt.NDArray[np.intp], labels: Labels) -> float:
+    """The largest deviation of a task in a part or fold, against parts drawn from patients at random."""
+    found = []
+    for y in labels.values():
+        seen = ~np.isnan(y)
+        sums = np.bincount(patient[seen], y[seen] - y[seen].mean(), int(patient.max()) + 1)
+        of_patient = np.zeros(len(sums), dtype=np.int64)
+        of_patient[patient] = place
+        for k in np.unique(place):
+            inside = of_patient == k
+            rng = np.random.default_rng(0)
+            drawn = [sums[rng.permutation(inside)].sum() for _ in range(400)]
+            found.append(abs(sums[inside].sum()) / float(np.std(drawn)))
+    return float(max(found))
+
+
+def test_of_several_candidates_the_most_alike_over_all_tasks_is_taken() -> None:
+    samples, labels = cohort(240, 12, 5, rarest=0.1)
+    patient = patient_index(samples["patient_id"].to_pylist())
+    by = {"t1": labels["t1"]}
+    one = make_split(samples, by, Split(folds=3), labels)
+    # One candidate is what the seed alone gives, whatever the other tasks are.
+    assert one.equals(make_split(samples, by, Split(folds=3)))
+    found = [make_split(samples, by, Split(folds=3, candidates=n), labels) for n in (1, 10, 30)]
+    assert found[0].equals(one)
+    measured = [worst(places(split), patient, labels) for split in found]
+    assert measured[2] <= measured[1] * 1.05
+    assert measured[2] < 0.8 * measured[0]
+    # The same again, whatever the order of rows and of tasks.
+    order = np.random.default_rng(1).permutation(samples.num_rows)
+    shuffled = {name: y[order] for name, y in reversed(labels.items())}
+    again = make_split(
+        samples.take(pa.array(order)), {"t1": by["t1"][order]}, Split(folds=3, candidates=10), shuffled
+    )
+    assert np.array_equal(places(found[1])[order], places(again))
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 1000))
+def test_the_candidate_taken_is_no_less_alike_than_any_other(seed: int) -> None:
+    """Against every candidate made by itself: more candidates begin with the same ones."""
+    samples, labels = cohort(40, 4, seed, rarest=0.2)
+    patient = patient_index(samples["patient_id"].to_pylist())
+    residuals: list[npt.NDArray[np.float64]] = []
+    for y in labels.values():
+        if len(np.unique(y[~np.isnan(y)])) > 1:
+            centred = np.where(np.isnan(y), 0.0, y - np.nanmean(y))
+            residuals.append(np.bincount(patient, centred)[:, None].astype(np.float64))
+    measured = []
+    for n in range(1, 6):
+        place = places(make_split(samples, labels, Split(folds=2, candidates=n))) + 1
+        of_patient = np.zeros(int(patient.max()) + 1, dtype=np.int64)
+        of_patient[patient] = place
+        measured.append(largest_deviation(of_patient, residuals))
+    assert all(later <= earlier + 1e-9 for earlier, later in pairwise(measured))
+
+
+def test_several_candidates_read_every_task_and_a_clustering_task_has_no_say(tmp_path: Path) -> None:
+    samples, labels = cohort(200, 3, 2, rarest=0.1)
+    n = samples.num_rows
+    table = pa.table(
+        {
+            "sample_id": samples["sample_id"],
+            "patient_id": samples["patient_id"],
+            "stay_id": pa.array([None] * n, pa.string()),
+        }
+    )
+    write_table(table, tmp_path / "samples.parquet", samples_schema([]))
+    days = np.random.default_rng(0).gamma(2, 4, n).astype(np.float32)
+    kinds = {"t0": "binary", "t1": "binary", "days": "regression", "kind": "clustering"}
+    values = {**labels, "days": days, "kind": np.zeros(n, np.float32)}
+    paths = {name: tmp_path / f"{name}.parquet" for name in kinds}
+    for name, path in paths.items():
+        write_labels(values[name], path, {"id": name, "problem_class": kinds[name]})
+    chosen = Split(folds=2, candidates=8)
+    by = {"t0": paths["t0"]}
+    for name, every in (("all", paths), ("less", {k: v for k, v in paths.items() if k != "kind"})):
+        split_cohort(tmp_path / "samples.parquet", by, tmp_path / f"{name}.split.parquet", chosen, every)
+    one, two = (read_table(tmp_path / f"{name}.split.parquet") for name in ("all", "less"))
+    assert one.equals(two)
+    expected = make_split(
+        table, {"t0": values["t0"]}, chosen, {name: values[name] for name in ("t0", "t1", "days")}
+    )
+    assert one.equals(expected)
+    split_cohort(tmp_path / "samples.parquet", by, tmp_path / "own.parquet", chosen)
+    assert read_table(tmp_path / "own.parquet").equals(make_split(table, {"t0": values["t0"]}, chosen))

@@ -138,7 +138,7 @@ def _stages(
         label_task(name, definition, cohort.folder, labels.labels_of(name), labels.audit_of(name), permute)
     paths = {name: labels.labels_of(name) for name in tasks}
     stratify = {name: paths[name] for name in study.split.stratify_by}
-    split_cohort(cohort.samples, stratify, layout.split, study.split)
+    split_cohort(cohort.samples, stratify, layout.split, study.split, paths)
     noise = planted_noise(study.source)
     assess(paths, layout.split, cohort.samples, labels.folder, study.tasks, noise)
     return read_assessed(labels.tasks), embedded

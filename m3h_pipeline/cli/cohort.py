@@ -129,11 +129,12 @@ def _split(verbs: Any) -> None:
         from m3h_pipeline.config import Split
         from m3h_pipeline.split import split_cohort
 
-        labels = {path.stem: path for path in options.labels}
-        split_cohort(options.samples, labels, options.output, sections_of(options, split=Split)["split"])
+        labels, every = ({path.stem: path for path in paths} for paths in (options.labels, options.every))
+        settings = sections_of(options, split=Split)["split"]
+        split_cohort(options.samples, labels, options.output, settings, every)
 
     parser = add_verb(verbs, "split", run, "divide patients into parts and folds", "samples", "output")
-    add_paths(parser, "labels", required=False)
+    add_paths(parser, "labels", "every", required=False)
 
 
 def _assess(verbs: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from m3h_pipeline.config.base import ByName, Folder, Fraction, Name, Section
+from m3h_pipeline.config.base import ByName, Count, Folder, Fraction, Name, Section
 from m3h_pipeline.config.model import Modality, Model
 from m3h_pipeline.config.recipes import RecipeName, with_recipes
 from m3h_pipeline.config.results import TAKEN, Evaluation, Figures, GenePairs, Networks, Purpose
@@ -53,6 +53,11 @@ class Split(Section):
         description="tasks whose prevalence is balanced over parts and folds (it depends on no other)",
     )
     seed: int = Field(default=0, description="another seed gives another split")
+    candidates: Count = Field(
+        default=1,
+        description="splits that are tried, of which the one with parts and folds most alike over all tasks "
+        "is taken (docs/participants.md); with more than one an edit of any task may move patients",
+    )
 
 
 class Study(Section):

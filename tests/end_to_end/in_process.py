@@ -66,7 +66,7 @@ class Whole:
             permute = self.study.seed if name in self.study.tasks.permute else None
             label_task(name, definition, self.cohort, paths[name], self.labels / f"{name}.audit.tsv", permute)
         stratify = {name: paths[name] for name in self.study.split.stratify_by}
-        split_cohort(self.cohort / "samples.parquet", stratify, self.split, self.study.split)
+        split_cohort(self.cohort / "samples.parquet", stratify, self.split, self.study.split, paths)
         assess(paths, self.split, self.cohort / "samples.parquet", self.labels, self.study.tasks)
 
     def train(self, plan: Path, final: bool = False) -> tuple[list[Path], list[Path]]:

@@ -77,6 +77,7 @@ FIGURES = {name for name in told(study()) if name.startswith("figure ")}
         ("tasks__min_per_fold", 7, {"assess"}),
         ("tasks__permute", [], {"label diabetes"}),
         ("split__seed", 7, {"split"}),
+        ("split__candidates", 7, {"split"}),
         ("source__samples", 700, {"simulate", "ingest", "embed"}),
         ("data", "elsewhere", set()),
         ("results", "elsewhere", set()),

@@ -30,6 +30,7 @@ rule split:
     input:
         samples=FILES.cohort.samples,
         labels=outputs.labels(FILES, STUDY.split.stratify_by),
+        every=LABELS if STUDY.split.candidates > 1 else [],
     output:
         FILES.split,
     log:
@@ -40,10 +41,11 @@ rule split:
         "../envs/m3h.yaml"
     params:
         settings=told("split"),
+        every=listed("split", "every"),
         code=code_of("split"),
     shell:
         "m3h --log {log:q} split --settings @{params.settings:q} --samples {input.samples:q}"
-        " --labels {input.labels:q} --output {output:q}"
+        " --labels {input.labels:q} --every @{params.every:q} --output {output:q}"
 
 
 rule assess:

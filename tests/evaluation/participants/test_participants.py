@@ -153,6 +153,9 @@ def test_no_share_is_of_few_patients(seed: int, tmp_path_factory: pytest.TempPat
     rng = np.random.default_rng(seed)
     one = study(tmp_path_factory.mktemp("few"), 240, seed=seed)
     one.sex = [str(g) for g in rng.choice(["a", "b", "c"], 240, p=[0.6, 0.34, 0.06])]
+    # A few have no label.
+    gone = np.isnan(one.labels["ill"])
+    one.labels["ill"][gone & (rng.random(240) < 0.7)] = 0
     one._write_cohort(240)
     cohort(one, rng.integers(0, 30, (240, 3)) // 28)
     groups = {g: np.array(one.sex) == g for g in "abc"}
