@@ -151,20 +151,20 @@ def test_many_differences_are_counted_not_listed() -> None:
 def test_no_share_is_of_few_patients(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Small parts, rare outcomes, small groups: what is told is of 0 or of 11 and more patients."""
     rng = np.random.default_rng(seed)
-    one = study(tmp_path_factory.mktemp("few"), 240, seed=seed)
-    one.sex = [str(g) for g in rng.choice(["a", "b", "c"], 240, p=[0.6, 0.34, 0.06])]
-    # A few have no label.
-    gone = np.isnan(one.labels["ill"])
-    one.labels["ill"][gone & (rng.random(240) < 0.7)] = 0
-    one._write_cohort(240)
-    cohort(one, rng.integers(0, 30, (240, 3)) // 28)
+    one = study(tmp_path_factory.mktemp("few"), 600, seed=seed)
+    one.sex = [str(g) for g in rng.choice(["a", "b", "c"], 600, p=[0.6, 0.34, 0.06])]
+    # Many have the event in some studies, few in others; a few, or more, have no label.
+    one.labels["ill"] = (rng.random(600) < rng.choice([0.4, 0.1])).astype(np.float32)
+    one.labels["ill"][rng.random(600) < rng.choice([0.0, 0.03, 0.2])] = np.nan
+    one._write_cohort(600)
+    cohort(one, rng.integers(0, 30, (600, 3)) // 28)
     groups = {g: np.array(one.sex) == g for g in "abc"}
     people = People(one.patient, one.fold == -1, one.fold, groups)
     rows = participant_rows(people, one.folder, one.path("labels"))
     y, parts = one.labels["ill"], {"train": one.fold != -1, "test": one.fold == -1}
     for row in rows:
         if (row["what"], row["name"]) == ("outcome", "ill"):
-            members = groups[row["group"]] if row["group"] else np.ones(240, dtype=bool)
+            members = groups[row["group"]] if row["group"] else np.ones(600, dtype=bool)
             for part in parts.values():
                 for rows_of in (y == 0, y == 1, *([np.isnan(y)] if row["group"] else [])):
                     assert not 0 < len(np.unique(one.patient[members & part & rows_of])) < 11
