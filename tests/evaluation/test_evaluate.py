@@ -156,6 +156,22 @@ def test_the_headline_stands_in_a_file_in_the_table_and_on_the_screen(
     assert "%" not in text.replace("80 %", "")
 
 
+def test_a_second_look_and_what_was_planted_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = study(tmp_path, 300).without("relapse")
+    one.write(predictor(one))
+    truth: dict[str, Any] = {"groups": [["days", "ill"]], "conflicts": [], "noise": []}
+    write_json(truth, one.path("truth.json"))
+    one.evaluate(draws=30, truth=one.path("truth.json"), looks=3)
+    said = "1 of 2 in groups found theirs; 0 of 0 controls claimed"
+    assert said in one.path("out/planted.tsv").read_text(encoding="utf-8")
+    assert f"planted: {said}" in capsys.readouterr().err
+    assert "opened with 3 sets of models" in one.path("out/headline.txt").read_text(encoding="utf-8")
+    metadata = pq.read_schema(one.path("out/evaluation.parquet")).metadata
+    assert json.loads(metadata[b"evaluation"])["looks"] == 3
+
+
 def test_equal_arms_of_different_fits_have_no_difference(tmp_path: Path) -> None:
     one = study(tmp_path, 300)
 
