@@ -139,7 +139,8 @@ def by_shapiq(fits: Fits, budget: int, seed: int) -> Estimates:
         others = [j for j in range(M) if j != i]
 
         def game(coalitions: Any, i: int = i, others: list[int] = others) -> Any:
-            return np.array([fits(frozenset({i, *itertools.compress(others, row)}), i) for row in coalitions])
+            rows = np.atleast_2d(coalitions)
+            return np.array([fits(frozenset({i, *itertools.compress(others, row)}), i) for row in rows])
 
         values = shapiq.PermutationSamplingSV(n=M - 1, random_state=seed).approximate(budget, game)
         found |= {(i, j): float(values[(place,)]) for place, j in enumerate(others)}
