@@ -17,7 +17,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from m3h_pipeline.config import Figures, GenePairs
-from m3h_pipeline.contracts import GENE_HEADS, GENE_IMPORTANCE, GENE_PAIRS
+from m3h_pipeline.contracts.gene_pairs import GENE_HEADS, GENE_IMPORTANCE, GENE_PAIRS
 from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import read_catalogue

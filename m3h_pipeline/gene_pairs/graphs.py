@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import stats
 
-from m3h_pipeline.contracts import GENE_SETS
+from m3h_pipeline.contracts.gene_pairs import GENE_SETS
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.files import replacing
 from m3h_pipeline.inference.intervals import benjamini_hochberg

@@ -13,14 +13,8 @@ import pyarrow as pa
 
 from m3h_pipeline.coding import time_and_event
 from m3h_pipeline.config import GenePairs, Modality
-from m3h_pipeline.contracts import (
-    GENE_HEADS,
-    GENE_IMPORTANCE,
-    GENE_PAIRS,
-    GENE_SETS,
-    SELECTION,
-    combination_tasks,
-)
+from m3h_pipeline.contracts import SELECTION, combination_tasks
+from m3h_pipeline.contracts.gene_pairs import GENE_HEADS, GENE_IMPORTANCE, GENE_PAIRS, GENE_SETS
 from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.errors import ConfigError, InputError, nearest
 from m3h_pipeline.evaluation.arms import final_fits

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from m3h_pipeline.contracts import GENE_PAIRS
+from m3h_pipeline.contracts.gene_pairs import GENE_PAIRS
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.gene_pairs.attention import compare
 from m3h_pipeline.gene_pairs.function import Effects

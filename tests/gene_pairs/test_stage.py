@@ -13,7 +13,8 @@ import pytest
 
 from m3h_pipeline.coding import signed_time
 from m3h_pipeline.config import Figures, GenePairs
-from m3h_pipeline.contracts import GENE_HEADS, GENE_IMPORTANCE, GENE_PAIRS, GENE_SETS, SELECTION
+from m3h_pipeline.contracts import SELECTION
+from m3h_pipeline.contracts.gene_pairs import GENE_HEADS, GENE_IMPORTANCE, GENE_PAIRS, GENE_SETS
 from m3h_pipeline.errors import ConfigError, InputError
 from m3h_pipeline.figures.gene_pairs import draw_gene_pairs
 from m3h_pipeline.files import read_table, write_json, write_labels, write_table
