@@ -14,12 +14,15 @@ from m3h_pipeline.coding import is_permuted, labelled_by
 from m3h_pipeline.config.base import Name
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.files import write_labels
-from m3h_pipeline.tasks.assessed import Task
+from m3h_pipeline.inference.resampled import load_cohort
+from m3h_pipeline.tasks.assessed import Task, read_tasks
 from m3h_pipeline.tasks.permuted import (
     permuted_companions,
     permuted_labels,
     read_task_labels,
 )
+from m3h_pipeline.training.data import load_study_data
+from tests.tim.studies import binary_labels, make_study
 
 
 def tasks(*names: str, kind: str = "binary") -> dict[str, Task]:
@@ -104,3 +107,18 @@ def test_labels_are_read_from_the_tasks_own_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, permuted_labels(y, names, fold, 5, "a~2"))
     with pytest.raises(ContractError, match="30 labels for 29 samples"):
         read_task_labels(tmp_path, "a~2", names[:29], fold[:29], 5)
+
+
+def test_training_and_resampling_shuffle_alike(tmp_path: Path) -> None:
+    """What a fit learns of a permuted companion is what its scores are resampled by; a fit's key has it."""
+    study = make_study(tmp_path, binary_labels(["a", "b"], 200))
+    files = tmp_path / "labels", tmp_path / "split.parquet"
+    for name, y in study.labels.items():
+        write_labels(y, files[0] / f"{name}.parquet", {"id": name, "problem_class": "binary"})
+    known = permuted_companions(read_tasks(study.tasks), 2, 5)
+    one, other = (load_study_data(tmp_path, *files, known, {}, grouped=True, seed=seed) for seed in (5, 6))
+    drawn = load_cohort(known, *files, tmp_path / "samples.parquet", 10, train=1, permuted=5)
+    for name in known:
+        np.testing.assert_array_equal(one.labels[name], drawn.labels[name])
+        assert one.label_digest(name) != other.label_digest(name)
+        assert not np.array_equal(one.labels[name], study.labels[labelled_by(name)])
