@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from m3h_pipeline.bundle.making.conformal import COVERAGE, half_width
 from m3h_pipeline.bundle.making.thresholds import thresholds
@@ -17,6 +16,7 @@ from m3h_pipeline.contracts import combination_tasks
 from m3h_pipeline.disclosure import LEAST, is_small
 from m3h_pipeline.evaluation.arms import Arms, Chosen
 from m3h_pipeline.evaluation.choice.blend import Blend
+from m3h_pipeline.evaluation.choice.calibrated import learned_from, recalibration_of
 from m3h_pipeline.evaluation.choice.candidates import ALONE, BLEND, NETWORKS, TOGETHER, Candidates
 from m3h_pipeline.evaluation.choice.choose import words
 from m3h_pipeline.evaluation.choice.maps import Recalibration, recalibration
@@ -50,14 +50,14 @@ def entry(known: Known, files: Files) -> TaskModel | None:
         return None
     if wanted is not None and wanted != name and not is_left_out(whole, wanted, kept):
         name = wanted
-    crossed = candidates.as_used(name)
+    learned = learned_from(candidates, name)
     said = candidates.predictions(name, TEST, folds)
-    cohort = whole.cohort
-    y = np.concatenate([cohort.observed(task.id, fold) for fold in folds])
-    found = np.concatenate([crossed[fold] for fold in folds])
-    patient = np.concatenate([cohort.patient[cohort.parts[fold].rows] for fold in folds])
-    fold = np.repeat(folds, [len(cohort.parts[number].rows) for number in folds])
-    calibrator = calibrated(task.problem_class, y, found, patient, fold, candidates)
+    if learned is None:
+        return None
+    cohort, y, patient = whole.cohort, learned.y, learned.patient
+    # What few patients say is not given away.
+    few = patients_of(patient, ~np.isnan(y)) < LEAST
+    calibrator = None if few else recalibration_of(candidates, learned)
     members = _members(candidates, name)
     more: dict[str, Any] = {}
     test = None if said is None else said[0]
@@ -66,7 +66,7 @@ def entry(known: Known, files: Files) -> TaskModel | None:
         after = none if test is None else calibrator(test)
         here = cohort.observed(task.id, TEST) if test is not None else np.zeros(0)
         who = cohort.patient[cohort.parts[TEST].rows] if test is not None else np.zeros(0, dtype=int)
-        validation, test_part = (y, calibrator(found)[:, 0], patient), (here, after[:, 0], who)
+        validation, test_part = (y, calibrator(learned.said)[:, 0], patient), (here, after[:, 0], who)
         more["thresholds"] = thresholds(validation, test_part, known.thresholds)
     if task.problem_class == "regression":
         more["interval"] = interval(candidates, name, calibrator, test)
@@ -100,24 +100,6 @@ def is_left_out(whole: Candidates, name: str, kept: Collection[str]) -> bool:
         return name not in kept
     blend = whole.blend_of(whole.cohort.folds)
     return blend is None or not set(blend[0]) <= set(kept)
-
-
-def calibrated(
-    kind: str,
-    y: Floats,
-    prediction: Floats,
-    patient: npt.NDArray[np.intp],
-    fold: npt.NDArray[np.integer[Any]],
-    candidates: Candidates,
-) -> Recalibration | None:
-    """The recalibration by predictions out of fold; None: there is nothing to recalibrate by, or few."""
-    if patients_of(patient, ~np.isnan(y)) < LEAST:
-        return None
-    try:
-        of = candidates.of_rows(candidates.cohort.folds), candidates.marginal(TEST)
-        return recalibration(kind, y, prediction, candidates.grid(), patient, fold, of, candidates.share)
-    except ValueError:
-        return None
 
 
 def _members(candidates: Candidates, name: str) -> list[str]:

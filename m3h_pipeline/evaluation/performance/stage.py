@@ -94,7 +94,7 @@ def _measured(sources: Sources, evaluation: Evaluation, seed: int) -> Iterator[R
     predictions = arm_predictions(
         find_arms(chosen, sources.scores, cohort.folds), sources.predictions, cohort
     )
-    references = read_references(sources.baselines, cohort)
+    references, settled = (read_references(sources.baselines, cohort, final) for final in (False, True))
     tables = EvaluationFiles(sources.evaluation)
     luck = search_luck(read_table(tables.table("optimism"), OPTIMISM).to_pylist())
     choice = {
@@ -106,7 +106,7 @@ def _measured(sources: Sources, evaluation: Evaluation, seed: int) -> Iterator[R
         if names[one.task].problem_class == "clustering":
             continue
         candidates = task_candidates(
-            one, predictions, references, cohort, evaluation.blend, luck.get(one.task, 0.0)
+            one, predictions, references, cohort, evaluation.blend, luck.get(one.task, 0.0), settled
         )
         yield recalibrated(candidates, choice.get(one.task))
 
@@ -124,6 +124,8 @@ def said(performance: Sequence[Mapping[str, Any]], subgroups: Sequence[Mapping[s
         if row["chosen"] and row["state"] == AFTER and (row["rule"] or "").startswith("top "):
             shares.setdefault((row["task"], row["rule"]), {})[row["measure"]] = row["value"]
     for (task, rule), rates in shares.items():
+        if None in (rates.get("sensitivity"), rates.get("ppv")):
+            continue
         found, right = (100 * rates[name] for name in ("sensitivity", "ppv"))
         lines.append(
             f"{task}: alerting the {rule} finds {found:.0f} % of the events; {right:.0f} % of them have it"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from m3h_pipeline.evaluation.choice.calibrated import learned_from, recalibration_of
 from m3h_pipeline.evaluation.choice.candidates import BLEND, Candidates
-from m3h_pipeline.evaluation.choice.maps import recalibration
-from m3h_pipeline.inference.metrics import Float64
+from m3h_pipeline.inference.metrics import Floats
 from m3h_pipeline.inference.resampled import TEST
 
 #: As in contracts.CALIBRATION_SLOPES: as a model predicts, and recalibrated by predictions out of fold.
@@ -25,8 +25,8 @@ class Predicted:
         test: with its jackknife, (1 + replicates, n_test, width).
     """
 
-    crossed: Float64
-    test: Float64
+    crossed: Floats
+    test: Floats
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Recalibrated:
 
     candidates: Candidates
     chosen: str | None
-    learned: npt.NDArray[np.float32]
+    learned: Floats
     patient: npt.NDArray[np.intp]
     models: dict[str, dict[str, Predicted]]
 
@@ -59,30 +59,23 @@ class Recalibrated:
 
 
 def recalibrated(candidates: Candidates, chosen: str | None) -> Recalibrated:
-    """Every candidate before and after recalibration, a blend with weights of the other folds.
+    """Every candidate before and after recalibration, out of fold as it is used (:meth:`Candidates.as_used`).
 
     Args:
         candidates: of the task.
         chosen: the one that was chosen.
     """
-    cohort, folds, kind = candidates.cohort, candidates.cohort.folds, candidates.cohort.tasks
-    rows = [cohort.parts[fold].rows for fold in folds]
-    learned = np.concatenate([cohort.labels[candidates.task][each] for each in rows])
-    patient = np.concatenate([cohort.patient[each] for each in rows])
-    number = np.repeat(folds, [len(each) for each in rows])
+    folds = candidates.cohort.folds
     blended = [BLEND] if candidates.blend and candidates.blend_of(folds) else []
     models: dict[str, dict[str, Predicted]] = {}
+    y: Floats = np.zeros(0)
+    patient = np.zeros(0, dtype=np.intp)
     for name in (*candidates.parts, *blended):
-        crossed, test = candidates.crossed(name, folds), candidates.predictions(name, TEST, folds)
-        if test is None or len(crossed) < len(folds):
+        test, learned = candidates.predictions(name, TEST, folds), learned_from(candidates, name)
+        if test is None or learned is None:
             continue
-        said = np.concatenate([crossed[fold][0] for fold in folds])
-        models[name] = {BEFORE: Predicted(said, test)}
-        try:
-            mapped = recalibration(
-                kind[candidates.task].problem_class, learned, said, candidates.grid(), patient, number
-            )
-        except ValueError:
-            continue  # no label, or no event, to recalibrate by
-        models[name][AFTER] = Predicted(mapped(said), np.stack([mapped(each) for each in test]))
-    return Recalibrated(candidates, chosen, learned, patient, models)
+        y, patient = learned.y, learned.patient
+        models[name] = {BEFORE: Predicted(learned.said, test)}
+        if (mapped := recalibration_of(candidates, learned)) is not None:
+            models[name][AFTER] = Predicted(mapped(learned.said), np.stack([mapped(each) for each in test]))
+    return Recalibrated(candidates, chosen, y, patient, models)
