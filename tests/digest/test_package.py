@@ -141,7 +141,7 @@ CHANGES = {
     ),
     "false discovery control": ('method="bh")', 'method="by")', "tim evaluation"),
     "memory of stacks": ("_GPU_SHARE = 0.7", "_GPU_SHARE = 0.6", "packs"),
-    "a schema": ("PHENOTYPES = _schema(", "PHENOTYPES = _schema(*(), ", "map"),
+    "a schema": ("PHENOTYPES = schema(", "PHENOTYPES = schema(*(), ", "map"),
 }
 
 

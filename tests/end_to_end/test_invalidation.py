@@ -69,6 +69,7 @@ FINALS = {"train_final(*)"}
 
 
 ALL_PACKS = packs("1 0000", "1 0001", "2 0000", "2 0001")
+CONTROLS = {f"train_pack(search/tim {number})" for number in ("0000", "0001")}
 MERGES = {"merge_scores(1)", "merge_scores(2)"}
 EVALUATION = {
     "evaluate",
@@ -90,7 +91,7 @@ TRAINED = {
 }
 LEARNED = {*TRAINED, "plan_tim", *TEST}
 EVERYTHING = {
-    *("ingest", "split", "assess"),
+    *("ingest", "split", "assess", "participants"),
     *labels(*TASKS),
     *baselines(*TASKS),
     *planning(1),
@@ -301,7 +302,7 @@ CASES = {
     "schema": Case(
         "the schema of one table (phenotypes)",
         lambda project: project.edit(
-            PACKAGE + "contracts/__init__.py", "PHENOTYPES = _schema(", "PHENOTYPES = _schema(*(),"
+            PACKAGE + "contracts/__init__.py", "PHENOTYPES = schema(", "PHENOTYPES = schema(*(),"
         ),
         {"phenotypes", *figures("phenotypes")},
     ),
@@ -319,6 +320,18 @@ CASES = {
         "what the model card says of its licence",
         lambda project: project.configure("bundle.licence", "CC0-1.0"),
         {"export_bundle"},
+    ),
+    "tim-controls": Case(
+        "a permuted companion beside each task",
+        lambda project: project.configure("tim.controls", 1),
+        {"plan_tim", *CONTROLS, *TIM},
+        # The first task of the draw for the study's seed, alone and beside each task.
+        {
+            Fit("+".join(sorted({*members, "mortality_48h~1"})), fold, 0, rate)
+            for members in ([], *([task] for task in TASKS))
+            for fold in (0, 1)
+            for rate in RATES
+        },
     ),
     "tim-draws": Case("bootstrap draws of TIM", lambda project: project.configure("tim.draws", 21), TIM),
     "baseline": Case(
@@ -356,7 +369,7 @@ CASES = {
         {
             *labels("heart_failure"),
             *baselines("heart_failure"),
-            "assess",
+            *("assess", "participants"),
             *planning(1),
             *(LEARNED - packs("1 0001")),
         },
@@ -369,7 +382,7 @@ CASES = {
         {
             *labels("diabetes"),
             *baselines("diabetes"),
-            "assess",
+            *("assess", "participants"),
             *planning(1),
             *LEARNED,
             *packs("2 0002", "2 0003"),
@@ -380,7 +393,7 @@ CASES = {
     "removed-task": Case(
         "a task taken out",
         lambda project: project.configure("tasks.include", [t for t in TASKS if t != "heart_failure"]),
-        {"assess", *planning(1), *(LEARNED - ALL_PACKS), *PLANS_OF_FEWER},
+        {"assess", "participants", *planning(1), *(LEARNED - ALL_PACKS), *PLANS_OF_FEWER},
         final="*",
     ),
     "rate": Case(
