@@ -73,9 +73,13 @@ def net_benefit(hits: Float64, alerts: Float64, n: Float64, at: float) -> Float6
     Examples:
         >>> net_benefit(np.array([30.0]), np.array([80.0]), np.array([400.0]), 0.2).tolist()
         [0.04375]
+        >>> net_benefit(np.array([30.0]), np.array([30.0]), np.array([400.0]), 1.0).tolist()
+        [0.075]
     """
     false = np.inf if at >= 1 else at / (1 - at)
-    return share(hits - np.where(alerts > hits, (alerts - hits) * false, 0.0), n)
+    # Nobody alerted in vain costs nothing, at infinite odds neither.
+    cost = np.multiply(alerts - hits, false, out=np.zeros_like(hits), where=alerts > hits)
+    return share(hits - cost, n)
 
 
 def multiclass(

@@ -117,6 +117,14 @@ def said(performance: Sequence[Mapping[str, Any]], subgroups: Sequence[Mapping[s
     Args:
         performance: rows of contracts.PERFORMANCE.
         subgroups: rows of contracts.SUBGROUPS.
+
+    Examples:
+        >>> row = {"task": "aki", "chosen": True, "state": "after", "rule": "top 5 %"}
+        >>> rates = {"sensitivity": 0.25, "ppv": 0.5}
+        >>> said([row | {"measure": name, "value": value} for name, value in rates.items()], [])
+        ['aki: alerting the top 5 % finds 25 % of the events; 50 % of them have it']
+        >>> said([row | {"measure": name, "value": None} for name in rates], [])  # few patients
+        []
     """
     lines = []
     shares: dict[tuple[str, str], dict[str, float]] = {}
