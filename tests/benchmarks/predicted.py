@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from m3h_pipeline.bundle.load import Bundle
 from m3h_pipeline.bundle.predict import predict_files
 from m3h_pipeline.config import SyntheticSource, TableSource, load_study
 from m3h_pipeline.config.paths import located_source
+from m3h_pipeline.evaluation.choice.candidates import NETWORKS
 from m3h_pipeline.files import read_samples
 from m3h_pipeline.inference.resampled import TEST
 from tests.bundle.studies import Finished
@@ -63,6 +65,13 @@ def same(config: Path, results: Path, changes: Sequence[str]) -> None:
         task = bundle.tasks.get(name)
         if task is None:
             continue
+        # What came with the data is not in the bundle, nor are blends with it.
+        kept = {
+            *NETWORKS,
+            *(path.stem for path in (results / "final/references" / name).glob("*.safetensors")),
+        }
+        parts = {one: each for one, each in candidates.parts.items() if one in kept}
+        candidates = replace(candidates, parts=parts, _blends={}, _fold_scores={})
         held = candidates.predictions(task.chosen, TEST, cohort.folds)
         assert held is not None
         columns = _raw_columns(name, task)
