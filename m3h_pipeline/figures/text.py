@@ -111,8 +111,8 @@ def wrapped(text: str, inches: float, size: float = BASE) -> list[str]:
     """``text`` in lines of at most a width; a word that is wider stands on a line of its own.
 
     Examples:
-        >>> wrapped("Together is better than alone", 0.8)
-        ['Together is', 'better than', 'alone']
+        >>> wrapped("Better than alone", 0.01), wrapped("Better than alone", 10)
+        (['Better', 'than', 'alone'], ['Better than alone'])
     """
     lines: list[str] = []
     for word in plain(text).split():

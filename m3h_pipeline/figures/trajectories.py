@@ -68,7 +68,8 @@ def table(
     corrected = optimism.set_index("task")
     for name in ("corrected", "low", "high"):
         taken = corrected[name] - corrected["selected"]
-        frame[name] = (frame["compared"] + frame["task"].map(taken)).where(frame["selected"])
+        moved = frame["compared"] + frame["task"].map(taken).astype(float)
+        frame[name] = moved.where(frame["selected"])
     frame = frame.rename(columns={"low": "corrected_low", "high": "corrected_high"})
     frame["_task"] = frame["task"].map({t: i for i, t in enumerate(catalogue.order(frame["task"]))})
     frame = frame.sort_values(["_task", "size", "score", "combination"], ascending=[True, True, False, True])
@@ -103,6 +104,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
         style.write(figure, x - 0.24, y - 0.19, title, fontsize=size)
         behind = int(rows["left"].sum())
         note = f"{name}, {len(rows):,} tried" + (f", {behind:,} left" if behind else "")
+        note = style.fit(note, wide + 0.24, style.SMALL)
         style.write(figure, x - 0.24, y - 0.085, note, fontsize=style.SMALL, color=style.MUTED)
         sheet.panel(rows, _Box(x, y, wide, tall), most, labelled=k + columns >= len(tasks))
     sheet.draw(style.axes(figure, 0, 0, width, height), width, height)

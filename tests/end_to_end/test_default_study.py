@@ -115,7 +115,10 @@ def test_every_task_is_selected_and_evaluated(default_study: Run) -> None:
     assert (selection["score"] >= selection["single_score"]).all()
     evaluation = read_table(_results(default_study) / "evaluation/evaluation.parquet", EVALUATION).to_pandas()
     assert set(evaluation["task"]) == learned
-    assert evaluation["difference"].between(evaluation["difference_low"], evaluation["difference_high"]).all()
+    # Phenotypes are described, and not compared in a space that one of the models has made.
+    assert set(evaluation.loc[evaluation["difference"].isna(), "problem_class"]) <= {"clustering"}
+    told = evaluation.dropna(subset=["difference"])
+    assert told["difference"].between(told["difference_low"], told["difference_high"]).all()
 
 
 def test_tim_finds_the_planted_structure(default_study: Run) -> None:
