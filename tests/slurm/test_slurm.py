@@ -91,7 +91,17 @@ def rules(comments: list[str]) -> set[str]:
 
 
 TRAINING = {"train_pack", "train_final"}
-COSTLY = {*TRAINING, "ingest", "tim", "baselines", "evaluate", "phenotypes", "missing", "export_bundle"}
+COSTLY = {
+    *TRAINING,
+    "ingest",
+    "tim",
+    "baselines",
+    "evaluate",
+    "performance",
+    "phenotypes",
+    "missing",
+    "export_bundle",
+}
 
 
 def test_the_controller_says_where_jobs_ran_and_that_only_training_had_a_gpu(
