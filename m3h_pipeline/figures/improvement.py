@@ -184,7 +184,7 @@ def _columns(figure: Figure, frame: pd.DataFrame, block: Rows, top: float, right
         least = float(row.detectable) if row.verdict == OPEN else np.nan  # type: ignore[arg-type]
         cells = {
             "scores": scores,
-            "q": style.q_text(float(row.q)),  # type: ignore[arg-type]
+            "q": style.q_text(float(row.q)),  # type: ignore[arg-type]  # pandas has no row types
             "detectable": style.number(least) if np.isfinite(least) else "",
             "n": style.count(row.n_samples),
         }

@@ -118,7 +118,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     for row in frame.itertuples():
         i, j = place[str(row.task)], place[str(row.companion)]
         estimate[i, j] = row.estimate
-        share[i, j] = row.estimate / row.colour_limit  # type: ignore[operator]
+        share[i, j] = row.estimate / row.colour_limit  # type: ignore[operator]  # pandas has no row types
         marked[i, j] = row.significant
 
     size = style.BASE if n <= 25 else style.SMALL

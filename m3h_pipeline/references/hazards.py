@@ -173,7 +173,7 @@ def _trees_loss(y: Floats) -> Any:
 
     likelihood = PartialLikelihood(y)
 
-    class TreesLoss(BaseLoss):  # type: ignore[misc]
+    class TreesLoss(BaseLoss):  # type: ignore[misc]  # scikit-learn has no types
         def fit_intercept_only(self, y_true: Floats, sample_weight: Floats | None = None) -> Float64:
             # Only differences of log hazards are identified.
             return np.zeros(())

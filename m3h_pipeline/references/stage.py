@@ -242,7 +242,7 @@ def _fit_kept(
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Sums in another order would change the last digits, and jobs share the machine."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no hints
 
     with threadpool_limits(limits=1):
         yield
