@@ -61,6 +61,14 @@ def test_quantiles_of_subgroups_are_those_of_all_samples_and_small_groups_are_le
     assert sum(row["n"] for row in rows if row["subgroup"] == "all") == 400
 
 
+def test_subgroups_of_many_patients_are_shown_in_every_quantile() -> None:
+    y, risk, patient = uniform(2000)
+    half = np.arange(2000) % 2 == 0
+    rows = calibration(y, risk, patient, {"female": half, "male": ~half}, 5)
+    places = {(row["subgroup"], row["quantile"]) for row in rows}
+    assert places == {(group, k) for group in ("all", "female", "male") for k in range(1, 6)}
+
+
 def test_fewer_quantiles_where_they_would_be_small_and_none_without_samples() -> None:
     y, risk, patient = uniform(70)
     rows = calibration(y, risk, patient, {}, 10)
