@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from m3h_pipeline.layout import given_away
+from m3h_pipeline.layout.given import given_away
 from tests.conftest import ROOT
 from tests.test_architecture import PLAN, ROOMS
 

@@ -41,6 +41,29 @@ PERFORMANCE = _schema(
     high=_NUMBER,
 )
 
+#: What alerting from a threshold ``at`` of the risk on does on the test part, threshold by threshold: rates,
+#: and the net benefit. Thresholds are quantiles of predictions out of fold; ``state`` is after where the
+#: candidate is recalibrated. Null: undefined. Fewer points where few patients have the event.
+OPERATING_POINTS = _schema(
+    task=_TEXT,
+    candidate=_TEXT,
+    chosen=_FLAG,
+    state=_TEXT,
+    at=_NUMBER,
+    **dict.fromkeys(("sensitivity", "specificity", "ppv", "npv", "alerts_per_100", "net_benefit"), _NUMBER),
+)
+
+#: How many test samples of a class (``observed``) were taken for each class (``predicted``, the one with the
+#: highest probability). Null: of few, or one could tell few from it.
+CONFUSION = _schema(
+    task=_TEXT,
+    candidate=_TEXT,
+    chosen=_FLAG,
+    observed=_TEXT,
+    predicted=_TEXT,
+    n=pa.int32(),
+)
+
 #: Candidates in subgroups of the test part: the task's metric (before), and as in
 #: ``contracts.CALIBRATION_SLOPES`` slope and intercept, of binary tasks also observed_to_expected. ``gap``:
 #: less the same of all others; null where there are none.

@@ -47,6 +47,7 @@ def _makers() -> Iterator[Maker]:
         ([evaluation.phenotypes, evaluation.phenotype_scores], "phenotypes"),
         ([evaluation.missing], "missing"),
         ([evaluation.performance, evaluation.subgroups], "performance"),
+        ([evaluation.operating_points, evaluation.confusion], "performance"),
         ([evaluation.flow, evaluation.participants, evaluation.participants_summary], "participants"),
         # One figure is called as a table is.
         (found, "gene_pairs"),

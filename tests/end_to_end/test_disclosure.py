@@ -27,7 +27,8 @@ from m3h_pipeline.config import load_study, located_source
 from m3h_pipeline.figures.networks import draw_networks
 from m3h_pipeline.figures.registry import FIGURES
 from m3h_pipeline.hashes import hashed
-from m3h_pipeline.layout import Layout, given_away, is_private
+from m3h_pipeline.layout import Layout
+from m3h_pipeline.layout.given import given_away, is_private
 from m3h_pipeline.networks.compare import compare_networks
 from m3h_pipeline.networks.plan import plan_network
 from m3h_pipeline.record import record

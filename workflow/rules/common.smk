@@ -1,5 +1,5 @@
 # What every stage needs: the validated study, where its files are, what its jobs are told, and its plans. What
-# can be known without Snakemake is known by the package: m3h_pipeline/layout.py and m3h_pipeline/jobs.
+# can be known without Snakemake is known by the package: m3h_pipeline/layout and m3h_pipeline/jobs.
 import sys
 
 from snakemake.exceptions import WorkflowError

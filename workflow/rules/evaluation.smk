@@ -203,6 +203,8 @@ rule performance:
     output:
         FILES.evaluation.performance,
         FILES.evaluation.subgroups,
+        FILES.evaluation.operating_points,
+        FILES.evaluation.confusion,
     log:
         FILES.log("evaluation/performance"),
     benchmark:

@@ -55,7 +55,7 @@ def binary(y: Floats, p: Floats, weighted: Weighted, points: Sequence[Point]) ->
     for point in points:
         above = p >= point.at
         hits, alerts = weighted.total(above * y), weighted.total(above)
-        rates = (*_rates(hits, alerts, events, n), net_benefit(hits, alerts, n, point.at))
+        rates = (*rates_of(hits, alerts, events, n), net_benefit(hits, alerts, n, point.at))
         for name, values in zip((*RATES, "net_benefit"), rates, strict=True):
             found[Key(name, "", *point)] = values
     return found
@@ -117,7 +117,7 @@ def multiclass(
         )
         if "classes" in rates:
             hits, alerts = weighted.total((said == c) & has), weighted.total(said == c)
-            for rate, values in zip(RATES, _rates(hits, alerts, weighted.total(has), n), strict=True):
+            for rate, values in zip(RATES, rates_of(hits, alerts, weighted.total(has), n), strict=True):
                 found[Key(rate, name)] = values
     for measure in ("auprc", *(RATES[:4] if "classes" in rates else ())):
         each = np.stack([found[Key(measure, name)] for name in classes])
@@ -147,8 +147,8 @@ def shown_rates(y: Floats, p: Floats, patient: Index) -> list[str]:
     ]
 
 
-def _rates(hits: Float64, alerts: Float64, events: Float64, n: Float64) -> tuple[Float64, ...]:
-    """In the order of :data:`RATES`."""
+def rates_of(hits: Float64, alerts: Float64, events: Float64, n: Float64) -> tuple[Float64, ...]:
+    """Of events found and alerts, of so many events and samples: in the order of :data:`RATES`."""
     spared = n - alerts - (events - hits)
     return (
         share(hits, events),

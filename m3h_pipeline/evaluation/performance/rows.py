@@ -72,9 +72,9 @@ def _task_rows(one: Recalibrated, evaluation: Evaluation, quantiles: int) -> Ite
     draws = _SURVIVAL_DRAWS if one.problem_class == "survival" else None
     weighted = Weighted.of(part, seen, draws)
     units = cohort.informative(one.task, [TEST])
-    told = _told_of(one, seen, quantiles)
+    told = told_of(one, seen, quantiles)
     for name, states in one.models.items():
-        points = _points(one, states, evaluation.thresholds, seen, told.get(name, []))
+        points = shown_points(one, states, evaluation.thresholds, seen, told.get(name, []))[0]
         for state, said in states.items():
             if not np.isfinite(said.test[:, seen]).all():
                 continue
@@ -122,7 +122,7 @@ def _measure(
     return lambda p, weighted: horizons.survival(censoring, tested, 1 - p[:, 1 + at], grid[at], weighted)
 
 
-def _told_of(one: Recalibrated, seen: Bools, quantiles: int) -> dict[str, list[Bools]]:
+def told_of(one: Recalibrated, seen: Bools, quantiles: int) -> dict[str, list[Bools]]:
     """Candidate -> sets of the test samples whose numbers the calibration table shows."""
     if one.problem_class != "binary":
         return {}
@@ -136,24 +136,24 @@ def _told_of(one: Recalibrated, seen: Bools, quantiles: int) -> dict[str, list[B
     return found
 
 
-def _points(
+def shown_points(
     one: Recalibrated,
     states: Mapping[str, Predicted],
     asked: Thresholds,
     seen: Bools,
     told: Sequence[Bools],
-) -> dict[str, list[Point]]:
-    """Thresholds at which a binary candidate's rates may be shown, by state.
+) -> tuple[dict[str, list[Point]], list[Bools]]:
+    """Thresholds at which a binary candidate's rates may be shown, by state; and all sets that readers know.
 
     Those that are chosen are of the recalibrated probability, by predictions out of fold alone; those that
     the study states are looked at in both states.
     """
     if one.problem_class != "binary":
-        return {}
+        return {}, []
     part, y = one.candidates.cohort.parts[TEST], one.candidates.cohort.observed(one.task, TEST)
     known = ~np.isnan(one.learned)
     if any(patients_of(one.patient, one.learned == event) < LEAST for event in (0, 1)):
-        return {}
+        return {}, list(told)
     outcomes = [y[seen] == event for event in (0, 1)]
     chosen = chosen_points(one.learned, states[AFTER].crossed[:, 0], asked) if AFTER in states else []
     # The bundle has rates at these, as far as they tell of no few by themselves.
@@ -170,7 +170,7 @@ def _points(
             wanted = [*chosen, Point("prevalence", rate), *wanted]
         risk = states[state].test[0][seen, 0]
         found[state] = [point for point in wanted if counted.may_tell(risk >= point.at)]
-    return found
+    return found, counted.told
 
 
 def chosen_points(y: Floats, p: Floats, asked: Thresholds) -> list[Point]:

@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from m3h_pipeline.config import Evaluation
 from m3h_pipeline.contracts import CHOICE, OPTIMISM
-from m3h_pipeline.contracts.reported import PERFORMANCE, SUBGROUPS
+from m3h_pipeline.contracts.reported import CONFUSION, OPERATING_POINTS, PERFORMANCE, SUBGROUPS
 from m3h_pipeline.evaluation.arms import arm_predictions, find_arms, read_selection
 from m3h_pipeline.evaluation.choice.choose import task_candidates
 from m3h_pipeline.evaluation.optimism import search_luck
+from m3h_pipeline.evaluation.performance.operating import confusion_rows, operating_rows
 from m3h_pipeline.evaluation.performance.rows import performance_rows
 from m3h_pipeline.evaluation.performance.subgroups import subgroup_rows
 from m3h_pipeline.evaluation.performance.task import AFTER, BEFORE, Recalibrated, recalibrated
@@ -56,8 +57,9 @@ def measure_performance(
 ) -> None:
     """Measure every candidate of the choice on the test part.
 
-    Writes into ``out`` ``performance.parquet`` (PERFORMANCE) and ``subgroups.parquet`` (SUBGROUPS). Patients
-    are drawn as in the rest of the evaluation; thresholds and recalibration are of predictions out of fold.
+    Writes into ``out`` ``performance.parquet`` (PERFORMANCE), ``subgroups.parquet`` (SUBGROUPS),
+    ``operating_points.parquet`` (OPERATING_POINTS) and ``confusion.parquet`` (CONFUSION). Patients are drawn
+    as in the rest of the evaluation; thresholds and recalibration are of predictions out of fold.
 
     Args:
         sources: the study.
@@ -78,6 +80,8 @@ def measure_performance(
     for path, schema, rows in (
         (files.performance, PERFORMANCE, performance),
         (files.subgroups, SUBGROUPS, subgroups),
+        (files.operating_points, OPERATING_POINTS, list(operating_rows(measured, evaluation, quantiles))),
+        (files.confusion, CONFUSION, list(confusion_rows(measured))),
     ):
         write_table(pa.Table.from_pylist(rows, schema=schema), path, schema)
     screen.write("".join(f"{line}\n" for line in said(performance, subgroups)))

@@ -31,6 +31,11 @@ class Counted:
         self._classes, self._patient = classes, patient
         self._told = [np.asarray(members, dtype=bool) for members in told]
 
+    @property
+    def told(self) -> list[Bools]:
+        """The sets that readers know."""
+        return list(self._told)
+
     def may_tell(self, members: Bools) -> bool:
         """Whether numbers of these samples may be shown; if so, they count as shown from now on."""
         others = [np.zeros(len(members), dtype=bool), np.ones(len(members), dtype=bool), *self._told]

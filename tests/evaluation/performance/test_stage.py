@@ -17,7 +17,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 
 from m3h_pipeline.config import Evaluation, Thresholds
 from m3h_pipeline.contracts import CALIBRATION
-from m3h_pipeline.contracts.reported import PERFORMANCE, SUBGROUPS
+from m3h_pipeline.contracts.reported import CONFUSION, OPERATING_POINTS, PERFORMANCE, SUBGROUPS
 from m3h_pipeline.evaluation.performance.stage import Sources, measure_performance
 from m3h_pipeline.evaluation.performance.subgroups import observed_to_expected, shown_subgroups
 from m3h_pipeline.evaluation.performance.told import Counted
@@ -191,6 +191,24 @@ def test_numbers_of_the_table_tell_of_no_few_patients(large: Study, tables: tupl
         for event in (0, 1):
             people = len(np.unique(who[between][y[between] == event]))
             assert not 0 < people < 11, (first, last)
+
+
+def test_the_whole_range_has_the_points_of_the_table(large: Study, tables: tuple[Rows, Rows, str]) -> None:
+    rows = read_table(large.path("out/operating_points.parquet"), OPERATING_POINTS).to_pylist()
+    assert {(row["task"], row["state"]) for row in rows} == {("ill", "after")}
+    mine = {row["at"]: row for row in rows if row["candidate"] == "alone"}
+    assert len(mine) > 10
+    for row in tables[0]:
+        if (row["task"], row["candidate"], row["state"], row["measure"]) == ("ill", "alone", "after", "ppv"):
+            # At one of two thresholds between which nobody is.
+            found = [v for at, v in mine.items() if at >= row["at"] and v["ppv"] is not None]
+            assert min(found, key=lambda v: v["at"])["ppv"] == pytest.approx(row["value"])
+    taken = read_table(large.path("out/confusion.parquet"), CONFUSION).to_pylist()
+    cells = [row for row in taken if (row["task"], row["candidate"]) == ("grade", "alone")]
+    labels = large.labels["grade"][large.fold == -1]
+    if all(row["n"] is not None for row in cells):
+        assert sum(row["n"] for row in cells) == (~np.isnan(labels)).sum()
+    assert not any(row["n"] is not None and 0 < row["n"] < 11 for row in taken)
 
 
 @given(seed=st.integers(0, 10_000))
