@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
-from m3h_pipeline.contracts import CHOICE, COMPARISON
-from m3h_pipeline.figures import style
+from m3h_pipeline.contracts import CHOICE, COMPARISON, EVALUATION
+from m3h_pipeline.contracts.reported import PHENOTYPE_SCORES
+from m3h_pipeline.evaluation.claims import OWN_SPACES
+from m3h_pipeline.figures import style, verdicts
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.figures.rows import Rows, pitch_for, rows
@@ -28,6 +31,10 @@ CHANCE = {**metrics.CHANCE, "silhouette": 0.0}
 _CANDIDATES = {"together": "multi", "alone": "single"}
 _JOINT = {"macro_auroc": "auroc", "concordance": "auroc"}
 _AXIS = 0.34
+#: What the multitask model is held against: in the CSV, in the evaluation, in the heads of columns so wide.
+_VERDICTS = {"versus_single": "verdict", "versus_reference": "reference_verdict"}
+_HEADS = ("single", "ref.")
+_COLUMN = 0.3
 _RING: dict[str, Any] = {"marker": "o", "markerfacecolor": "none", "markeredgecolor": style.INK}
 
 
@@ -37,16 +44,36 @@ def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str)
 
 
 def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
-    """Draw the figure; ``inputs`` are ``comparison``, ``choice`` and ``tasks``."""
+    """Draw the figure.
+
+    ``inputs`` are ``comparison``, ``choice``, ``evaluation``, ``phenotype_scores`` and ``tasks``.
+    """
     catalogue = read_catalogue(inputs["tasks"])
     chosen = read_table(inputs["choice"], CHOICE).to_pandas()
-    frame = table(read_table(inputs["comparison"], COMPARISON).to_pandas(), chosen, catalogue)
+    phenotypes = read_table(inputs["phenotype_scores"], PHENOTYPE_SCORES).to_pandas()
+    compared = in_the_inputs(read_table(inputs["comparison"], COMPARISON).to_pandas(), phenotypes)
+    said = read_table(inputs["evaluation"], EVALUATION).to_pandas()
+    frame = table(compared, chosen, said, catalogue)
     with style.applied():
         return Drawn(draw(frame, catalogue), frame)
 
 
-def table(comparison: pd.DataFrame, choice: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
-    """The rows of the figure in its order; blends, ``chosen``, ``department`` and ``title`` added."""
+def in_the_inputs(comparison: pd.DataFrame, phenotypes: pd.DataFrame) -> pd.DataFrame:
+    """The comparison with the silhouettes that phenotypes have in the inputs: of spaces that models made
+    themselves there is nothing to compare, and out of fold there are no others."""
+    own = comparison["metric"].isin(OWN_SPACES)
+    known = phenotypes.rename(columns={"silhouette": "value"})[["task", "model", "value", "low", "high"]]
+    known = known[known["task"].isin(comparison.loc[own, "task"])].assign(part="test", metric="silhouette")
+    return pd.concat([comparison[~own], known[comparison.columns]], ignore_index=True)
+
+
+def table(
+    comparison: pd.DataFrame, choice: pd.DataFrame, evaluation: pd.DataFrame, catalogue: Catalogue
+) -> pd.DataFrame:
+    """The rows of the figure in its order; blends, ``chosen``, ``department`` and ``title`` added.
+
+    ``versus_single`` and ``versus_reference``: what may be said of the multitask model on the test part.
+    """
     blends = choice[choice["candidate"] == "blend"].rename(columns={"candidate": "model"})
     frame = pd.concat([comparison, blends[list(comparison.columns)]], ignore_index=True)
     names = choice["candidate"].replace(_CANDIDATES)
@@ -63,6 +90,9 @@ def table(comparison: pd.DataFrame, choice: pd.DataFrame, catalogue: Catalogue) 
     )
     frame.insert(1, "title", [catalogue.title(task) for task in frame["task"]])
     frame.insert(2, "department", [catalogue[task].department for task in frame["task"]])
+    said = evaluation.set_index("task")
+    for name, column in _VERDICTS.items():
+        frame[name] = frame["task"].map(said[column]).where(frame["model"] == "multi")
     return frame.reset_index(drop=True)
 
 
@@ -75,17 +105,17 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     groups = [frame[scale == name] for name in known if (scale == name).any()]
     orders = [catalogue.order(group["task"]) for group in groups]
     headings = sum(len(catalogue.groups(order)) for order in orders)
-    room = style.HEIGHT - 0.45 - len(groups) * (_AXIS + 0.08)
+    room = style.HEIGHT - 0.59 - len(groups) * (_AXIS + 0.08)
     pitch = pitch_for(sum(map(len, orders)), headings, room, largest=0.2)
     blocks = [rows(catalogue, order, pitch) for order in orders]
 
-    top, left = 0.4, 0.04
+    top, left = 0.54, 0.04
     height = top + sum(block.height + _AXIS for block in blocks) + 0.06 * (len(blocks) - 1) + 0.04
     figure = style.canvas(style.WIDTH, height)
     labels = max(block.labels_width(catalogue, 2.05) for block in blocks)
     first = left + labels + 0.15
     gap = 0.25
-    panel = (style.WIDTH - 0.15 - first - gap) / 2
+    panel = (style.WIDTH - 0.1 - _COLUMN * len(_HEADS) - first - gap) / 2
 
     looks = style.looks(frame["model"])
     style.key(
@@ -97,20 +127,46 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
             *([("Chosen", _RING | {"markersize": 6.0})] if frame["chosen"].any() else []),
         ],
     )
+    style.key(figure, left, 0.24, verdicts.entries({v for name in _VERDICTS for v in frame[name].dropna()}))
     for i, text in enumerate(_PARTS.values()):
         style.write(
             figure, first + i * (panel + gap) + panel / 2, top - 0.09, text, ha="center", fontweight="bold"
         )
+    columns = [style.WIDTH - 0.04 - _COLUMN * (len(_HEADS) - i - 0.5) for i in range(len(_HEADS))]
+    middle = sum(columns) / len(columns)
+    muted = {"ha": "center", "fontsize": style.SMALL, "color": style.MUTED}
+    style.write(figure, middle, top - 0.15, "Multi versus", **muted)
+    for x, text in zip(columns, _HEADS, strict=True):
+        style.write(figure, x, top - 0.06, text, **muted)
     for group, block in zip(groups, blocks, strict=True):
         block.write_labels(figure, catalogue, left, top, labels, style.WIDTH - 0.04)
+        _said(figure, group, block, top, columns)
         bounds = _bounds(group)
-        names = " / ".join(style.metric_name(m) for m in dict.fromkeys(sorted(group["metric"])))
+        names = " / ".join(_metric(m) for m in dict.fromkeys(sorted(group["metric"])))
         for i, part in enumerate(_PARTS):
+            if part not in set(group["part"]):
+                continue
             ax = style.axes(figure, first + i * (panel + gap), top, panel, block.height)
             _panel(ax, group[group["part"] == part], block, bounds, pitch, looks)
             ax.set_xlabel(names, labelpad=1.5)
         top += block.height + _AXIS + 0.06
     return figure
+
+
+def _metric(metric: str) -> str:
+    return style.metric_name(metric) + (" in the inputs" if metric in OWN_SPACES else "")
+
+
+def _said(figure: Figure, group: pd.DataFrame, block: Rows, top: float, columns: list[float]) -> None:
+    """The verdicts on the multitask model of each task, as marks."""
+    width, height = figure.get_size_inches()
+    mine = group[(group["model"] == "multi") & (group["part"] == "test")]
+    for name, x in zip(_VERDICTS, columns, strict=True):
+        for verdict, look in verdicts.MARKS.items():
+            at = [top + block.at[task] for task in mine.loc[mine[name] == verdict, "task"]]
+            if at:
+                ends = [x / width] * len(at), [1 - y / height for y in at]
+                figure.add_artist(Line2D(*ends, **(verdicts.LOOK | look)))
 
 
 def _bounds(group: pd.DataFrame) -> tuple[float, float]:
@@ -143,11 +199,10 @@ def _panel(
     if chance is not None:
         ax.axvline(chance, color=style.MUTED, linewidth=0.6, zorder=0)
     present = [m for m in looks if m in set(part["model"])]
-    # Bands tie the markers of a task together where rows stand close.
-    for task in block.banded:
-        ax.axhspan(
-            block.at[task] - pitch / 2, block.at[task] + pitch / 2, color=style.FAINT, linewidth=0, zorder=-1
-        )
+    # Bands tie the markers of a task together where rows stand close; one row alone with one would stand out.
+    for task in block.tasks:
+        middle = block.at[task]
+        ax.axhspan(middle - 0.44 * pitch, middle + 0.44 * pitch, color=style.FAINT, linewidth=0, zorder=-1)
     step = min(0.036, 0.76 * pitch / max(len(present), 1))
     for i, model in enumerate(present):
         _, colour, marker = looks[model]
@@ -186,7 +241,7 @@ def _panel(
             np.maximum(value[ringed], bounds[0]),
             y[ringed],
             linestyle="none",
-            markersize=6.0,
+            markersize=min(6.0, 45 * pitch),
             markeredgewidth=0.7,
             clip_on=False,
             zorder=5,

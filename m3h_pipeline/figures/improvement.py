@@ -14,8 +14,9 @@ from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import EVALUATION
-from m3h_pipeline.evaluation.claims import BETTER, DECIDED, OPEN, WORSE
-from m3h_pipeline.figures import style
+from m3h_pipeline.contracts.reported import PHENOTYPE_SCORES
+from m3h_pipeline.evaluation.claims import DECIDED, OPEN
+from m3h_pipeline.figures import style, verdicts
 from m3h_pipeline.figures.catalogue import CONTROL, Catalogue, read_catalogue
 from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.figures.rows import Rows, pitch_for, rows
@@ -26,6 +27,8 @@ Values = npt.NDArray[np.float64]
 
 #: Height of a line of the headline in inches.
 _LINE = 0.115
+#: Columns beside the panels, and their heads.
+_COLUMNS = {"metric": "Metric", "scores": "Single → multi", "q": "q", "detectable": "Detect.", "n": "n"}
 
 
 def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
@@ -34,11 +37,12 @@ def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str)
 
 
 def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
-    """Draw the figure; ``inputs`` are ``evaluation`` and ``tasks``."""
+    """Draw the figure; ``inputs`` are ``evaluation``, ``phenotype_scores`` and ``tasks``."""
     catalogue = read_catalogue(inputs["tasks"])
     evaluation = read_table(inputs["evaluation"], EVALUATION)
     how = metadata_of(evaluation, "evaluation", dict, inputs["evaluation"]) if evaluation.num_rows else {}
-    frame = table(evaluation.to_pandas(), catalogue)
+    phenotypes = read_table(inputs["phenotype_scores"], PHENOTYPE_SCORES).to_pandas()
+    frame = table(in_the_inputs(evaluation.to_pandas(), phenotypes), catalogue)
     with style.applied():
         return Drawn(
             draw(frame, catalogue, str(how.get("headline", ""))),
@@ -52,6 +56,25 @@ def table(evaluation: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
     frame = evaluation.set_index("task").loc[catalogue.order(evaluation["task"])].reset_index()
     frame["companions"] = [key != task for key, task in zip(frame["combination"], frame["task"], strict=True)]
     return frame
+
+
+def in_the_inputs(evaluation: pd.DataFrame, phenotypes: pd.DataFrame) -> pd.DataFrame:
+    """The evaluation with the silhouettes that phenotypes have in the inputs, where models can be compared.
+
+    That of a model's own space says how it sees its clusters, and stands in no figure: one task, one number.
+    """
+    known = {(row["task"], row["model"]): row for row in phenotypes.to_dict("records")}
+    found = evaluation.to_dict("records")
+    for row in found:
+        single, multi = (known.get((row["task"], model)) for model in ("single", "multi"))
+        if single is None or multi is None:
+            continue
+        for name, part in (("single", single), ("multi", multi)):
+            row |= {name: part["silhouette"], f"{name}_low": part["low"], f"{name}_high": part["high"]}
+        ends = ("", "_low", "_high")
+        row |= {f"difference{end}": multi[f"difference{end}"] for end in ends}
+        row |= {f"relative{end}": np.nan for end in ends}
+    return pd.DataFrame(found, columns=evaluation.columns).astype(evaluation.dtypes)
 
 
 def draw(frame: pd.DataFrame, catalogue: Catalogue, said: str = "") -> Figure:
@@ -74,7 +97,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue, said: str = "") -> Figure:
     figure = style.canvas(style.WIDTH, axis + below)
 
     labels = block.labels_width(catalogue, 2.05)
-    right = style.WIDTH - 2.0
+    right = style.WIDTH - 2.5
     gap = 0.28
     first = left + labels + 0.12
     panel = (right - first - gap) / 2
@@ -109,33 +132,21 @@ def _panel(ax: Axes, frame: pd.DataFrame, block: Rows, name: str, factor: float,
         ax.text(0, task_y, " not compared", fontsize=style.SMALL, color=style.MUTED, va="center_baseline")
     bar = {"marker": "|", "color": style.GREY, "markersize": 5, "markeredgewidth": 1.0}
     ax.plot(np.zeros(alone.sum()), y[alone], linestyle="none", **bar)  # type: ignore[arg-type]
-    for colour, side in ((style.BETTER, seen & (value > 0)), (style.WORSE, seen & (value <= 0))):
-        known = side & np.isfinite(low) & np.isfinite(high)
+    for verdict, look in verdicts.MARKS.items():
+        mine = seen & (frame["verdict"] == verdict).to_numpy(bool)
+        colour = look["color"]
+        known = mine & np.isfinite(low) & np.isfinite(high)
         ends = np.clip(np.stack([low, high], 1), *bound)
         intervals = np.stack([ends, np.stack([y, y], 1)], 2)[known]
         style.strokes(ax, intervals, color=colour, linewidth=0.9, zorder=2)
         for limit, beyond, arrow in ((bound[0], low < bound[0], "<"), (bound[1], high > bound[1], ">")):
             rows_at = y[known & beyond]
-            look = {"marker": arrow, "color": colour, "markersize": 2.6, "clip_on": False, "zorder": 2}
-            ax.plot(np.full(len(rows_at), limit), rows_at, linestyle="none", **look)  # type: ignore[arg-type]
-        inside = side & (value >= bound[0]) & (value <= bound[1])
-        for metric in sorted(set(frame["metric"])):
-            for decided in (True, False):
-                chosen = inside & (frame["metric"] == metric).to_numpy()
-                chosen &= frame["verdict"].isin(DECIDED).to_numpy(bool) == decided
-                if chosen.any():
-                    ax.plot(
-                        value[chosen],
-                        y[chosen],
-                        linestyle="none",
-                        marker=style.METRIC_MARKERS.get(metric, "o"),
-                        color=colour,
-                        markersize=3.8,
-                        markeredgewidth=0.8,
-                        markerfacecolor=colour if decided else "white",
-                        zorder=3,
-                    )
-        for i in np.flatnonzero(side & ~inside):
+            tip = {"marker": arrow, "color": colour, "markersize": 2.6, "clip_on": False, "zorder": 2}
+            ax.plot(np.full(len(rows_at), limit), rows_at, linestyle="none", **tip)  # type: ignore[arg-type]
+        inside = mine & (value >= bound[0]) & (value <= bound[1])
+        if inside.any():
+            ax.plot(value[inside], y[inside], zorder=3, **(verdicts.LOOK | look))
+        for i in np.flatnonzero(mine & ~inside):
             right = value[i] > 0
             text = style.number(value[i], digits)
             ax.text(
@@ -169,11 +180,12 @@ def _bounds(value: Values, low: Values, high: Values) -> tuple[float, float]:
 
 
 def _columns(figure: Figure, frame: pd.DataFrame, block: Rows, top: float, right: float) -> None:
-    columns = {"scores": right + 0.8, "q": right + 1.17, "detectable": right + 1.58, "n": right + 1.95}
-    for name, text in (("scores", "Single → multi"), ("q", "q"), ("detectable", "Detect."), ("n", "n")):
-        style.write(
-            figure, columns[name], top - 0.06, text, ha="right", fontsize=style.SMALL, color=style.MUTED
-        )
+    at = dict(zip(_COLUMNS, (0.08, 1.35, 1.71, 2.09, 2.45), strict=True))
+    columns = {name: right + place for name, place in at.items()}
+    sides = dict.fromkeys(_COLUMNS, "right") | {"metric": "left"}
+    muted = {"fontsize": style.SMALL, "color": style.MUTED}
+    for name, text in _COLUMNS.items():
+        style.write(figure, columns[name], top - 0.06, text, ha=sides[name], **muted)
     for row in frame.itertuples():
         y = top + block.at[str(row.task)]
         single, multi = float(row.single), float(row.multi)  # type: ignore[arg-type]
@@ -183,6 +195,7 @@ def _columns(figure: Figure, frame: pd.DataFrame, block: Rows, top: float, right
         weight = "bold" if row.verdict in DECIDED else "normal"
         least = float(row.detectable) if row.verdict == OPEN else np.nan  # type: ignore[arg-type]
         cells = {
+            "metric": style.fit(style.metric_name(str(row.metric)), 0.6, style.SMALL),
             "scores": scores,
             "q": style.q_text(float(row.q)),  # type: ignore[arg-type]  # pandas has no row types
             "detectable": style.number(least) if np.isfinite(least) else "",
@@ -194,28 +207,17 @@ def _columns(figure: Figure, frame: pd.DataFrame, block: Rows, top: float, right
                 columns[name],
                 y,
                 text,
-                ha="right",
+                ha=sides[name],
                 fontsize=style.SMALL,
                 fontweight=weight if name == "q" else "normal",
+                color=style.MUTED if name == "metric" else style.INK,
             )
 
 
 def _key(figure: Figure, frame: pd.DataFrame, left: float) -> None:
-    dot = {"marker": "o", "color": style.BETTER}
-    entries: list[style.Entry] = [
-        (BETTER, dot),
-        (WORSE, {"marker": "o", "color": style.WORSE}),
-        (OPEN, {"marker": "o", "color": style.MUTED, "markerfacecolor": "white"}),
-    ]
+    entries = verdicts.entries(frame.loc[frame["companions"], "verdict"])
     if not frame["companions"].all():
         entries.append(("no companion selected", {"marker": "|", "color": style.GREY, "markersize": 5}))
     if frame["control"].any():
         entries.append((f"{CONTROL} control", {"marker": "None"}))
-    end = style.key(figure, left, 0.1, entries)
-    metrics = [m for m in style.METRIC_MARKERS if m in set(frame["metric"])]
-    metrics += sorted(set(frame["metric"]) - set(metrics))
-    shapes: list[style.Entry] = [
-        (style.metric_name(m), {"marker": style.METRIC_MARKERS.get(m, "o"), "color": style.MUTED})
-        for m in metrics
-    ]
-    style.key(figure, end + 0.1 if end < 3.7 else left, 0.1 if end < 3.7 else 0.25, shapes)
+    style.key(figure, left, 0.1, entries)

@@ -125,13 +125,12 @@ def _headings(model: str, cells: pd.DataFrame) -> tuple[str, str]:
     name = style.MODELS[model][0]
     if cells.empty:
         return name, ""
-    numbers = ("silhouette", "low", "high", "own_silhouette", "stability", "rank")
-    value, low, high, own, stability, rank = (float(cells[column].iloc[0]) for column in numbers)
+    numbers = ("silhouette", "low", "high", "stability")
+    value, low, high, stability = (float(cells[column].iloc[0]) for column in numbers)
     ends = f" ({style.number(low)} to {style.number(high)})" if np.isfinite([low, high]).all() else ""
-    seeds = f"; seeds agree {style.number(stability, 2)}" if np.isfinite(stability) else ""
-    space = f"own space {style.number(own)} of rank {style.number(rank, 1)}{seeds}"
+    seeds = f"seeds agree {style.number(stability, 2)}; " if np.isfinite(stability) else ""
     count = small_count(int(cells["n"].sum()))
-    return f"{name}: silhouette in the inputs {style.number(value)}{ends}", f"{space}; n = {count} in cells"
+    return f"{name}: silhouette in the inputs {style.number(value)}{ends}", f"{seeds}n = {count} in cells"
 
 
 def _pitch(values: npt.NDArray[np.float64]) -> float:

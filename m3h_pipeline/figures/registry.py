@@ -66,6 +66,7 @@ FIGURES: Final[dict[str, FigureSpec]] = dict(
             _TEST,
             "Improvement over the single-task model",
             _FILES.evaluation.table("evaluation"),
+            _FILES.evaluation.phenotype_scores,
         ),
         _spec(
             "comparison",
@@ -73,6 +74,8 @@ FIGURES: Final[dict[str, FigureSpec]] = dict(
             "Every model beside the references, and the chosen one",
             _FILES.evaluation.table("comparison"),
             _FILES.evaluation.table("choice"),
+            _FILES.evaluation.table("evaluation"),
+            _FILES.evaluation.phenotype_scores,
         ),
         _spec("tim", "6 Task interaction", "Task interaction (TIM)", _FILES.tim_table),
         _spec(

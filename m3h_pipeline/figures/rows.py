@@ -21,14 +21,12 @@ class Rows:
         tasks: the tasks from top to bottom.
         at: task -> middle of its row.
         headings: (department, middle of its heading).
-        banded: every second task of a department, for a faint band behind it.
         height: height of the block.
     """
 
     tasks: list[str]
     at: dict[str, float]
     headings: list[tuple[str, float]]
-    banded: list[str]
     height: float
 
     def labels_width(self, catalogue: Catalogue, limit: float) -> float:
@@ -75,8 +73,7 @@ def rows(catalogue: Catalogue, tasks: list[str], pitch: float = 0.13, heading: f
             at[task] = y + pitch / 2
             y += pitch
         y += 0.02
-    banded = [t for group in catalogue.groups(tasks) for t in tasks[group.start : group.stop][1::2]]
-    return Rows(tasks, at, headings, banded, y)
+    return Rows(tasks, at, headings, y)
 
 
 def pitch_for(tasks: int, departments: int, height: float, largest: float = 0.17) -> float:

@@ -69,8 +69,6 @@ WORSE: Final = VERMILLION
 CATEGORIES: Final = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, INK, "#8A6D3B")
 LINES: Final = ("-", "--", ":")
 
-#: Markers of metrics, where several stand in one panel.
-METRIC_MARKERS: Final = {"auroc": "o", "macro_auroc": "s", "r2": "D", "silhouette": "^", "concordance": "v"}
 METRIC_NAMES: Final = {
     "auroc": "AUROC",
     "macro_auroc": "Macro AUROC",

@@ -256,10 +256,11 @@ def evaluation(tasks: Tasks, chosen: pa.Table, seed: int = 3) -> pa.Table:
     for entry in chosen.to_pylist():
         task = tasks[entry["task"]]
         alone = entry["combination"] == entry["task"]
+        untested = alone or task["problem_class"] == "clustering"
         single = entry["single_score"]
         difference = 0.0 if alone else float(rng.normal(0.012, 0.02))
         half = 0.0 if alone else float(rng.uniform(0.008, 0.03))
-        q = np.nan if alone else float(np.clip(2 * np.exp(-3.0 * abs(difference) / half), 0, 1))
+        q = np.nan if untested else float(np.clip(2 * np.exp(-3.0 * abs(difference) / half), 0, 1))
         verdict = "not significant" if q > 0.05 else "better" if difference > 0 else "worse"
         reference = "linear" if task["problem_class"] != "clustering" else None
         base = {"single": single, "multi": single + difference}
@@ -272,7 +273,7 @@ def evaluation(tasks: Tasks, chosen: pa.Table, seed: int = 3) -> pa.Table:
                 "metric": task["metric"],
                 "combination": entry["combination"],
                 "control": task.get("control", ""),
-                "verdict": "not tested" if alone else verdict,
+                "verdict": "not tested" if untested else verdict,
                 **base,
                 "single_low": single - 0.03,
                 "single_high": single + 0.03,
@@ -286,7 +287,7 @@ def evaluation(tasks: Tasks, chosen: pa.Table, seed: int = 3) -> pa.Table:
                 "relative_high": (difference + half) / single,
                 "p": q,
                 "q": q,
-                "detectable": np.nan if alone else 1.4 * half,
+                "detectable": np.nan if untested else 1.4 * half,
                 "reference": reference,
                 "reference_verdict": "not significant" if reference else "not tested",
                 "versus_reference": 0.01 if reference else np.nan,

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from m3h_pipeline import contracts
@@ -25,12 +27,14 @@ from m3h_pipeline.figures import (
     style,
     tim,
     trajectories,
+    verdicts,
 )
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.figures.text import fit, text_width, wrapped
 from m3h_pipeline.files import write_json
 from m3h_pipeline.tasks.assessed import Task
 from tests.figures import fakes
+from tests.figures.legibility import texts
 
 
 def _catalogue(tasks: fakes.Tasks) -> Catalogue:
@@ -47,6 +51,7 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 ALL = fakes.description(41)
 CATALOGUE = _catalogue(ALL)
 CHOSEN = fakes.selection(ALL)
+EVALUATED = _frame(fakes.evaluation(ALL, CHOSEN))
 
 
 # --- order and labels ---
@@ -90,43 +95,68 @@ def test_wrapped_lines_fit_and_lose_no_word(text: str, inches: float) -> None:
 # --- improvement ---
 
 
+def _marks(figure: Figure) -> dict[str, set[float]]:
+    """Verdict -> the values in the left panel that are drawn with its mark."""
+    found: dict[str, set[float]] = {}
+    for line in figure.axes[0].get_lines():
+        for verdict, look in verdicts.MARKS.items():
+            if line.get_marker() == look["marker"] and line.get_color() == look["color"]:
+                found.setdefault(verdict, set()).update(np.asarray(line.get_xdata(), float).tolist())
+    return found
+
+
 def test_improvement_shows_every_task_and_hides_no_loss() -> None:
     table = _frame(fakes.evaluation(ALL, CHOSEN))
     frame = improvement.table(table, CATALOGUE)
     assert list(frame["task"]) == CATALOGUE.order(ALL)
     with style.applied():
         figure = improvement.draw(frame, CATALOGUE)
-    marks = {
-        (line.get_color(), line.get_markerfacecolor() != "white")
-        for line in figure.axes[0].get_lines()
-        if line.get_marker() in {"o", "s", "D", "^"}
-    }
     drawn = frame[frame["companions"]]
-    expected = {
-        (style.BETTER if d > 0 else style.WORSE, verdict in ("better", "worse"))
-        for d, verdict in zip(drawn["difference"], drawn["verdict"], strict=True)
-    }
-    assert (style.WORSE, True) in expected
-    assert marks == expected
+    expected = {verdict: set(part["difference"]) for verdict, part in drawn.groupby("verdict")}
+    assert set(expected) == {"better", "worse", "not significant", "not tested"}
+    assert _marks(figure) == expected
 
 
 def test_improvement_draws_by_the_verdict_and_says_the_headline() -> None:
-    """A q of 0.001 is not filled where the verdict is another, and where open the detectable one stands."""
+    """A q of 0.001 is no triangle where the verdict is another, and where open the detectable one stands."""
     table = _frame(fakes.evaluation(ALL, CHOSEN)).assign(q=0.001, verdict="not significant")
     said = "Together is better than alone for none of 41 tested tasks. " * 5
     with style.applied():
         figure = improvement.draw(improvement.table(table, CATALOGUE), CATALOGUE, said)
-    faces = {
-        line.get_markerfacecolor()
-        for line in figure.axes[0].get_lines()
-        if line.get_marker() in {"o", "s", "D", "^"}
-    }
-    assert faces == {"white"}
+    assert set(_marks(figure)) == {"not significant"}
     shown = [text.get_text() for text in figure.texts]
     assert said.strip() in " ".join(shown)
     assert not any(text.get_fontweight() == "bold" for text in figure.texts if text.get_text() == "0.001")
     known = table["detectable"].dropna()
     assert all(f"{least:.3f}" in shown for least in known)
+
+
+def test_marks_of_verdicts_differ_without_their_colours() -> None:
+    looks = {(look["marker"], look.get("markerfacecolor")) for look in verdicts.MARKS.values()}
+    assert len(looks) == len(verdicts.MARKS)
+
+
+def test_a_phenotype_has_one_silhouette_in_all_figures() -> None:
+    """That of the inputs: those of spaces that models made themselves are not held against each other."""
+    scores = _frame(fakes.phenotype_scores(ALL))
+    inputs = {row["model"]: row["silhouette"] for row in scores.to_dict("records")}
+    assert set(scores["own_silhouette"]).isdisjoint(inputs.values())
+    evaluated = _frame(fakes.evaluation(ALL, CHOSEN))
+    shown = improvement.in_the_inputs(evaluated, scores).set_index("task").loc["phenotype"]
+    assert (shown["single"], shown["multi"]) == (inputs["single"], inputs["multi"])
+    assert shown["difference"] == scores["difference"].dropna().item()
+    others = evaluated["task"] != "phenotype"
+    pd.testing.assert_frame_equal(improvement.in_the_inputs(evaluated, scores)[others], evaluated[others])
+    compared = comparison.in_the_inputs(_frame(fakes.comparison(ALL, CHOSEN)), scores)
+    mine = compared[compared["task"] == "phenotype"].set_index(["model", "part"])["value"]
+    assert mine.to_dict() == {(model, "test"): value for model, value in inputs.items()}
+    with style.applied():
+        figure = phenotypes.draw(
+            phenotypes.table(_frame(fakes.phenotypes(ALL)), scores, CATALOGUE), CATALOGUE
+        )
+    said = " ".join(text.get_text() for text in texts(figure))
+    assert "0.033" in said
+    assert not any(f"{own:.3f}" in said for own in scores["own_silhouette"])
 
 
 def test_controls_are_marked_in_every_figure_by_their_title(tmp_path: Path) -> None:
@@ -221,7 +251,7 @@ def test_tim_colours_go_by_the_studys_own_tasks() -> None:
 def test_comparison_keeps_every_number() -> None:
     table = _frame(fakes.comparison(ALL, CHOSEN))
     choice = _frame(fakes.choice(ALL, CHOSEN))
-    frame = comparison.table(table, choice, CATALOGUE)
+    frame = comparison.table(table, choice, EVALUATED, CATALOGUE)
     keys = ["task", "model", "part"]
     blends = choice[choice["candidate"] == "blend"].rename(columns={"candidate": "model"})[table.columns]
     pd.testing.assert_frame_equal(
@@ -234,7 +264,7 @@ def test_comparison_draws_references_of_the_study_s_own_in_looks_of_their_own() 
     table = _frame(fakes.comparison(ALL, CHOSEN))
     own = table[table["model"] == "linear"].assign(model="support_model")
     choice = _frame(fakes.choice(ALL, CHOSEN))
-    frame = comparison.table(pd.concat([table, own], ignore_index=True), choice, CATALOGUE)
+    frame = comparison.table(pd.concat([table, own], ignore_index=True), choice, EVALUATED, CATALOGUE)
     assert set(frame["model"]) == {*style.MODELS, "support_model"}
     looks = style.looks(frame["model"])
     assert list(looks)[-1] == "support_model"
@@ -247,9 +277,27 @@ def test_comparison_draws_references_of_the_study_s_own_in_looks_of_their_own() 
     assert "Support model" in {text.get_text() for text in figure.texts}
 
 
+def test_comparison_has_a_band_behind_every_row_and_a_mark_for_every_verdict() -> None:
+    """One band on one row of a department says something about that row that nobody meant."""
+    choice = _frame(fakes.choice(ALL, CHOSEN))
+    frame = comparison.table(_frame(fakes.comparison(ALL, CHOSEN)), choice, EVALUATED, CATALOGUE)
+    with style.applied():
+        figure = comparison.draw(frame, CATALOGUE)
+    bands = sum(len(ax.patches) for ax in figure.axes)
+    assert bands == len(frame[["task", "part"]].drop_duplicates())
+    drawn: dict[str, int] = {}
+    for line in (line for line in figure.findobj(Line2D) if line.axes is None):
+        for verdict, look in verdicts.MARKS.items():
+            if (line.get_marker(), line.get_color()) == (look["marker"], look["color"]):
+                drawn[verdict] = drawn.get(verdict, 0) + len(np.asarray(line.get_xdata()))
+    said = [*EVALUATED["verdict"], *EVALUATED["reference_verdict"]]
+    # One more of each stands in the key.
+    assert drawn == {verdict: said.count(verdict) + 1 for verdict in set(said)}
+
+
 def test_comparison_marks_the_choice_of_each_task_once_a_part() -> None:
     choice = _frame(fakes.choice(ALL, CHOSEN))
-    frame = comparison.table(_frame(fakes.comparison(ALL, CHOSEN)), choice, CATALOGUE)
+    frame = comparison.table(_frame(fakes.comparison(ALL, CHOSEN)), choice, EVALUATED, CATALOGUE)
     marked = frame[frame["chosen"]]
     names = {"together": "multi", "alone": "single"}
     picked = choice[choice["chosen"] & (choice["candidate"] != "chosen")]
