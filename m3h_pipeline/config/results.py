@@ -189,7 +189,7 @@ class Figures(Section):
     )
     calibration_tasks: list[Name] = Field(
         default_factory=list,
-        description="binary tasks of the calibration figure; empty: the most frequent ones",
+        description="binary tasks of the calibration figure; empty: death, then those with most events",
     )
     calibration_subgroup: str = Field(default="sex", description="subgroup of the calibration figure")
     quantiles: PositiveInt = Field(default=10, description="risk quantiles of the calibration figure")

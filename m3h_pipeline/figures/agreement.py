@@ -78,6 +78,14 @@ def view(rows: pd.DataFrame) -> tuple[float, float]:
     return min(lows), max(highs)
 
 
+def impossible(rows: pd.DataFrame) -> bool:
+    """Whether some cells are of predictions below 0 while every observed value is above it.
+
+    A network's output has no bounds: a stay of -2 days is its way to say "very short".
+    """
+    return bool((rows["observed_low"] >= 0).all() and (rows["predicted_low"] < 0).any())
+
+
 def _median(column: pd.DataFrame) -> float:
     """Median of the predictions in a column of cells, interpolated within the cell it lies in."""
     column = column.sort_values("predicted_low")
@@ -114,6 +122,9 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue, scores: pd.DataFrame) -> Fig
         for i, model in enumerate(_MODELS):
             ax = style.axes(figure, left + i * (side + gap), top + 0.44, side, side)
             _panel(ax, rows[rows["model"] == model], levels, (low, high))
+            if impossible(rows):
+                ax.axhspan(low, 0, color=style.FAINT, linewidth=0, zorder=0)
+                ax.axhline(0, color=style.MUTED, linewidth=0.5, zorder=0)
             ax.set_title(_heading(task, model, scores), loc="left", fontsize=style.SMALL, pad=3)
             ax.set_xlabel(f"Observed{suffix}")
             if i == 0:
@@ -217,3 +228,10 @@ def _legend(
     }
     style.key(figure, left, y, [("median prediction", line)])
     style.key(figure, left, y + 0.14, [("identity", {"linestyle": style.LINES[1], "color": style.MUTED})])
+    if impossible(rows):
+        below = rows[rows["predicted_low"] < 0].groupby("model")["n"].sum()
+        said = [f"{style.MODELS[m][0]}: {small_count(int(below.get(m, 0)))}" for m in sizes]
+        looks = {"marker": "s", "color": style.FAINT, "markeredgecolor": style.MUTED, "markeredgewidth": 0.5}
+        style.key(figure, left, y + 0.36, [("below 0: none observed", looks)])
+        for i, text in enumerate(said):
+            style.write(figure, left + 0.13, y + 0.49 + 0.13 * i, text, fontsize=style.SMALL)

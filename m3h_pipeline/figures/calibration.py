@@ -1,10 +1,10 @@
-"""Observed event rate by quantile of the predicted risk, by subgroup (paper, Figure 4a)."""
+"""Observed event rate over the predicted risk, a mark for each quantile, by subgroup (paper, Figure 4a)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,11 @@ from m3h_pipeline.files import read_table
 _SHOWN = 4
 _MODELS = ("single", "multi")
 _COLUMNS = 4
+#: What makes an outcome weigh more than any other.
+_DEATH = re.compile(r"\b(mortality|deaths?|died|dying|fatal\w*)\b", re.IGNORECASE)
+#: Above a panel: the lines on its model, in inches from the panel's upper edge.
+_LINES = {"name": 0.34, "slope": 0.21, "recalibrated": 0.09}
+_ABOVE = 0.46
 
 
 def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
@@ -42,24 +47,24 @@ def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
 
 
 def table(calibration: pd.DataFrame, catalogue: Catalogue, chosen: list[str]) -> pd.DataFrame:
-    """The rows of the figure: the chosen tasks, or the ones with the most events.
+    """The rows of the figure: the chosen tasks, or those of the most clinical weight (:func:`weightiest`).
 
-    Rates of quantiles with fewer than ten samples are left out.
+    Subgroups stand there where both models have most of their quantiles: a few points of one say nothing.
     """
     present = set(calibration["task"])
-    shown = [task for task in chosen if task in present]
-    if not shown:
-        events = calibration.assign(events=calibration["observed"] * calibration["n"])
-        events = events[events["model"] == events["model"].min()] if len(events) else events
-        rate = events.groupby("task")[["events", "n"]].sum()
-        frequency = (rate["events"] / rate["n"].clip(lower=1)).sort_values(ascending=False, kind="stable")
-        shown = catalogue.order(list(frequency.index)[:_SHOWN])
+    shown = [task for task in chosen if task in present] or weightiest(calibration, catalogue)
     frame = calibration[calibration["task"].isin(shown)].copy()
-    # A study with subgroups shows them; the whole cohort stands in where one of a task's models has none.
-    models = frame.groupby("task")["model"].nunique().to_dict()
-    known = frame[frame["subgroup"] != "all"].groupby("task")["model"].nunique()
-    named = {str(task) for task, n in known.items() if n == models.get(task)}
-    frame = frame[(frame["subgroup"] != "all") | ~frame["task"].isin(named)]
+    whole = frame["subgroup"] == "all"
+    every = frame[whole].groupby(["task", "model"])["quantile"].nunique()
+    told = frame[~whole].groupby(["task", "model", "subgroup"])["quantile"].nunique().reset_index()
+    wanted = [every.get((task, model), 0) for task, model in zip(told["task"], told["model"], strict=True)]
+    told = told[2 * told["quantile"] >= np.array(wanted)]
+    models = frame.groupby("task")["model"].nunique()
+    full = told.groupby(["task", "subgroup"])["model"].nunique()
+    known = {key for key, n in full.items() if n == models[key[0]]}
+    mine = np.array([key in known for key in zip(frame["task"], frame["subgroup"], strict=True)], dtype=bool)
+    parted = {task for task, _ in known}
+    frame = frame[mine | (whole & ~frame["task"].isin(parted))]
     keys = {
         "_task": frame["task"].map({t: i for i, t in enumerate(shown)}),
         "_model": frame["model"].map({m: i for i, m in enumerate(_MODELS)}).fillna(len(_MODELS)),
@@ -69,6 +74,24 @@ def table(calibration: pd.DataFrame, catalogue: Catalogue, chosen: list[str]) ->
     rates = ["predicted", "observed", "low", "high"]
     frame[rates] = frame[rates].astype(float).where(frame["n"] >= LEAST)
     return frame.reset_index(drop=True)
+
+
+def weightiest(calibration: pd.DataFrame, catalogue: Catalogue) -> list[str]:
+    """The tasks that are shown where nobody chose: death first, then those with the most events.
+
+    How many events the test part has decides how much of a calibration can be seen. Controls come last: of
+    them nothing can be learned.
+    """
+    rows = calibration[calibration["subgroup"] == "all"]
+    rows = rows[rows["model"] == rows["model"].min()] if len(rows) else rows
+    events = (rows["observed"] * rows["n"]).groupby(rows["task"]).sum()
+
+    def weight(task: str) -> tuple[bool, bool, float]:
+        known = catalogue[task]
+        dies = _DEATH.search(f"{known.title} {task.replace('_', ' ')}") is not None
+        return bool(known.control), not dies, -float(events.get(task, 0.0))
+
+    return sorted(catalogue.order(calibration["task"]), key=weight)[:_SHOWN]
 
 
 def with_slopes(frame: pd.DataFrame, slopes: pd.DataFrame) -> pd.DataFrame:
@@ -100,9 +123,8 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue, subgroup: str = "subgroup") 
     columns = min(len(tasks), _COLUMNS)
     bands = -(-len(tasks) // columns)
     left, gap, top = 0.52, 0.4, 0.62
-    panel = min(3.2 if columns == 1 else 2.2, (style.WIDTH - left - 0.1 - gap * (columns - 1)) / columns)
-    tall = min(panel, 1.3)
-    band = 2 * tall + 0.12 + 0.8
+    panel = min(2.2, (style.WIDTH - left - 0.1 - gap * (columns - 1)) / columns)
+    band = 2 * (panel + _ABOVE) + 0.62
     width = max(left + columns * panel + (columns - 1) * gap + 0.1, 3.9)
     note = len(every) > len(tasks)
     figure = style.canvas(width, top + bands * band - (0.1 if note else 0.22))
@@ -114,29 +136,24 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue, subgroup: str = "subgroup") 
         column, row = k % columns, k // columns
         x, y = left + column * (panel + gap), top + row * band
         rows = frame[frame["task"] == task]
-        ceiling = _ceiling(rows)
-        quantiles = (int(rows["quantile"].min()), int(rows["quantile"].max())) if len(rows) else (1, 10)
+        reach = _reach(rows)
         style.write(figure, x - 0.3, y - 0.25, style.letter(k), fontweight="bold", fontsize=style.LARGE)
         style.write(figure, x - 0.16, y - 0.25, style.fit(catalogue.title(task), panel + 0.2))
         _sizes(figure, x - 0.16, y - 0.12, rows, colours)
         for i, model in enumerate(_MODELS):
-            ax = style.axes(figure, x, y + i * (tall + 0.12), panel, tall)
-            _panel(ax, rows[rows["model"] == model], model, colours, quantiles, ceiling)
-            last = i == len(_MODELS) - 1
-            if last:
-                ax.set_xlabel("Quantile of predicted risk", labelpad=2)
+            here = y + _ABOVE + i * (panel + _ABOVE)
+            mine = rows[rows["model"] == model]
+            _heading(figure, x, here, mine, model)
+            ax = style.axes(figure, x, here, panel, panel)
+            _panel(ax, mine, colours, reach)
+            if i == len(_MODELS) - 1:
+                ax.set_xlabel("Predicted risk (%)", labelpad=2)
             else:
                 ax.set_xticklabels([])
         if column == 0:
-            style.write(
-                figure,
-                0.1,
-                y + tall + 0.06,
-                "Observed event rate (%)",
-                rotation=90,
-                ha="center",
-                va="center",
-            )
+            middle = y + _ABOVE + panel + _ABOVE / 2
+            turned = {"rotation": 90, "ha": "center", "va": "center"}
+            style.write(figure, 0.1, middle, "Observed event rate (%)", **turned)
     return figure
 
 
@@ -149,7 +166,7 @@ def _key(figure: Figure, groups: list[str], colours: dict[str, str], subgroup: s
         start = 0.12 + style.text_width(name, style.SMALL)
     else:
         start = 0.06
-    entries.append(("mean predicted risk", {"linestyle": style.LINES[1], "color": style.MUTED}))
+    entries.append(("as predicted", {"linestyle": style.LINES[1], "color": style.MUTED}))
     style.key(figure, start, 0.1, entries)
 
 
@@ -164,11 +181,11 @@ def _sizes(figure: Figure, left: float, top: float, rows: pd.DataFrame, colours:
         left += style.text_width(text, style.SMALL) + 0.08
 
 
-def _ceiling(rows: pd.DataFrame) -> float:
+def _reach(rows: pd.DataFrame) -> float:
+    """End of both axes, in %: the same of both models, and of what was predicted and observed."""
     values = rows[["predicted", "observed", "high"]].to_numpy(float)
     values = values[np.isfinite(values)]
-    # The upper third of a panel holds its texts.
-    return float(values.max(initial=0.0)) / 0.68 or 1.0
+    return min(104.0, 104.0 * float(values.max(initial=0.0))) or 1.0
 
 
 def _slope(rows: pd.DataFrame, state: str) -> str:
@@ -176,40 +193,35 @@ def _slope(rows: pd.DataFrame, state: str) -> str:
     values = rows[[f"{name}_{state}" for name in ("slope", "slope_low", "slope_high")]].to_numpy(float)[:1]
     if not np.isfinite(values).all() or not len(values):
         return ""
-    return "{:.2f} ({:.2f} to {:.2f})".format(*values[0])
+    value, low, high = (style.number(number, 2) for number in values[0])
+    return f"{value} ({low} to {high})"
 
 
-def _panel(
-    ax: Axes,
-    rows: pd.DataFrame,
-    model: str,
-    colours: dict[str, str],
-    quantiles: tuple[int, int],
-    ceiling: float,
-) -> None:
-    present = [g for g in colours if g in set(rows["subgroup"])]
-    for i, group in enumerate(present):
-        part = rows[rows["subgroup"] == group]
-        x = part["quantile"].to_numpy(float) + (i - (len(present) - 1) / 2) * 0.16
-        observed, predicted = part["observed"].to_numpy(float), part["predicted"].to_numpy(float)
-        low, high = part["low"].to_numpy(float), part["high"].to_numpy(float)
-        colour = colours[group]
-        ax.plot(x, 100 * predicted, color=colour, linestyle=style.LINES[1], linewidth=0.7, alpha=0.8)
-        known = np.isfinite(low) & np.isfinite(high)
-        intervals = np.stack([np.stack([x, 100 * low], 1), np.stack([x, 100 * high], 1)], 1)[known]
-        style.strokes(ax, intervals, color=colour, linewidth=0.7)
-        ax.plot(x, 100 * observed, linestyle="none", marker="o", markersize=2.4, color=colour, clip_on=False)
-    name = style.MODELS[model][0]
-    ax.text(0.03, 0.97, name, transform=ax.transAxes, va="top", fontsize=style.SMALL, fontweight="bold")
-    for height, head, state in ((0.86, "slope", "before"), (0.76, "recalibrated", "after")):
+def _heading(figure: Figure, left: float, top: float, rows: pd.DataFrame, model: str) -> None:
+    """Whose panel it is, and its slopes: above it, where no data are."""
+    said = {"name": style.MODELS[model][0]}
+    for head, state in (("slope", "before"), ("recalibrated", "after")):
         if text := _slope(rows, state):
-            look: dict[str, Any] = {"va": "top", "fontsize": style.SMALL, "color": style.MUTED}
-            ax.text(0.03, height, f"{head} {text}", transform=ax.transAxes, **look)
+            said[head] = f"{head} {text}"
+    for name, text in said.items():
+        look = {"fontweight": "bold"} if name == "name" else {"color": style.MUTED}
+        style.write(figure, left, top - _LINES[name], text, fontsize=style.SMALL, **look)
+
+
+def _panel(ax: Axes, rows: pd.DataFrame, colours: dict[str, str], reach: float) -> None:
+    ax.plot([0, reach], [0, reach], color=style.MUTED, linestyle=style.LINES[1], linewidth=0.7, zorder=0)
+    for group in (g for g in colours if g in set(rows["subgroup"])):
+        part = rows[rows["subgroup"] == group].sort_values("quantile")
+        x, y, low, high = (
+            100 * part[name].to_numpy(float) for name in ("predicted", "observed", "low", "high")
+        )
+        colour = colours[group]
+        known = np.isfinite(low) & np.isfinite(high)
+        intervals = np.stack([np.stack([x, low], 1), np.stack([x, high], 1)], 1)[known]
+        style.strokes(ax, intervals, color=colour, linewidth=0.7)
+        ax.plot(x, y, color=colour, linewidth=0.5, marker="o", markersize=2.4, clip_on=False)
     if rows.empty:
         ax.text(0.5, 0.5, "not evaluated", transform=ax.transAxes, ha="center", color=style.MUTED)
-    first, last = quantiles
-    ax.set_xlim(first - 0.6, last + 0.6)
-    ax.xaxis.set_major_locator(MaxNLocator(min(last - first + 1, 10), integer=True))
-    ax.set_ylim(0, 100 * ceiling)
-    ax.yaxis.set_major_locator(MaxNLocator(4))
-    ax.set_yticks([t for t in ax.get_yticks() if 0 <= t <= 100 and t <= 100 * ceiling])
+    ax.set(xlim=(0, reach), ylim=(0, reach))
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))

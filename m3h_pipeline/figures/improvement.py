@@ -160,7 +160,7 @@ def _panel(ax: Axes, frame: pd.DataFrame, block: Rows, name: str, factor: float,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4},
                 zorder=4,
             )
-    ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 4, 5, 10]))
     ax.grid(axis="x", color=style.RULE, linewidth=0.4)
     ax.set_axisbelow(True)
 

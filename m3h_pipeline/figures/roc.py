@@ -157,7 +157,7 @@ def _legend(figure: Figure, rows: pd.DataFrame, classes: list[str], left: float,
             )
         )
         weight = "bold" if name == _MACRO else "normal"
-        shown = "Macro average" if name == _MACRO else name
+        shown = "Macro average" if name == _MACRO else style.class_title(name)
         room = columns["single"] - left - 0.62
         style.write(
             figure,

@@ -42,6 +42,7 @@ from m3h_pipeline.figures.looks import SKY as SKY
 from m3h_pipeline.figures.looks import VERMILLION as VERMILLION
 from m3h_pipeline.figures.looks import looks as looks
 from m3h_pipeline.figures.text import BASE as BASE
+from m3h_pipeline.figures.text import class_title as class_title
 from m3h_pipeline.figures.text import fit as fit
 from m3h_pipeline.figures.text import number as number
 from m3h_pipeline.figures.text import plain as plain

@@ -26,10 +26,11 @@ _GROUPS = {"low risk": style.BLUE, "medium risk": style.ORANGE, "high risk": sty
 _SCORES = {"uno": "Uno", "dynamic_auroc": "AUROC", "brier": "Brier"}
 _REFERENCE = "kaplan_meier"
 #: Panels and the gaps between them, in inches; left edges of the AUROC and of the table.
-_SIDE, _GAP, _LEFT = 1.4, 0.2, 0.5
+_SIDE, _GAP, _LEFT = 1.3, 0.3, 0.5
 _MIDDLE = _LEFT + 2 * _SIDE + _GAP + 0.5
 _TABLE = _MIDDLE + _SIDE + 0.12
-_HEIGHT = _SIDE + 0.9
+_ABOVE = 0.5
+_HEIGHT = _SIDE + _ABOVE + 0.5
 
 
 def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str) -> None:
@@ -99,47 +100,58 @@ def _task(
     curves = rows[rows["quantity"] == "survival"]
     longest = float(rows["time"].max()) if rows["time"].notna().any() else 1.0
     for i, model in enumerate(("single", "multi")):
-        ax = style.axes(figure, _LEFT + i * (_SIDE + _GAP), top + 0.38, _SIDE, _SIDE)
-        _kaplan_meier(ax, curves[curves["model"] == model], style.MODELS[model][0])
+        ax = style.axes(figure, _LEFT + i * (_SIDE + _GAP), top + _ABOVE, _SIDE, _SIDE)
+        mine = curves[curves["model"] == model]
+        _kaplan_meier(ax, mine)
+        left = _LEFT + i * (_SIDE + _GAP)
+        style.write(figure, left, top + _ABOVE - 0.22, _heading(model, mine), fontsize=style.SMALL)
+        _counts(figure, left, top + _ABOVE - 0.1, mine)
         ax.set_xlim(0, longest * 1.02)
         ax.set_xlabel(f"Time{unit}")
         if i == 0:
             ax.set_ylabel("Without the event")
         else:
             ax.set_yticklabels([])
-    ax = style.axes(figure, _MIDDLE, top + 0.38, _SIDE, _SIDE)
+    ax = style.axes(figure, _MIDDLE, top + _ABOVE, _SIDE, _SIDE)
     _auroc(ax, rows[rows["quantity"] == "auroc"])
     ax.set_xlim(0, longest * 1.02)
     ax.set_xlabel(f"Time{unit}")
     ax.set_ylabel("AUROC until then")
-    _scores(figure, top + 0.38, rows)
+    _scores(figure, top + _ABOVE, rows)
 
 
-def _kaplan_meier(ax: Axes, rows: pd.DataFrame, title: str) -> None:
-    for i, (group, colour) in enumerate(_GROUPS.items()):
+def _heading(model: str, rows: pd.DataFrame) -> str:
+    name, p = style.MODELS[model][0], rows["p"].dropna()
+    if p.empty:
+        return name
+    return name + (", log-rank p < 0.001" if p.iloc[0] < 0.001 else f", log-rank p = {p.iloc[0]:.2g}")
+
+
+def _counts(figure: Figure, left: float, top: float, rows: pd.DataFrame) -> None:
+    """Events and patients of each group, in its colour, above the curves."""
+    for text, colour in [("events of n:", style.MUTED), *_sizes(rows)]:
+        style.write(figure, left, top, text, fontsize=style.SMALL, color=colour)
+        left += style.text_width(text, style.SMALL) + 0.07
+
+
+def _sizes(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    firsts = [(rows[rows["group"] == group], colour) for group, colour in _GROUPS.items()]
+    counts = [
+        (*(style.count(mine[name].iloc[0]) for name in ("events", "n")), colour)
+        for mine, colour in firsts
+        if len(mine)
+    ]
+    return [(f"{events}/{n}", colour) for events, n, colour in counts]
+
+
+def _kaplan_meier(ax: Axes, rows: pd.DataFrame) -> None:
+    for group, colour in _GROUPS.items():
         mine = rows[rows["group"] == group].sort_values("time")
         if mine.empty:
             continue
         # A step is a patient: the curve is known at some times, with straight lines between them.
         ax.fill_between(mine["time"], mine["low"], mine["high"], color=colour, alpha=0.13, linewidth=0)
         ax.plot(mine["time"], mine["value"], color=colour, linewidth=1.2, marker="o", markersize=1.8)
-        n, events = (style.count(mine[name].iloc[0]) for name in ("n", "events"))
-        ax.text(
-            0.03,
-            0.22 - 0.085 * i,
-            f"n = {n}, events {events}",
-            transform=ax.transAxes,
-            fontsize=style.SMALL,
-            color=colour,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.6, "pad": 0.4},
-        )
-    p = rows["p"].dropna()
-    note = (
-        ""
-        if p.empty
-        else (", log-rank p < 0.001" if p.iloc[0] < 0.001 else f", log-rank p = {p.iloc[0]:.2g}")
-    )
-    ax.set_title(title + note, fontsize=style.SMALL, pad=2)
     ax.set(ylim=(0, 1.02))
     ax.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
     ax.xaxis.set_major_locator(MaxNLocator(4))

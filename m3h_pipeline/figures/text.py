@@ -123,6 +123,18 @@ def wrapped(text: str, inches: float, size: float = BASE) -> list[str]:
     return lines
 
 
+def class_title(name: str) -> str:
+    """A class as people read it: an identifier becomes words, what was written for people stays as it is.
+
+    Examples:
+        >>> class_title("enlarged_cardiomediastinum"), class_title("HER2+"), class_title("no event")
+        ('Enlarged cardiomediastinum', 'HER2+', 'no event')
+    """
+    if re.fullmatch(r"[a-z][a-z0-9_]*", name) is None:
+        return plain(name)
+    return plain(name.replace("_", " ")).capitalize()
+
+
 def number(value: float, digits: int = 3) -> str:
     """A score for people; a dash where there is none.
 

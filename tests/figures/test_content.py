@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from m3h_pipeline.figures import (
     phenotypes,
     roc,
     style,
+    survival,
     tim,
     trajectories,
     verdicts,
@@ -310,15 +312,48 @@ def test_comparison_marks_the_choice_of_each_task_once_a_part() -> None:
 # --- calibration ---
 
 
-def test_calibration_shows_the_most_frequent_tasks() -> None:
-    table = _frame(fakes.calibration(ALL, chosen=9))
+def test_calibration_shows_death_first_then_the_tasks_with_the_most_events() -> None:
+    """A frequent complaint is easily calibrated; what is shown first is what weighs most."""
+    # The made-up events become fewer from task to task.
+    names = ["gout", "lupus", "sepsis", "anemia", "mortality_48h"]
+    table = _frame(fakes.calibration({name: ALL[name] for name in names}, chosen=5))
     frame = calibration.table(table, CATALOGUE, [])
-    whole = table[(table["subgroup"] == "all") & (table["model"] == "single")]
-    rates = pd.Series(
-        {task: np.average(part["observed"], weights=part["n"]) for task, part in whole.groupby("task")}
-    )
-    assert set(frame["task"]) == set(rates.nlargest(4).index)
+    assert list(dict.fromkeys(frame["task"])) == ["mortality_48h", "gout", "lupus", "sepsis"]
     assert set(frame["subgroup"]) == {"female", "male"}
+
+
+def test_calibration_shows_no_control_where_there_is_another_task() -> None:
+    tasks = {task.id: task for task in (CATALOGUE[name] for name in ALL)}
+    catalogue = Catalogue(
+        [replace(t, control="planted noise" if t.id == "anemia" else "") for t in tasks.values()]
+    )
+    table = _frame(fakes.calibration(ALL, chosen=5))
+    assert "anemia" in set(calibration.table(table, CATALOGUE, [])["task"])
+    assert "anemia" not in set(calibration.table(table, catalogue, [])["task"])
+
+
+def test_calibration_lies_over_risk_and_has_its_words_off_the_data() -> None:
+    frame = calibration.with_slopes(
+        calibration.table(_frame(fakes.calibration(ALL)), CATALOGUE, []),
+        _frame(fakes.calibration_slopes(ALL)),
+    )
+    with style.applied():
+        figure = calibration.draw(frame, CATALOGUE)
+    assert not [text for ax in figure.axes for text in ax.texts]
+    for ax in figure.axes:
+        assert ax.get_xlim() == ax.get_ylim()
+    first = frame[(frame["task"] == frame["task"].iloc[0]) & (frame["model"] == "single")]
+    drawn = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
+    assert [list(np.asarray(line.get_xdata())) for line in drawn] == [
+        pytest.approx((100 * part["predicted"]).to_list()) for _, part in first.groupby("subgroup")
+    ]
+
+
+def test_calibration_shows_no_few_points_of_one_subgroup() -> None:
+    """A quantile of a subgroup that may be shown, beside nine that may not, is no curve."""
+    table = _frame(fakes.calibration(ALL))
+    stray = (table["subgroup"] != "all") & ((table["quantile"] > 1) | (table["model"] == "multi"))
+    assert set(calibration.table(table[~stray], CATALOGUE, [])["subgroup"]) == {"all"}
 
 
 def test_calibration_shows_the_chosen_tasks_in_their_order() -> None:
@@ -350,7 +385,7 @@ def test_calibration_says_slopes_before_and_after_of_both_networks() -> None:
             assert (mine[f"slope_low_{state}"] == expected).all()
     with style.applied():
         figure = calibration.draw(frame, CATALOGUE)
-        said = {text.get_text() for ax in figure.axes for text in ax.texts}
+        said = {text.get_text() for text in figure.texts}
     one = frame.iloc[0]
     head = f"{one['slope_before']:.2f} ({one['slope_low_before']:.2f} to {one['slope_high_before']:.2f})"
     assert f"slope {head}" in said
@@ -398,8 +433,20 @@ def test_roc_classes_stand_in_the_order_of_their_task() -> None:
     assert list(dict.fromkeys(frame["class_name"])) == [*grades, "macro"]
     assert list(frame["model"].iloc[[0, -1]]) == ["single", "multi"]
     with style.applied():
-        texts = [text.get_text() for text in roc.draw(frame, catalogue).texts]
-    assert [text for text in texts if text in grades] == grades
+        shown = [text.get_text() for text in roc.draw(frame, catalogue).texts]
+    assert [text.lower() for text in shown if text.lower() in grades] == grades
+    assert "Well" in shown
+
+
+def test_roc_says_classes_in_words() -> None:
+    tasks = fakes.of_class(1, "multiclass")
+    names = ["enlarged_cardiomediastinum", "lung_opacity", "HER2+"]
+    catalogue = _catalogue(tasks)
+    with style.applied():
+        figure = roc.draw(roc.table(_frame(fakes.roc(tasks, classes=names)), catalogue), catalogue)
+    shown = {text.get_text() for text in texts(figure)}
+    assert {"Enlarged cardiomediastinum", "Lung opacity", "HER2+"} <= shown
+    assert not any("_" in text for text in shown)
 
 
 # --- agreement ---
@@ -441,6 +488,39 @@ def test_medians_are_those_of_the_samples() -> None:
             np.quantile(samples, [0.5], method="higher")[0],
         )
         assert low - half - 1e-9 <= cells["median_predicted"].iloc[0] <= high + half + 1e-9
+
+
+def test_predictions_that_cannot_be_are_drawn_with_a_word() -> None:
+    tasks = fakes.of_class(1, "regression")
+    catalogue = _catalogue(tasks)
+    table = _frame(fakes.agreement(tasks))
+    scores = _frame(fakes.evaluation(tasks, fakes.selection(tasks))).set_index("task")
+    below = table[table["predicted_low"] < 0].groupby("model")["n"].sum()
+    assert len(below) == 2
+    signed = table.assign(observed_low=table["observed_low"] - 10, observed_high=table["observed_high"] - 10)
+    for frame, said in ((table, True), (table[table["predicted_low"] >= 0], False), (signed, False)):
+        with style.applied():
+            figure = agreement.draw(agreement.table(frame, catalogue), catalogue, scores)
+        shown = {text.get_text() for text in figure.texts}
+        assert ("below 0: none observed" in shown) == said
+        assert ({f"Single-task: {below['single']:,}", f"Multitask: {below['multi']:,}"} <= shown) == said
+        assert any(ax.patches for ax in figure.axes) == said
+
+
+# --- survival ---
+
+
+def test_no_words_lie_over_survival_curves() -> None:
+    tasks = fakes.of_class(2, "survival")
+    catalogue = _catalogue(tasks)
+    tables = (fakes.kaplan_meier(tasks), fakes.dynamic_auroc(tasks), fakes.survival(tasks))
+    with style.applied():
+        figure = survival.draw(survival.table(*map(_frame, tables), catalogue), catalogue)
+    assert not [text.get_text() for ax in figure.axes for text in ax.texts]
+    shown = [text.get_text() for text in figure.texts]
+    # Two tasks, two models, two groups with that many.
+    assert shown.count("25/60") == 8
+    assert shown.count("<11/60") == 4
 
 
 # --- phenotypes ---
