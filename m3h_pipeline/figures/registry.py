@@ -5,6 +5,7 @@ Light on purpose: the workflow imports it to list the figures; matplotlib is loa
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -28,6 +29,7 @@ class FigureSpec:
         title: what it shows, in a line.
         chapter: of the report that it belongs to; chapters sort in the order they are read.
         settings: the keys of the configuration's ``figures`` that it reads.
+        problem_class: the only one whose tasks it shows; empty: any. A study without such tasks has no such figure.
     """
 
     module: str
@@ -35,6 +37,7 @@ class FigureSpec:
     title: str
     chapter: str
     settings: tuple[str, ...] = ("formats",)
+    problem_class: str = ""
 
 
 #: Paths relative to the results.
@@ -43,11 +46,16 @@ _TEST: Final = "5 Test"
 
 
 def _spec(
-    name: str, chapter: str, title: str, *inputs: Path, settings: tuple[str, ...] = ()
+    name: str,
+    chapter: str,
+    title: str,
+    *inputs: Path,
+    settings: tuple[str, ...] = (),
+    of: str = "",
 ) -> tuple[str, FigureSpec]:
     module = f"m3h_pipeline.figures.{name}"
     files = tuple(path.as_posix() for path in (*inputs, _FILES.labels.tasks))
-    return name, FigureSpec(module, files, title, chapter, ("formats", *settings))
+    return name, FigureSpec(module, files, title, chapter, ("formats", *settings), of)
 
 
 #: Name -> figure, in the order in which a report tells the study.
@@ -85,14 +93,22 @@ FIGURES: Final[dict[str, FigureSpec]] = dict(
             _FILES.evaluation.table("calibration"),
             _FILES.evaluation.table("calibration_slopes"),
             settings=("calibration_tasks", "calibration_subgroup"),
+            of="binary",
         ),
-        _spec("roc", _TEST, "ROC curves of multiclass tasks", _FILES.evaluation.table("roc")),
+        _spec(
+            "roc",
+            _TEST,
+            "ROC curves of multiclass tasks",
+            _FILES.evaluation.table("roc"),
+            of="multiclass",
+        ),
         _spec(
             "agreement",
             _TEST,
             "Predicted against observed values",
             _FILES.evaluation.table("agreement"),
             _FILES.evaluation.table("evaluation"),
+            of="regression",
         ),
         _spec(
             "survival",
@@ -101,6 +117,7 @@ FIGURES: Final[dict[str, FigureSpec]] = dict(
             _FILES.evaluation.table("kaplan_meier"),
             _FILES.evaluation.table("dynamic_auroc"),
             _FILES.evaluation.table("survival"),
+            of="survival",
         ),
         _spec(
             "phenotypes",
@@ -108,11 +125,23 @@ FIGURES: Final[dict[str, FigureSpec]] = dict(
             "Map of the phenotypes, and what they are worth",
             _FILES.evaluation.phenotypes,
             _FILES.evaluation.phenotype_scores,
+            of="clustering",
         ),
         _spec("missing", _TEST, "Scores where modalities are missing", _FILES.evaluation.missing),
         _spec("attention", "7 Attention", "Mean cross-task attention", _FILES.evaluation.table("attention")),
     ]
 )
+
+
+def figures_of(problem_classes: Iterable[str]) -> list[str]:
+    """The figures of a study whose tasks are of some problem classes: no placeholder for tasks it has not.
+
+    Examples:
+        >>> "survival" in figures_of(["binary"]), "survival" in figures_of(["binary", "survival"])
+        (False, True)
+    """
+    known = {"", *problem_classes}
+    return [name for name, spec in FIGURES.items() if spec.problem_class in known]
 
 
 def render(name: str, root: Path, settings: Figures, out: Path) -> None:

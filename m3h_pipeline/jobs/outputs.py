@@ -8,7 +8,7 @@ from pathlib import Path
 from m3h_pipeline.cohort.synthetic.simulate import simulated_files
 from m3h_pipeline.config import Study
 from m3h_pipeline.config.networks import networks
-from m3h_pipeline.figures.registry import FIGURES
+from m3h_pipeline.figures.registry import figures_of
 from m3h_pipeline.jobs.plans import CROSSED_KINDS, FINAL_KINDS, packs, rounds, stages
 from m3h_pipeline.layout import GENE_PAIR_FIGURES, Layout
 from m3h_pipeline.tasks.assessed import read_assessed, read_tasks
@@ -92,9 +92,11 @@ def given(layout: Layout, study: Study, task: str) -> list[Path]:
     return [layout.cohort.columns] if named else []
 
 
-def figures(layout: Layout, study: Study) -> list[Path]:
-    """Every figure, and what it shows."""
-    return [layout.figure(name, suffix) for name in FIGURES for suffix in _suffixes(study)]
+def figures(layout: Layout, study: Study, problem_classes: Iterable[str]) -> list[Path]:
+    """Every figure that tasks of such problem classes have, and what it shows."""
+    return [
+        layout.figure(name, suffix) for name in figures_of(problem_classes) for suffix in _suffixes(study)
+    ]
 
 
 def gene_pair_figures(layout: Layout, study: Study) -> list[Path]:
@@ -149,7 +151,8 @@ def results(layout: Layout, study: Study) -> list[Path]:
     if study.source.kind == "synthetic":
         files += [*simulated(layout), layout.evaluation.planted]
     files += [*features(layout, study), *gene_vectors(layout, study)]
-    for name in read_assessed(layout.labels.tasks):
+    assessed = read_assessed(layout.labels.tasks)
+    for name in assessed:
         files += [layout.labels.labels_of(name), layout.labels.audit_of(name)]
     for path in baselines(layout, study):
         files += [path, *_found(layout.references_of(path.stem))]
@@ -163,7 +166,8 @@ def results(layout: Layout, study: Study) -> list[Path]:
     files += _found(layout.bundle.folder)
     for task in study.gene_pairs.tasks if study.gene_pairs else []:
         files += _found(layout.gene_pairs(task).folder)
-    return [*files, *network_comparison(layout, study), *figures(layout, study)]
+    drawn = figures(layout, study, {task.problem_class for task in assessed.values()})
+    return [*files, *network_comparison(layout, study), *drawn]
 
 
 def _suffixes(study: Study) -> list[str]:

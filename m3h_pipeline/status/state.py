@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from m3h_pipeline.config import Study
 from m3h_pipeline.config.networks import networks
 from m3h_pipeline.errors import M3HError
-from m3h_pipeline.figures.registry import FIGURES
+from m3h_pipeline.figures.registry import FIGURES, figures_of
 from m3h_pipeline.files import read_json
 from m3h_pipeline.layout import Layout, StageFiles
 
@@ -171,7 +171,8 @@ class Reader:
         tables += [evaluation.performance, evaluation.subgroups, evaluation.participants]
         yield Part("evaluation", sum(path.exists() for path in tables), len(tables))
         suffix = study.figures.formats[0] if study else "svg"
-        figures = [layout.figure(name, suffix) for name in FIGURES]
+        names = figures_of(t["problem_class"] for t in tasks.values()) if tasks else list(FIGURES)
+        figures = [layout.figure(name, suffix) for name in names]
         yield Part("figures", sum(path.exists() for path in figures), len(figures))
         if study is not None and study.gene_pairs is not None:
             pairs = [layout.gene_pairs(task).pairs for task in study.gene_pairs.tasks]

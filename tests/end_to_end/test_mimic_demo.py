@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from m3h_pipeline.contracts import EVALUATION
-from m3h_pipeline.figures.registry import FIGURES
+from m3h_pipeline.figures.registry import figures_of
 from m3h_pipeline.files import read_features, read_json, read_samples, read_table
 from tests.end_to_end.conftest import Run, snakemake
 
@@ -33,7 +33,7 @@ def test_the_whole_study_ends(real_data: Path, tmp_path: Path, programs: Path) -
     found = read_table(results / "evaluation/evaluation.parquet", EVALUATION).to_pandas()
     assert set(found.task) == learned
     assert np.isfinite(found.multi).all()
-    for figure in FIGURES:
+    for figure in figures_of(task["problem_class"] for task in tasks.values()):
         assert (results / f"figures/{figure}.svg").stat().st_size > 0
     made = snakemake(tmp_path, *call, "--report", "report.html", programs=programs)
     assert made.status == 0, made.output[-6000:]

@@ -75,8 +75,12 @@ def test_a_prediction_in_the_data_is_a_reference_of_the_tasks_it_names_alone(tmp
 
 def test_figures_come_in_each_format_and_as_a_table() -> None:
     one = study("gse7390_txt", figures={"formats": ["svg"]})
-    drawn = names(outputs.figures(FILES, one))
+    every = {"binary", "multiclass", "regression", "survival", "clustering"}
+    drawn = names(outputs.figures(FILES, one, every))
     assert sorted(drawn) == sorted(f"r/figures/{name}.{s}" for name in FIGURES for s in ("svg", "csv"))
+    fewer = set(drawn) - set(names(outputs.figures(FILES, one, {"binary", "clustering"})))
+    gone = ("roc", "agreement", "survival")
+    assert fewer == {f"r/figures/{name}.{s}" for name in gone for s in ("svg", "csv")}
     pairs = names(outputs.gene_pair_figures(FILES, one))
     assert len(pairs) == 2 * 3 * 2
     assert "r/gene_pairs/metastasis_5y/volcano.svg" in pairs

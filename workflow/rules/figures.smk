@@ -35,4 +35,4 @@ rule figure:
 
 rule figures:
     input:
-        outputs.figures(FILES, STUDY),
+        outputs.figures(FILES, STUDY, {task.problem_class for task in TASKS.values()}),
