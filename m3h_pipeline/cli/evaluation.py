@@ -99,7 +99,7 @@ def _phenotypes(verbs: Any) -> None:
         )
         modalities, draws = modalities_of(options.settings), s["evaluation"].draws
         note(options, options.scores)
-        phenotype_scores(sources, modalities, draws, seed_of(options), options.compared)
+        phenotype_scores(sources, modalities, draws, seed_of(options), options.compared, options.profiles)
         phenotype_map(
             options.selection,
             options.scores,
@@ -113,7 +113,7 @@ def _phenotypes(verbs: Any) -> None:
             seed_of(options),
         )
 
-    paths = ("cohort", "labels", "tasks", "split", "selection", "compared", "output")
+    paths = ("cohort", "labels", "tasks", "split", "selection", "compared", "profiles", "output")
     parser = add_verb(verbs, "phenotypes", run, "map the phenotypes, and compare them", *paths)
     add_paths(parser, "scores", "predictions", "latents")
     add_ledger(parser)
@@ -137,12 +137,13 @@ def _missing(verbs: Any) -> None:
         draws = sections_of(options, evaluation=Evaluation)["evaluation"].draws
         modalities = modalities_of(options.settings)
         note(options, options.scores)
-        missing_scores(sources, modalities, draws, seed_of(options), options.output, sys.stderr)
+        missing_scores(
+            sources, modalities, draws, seed_of(options), options.output, options.reliance, sys.stderr
+        )
 
     text = "score the selected models where modalities are hidden"
-    parser = add_verb(
-        verbs, "missing", run, text, "cohort", "labels", "tasks", "split", "selection", "output"
-    )
+    paths = ("cohort", "labels", "tasks", "split", "selection", "reliance", "output")
+    parser = add_verb(verbs, "missing", run, text, *paths)
     add_paths(parser, "scores", "models")
     add_ledger(parser)
 

@@ -117,3 +117,28 @@ PHENOTYPE_SCORES = _schema(
     **dict.fromkeys(("silhouette", "low", "high", "own_silhouette", "stability", "rank"), _NUMBER),
     **dict.fromkeys(("difference", "difference_low", "difference_high"), _NUMBER),
 )
+
+#: What the clusters of the selected model (as on the map its first replicate) are on the test part. ``what``
+#: is size (``value``: its number of samples), stability (mean over other replicates of the largest Jaccard
+#: index with one of their clusters), feature (``value``: mean less that of the other clusters, in standard
+#: deviations of the training part; those that differ most), outcome and diagnosis (share with it, or mean;
+#: ``rest``: of the other clusters). Null or left out: of few.
+PHENOTYPE_PROFILES = pa.schema(
+    [
+        *(pa.field(name, _TEXT, nullable=False) for name in ("task", "model")),
+        pa.field("cluster", pa.int16(), nullable=False),
+        *(pa.field(name, _TEXT, nullable=False) for name in ("what", "name")),
+        *(pa.field(name, _NUMBER) for name in ("value", "rest")),
+    ]
+)
+
+#: What the selected models lean on. ``what`` is source (``value``: how much of the task's metric is lost on
+#: the test part where the source's values are taken away from every sample, with its interval) or feature
+#: (``value``: how far the prediction moves with a standard deviation of it, all else equal, in log odds or in
+#: the unit of the label: mean magnitude over the samples; ``direction``: mean. The largest).
+RELIANCE = pa.schema(
+    [
+        *(pa.field(name, _TEXT, nullable=False) for name in ("task", "what", "source", "name")),
+        *(pa.field(name, _NUMBER) for name in ("value", "low", "high", "direction")),
+    ]
+)

@@ -15,9 +15,11 @@ import torch
 
 from m3h_pipeline.config import Modality
 from m3h_pipeline.contracts import MISSING
+from m3h_pipeline.contracts.reported import RELIANCE
 from m3h_pipeline.disclosure import is_small
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.evaluation.arms import Setting, final_fits, read_selection
+from m3h_pipeline.evaluation.performance.reliance import Leaned, leaned_on, reliance_rows, source_blocks
 from m3h_pipeline.evaluation.shown import patients_of
 from m3h_pipeline.files import write_table
 from m3h_pipeline.inference.intervals import Interval, Quantity, bounded, pooled_intervals
@@ -68,14 +70,20 @@ class Sources:
 
 
 def missing_scores(
-    sources: Sources, modalities: Mapping[str, Modality], draws: int, seed: int, out: Path, screen: TextIO
+    sources: Sources,
+    modalities: Mapping[str, Modality],
+    draws: int,
+    seed: int,
+    out: Path,
+    reliance: Path,
+    screen: TextIO,
 ) -> None:
     """Write the scores of every task's selected model by the share of rows without a modality.
 
-    The models are not trained again. Rows are drawn by the study's seed, the same for all tasks; what is
-    hidden at one share is hidden at every larger one. Clustering tasks are left out: a silhouette says how
-    well clusters are apart, not whether they are those that were found before. A study of one modality has no
-    rows.
+    And what these models lean on, source by source and feature by feature. They are not trained again. Rows
+    are drawn by the study's seed, the same for all tasks; what is hidden at one share is hidden at every
+    larger one. Clustering tasks are left out: a silhouette says how well clusters are apart, not whether they
+    are those that were found before. A study of one modality has no scores without it.
 
     Args:
         sources: where the study's results lie.
@@ -83,6 +91,7 @@ def missing_scores(
         draws: bootstrap draws of patients, no more than :data:`DRAWS` are used.
         seed: of the study.
         out: table of contracts.MISSING.
+        reliance: table of contracts.RELIANCE.
         screen: where to report.
 
     Raises:
@@ -93,11 +102,12 @@ def missing_scores(
     chosen = [
         one
         for one in read_selection(sources.selection, described)
-        if described[one.task].problem_class != "clustering" and len(modalities) > 1
+        if described[one.task].problem_class != "clustering"
     ]
     if not chosen:
         write_table(pa.Table.from_pylist([], schema=MISSING), out, MISSING)
-        screen.write("nothing to hide: the study has one modality, or clustering tasks alone\n")
+        write_table(pa.Table.from_pylist([], schema=RELIANCE), reliance, RELIANCE)
+        screen.write("nothing to hide: the study has clustering tasks alone\n")
         return
     names = {one.task: described[one.task] for one in chosen}
     samples = CohortFiles(sources.cohort).samples
@@ -107,13 +117,17 @@ def missing_scores(
     data = load_study_data(sources.cohort, sources.labels, sources.split, (), _plain(modalities))
     rows = data.scored_rows(TEST)
     present = {name: there[rows] for name, there in data.present.items()}
-    hidden = {case: hidden_rows(present, case, seed) for case in cases(data.features)}
+    # Without its only modality nothing is known of anybody.
+    asked = cases(data.features) if len(modalities) > 1 else []
+    hidden = {case: hidden_rows(present, case, seed) for case in asked}
+    blocks = source_blocks(sources.cohort, modalities)
     by_fit: dict[tuple[str, Setting], list[str]] = {}
     for one in chosen:
         by_fit.setdefault((one.combination, one.setting), []).append(one.task)
     fits = final_fits(sources.scores)
     models = {path.stem: path for folder in sources.models for path in Path(folder).glob("*.safetensors")}
     found: dict[tuple[str, Case], Scored] = {}
+    leaned: list[Leaned] = []
     with Progress("models", len(by_fit), stream=screen) as bar:
         for (combination, setting), tasks in by_fit.items():
             statuses = fits.get((combination, setting), {}).get(TEST, {})
@@ -125,12 +139,17 @@ def missing_scores(
                     hint="run the stage of the final fits",
                 )
             if keys:
-                said = _predicted([models[key] for key in keys], data, hidden, tasks)
+                loaded = [load_model(models[key]) for key in keys]
+                said = _predicted(loaded, data, hidden, tasks) if hidden else {}
                 found |= {(t, case): scored(cohort, t, {TEST: p}) for (case, t), p in said.items()}
+                leaned += [leaned_on(loaded, data, cohort, task, blocks) for task in tasks]
             bar.advance(1)
     table = pa.Table.from_pylist(missing_rows(found, cohort, hidden), schema=MISSING)
     write_table(table, out, MISSING)
-    screen.write(f"{len({task for task, _ in found})} tasks, {len(data.features)} modalities hidden\n")
+    rows_of = reliance_rows(sorted(leaned, key=lambda one: one.task), cohort)
+    write_table(pa.Table.from_pylist(rows_of, schema=RELIANCE), reliance, RELIANCE)
+    told = f"{len({task for task, _ in found})} tasks, {len(data.features)} modalities hidden"
+    screen.write(f"{told if hidden else 'nothing to hide: the study has one modality'}\n")
 
 
 def cases(modalities: Iterable[str]) -> list[Case]:
@@ -165,13 +184,13 @@ def _plain(modalities: Mapping[str, Modality]) -> dict[str, Modality]:
 
 
 def _predicted(
-    paths: Sequence[Path],
+    models: Sequence[FittedModel],
     data: StudyData,
     hidden: Mapping[Case, Mapping[str, BoolArray]],
     tasks: Sequence[str],
 ) -> Predicted:
     """What the replicates of a model predict for the test part, case by case."""
-    every = [dict(_of_model(load_model(path), data, hidden, tasks)) for path in paths]
+    every = [dict(_of_model(model, data, hidden, tasks)) for model in models]
     return {place: np.stack([one[place] for one in every]) for place in every[0]}
 
 

@@ -98,7 +98,9 @@ class EvaluationFiles(Files):
     planted = _Named("planted.tsv")  # of a synthetic study: what was planted, what was found
     phenotypes = _Named("phenotypes.parquet")  # a map of them
     phenotype_scores = _Named("phenotype_scores.parquet")
+    phenotype_profiles = _Named("phenotype_profiles.parquet")  # what their clusters are
     missing = _Named("missing.parquet")  # scores where modalities are hidden
+    reliance = _Named("reliance.parquet")  # what each source and feature is worth to the selected models
     performance = _Named("performance.parquet")  # errors, rates at thresholds, net benefit
     subgroups = _Named("subgroups.parquet")  # scores and calibration by subgroup
     operating_points = _Named("operating_points.parquet")  # rates at every threshold
@@ -281,6 +283,7 @@ class Layout(Files):
             *(self.trajectory, self.search_report, self.selection, self.selection_summary, self.tim_table),
             *(*evaluation.tables(), evaluation.phenotypes, evaluation.phenotype_scores, evaluation.missing),
             *(evaluation.summary, evaluation.headline, evaluation.performance, evaluation.subgroups),
+            *(evaluation.phenotype_profiles, evaluation.reliance),
             *(evaluation.operating_points, evaluation.confusion, evaluation.flow),
             *(evaluation.participants, evaluation.participants_summary),
         ]

@@ -46,6 +46,8 @@ def given_away() -> list[tuple[str, str]]:
         *((files.evaluation.table(name).as_posix(), holds) for name, holds in tables.items()),
         (files.evaluation.phenotypes.as_posix(), "a map of clusters in cells of at least 11 patients"),
         (files.evaluation.phenotype_scores.as_posix(), "silhouettes, stability and rank of phenotypes"),
+        ("evaluation/phenotype_profiles.parquet", "sizes, features and outcomes of clusters, none of few"),
+        ("evaluation/reliance.parquet", "what sources and features are worth to the selected models"),
         (files.evaluation.missing.as_posix(), "scores where modalities are hidden from some samples"),
         ("evaluation/performance.parquet", "errors, rates at thresholds and net benefit, none of few"),
         ("evaluation/subgroups.parquet", "scores and calibration by subgroup, none of few"),

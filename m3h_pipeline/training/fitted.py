@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.numpy import save
 from torch import Tensor
@@ -26,6 +27,7 @@ from m3h_pipeline.features.scaling import CLIP
 from m3h_pipeline.model.absence import replaced
 from m3h_pipeline.model.architecture import Architecture, Input
 from m3h_pipeline.model.clustering import silhouettes, squared_distances
+from m3h_pipeline.model.heads import ProblemClass
 from m3h_pipeline.model.m3h import M3H
 from m3h_pipeline.model.survival import discrete_prediction
 from m3h_pipeline.survival import cox_prediction
@@ -254,6 +256,41 @@ class FittedModel:
                 predictions[task] = value.float().numpy()
         return predictions
 
+    def inputs(self) -> list[tuple[str, int]]:
+        """Of each column of :meth:`standardise` its modality and the number of the raw feature.
+
+        Numbers behind those of a modality's features are of indicators of missing values.
+        """
+        used = {name: np.flatnonzero(self._arrays[f"columns/{name}"]) for name in self.modalities}
+        return [(name, int(j)) for name, columns in used.items() for j in columns]
+
+    def slopes(self, x: Tensor, present: Tensor, task: str) -> Array:
+        """How the prediction of a task changes with each input: derivatives, row by row.
+
+        They are of log odds (of several classes: of the likeliest one), of the value in the unit of the
+        label, or of the logarithm of the hazard. A clustering task has none.
+
+        Args:
+            x: scaled features, (n, F), of :meth:`standardise`.
+            present: (modalities, n).
+            task: its id.
+
+        Shape:
+            (n, F)
+        """
+        position = self.positions.index(task)
+        index, span = next((i, s) for i, s in enumerate(self.network.spans) if s.start <= position < s.stop)
+        x, present = self._filled(x, present)
+        parts = []
+        for a in range(0, len(x), self._batch):
+            part = slice(a, a + self._batch)
+            seen = x[None, part].detach().requires_grad_()
+            attended, _ = self.network.attend(self.network.encode(seen, present=present[None, :, part]))
+            out = self.network.raw(attended[:, span.start : span.stop], index, seen)[position - span.start]
+            said = _moving(out, span.kind, self._arrays["target"][position])
+            parts.append(torch.autograd.grad(said.sum(), seen)[0][0])
+        return np.asarray(torch.cat(parts).numpy())
+
     def _clusters(self, task: str, latent: Tensor, distances: bool) -> Tensor:
         centres = torch.from_numpy(np.array(self._arrays[f"centres/{task}"]))
         if not len(latent):
@@ -264,6 +301,20 @@ class FittedModel:
         valid = torch.ones_like(cluster, dtype=torch.bool)
         value = silhouettes(latent[None], cluster, valid, len(centres))
         return torch.stack([cluster[0].double(), value[0]], 1)
+
+
+def _moving(raw: Tensor, kind: ProblemClass, target: Array) -> Tensor:
+    """One number per row of raw outputs (n, outputs), of which :meth:`FittedModel.slopes` are."""
+    if kind.timed:
+        # The logarithm of the cumulated hazard; of Cox's model the output is that.
+        return raw[:, 0] if raw.shape[1] == 1 else F.softplus(raw).sum(1).log()
+    if kind.standardise:
+        return kind.predict(raw[None])[0][:, 0] * float(target[1])
+    if raw.shape[1] == 1:
+        return raw[:, 0]
+    top = raw.argmax(1, keepdim=True)
+    rest = raw.scatter(1, top, -torch.inf)
+    return raw.gather(1, top)[:, 0] - rest.logsumexp(1)
 
 
 def _times(raw: Tensor, known: Mapping[str, Array]) -> Tensor:

@@ -217,6 +217,7 @@ class Whole:
             s.evaluation.draws,
             s.seed,
             self.folder / "evaluation/phenotype_scores.parquet",
+            self.folder / "evaluation/phenotype_profiles.parquet",
         )
         phenotype_map(
             self.folder / "selection.parquet",
@@ -245,6 +246,7 @@ class Whole:
             s.evaluation.draws,
             s.seed,
             self.folder / "evaluation/missing.parquet",
+            self.folder / "evaluation/reliance.parquet",
             io.StringIO(),
         )
 

@@ -13,6 +13,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 
 from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import MISSING, SELECTION, samples_schema
+from m3h_pipeline.contracts.reported import RELIANCE
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.evaluation.missing import SHARES, Sources, cases, hidden_rows, missing_scores, shown_shares
 from m3h_pipeline.figures.registry import render
@@ -70,7 +71,8 @@ def run(folder: Path, modalities: list[str], models: str = "models") -> tuple[li
     )
     out = folder / "evaluation/missing.parquet"
     out.parent.mkdir(exist_ok=True)
-    missing_scores(sources, settings(modalities=modalities).modalities, 200, 3, out, screen)
+    reliance = out.with_name("reliance.parquet")
+    missing_scores(sources, settings(modalities=modalities).modalities, 200, 3, out, reliance, screen)
     return read_table(out, MISSING).to_pylist(), screen.getvalue()
 
 
@@ -187,3 +189,47 @@ def test_the_figure_shows_the_table(trained: Path) -> None:
     lines = (trained / "figures/missing.csv").read_text().splitlines()
     assert len(lines) == 1 + 3 * 3 * len(SHARES)
     assert sum("each of them" in line for line in lines) == 3 * len(SHARES)
+
+
+def test_sources_and_features_that_a_model_leans_on(trained: Path) -> None:
+    """Referees: the model that sees no value of the source; a finite difference of its prediction."""
+    run(trained, ["alpha", "beta"])
+    rows = read_table(trained / "evaluation/reliance.parquet", RELIANCE).to_pylist()
+    assert {row["task"] for row in rows} == {"anemia", "sepsis", "stay"}
+    data = study(n=N, widths={name: WIDTHS[name] for name in ("alpha", "beta")})
+    at = data.scored_rows(-1)
+    raw = {name: x[at] for name, x in data.features.items()}
+    keys = read_table(trained / "scores.parquet").to_pandas().query("combination == 'sepsis' and fold == -1")
+    models = [load_model(trained / f"models/{key}.safetensors") for key in sorted(keys["fit_key"].unique())]
+    y = data.labels["sepsis"][at]
+    seen = ~np.isnan(y)
+
+    def score(features: dict[str, Any]) -> float:
+        mean = np.mean([one.predict(features)["sepsis"].astype(float) for one in models], axis=0)[:, 0]
+        return float(roc_auc_score(y[seen], mean[seen]))
+
+    for row in (row for row in rows if (row["task"], row["what"]) == ("sepsis", "source")):
+        gone = raw | {row["source"]: np.full_like(raw[row["source"]], np.nan)}
+        # Ties of rows of which nothing is known are broken by rounding.
+        assert row["value"] == pytest.approx(score(raw) - score(gone), abs=0.02)
+        assert row["low"] <= row["value"] <= row["high"]
+    first = next(row for row in rows if (row["task"], row["what"]) == ("sepsis", "feature"))
+    assert first["source"] in ("alpha", "beta")
+    assert abs(first["direction"]) <= first["value"] + 1e-9
+    sizes = []
+    for model in models:
+        x, present = model.standardise(raw), model.present(raw)
+        names = [f"{name}_{j}" for name, j in model.inputs()]
+        j = names.index(first["name"])
+
+        def odds(x: Any, model: Any = model, present: Any = present) -> Any:
+            p = model.predict_scaled(x, present)["sepsis"][:, 0].astype(np.float64)
+            return np.log(p / (1 - p))
+
+        step = 0.02
+        up, down = x.clone(), x.clone()
+        up[:, j] += step
+        down[:, j] -= step
+        slope = (odds(up) - odds(down)) / (2 * step)
+        sizes.append(float(np.abs(slope).mean() * x[:, j].double().numpy().std()))
+    assert first["value"] == pytest.approx(np.mean(sizes), rel=0.05)

@@ -82,7 +82,14 @@ def _scores(one: Study, name: str = "found.parquet", **changes: Any) -> Rows:
         "latents": [one.path("latents.parquet")],
     }
     out = one.path(name)
-    phenotype_scores(Sources(**(given | changes)), {"labs": Modality(sources=["lab"])}, 100, 5, out)
+    phenotype_scores(
+        Sources(**(given | changes)),
+        {"labs": Modality(sources=["lab"])},
+        100,
+        5,
+        out,
+        one.path("profiles.parquet"),
+    )
     return {row["model"]: row for row in read_table(out, PHENOTYPE_SCORES).to_pylist()}
 
 

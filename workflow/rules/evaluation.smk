@@ -159,9 +159,11 @@ rule phenotypes:
         latents=pack_files("latents", "search/final"),
         split=FILES.split,
         samples=FILES.cohort.samples,
+        diagnoses=[FILES.cohort.diagnoses] if SOURCE.has_diagnoses else [],
     output:
         map=FILES.evaluation.phenotypes,
         scores=FILES.evaluation.phenotype_scores,
+        profiles=FILES.evaluation.phenotype_profiles,
     log:
         FILES.log("evaluation/phenotypes"),
     benchmark:
@@ -184,8 +186,8 @@ rule phenotypes:
         "m3h --log {log:q} phenotypes --settings @{params.settings:q} --cohort {params.cohort:q}"
         " --labels {params.label_folder:q} --tasks {input.tasks:q} --split {input.split:q}"
         " --selection {input.selection:q} --scores @{params.scores:q} --predictions @{params.predictions:q}"
-        " --latents @{params.latents:q} --compared {output.scores:q} --ledger {params.ledger:q}"
-        " --output {output.map:q}"
+        " --latents @{params.latents:q} --compared {output.scores:q} --profiles {output.profiles:q}"
+        " --ledger {params.ledger:q} --output {output.map:q}"
 
 
 rule performance:
@@ -244,7 +246,8 @@ rule missing:
             plans.pack_models(FILES, planned("search/final"))
         ),
     output:
-        FILES.evaluation.missing,
+        missing=FILES.evaluation.missing,
+        reliance=FILES.evaluation.reliance,
     log:
         FILES.log("evaluation/missing"),
     benchmark:
@@ -266,4 +269,4 @@ rule missing:
         "m3h --log {log:q} missing --settings @{params.settings:q} --cohort {params.cohort:q}"
         " --labels {params.label_folder:q} --tasks {input.tasks:q} --split {input.split:q}"
         " --selection {input.selection:q} --scores @{params.scores:q} --models @{params.models:q}"
-        " --ledger {params.ledger:q} --output {output:q}"
+        " --ledger {params.ledger:q} --reliance {output.reliance:q} --output {output.missing:q}"

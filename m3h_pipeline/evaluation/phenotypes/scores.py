@@ -22,9 +22,10 @@ import pyarrow as pa
 import torch
 
 from m3h_pipeline.config import Modality
-from m3h_pipeline.contracts.reported import PHENOTYPE_SCORES
+from m3h_pipeline.contracts.reported import PHENOTYPE_PROFILES, PHENOTYPE_SCORES
 from m3h_pipeline.evaluation.arms import arm_predictions, find_arms, read_selection
 from m3h_pipeline.evaluation.contrast import Contrast, contrast, intervals
+from m3h_pipeline.evaluation.phenotypes.known import Tested, described_clusters
 from m3h_pipeline.evaluation.phenotypes.latents import read_latents
 from m3h_pipeline.features.scaling import CLIP
 from m3h_pipeline.files import write_table
@@ -66,9 +67,9 @@ class Sources:
 
 
 def phenotype_scores(
-    sources: Sources, modalities: Mapping[str, Modality], draws: int, seed: int, out: Path
+    sources: Sources, modalities: Mapping[str, Modality], draws: int, seed: int, out: Path, profiles: Path
 ) -> None:
-    """Write what the clusters of both arms of every clustering task are worth on the test part.
+    """Write what the clusters of both arms of every clustering task are worth and are on the test part.
 
     Args:
         sources: where the study's results lie.
@@ -76,6 +77,7 @@ def phenotype_scores(
         draws: bootstrap draws of patients.
         seed: of the study.
         out: table of contracts.PHENOTYPE_SCORES; empty if the study has no clustering task.
+        profiles: table of contracts.PHENOTYPE_PROFILES; empty then, too.
 
     Raises:
         InputError: a file is absent or unreadable.
@@ -88,6 +90,7 @@ def phenotype_scores(
         if described[one.task].problem_class == "clustering"
     ]
     rows: list[dict[str, Any]] = []
+    told: list[dict[str, Any]] = []
     if chosen:
         names = {one.task: described[one.task] for one in chosen}
         samples, test = CohortFiles(sources.cohort).samples, part_seeds(seed)["test"]
@@ -116,6 +119,8 @@ def phenotype_scores(
                 own[one.task, arm] = said[one.task][arm][TEST]
                 fixed[arm] = in_inputs(own[one.task, arm], inputs)
             contrasts[one.task] = contrast(cohort, one.task, TEST, fixed["single"], fixed["multi"], one.alone)
+            tested = Tested(sources.cohort, sources.labels, described, cohort.parts[TEST].rows, data)
+            told += described_clusters(one.task, own[one.task, "multi"], tested, cohort.parts[TEST].unit)
         found = {name: intervals(contrasts.values(), name) for name in (*_ARMS, "difference")}
         for task in contrasts:
             for arm in _ARMS:
@@ -130,6 +135,7 @@ def phenotype_scores(
                     )
                 )
     write_table(pa.Table.from_pylist(rows, schema=PHENOTYPE_SCORES), out, PHENOTYPE_SCORES)
+    write_table(pa.Table.from_pylist(told, schema=PHENOTYPE_PROFILES), profiles, PHENOTYPE_PROFILES)
 
 
 def in_inputs(predictions: Float32, inputs: Float32) -> Float32:
