@@ -29,7 +29,7 @@ class FigureSpec:
         title: what it shows, in a line.
         chapter: of the report that it belongs to; chapters sort in the order they are read.
         settings: the keys of the configuration's ``figures`` that it reads.
-        problem_class: the only one whose tasks it shows; empty: any. A study without such tasks has no such figure.
+        problem_class: the only one whose tasks it shows; empty: any. A study without them has no such figure.
     """
 
     module: str
