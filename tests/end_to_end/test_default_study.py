@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -72,6 +73,12 @@ def test_the_report_tells_the_story_in_order_and_opens_offline(default_study: Ru
     chapters = sorted({spec.chapter for spec in FIGURES.values()} | {"1 Cohort", "2 Tasks", "4 Selection"})
     assert [chapter[0] for chapter in chapters] == list("1234567")
     assert all(f'"{chapter}"' in page for chapter in chapters)
+    results = json.loads(re.search(r"var categories = (.*?);\n", page).group(1))  # type: ignore[union-attr]
+    shown = [Path(path) for parts in results.values() for paths in parts.values() for path in paths]
+    assert len({path.stem for path in shown}) == len(shown)
+    # One list a chapter: only beside named parts would what has no part stand under "Other".
+    assert all(len(parts) == 1 for parts in results.values())
+    assert (default_study.folder / "workflow/profiles/default/report.css").read_text() in page
     assert not re.findall(r"(?:src|href)=[\"']https?://", page)
 
 

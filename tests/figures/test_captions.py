@@ -49,6 +49,30 @@ def test_every_caption_that_the_workflow_names_exists() -> None:
     assert named == set(FILES)
 
 
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_sections_of_the_report_s_first_page_stand_apart(path: Path) -> None:
+    html = _html(_text("workflow", read_yaml(path)))
+    numbers = re.findall(r"<strong>(\d)\. ", html)
+    assert numbers == list("1234567")
+    assert re.findall(r"<p><strong>(\d)\. ", html) == numbers
+
+
+def test_all_that_the_report_shows_has_a_name_and_every_figure_is_there_once() -> None:
+    rules = [path.read_text() for path in (PROJECT / "workflow/rules").glob("*.smk")]
+    shown = [text.split("caption=", 1)[1] for rule in rules for text in re.split(r"\breport\(", rule)[1:]]
+    assert len(shown) >= 10
+    assert all("labels=" in text[:400] for text in shown)
+    # Of several formats of one figure the first is shown.
+    several = [rule for rule in rules if "for suffix in STUDY.figures.formats" in rule]
+    assert len(several) == 3
+    assert all("if suffix == STUDY.figures.formats[0]" in rule for rule in several)
+
+
+def test_the_report_s_looks_are_mended_by_what_snakemake_loads_by_itself() -> None:
+    folder = PROJECT / "workflow/profiles/default"
+    assert (folder / read_yaml(folder / "config.yaml")["report-stylesheet"]).exists()
+
+
 @pytest.mark.parametrize("name", CAPTIONS)
 def test_docutils_accepts_it_for_every_shipped_study(name: str) -> None:
     for path in STUDIES:

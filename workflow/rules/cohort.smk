@@ -61,6 +61,7 @@ rule ingest:
             FILES.cohort.summary,
             caption="../report/cohort.rst",
             category="1 Cohort",
+            labels={"table": "What was read, and what was set aside"},
         ),
         reading=FILES.cohort.reading,
         quarantine=FILES.cohort.quarantine,

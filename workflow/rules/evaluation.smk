@@ -107,6 +107,7 @@ rule evaluate:
             FILES.evaluation.summary,
             caption="../report/summary.rst",
             category="5 Test",
+            labels={"figure": "The result in one table"},
         ),
         FILES.evaluation.headline,
         [
@@ -114,6 +115,7 @@ rule evaluate:
                 FILES.evaluation.planted,
                 caption="../report/planted.rst",
                 category="5 Test",
+                labels={"figure": "What was planted, and what was found"},
             )
         ]
         if SYNTHETIC

@@ -9,11 +9,18 @@ rule figure:
     output:
         data=FILES.figure("{figure}", "csv"),
         images=[
-            report(
-                FILES.figure("{figure}", suffix),
-                caption="../report/figure.rst",
-                category=lambda wildcards: FIGURES[wildcards.figure].chapter,
-                subcategory="{figure}",
+            # The report shows each figure once, in the first of its formats.
+            (
+                report(
+                    FILES.figure("{figure}", suffix),
+                    caption="../report/figure.rst",
+                    category=lambda wildcards: FIGURES[wildcards.figure].chapter,
+                    labels=lambda wildcards: {
+                        "figure": FIGURES[wildcards.figure].title
+                    },
+                )
+                if suffix == STUDY.figures.formats[0]
+                else FILES.figure("{figure}", suffix)
             )
             for suffix in STUDY.figures.formats
         ],

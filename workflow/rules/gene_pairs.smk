@@ -55,11 +55,16 @@ if STUDY.gene_pairs:
                 for name in GENE_PAIR_FIGURES
             ],
             images=[
-                report(
-                    FILES.gene_pairs("{task}").figure(name, suffix),
-                    caption="../report/gene_pairs.rst",
-                    category="8 Gene pairs",
-                    subcategory="{task}",
+                (
+                    report(
+                        FILES.gene_pairs("{task}").figure(name, suffix),
+                        caption="../report/gene_pairs.rst",
+                        category="8 Gene pairs",
+                        subcategory="{task}",
+                        labels={"figure": name.replace("_", " ")},
+                    )
+                    if suffix == STUDY.figures.formats[0]
+                    else FILES.gene_pairs("{task}").figure(name, suffix)
                 )
                 for name in GENE_PAIR_FIGURES
                 for suffix in STUDY.figures.formats

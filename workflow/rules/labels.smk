@@ -61,11 +61,13 @@ rule assess:
             FILES.labels.values,
             caption="../report/values.rst",
             category="2 Tasks",
+            labels={"table": "What each value of a column became"},
         ),
         prevalence=report(
             FILES.labels.prevalence,
             caption="../report/prevalence.rst",
             category="2 Tasks",
+            labels={"table": "How frequent each outcome is"},
         ),
     log:
         FILES.log("assess"),
@@ -98,6 +100,7 @@ rule participants:
             FILES.evaluation.participants_summary,
             caption="../report/participants.rst",
             category="1 Cohort",
+            labels={"table": "Who took part (Table 1)"},
         ),
     log:
         FILES.log("evaluation/participants"),

@@ -61,6 +61,7 @@ if NETWORKS:
                 FILES.networks.comparison("tsv"),
                 caption="../report/networks.rst",
                 category="9 Networks",
+                labels={"figure": "The comparison in one table"},
             ),
         log:
             FILES.log("networks/compare"),
@@ -90,10 +91,15 @@ if NETWORKS:
         output:
             data=FILES.networks.comparison("csv"),
             images=[
-                report(
-                    FILES.networks.comparison(suffix),
-                    caption="../report/networks.rst",
-                    category="9 Networks",
+                (
+                    report(
+                        FILES.networks.comparison(suffix),
+                        caption="../report/networks.rst",
+                        category="9 Networks",
+                        labels={"figure": "Networks compared"},
+                    )
+                    if suffix == STUDY.figures.formats[0]
+                    else FILES.networks.comparison(suffix)
                 )
                 for suffix in STUDY.figures.formats
             ],

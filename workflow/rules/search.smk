@@ -88,6 +88,7 @@ rule select:
             FILES.selection_summary,
             caption="../report/selection.rst",
             category="4 Selection",
+            labels={"table": "The companions of each task"},
         ),
     log:
         FILES.log("select"),
