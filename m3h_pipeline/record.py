@@ -95,6 +95,29 @@ def record(
     files = [*results(layout, study), *segments(layout, study)]
     content = {
         "format": FORMAT,
+        **made_from(layout, study, inputs, definitions),
+        "files": {
+            path.relative_to(layout.folder).as_posix(): {"bytes": path.stat().st_size, "sha256": digest}
+            for path, digest in ((path, sha256(path)) for path in files)
+        },
+    }
+    # The configuration in its own order, as people know it.
+    write_json(content, out, sort_keys=False)
+    return content
+
+
+def made_from(
+    layout: Layout, study: Study, inputs: Mapping[str, Any], definitions: Mapping[str, str]
+) -> dict[str, Any]:
+    """What a study was made from and with: all of its record but the results.
+
+    Args:
+        layout, study, inputs, definitions: as of :func:`record`.
+
+    Raises:
+        InputError: a score that a plan names is missing, or a segment of the store is damaged.
+    """
+    return {
         "study": study.study,
         "configuration": portable(study.model_dump(mode="json")),
         "sizes": {
@@ -119,14 +142,7 @@ def record(
         "training": trained_with(layout, study),
         # With how many sets of models each verb has opened the test part; the ledger says when.
         "test_part": openings(layout.ledger),
-        "files": {
-            path.relative_to(layout.folder).as_posix(): {"bytes": path.stat().st_size, "sha256": digest}
-            for path, digest in ((path, sha256(path)) for path in files)
-        },
     }
-    # The configuration in its own order, as people know it.
-    write_json(content, out, sort_keys=False)
-    return content
 
 
 def trained_with(layout: Layout, study: Study) -> list[dict[str, Any]]:

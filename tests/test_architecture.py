@@ -38,7 +38,8 @@ ROOMS = [
     {"bundle"},
     {"figures"},
     {"jobs"},
-    {"check", "cli", "differences", "draft", "forecast", "record", "remade", "reruns", "status", "verify"},
+    {"check", "cli", "differences", "draft", "forecast", "record", "remade", "report", "reruns", "status"}
+    | {"verify"},
     {"api"},
 ]
 #: Rooms that stand side by side: neither knows the other.

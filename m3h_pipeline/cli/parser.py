@@ -10,7 +10,7 @@ from m3h_pipeline.errors import nearest
 
 #: What a person calls, in the order in which a study meets it. Every other verb is the workflow's.
 PEOPLE = (
-    *("init", "check", "run", "status", "predict", "evaluate-bundle", "compare", "explain-rerun"),
+    *("init", "check", "run", "status", "report", "predict", "evaluate-bundle", "compare", "explain-rerun"),
     *("replay", "verify", "fetch-demo", "task-list", "completion"),
 )
 #: What an exit status says; docs/cli.md has the same table.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from m3h_pipeline.cli.arguments import add_ledger, add_paths, add_verb, note, sections_of, seed_of
@@ -40,4 +41,33 @@ def _participants(verbs: Any) -> None:
     add_verb(verbs, "participants", run, text, "cohort", "labels", "split", "output", settings=False)
 
 
-VERBS = (_participants, _performance)
+def _report(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.report.told import report
+
+        sys.stderr.write(f"{report(options.study, options.out)}\n")
+
+    text = "write the report of a finished study: one HTML file, to be opened in a browser"
+    parser = add_verb(verbs, "report", run, text, settings=False)
+    shown = "configuration, results or name of the study (default: config/config.yaml, or the only results)"
+    parser.add_argument("study", nargs="?", metavar="STUDY", help=shown)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: report.html in its results")
+
+
+def _report_page(verbs: Any) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from m3h_pipeline.config import Study
+        from m3h_pipeline.config.arguments import part_of
+        from m3h_pipeline.layout import Layout
+        from m3h_pipeline.record import made_from
+        from m3h_pipeline.report.stage import write_report
+
+        layout, study = Layout(options.study), sections_of(options, study=Study)["study"]
+        inputs, definitions = (part_of(options.settings, name) for name in ("inputs", "definitions"))
+        write_report(layout, made_from(layout, study, inputs, definitions), options.output)
+
+    text = "write the report of a study whose record is not yet made"
+    add_verb(verbs, "report-page", run, text, "study", "output")
+
+
+VERBS = (_participants, _performance, _report, _report_page)

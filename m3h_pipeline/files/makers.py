@@ -56,6 +56,7 @@ def _makers() -> Iterator[Maker]:
         # These lie in the folder of the study itself: a pattern is a name alone, and comes last.
         ([layout.split], "split"),
         ([layout.selection, layout.selection_summary], "select"),
+        ([layout.report], "report_page"),
         ([layout.record], "record"),
     ]
     bundle = layout.bundle

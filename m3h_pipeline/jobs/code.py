@@ -12,7 +12,7 @@ from m3h_pipeline.config.sources import SOURCE_KINDS
 from m3h_pipeline.digest import code_digest, definitions
 from m3h_pipeline.figures.registry import FIGURES
 from m3h_pipeline.files import write_json
-from m3h_pipeline.hashes import digest_of
+from m3h_pipeline.hashes import digest_of, sha256
 
 #: How packs are sized, where the study leaves that open: what plans hold beside combinations.
 _SIZING = "m3h_pipeline.search.sizing"
@@ -46,6 +46,7 @@ CODE: dict[str, tuple[str, ...]] = {
     "plan-network": ("m3h_pipeline.networks.plan", _SIZING),
     "compare-networks": ("m3h_pipeline.networks.compare",),
     "draw-networks": ("m3h_pipeline.figures.networks",),
+    "report-page": ("m3h_pipeline.report.stage", "m3h_pipeline.record"),
     "record": ("m3h_pipeline.record",),
 }
 
@@ -72,12 +73,18 @@ STAGES: dict[str, tuple[str, ...]] = {
 }
 
 
-__all__ = ["code_of", "code_of_figure", "code_of_source", "code_of_stages", "keep_code"]
+__all__ = ["code_of", "code_of_assets", "code_of_figure", "code_of_source", "code_of_stages", "keep_code"]
 
 
 def code_of(*verbs: str) -> str:
     """Digest of the code that makes the results of these verbs."""
     return code_digest(*(module for verb in verbs for module in CODE[verb]))
+
+
+def code_of_assets() -> str:
+    """Digest of what the report is laid out by and that is no Python: templates, style and scripts."""
+    folder = Path(__file__).parents[1] / "report" / "assets"
+    return digest_of({path.name: sha256(path) for path in sorted(folder.iterdir())})
 
 
 def code_of_figure(name: str) -> str:

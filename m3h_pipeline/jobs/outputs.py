@@ -140,6 +140,20 @@ def score_files(layout: Layout, study: Study) -> list[Path]:
     ]
 
 
+def reported(layout: Layout, study: Study) -> list[Path]:
+    """The tables that the report shows."""
+    evaluation, labels = layout.evaluation, layout.labels
+    planted = [evaluation.planted] if study.source.kind == "synthetic" else []
+    return [
+        *(layout.selection, layout.trajectory, layout.search_report, layout.tim_table),
+        *(*evaluation.tables(), evaluation.phenotypes, evaluation.phenotype_scores, evaluation.missing),
+        *(evaluation.performance, evaluation.subgroups, evaluation.flow, evaluation.participants),
+        *(evaluation.operating_points, evaluation.confusion),
+        *(evaluation.phenotype_profiles, evaluation.reliance),
+        *(labels.tasks, labels.values, labels.prevalence, layout.cohort.summary, *planted),
+    ]
+
+
 def results(layout: Layout, study: Study) -> list[Path]:
     """Every result of a finished study but the store, in a fixed order.
 

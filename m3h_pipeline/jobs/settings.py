@@ -35,6 +35,9 @@ _SHAPED = ("training.sizes", "modalities", "split.folds", "split.test_fraction")
 #: What a plan of cross-validated fits says of each of them.
 _CROSSED = ("training.batch_sizes", "training.learning_rates", "split.folds")
 
+#: Jobs that are told everything, and run whenever anything does.
+WHOLE = frozenset({"record", "report_page"})
+
 #: What a larger combination must gain, and what else decides which are trained.
 _GAIN = ("search.min_improvement", "search.standard_errors")
 _PREFERRED = ("search.beam", "search.race", *_GAIN)

@@ -1,7 +1,6 @@
 """Where a study's files are: each path of its results stands here, once.
 
-Rules, stages, figures, the record, the check and ``m3h verify`` ask here. Nothing is read, and nothing is
-imported that takes time. Names of tasks, sources and packs may be the wildcards of a rule.
+Everything asks here. Nothing is read, nothing slow is imported, and names may be the wildcards of a rule.
 """
 
 from __future__ import annotations
@@ -197,6 +196,7 @@ class Layout(Files):
     running = _Named("logs/running.json")  # there while a run writes here
     input_digests = _Named("logs/inputs.json")  # by size and time, so that no input is read twice
     ledger = _Named("ledger")  # every opening of the test part, a file each; no rule makes it
+    report = _Named("report.html")  # what people look at
     record = _Named("provenance.json")
 
     @property
@@ -285,5 +285,5 @@ class Layout(Files):
             *(evaluation.summary, evaluation.headline, evaluation.performance, evaluation.subgroups),
             *(evaluation.phenotype_profiles, evaluation.reliance),
             *(evaluation.operating_points, evaluation.confusion, evaluation.flow),
-            *(evaluation.participants, evaluation.participants_summary),
+            *(evaluation.participants, evaluation.participants_summary, self.report),
         ]

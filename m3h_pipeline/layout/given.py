@@ -69,6 +69,7 @@ def given_away() -> list[tuple[str, str]]:
         (compared.as_posix(), "networks compared: table, figure, and what it shows"),
         (files.figure("*", "*").as_posix(), "figures, and the table behind each"),
         (f"{files.input.as_posix()}/**", "of a synthetic study only: simulated files, of nobody"),
+        (files.report.as_posix(), "all of it for people, in one file"),
         (files.input_digests.as_posix(), "sizes, times and digests of the input files, by name"),
         (f"{files.logs.as_posix()}/**", "messages of every job; small counts hidden, no row of any table"),
         (f"{files.benchmark('**').as_posix()}", "time and memory that every job took"),

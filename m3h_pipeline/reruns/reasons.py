@@ -17,7 +17,7 @@ from m3h_pipeline.errors import M3HError
 from m3h_pipeline.files import read_json
 from m3h_pipeline.jobs.code import CODE, modules_of
 from m3h_pipeline.jobs.inputs import Inputs
-from m3h_pipeline.jobs.settings import JobSettings
+from m3h_pipeline.jobs.settings import WHOLE, JobSettings
 from m3h_pipeline.jobs.told import digest
 from m3h_pipeline.layout import Layout
 from m3h_pipeline.reruns.planned import Job
@@ -108,7 +108,7 @@ class Explainer:
             before = settings({"": json.loads(old)}, ".")
         except (OSError, ValueError):
             return [Reason("setting", f"settings of `{method}` (what it was told is not kept)")]
-        if made is None or method == "record":
+        if made is None or method in WHOLE:
             return []
         try:
             new = str(made(*of))

@@ -11,7 +11,7 @@ from typing import TextIO
 from m3h_pipeline.config import load_study
 from m3h_pipeline.disclosure.text import message
 from m3h_pipeline.errors import InputError
-from m3h_pipeline.jobs.settings import JobSettings
+from m3h_pipeline.jobs.settings import WHOLE, JobSettings
 from m3h_pipeline.layout import Layout
 from m3h_pipeline.reruns.planned import Job, jobs_of
 from m3h_pipeline.reruns.reasons import Explainer, Reason
@@ -34,6 +34,7 @@ STAGES = {
     "pairs of genes": ("gene_pairs", "draw_gene_pairs"),
     "figures": ("figure",),
     "bundle": ("export_bundle",),
+    "report": ("report_page",),
     "record": ("record",),
 }
 _KINDS = {
@@ -89,11 +90,11 @@ def explained(jobs: Sequence[Job], why: Mapping[Job, list[Reason]], layout: Layo
     if not jobs:
         yield f"{folder}: nothing would run"
         return
-    own = [job for job in jobs if job.rule != "record" and (why[job] or not job.follows)]
+    own = [job for job in jobs if job.rule not in WHOLE and (why[job] or not job.follows)]
     yield f"{folder}: {len(jobs):,} jobs would run, {len(own):,} of them for a reason of their own"
     reasons: dict[Reason, list[Job]] = {}
     for job in jobs:
-        for reason in why[job] if job.rule != "record" else []:
+        for reason in why[job] if job.rule not in WHOLE else []:
             reasons.setdefault(reason, []).append(job)
     fresh = not layout.cohort.samples.exists()
     if fresh:

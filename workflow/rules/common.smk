@@ -13,6 +13,7 @@ from m3h_pipeline.figures.registry import FIGURES
 from m3h_pipeline.jobs import outputs, plans
 from m3h_pipeline.jobs.code import (
     code_of,
+    code_of_assets,
     code_of_figure,
     code_of_source,
     code_of_stages,

@@ -1,6 +1,10 @@
 # What the study was made from and with, and the digest of all that came out: last of all.
 
 
+localrules:
+    record,
+
+
 rule record:
     input:
         rules.figures.input,
@@ -13,6 +17,7 @@ rule record:
         FILES.evaluation.participants,
         FILES.bundle.folder,
         FILES.labels.audit,
+        FILES.report,
     output:
         FILES.record,
     log:

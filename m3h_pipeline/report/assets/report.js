@@ -1,0 +1,96 @@
+"use strict";
+// What moves: which page is shown, when charts are drawn, how tables are sorted and filtered.
+document.documentElement.classList.add("js");
+const INSTANCES = new Map();
+
+function draw(figure) {
+  const spec = REPORT.charts[figure.dataset.chart], place = figure.querySelector(".canvas");
+  if (!spec || INSTANCES.has(figure) || !place.clientWidth) return;
+  place.style.height = `${heightOf(spec, place.clientWidth)}px`;
+  const chart = echarts.init(place, null, { renderer: "svg" });
+  chart.setOption(DRAWN[spec.kind](spec, place.clientWidth));
+  chart.on("click", (event) => {
+    if (event.data && event.data.to) location.hash = event.data.to;
+  });
+  INSTANCES.set(figure, chart);
+}
+
+const FIGURES = [...document.querySelectorAll("figure[data-chart]")];
+const SEEN = new IntersectionObserver((entries) => {
+  entries.filter((entry) => entry.isIntersecting).forEach((entry) => draw(entry.target));
+}, { rootMargin: "300px" });
+FIGURES.forEach((figure) => SEEN.observe(figure));
+
+const RESIZED = new ResizeObserver((entries) => {
+  entries.forEach(({ target }) => {
+    const chart = INSTANCES.get(target.closest("figure"));
+    const spec = REPORT.charts[target.closest("figure").dataset.chart];
+    if (!chart || !target.clientWidth || chart.getWidth() === target.clientWidth) return;
+    target.style.height = `${heightOf(spec, target.clientWidth)}px`;
+    chart.resize();
+    chart.setOption(DRAWN[spec.kind](spec, target.clientWidth), true);
+  });
+});
+FIGURES.forEach((figure) => RESIZED.observe(figure.querySelector(".canvas")));
+
+// An outcome's page is shown alone, the chapters together.
+function show() {
+  const id = decodeURIComponent(location.hash.slice(1));
+  const target = id && document.getElementById(id);
+  const page = target && target.closest("section.outcome");
+  document.documentElement.classList.toggle("one", Boolean(page));
+  document.querySelectorAll("section.outcome").forEach((section) => section.classList.toggle("shown", section === page));
+  const chapter = page ? "outcomes" : target && target.closest("section.chapter") ? target.closest("section.chapter").id : "answer";
+  document.querySelectorAll("header nav a").forEach((link) => {
+    if (link.hash === `#${chapter}`) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  });
+  if (page && target === page) window.scrollTo(0, 0);
+  else if (target) target.scrollIntoView();
+  if (page) page.focus({ preventScroll: true });
+}
+window.addEventListener("hashchange", show);
+
+window.addEventListener("beforeprint", () => {
+  document.documentElement.classList.add("printing");
+  FIGURES.forEach(draw);
+});
+window.addEventListener("afterprint", () => document.documentElement.classList.remove("printing"));
+
+// Rows by the value of a column: its number where there is one (data-value), else its text.
+function sort(table, column, button) {
+  const head = button.closest("th"), falling = head.getAttribute("aria-sort") === "descending";
+  table.querySelectorAll("th[aria-sort]").forEach((other) => other.removeAttribute("aria-sort"));
+  head.setAttribute("aria-sort", falling ? "ascending" : "descending");
+  const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
+  const rows = [...table.tBodies[0].rows].map((row, place) => ({ row, place, key: key(row) }));
+  rows.sort((a, b) => {
+    const [x, y] = [a, b].map((one) => (one.key === "" ? NaN : Number(one.key)));
+    if (isNaN(x) !== isNaN(y)) return isNaN(x) ? 1 : -1;
+    const order = isNaN(x) ? b.key.localeCompare(a.key, "en") : y - x;
+    return (falling ? -order : order) || a.place - b.place;
+  });
+  table.tBodies[0].append(...rows.map((one) => one.row));
+}
+document.querySelectorAll("table[data-sortable] th button").forEach((button) => {
+  const head = button.closest("th");
+  button.addEventListener("click", () => sort(button.closest("table"), head.cellIndex, button));
+});
+
+function filter(table) {
+  const words = document.querySelector(`[data-search="${table.id}"]`)?.value.trim().toLowerCase() ?? "";
+  const chosen = document.querySelector(`[data-filter="${table.id}"]`)?.value ?? "";
+  let left = 0;
+  [...table.tBodies[0].rows].forEach((row) => {
+    row.hidden = !row.textContent.toLowerCase().includes(words) || (chosen !== "" && row.dataset.group !== chosen);
+    left += row.hidden ? 0 : 1;
+  });
+  const told = document.querySelector(`[data-left="${table.id}"]`);
+  if (told) told.textContent = `${left} of ${table.tBodies[0].rows.length}`;
+}
+document.querySelectorAll("[data-search], [data-filter]").forEach((field) => {
+  field.addEventListener("input", () => filter(document.getElementById(field.dataset.search || field.dataset.filter)));
+});
+
+show();
+document.documentElement.dataset.ready = "true";

@@ -1,0 +1,1 @@
+"""The page of each outcome: what its problem class has to show."""
