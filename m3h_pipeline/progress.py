@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import TextIO
+from typing import Final, TextIO
+
+#: Environment variable: progress goes to a job's log alone, since the run tells of all of its jobs at once.
+ELSEWHERE: Final = "M3H_PROGRESS_IN_LOG"
 
 
 def duration(seconds: float) -> str:
@@ -74,5 +78,7 @@ class Progress:
         line = f"{self.done:,.0f} of {self.total:,.0f} {self.what} in {duration(elapsed)}"
         if 0 < self.done < self.total:
             line += f", {duration(elapsed * (self.total - self.done) / self.done)} to go"
-        self._stream.write(line + "\n")
+        # What writes to the screen and to a log has a way to write to the log alone.
+        aside = getattr(self._stream, "aside", None) if os.environ.get(ELSEWHERE) else None
+        (aside or self._stream.write)(line + "\n")
         self._stream.flush()

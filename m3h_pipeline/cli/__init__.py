@@ -82,6 +82,10 @@ class _Messages:
         for line in lines:
             self.write(line)
 
+    def aside(self, text: str) -> int:
+        """Write to the log alone; to the screen where there is none."""
+        return self._write(text, self._file is None and not self._quiet)
+
     def say(self, text: str) -> int:
         """Write what is said in any case: why it ended."""
         return self._write(text, True)
