@@ -60,7 +60,7 @@ def remains(state: State, layout: Layout, study: Study | None) -> Remains:
     planned = {stage.name for stage in state.stages if stage.packs is not None}
     expected = 0
     for name, (fits, hours) in known.items():
-        if name in planned or (state.searched and name.startswith("round ")):
+        if name in planned or (state.searched and name.startswith(("round ", "triples"))):
             continue
         if name == "TIM" and layout.tim.plan.exists():
             continue

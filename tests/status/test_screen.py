@@ -13,6 +13,7 @@ from m3h_pipeline import cli
 from m3h_pipeline.config import Study
 from m3h_pipeline.layout import Layout
 from m3h_pipeline.progress import ELSEWHERE, Progress
+from m3h_pipeline.status import remains as left
 from m3h_pipeline.status.remains import Remains
 from m3h_pipeline.status.screen import Screen, progress
 from m3h_pipeline.status.state import Pack, Stage, State
@@ -104,7 +105,7 @@ def test_what_is_wrong_with_the_results_stops_no_run(tmp_path: Path, one: Study)
 
 
 @pytest.mark.parametrize(
-    ("left", "said"),
+    ("remaining", "said"),
     [
         (Remains(10, 0, None, 0, False), "10 of 20 fits (50 % of the training); round 1"),
         (
@@ -113,9 +114,20 @@ def test_what_is_wrong_with_the_results_stops_no_run(tmp_path: Path, one: Study)
         ),
     ],
 )
-def test_what_the_line_says(left: Remains, said: str) -> None:
+def test_what_the_line_says(remaining: Remains, said: str) -> None:
     stage = Stage("round 1", "search/round_1", [Pack(20, 10, state="begun")])
-    assert progress(State([], 0, [stage], False, False), left) == said
+    assert progress(State([], 0, [stage], False, False), remaining) == said
+
+
+def test_a_search_that_has_ended_leaves_no_rounds_to_expect(
+    layout: Layout, one: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(left, "_forecast", lambda *_: {"triples, at most": (858, 10.0), "round 9": (1, 1.0)})
+    for searched, expected in ((False, 859), (True, 0)):
+        state = State(
+            [], 0, [Stage("round 1", "search/round_1", [Pack(20, 20, state="done")])], searched, False
+        )
+        assert left.remains(state, layout, one).expected == expected
 
 
 def test_progress_of_jobs_goes_to_their_logs_alone_while_a_run_tells_of_all(
