@@ -9,9 +9,15 @@ from typing import Any
 from m3h_pipeline.config import Study, validate
 from m3h_pipeline.files import replacing
 from m3h_pipeline.layout import Layout
-from m3h_pipeline.report.blocks import Chapter, words
+from m3h_pipeline.report.answer import Answer, answer
+from m3h_pipeline.report.blocks import Chapter
+from m3h_pipeline.report.cohort import cohort
 from m3h_pipeline.report.gather import Gathered, gather
+from m3h_pipeline.report.interaction import interaction
+from m3h_pipeline.report.methods import methods
 from m3h_pipeline.report.outcomes.pages import outcome_pages
+from m3h_pipeline.report.overview import head, overview
+from m3h_pipeline.report.planted import planted
 from m3h_pipeline.report.render import render
 
 
@@ -35,13 +41,53 @@ def write_report(layout: Layout, made: Mapping[str, Any], out: Path) -> None:
 
 def report_of(gathered: Gathered) -> str:
     """The report as HTML."""
-    heads = {
-        name: {"title": task.title, "department": task.department, "words": ""}
-        for name, task in gathered.learned.items()
-    }
+    pages = outcome_pages(gathered)
     chapters = [
-        Chapter("answer", "Answer", [words(str(gathered.said["evaluation"].get("headline", "")))]),
-        Chapter("outcomes", "Outcomes"),
+        Chapter("answer", "Answer", template="answer.html.j2", content=first_screen(gathered)),
+        Chapter("outcomes", "Outcomes", template="outcomes.html.j2", content=overview(gathered)),
+        interaction(gathered),
+        cohort(gathered),
+        methods(gathered),
+        *planted(gathered),
     ]
+    heads = {page.task: head(gathered, page.task) for page in pages}
     models = sorted({row["model"] for row in gathered.rows("comparison")})
-    return render(gathered.study.study, chapters, outcome_pages(gathered), heads, models)
+    return render(gathered.study.study, chapters, pages, heads, models)
+
+
+def first_screen(gathered: Gathered) -> dict[str, Any]:
+    """What ``answer.html.j2`` shows."""
+    said = answer(gathered)
+    synthetic = gathered.study.source.kind == "synthetic"
+    return {
+        "sentence": said.sentence,
+        "answer": said,
+        "warning": "These patients are simulated: nothing here says anything about real ones."
+        if synthetic
+        else "",
+        "lists": _lists(said),
+    }
+
+
+def _lists(said: Answer) -> list[tuple[str, str, list[str], str]]:
+    """Name, title, sentences, and what is said where there are none."""
+    return [
+        ("gains", "Gain from learning together", said.gains, "No gain is shown."),
+        ("losses", "Lose by learning together", said.losses, "No loss is shown."),
+        (
+            "simpler",
+            "Use a simpler model instead",
+            said.simpler,
+            "Nowhere: what the search selected is used.",
+        ),
+        (
+            "unsettled",
+            "Not settled by these data",
+            said.unsettled,
+            "Every outcome that was tested is settled.",
+        ),
+        ("helpful", "Most helpful companions", said.helpful, "No help survives the correction."),
+        ("harmful", "Most harmful companions", said.harmful, "No harm survives the correction."),
+        ("alone", "Learn alone", said.alone, "Every outcome was selected a companion."),
+        ("open", "What must be known beside it", said.open, ""),
+    ]

@@ -192,23 +192,38 @@ function drawBars(spec) {
   };
 }
 
-function drawHeatmap(spec, width) {
-  const label = (limit) => ({ color: INK, width: limit, overflow: "truncate", interval: 0, fontSize: spec.rows.length > 24 ? 10 : 12 });
-  const side = width < 560 ? 96 : 190;
+// A heatmap's rows and columns in another order.
+function ordered(spec, order) {
+  if (!order) return spec;
+  const [column, row] = [order.columns, order.rows].map((places) => new Map(places.map((from, to) => [from, to])));
+  return {
+    ...spec, columns: order.columns.map((i) => spec.columns[i]), rows: order.rows.map((i) => spec.rows[i]),
+    cells: spec.cells.map(([x, y, ...values]) => [column.get(x), row.get(y), ...values]),
+  };
+}
+
+function drawHeatmap(given, width, order) {
+  const spec = ordered(given, order), narrow = width < 560, small = spec.rows.length > 24;
+  const side = narrow ? 92 : small ? 150 : 190;
+  const label = { color: INK, width: side, overflow: "truncate", interval: 0, fontSize: small ? 10 : 12 };
+  const last = spec.measures.length + 1;
+  const marked = spec.cells.filter((cell) => cell[last] && spec.measures[last - 2] === "").map((cell) => [cell[0], cell[1]]);
+  const dot = { type: "scatter", data: marked, silent: true, symbolSize: small ? 4 : 6, itemStyle: { color: INK, borderColor: "#fff", borderWidth: 1 }, z: 4 };
   return {
     ...BASE(), grid: { left: side + 8, right: 12, top: 12, bottom: side + 52 },
-    xAxis: { type: "category", data: spec.columns, position: "bottom", axisLabel: { ...label(side), rotate: 90 },
+    xAxis: { type: "category", data: spec.columns, position: "bottom", axisLabel: { ...label, rotate: 90 },
       axisTick: { show: false }, axisLine: { show: false } },
-    yAxis: { type: "category", data: spec.rows, inverse: true, axisLabel: label(side), axisTick: { show: false }, axisLine: { show: false } },
+    yAxis: { type: "category", data: spec.rows, inverse: true, axisLabel: label, axisTick: { show: false }, axisLine: { show: false } },
     visualMap: { type: "continuous", min: spec.diverging ? -spec.limit : spec.least, max: spec.limit, dimension: 2, calculable: false,
-      orient: "horizontal", left: side + 8, bottom: 0, itemWidth: 12, itemHeight: 160, precision: 3,
+      seriesIndex: 0, orient: "horizontal", left: side + 8, bottom: 0, itemWidth: 12, itemHeight: 160, precision: 3,
       inRange: { color: spec.diverging ? DIVERGING : SEQUENTIAL }, textStyle: { color: INK },
       text: [number(spec.limit), number(spec.diverging ? -spec.limit : spec.least)] },
     series: [{ type: "heatmap", data: spec.cells, itemStyle: { borderColor: "#fff", borderWidth: 1 }, progressive: 0,
-      emphasis: { itemStyle: { borderColor: INK, borderWidth: 2 } } }],
+      emphasis: { itemStyle: { borderColor: INK, borderWidth: 2 } } }, dot],
     tooltip: { ...BASE().tooltip, trigger: "item", formatter: (item) => {
       const [column, row, ...values] = item.value;
-      const said = spec.measures.map((name, i) => (values[i] === null || values[i] === "" ? "" : `${escaped(name)}: ${number(values[i])}`));
+      const said = spec.measures.map((name, i) => (values[i] === null || values[i] === "" || values[i] === undefined ? ""
+        : `${name ? `${escaped(name)}: ` : ""}${escaped(number(values[i]))}`));
       return [`<b>${escaped(spec.rows[row])}</b> ← ${escaped(spec.columns[column])}`, ...said.filter(Boolean)].join("<br>");
     } },
   };

@@ -3,12 +3,32 @@
 document.documentElement.classList.add("js");
 const INSTANCES = new Map();
 
+// The order of a heatmap's rows and columns, where several are offered.
+function order(figure) {
+  const spec = REPORT.charts[figure.dataset.chart], chosen = figure.querySelector("select[data-order]");
+  return spec.orders && spec.orders[chosen ? chosen.selectedIndex : 0];
+}
+
+function offerOrders(figure, spec) {
+  const label = element("label", "Order ", { class: "search" }), select = element("select", undefined, { "data-order": figure.id });
+  spec.orders.forEach((one) => select.append(element("option", one.name)));
+  select.addEventListener("change", () => redraw(figure));
+  label.append(select);
+  figure.querySelector("h4").after(label);
+}
+
+function redraw(figure) {
+  const spec = REPORT.charts[figure.dataset.chart], place = figure.querySelector(".canvas");
+  INSTANCES.get(figure).setOption(DRAWN[spec.kind](spec, place.clientWidth, order(figure)), true);
+}
+
 function draw(figure) {
   const spec = REPORT.charts[figure.dataset.chart], place = figure.querySelector(".canvas");
   if (!spec || INSTANCES.has(figure) || !place.clientWidth) return;
   place.style.height = `${heightOf(spec, place.clientWidth)}px`;
+  if (spec.orders && spec.orders.length > 1) offerOrders(figure, spec);
   const chart = echarts.init(place, null, { renderer: "svg" });
-  chart.setOption(DRAWN[spec.kind](spec, place.clientWidth));
+  chart.setOption(DRAWN[spec.kind](spec, place.clientWidth, order(figure)));
   chart.on("click", (event) => {
     if (event.data && event.data.to) location.hash = event.data.to;
   });
@@ -28,7 +48,7 @@ const RESIZED = new ResizeObserver((entries) => {
     if (!chart || !target.clientWidth || chart.getWidth() === target.clientWidth) return;
     target.style.height = `${heightOf(spec, target.clientWidth)}px`;
     chart.resize();
-    chart.setOption(DRAWN[spec.kind](spec, target.clientWidth), true);
+    redraw(target.closest("figure"));
   });
 });
 FIGURES.forEach((figure) => RESIZED.observe(figure.querySelector(".canvas")));
