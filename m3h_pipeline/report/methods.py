@@ -112,10 +112,11 @@ def _search(gathered: Gathered) -> list[str]:
         if whole.get("combinations")
         else ""
     )
+    limit = f" up to {search.max_size} outcomes" if search.max_size else ""
     modes = sorted({row["mode"] for row in gathered.rows("tim")})
     return [
         (
-            f"From each outcome alone, companions were added one at a time up to {search.max_size} outcomes, "
+            f"From each outcome alone, companions were added one at a time{limit}, "
             f"of which the best {search.beam} combinations went on ({counted(search.replicates, 'seed')}). A "
             "combination was preferred by its score out of fold; a larger one had to gain "
             f"{search.standard_errors:g} standard errors.{cost}"
