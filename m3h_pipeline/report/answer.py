@@ -135,13 +135,12 @@ def _asked(gathered: Gathered, outcomes: Sequence[Row]) -> list[str]:
     flow = {row["step"]: row for row in gathered.rows("flow")}
     study, whole = gathered.study, next((r for r in gathered.rows("search") if r["task"] is None), None)
     of = counted(len(outcomes), "outcome")
-    most = f"up to {study.search.max_size - 1}" if study.search.max_size else "any number of"
     tried = f" among {whole['combinations']:,} combinations" if whole else ""
+    most = f" of up to {study.search.max_size} outcomes" if study.search.max_size else ""
     said = [
         (
             f"Asked: does a network predict {of} better when each is learned together with others than "
-            f"alone? For each, {most} companions were searched{tried}, by scores "
-            "out of fold."
+            f"alone? For each, companions were searched{tried}{most}, by scores out of fold."
         )
     ]
     if "cohort" in flow and "test part" in flow:

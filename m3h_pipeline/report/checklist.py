@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from m3h_pipeline.report.blocks import Block, table, words
+from m3h_pipeline.report.blocks import Block, Cell, table, words
 from m3h_pipeline.report.gather import Gathered
 
 #: Not in any table of a study.
@@ -100,8 +100,9 @@ def checklist(gathered: Gathered) -> Iterator[Block]:
     stated = [
         text for text in (purpose.intended_use, purpose.not_for and f"Not for: {purpose.not_for}") if text
     ]
-    rows = []
+    rows: list[list[Cell]] = []
     for item, asked, where, how in ITEMS:
+        place: Cell
         if where in _TITLES:
             place = {"text": _TITLES[where], "to": where}
         elif where == "bundle":

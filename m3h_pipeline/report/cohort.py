@@ -94,12 +94,12 @@ def _table_one(gathered: Gathered) -> Iterator[Block]:
 
 
 def _name(gathered: Gathered, row: Row) -> str:
-    name = gathered.title(row["name"]) if row["what"] == "outcome" else row["name"]
+    name = gathered.title(row["name"]) if row["what"] == "outcome" else str(row["name"])
     return f"{name}: {row['level']}" if row["level"] else name
 
 
 def _person(gathered: Gathered, row: Row) -> list[str]:
-    return [_name(gathered, row), _WHAT.get(row["what"], row["what"]), *_numbers(row)]
+    return [_name(gathered, row), _WHAT.get(row["what"], str(row["what"])), *_numbers(row)]
 
 
 def _numbers(row: Row) -> list[str]:

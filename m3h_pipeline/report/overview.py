@@ -89,7 +89,7 @@ def _settled(row: Row) -> str:
         return "the data do not settle it" + (
             f" (a true difference of {found:.3f} would have been found)" if found == found else ""
         )
-    return {BETTER: "a gain", WORSE: "a loss"}.get(row["verdict"], row["verdict"])
+    return {BETTER: "a gain", WORSE: "a loss"}.get(row["verdict"], str(row["verdict"]))
 
 
 def _told(row: Row) -> bool:

@@ -46,8 +46,8 @@ def fixed(value: float | None, digits: int = 3) -> str:
     if value is None or value != value:
         return ""
     text = f"{value:.{digits}f}"
-    # A negative zero after rounding is a zero.
-    return text if float(text) else f"{0:.{digits}f}"
+    # A negative zero after rounding is a zero; a minus is a minus.
+    return text.replace("-", "−") if float(text) else f"{0:.{digits}f}"
 
 
 def signed(value: float | None, digits: int = 3) -> str:
@@ -58,9 +58,7 @@ def signed(value: float | None, digits: int = 3) -> str:
         ('+0.021', '−0.400', '0.000')
     """
     text = fixed(value, digits)
-    if not text or not float(text):
-        return text
-    return f"+{text}" if float(text) > 0 else f"−{text[1:]}"
+    return text if not text.strip("0.") or text.startswith("−") else f"+{text}"
 
 
 def between(row: Mapping[str, Any], name: str) -> str:

@@ -144,13 +144,20 @@ def profiles(tasks: Tasks, clusters: int = 15) -> pa.Table:
 
 def reliance(tasks: Tasks) -> pa.Table:
     """Sources that are missed, and features that move a prediction."""
-    rng, rows = np.random.default_rng(26), []
+    rng = np.random.default_rng(26)
+    rows: list[dict[str, Any]] = []
     for name, task in tasks.items():
         if task["problem_class"] == "clustering":
             continue
         for source in ("demographics", "ts_chart", "ts_lab"):
             value = float(rng.uniform(0, 0.1))
-            row = {"task": name, "what": "source", "source": source, "name": source, "value": value}
+            row: dict[str, Any] = {
+                "task": name,
+                "what": "source",
+                "source": source,
+                "name": source,
+                "value": value,
+            }
             rows.append(row | {"low": value - 0.02, "high": value + 0.02, "direction": None})
             for i in range(5):
                 value = float(rng.uniform(0, 0.5))
