@@ -12,7 +12,7 @@ from m3h_pipeline.config import Evaluation
 from m3h_pipeline.disclosure import LEAST, is_small
 from m3h_pipeline.disclosure.suppression import Sum, hidden
 from m3h_pipeline.evaluation.performance.classes import RATES, net_benefit, rates_of, shown_rates
-from m3h_pipeline.evaluation.performance.rows import shown_points, told_of
+from m3h_pipeline.evaluation.performance.rows import chosen_points, shown_points, told_of
 from m3h_pipeline.evaluation.performance.task import AFTER, BEFORE, Recalibrated
 from m3h_pipeline.evaluation.performance.thresholds import DIGITS
 from m3h_pipeline.evaluation.performance.told import Bools, Index
@@ -49,7 +49,9 @@ def operating_rows(measured: Sequence[Recalibrated], evaluation: Evaluation, qua
             if state not in points or not (np.isfinite(risk).all() and np.isfinite(crossed).all()):
                 continue
             tried = np.quantile(crossed, np.arange(1, TRIED) / TRIED)
-            at = np.unique([*np.round(tried, DIGITS), *(point.at for point in points[state])])
+            # Those of the bundle, too, whose sets are told there.
+            of_bundle = chosen_points(one.learned, states[state].crossed[:, 0], evaluation.thresholds)
+            at = np.unique([*np.round(tried, DIGITS), *(p.at for p in (*points[state], *of_bundle))])
             for row in points_of(event, risk, at, patient, known):
                 yield {
                     "task": one.task,
@@ -64,6 +66,8 @@ def points_of(
     event: Bools, risk: Floats, thresholds: Floats, patient: Index, known: Sequence[Bools]
 ) -> Iterator[Row]:
     """Rates and net benefit at the thresholds that may be told, from the highest down.
+
+    What readers know from elsewhere has a point, too.
 
     Sets of whoever is at or above a threshold lie one within the other. Between neighbours, and between a
     set and those that readers know, are no 1 to 10 patients with the event, nor without it.
@@ -95,7 +99,8 @@ def points_of(
         return any(is_small(len(np.unique(people[has == side]))) for side in (True, False))
 
     last = -1
-    for at in np.sort(thresholds)[::-1].tolist():
+    told = [between for cut in kept if (between := _between(risk[order], cut)) is not None]
+    for at in np.unique([*thresholds, *told])[::-1].tolist():
         cut = int((risk >= at).sum())
         place = bisect_left(kept, cut)
         if cut == last:
@@ -106,6 +111,14 @@ def points_of(
             kept.insert(place, cut)
         last = cut
         yield {"at": at, **_rates(float(found[cut]), float(cut), float(found[-1]), float(n), at)}
+
+
+def _between(risk: Floats, cut: int) -> float | None:
+    """A round threshold that the first ``cut`` of falling risks reach, and no others; None: there is none."""
+    if not 0 < cut < len(risk):
+        return None
+    at = round(float(risk[cut - 1] + risk[cut]) / 2, DIGITS)
+    return at if risk[cut] < at <= risk[cut - 1] else None
 
 
 def _rates(hits: float, alerts: float, events: float, n: float, at: float) -> Row:
