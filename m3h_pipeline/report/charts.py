@@ -39,6 +39,7 @@ def axis(
     most: float | None = None,
     percent: bool = False,
     log: bool = False,
+    whole: bool = False,
 ) -> Spec:
     """An axis.
 
@@ -47,9 +48,17 @@ def axis(
         least, most: its ends; None: by the data.
         percent: shares are shown as percent.
         log: logarithmic.
+        whole: ticks at whole numbers alone.
+
+    Examples:
+        >>> axis("risk", 0, 1, percent=True)
+        {'name': 'risk', 'min': 0, 'max': 1, 'percent': True}
     """
-    found = {"name": name, "min": rounded(least), "max": rounded(most), "percent": percent, "log": log}
-    return {key: value for key, value in found.items() if value not in (None, False)}
+    found = {"name": name, "min": rounded(least), "max": rounded(most)}
+    flags = {"percent": percent, "log": log, "whole": whole}
+    return {key: value for key, value in found.items() if value is not None} | {
+        key: True for key, value in flags.items() if value
+    }
 
 
 def series(

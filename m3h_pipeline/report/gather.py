@@ -66,6 +66,8 @@ class Gathered:
         summary: ``cohort/summary.json``.
         provenance: what the study was made from and with (``record.made_from``).
         openings: entries of the ledger of the test part, by time.
+        intervals: regression task -> the interval that the bundle says a value with
+            (``bundle.schema.Interval``).
     """
 
     study: Study
@@ -76,6 +78,7 @@ class Gathered:
     summary: Mapping[str, Any]
     provenance: Mapping[str, Any]
     openings: tuple[Mapping[str, str], ...] = field(default=())
+    intervals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def learned(self) -> dict[str, Task]:
@@ -140,7 +143,14 @@ def gather(layout: Layout, study: Study, provenance: Mapping[str, Any]) -> Gathe
         summary=read_json(layout.cohort.summary),
         provenance=provenance,
         openings=_openings(layout.ledger),
+        intervals=_intervals(layout.bundle.description),
     )
+
+
+def _intervals(description: Path) -> dict[str, Mapping[str, Any]]:
+    # Who gives results on may leave the models out.
+    tasks = read_json(description)["tasks"] if description.is_file() else {}
+    return {name: entry["interval"] for name, entry in tasks.items() if entry.get("interval")}
 
 
 def _metadata(table: pa.Table, name: str) -> dict[str, Any]:

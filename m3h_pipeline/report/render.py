@@ -26,7 +26,7 @@ LIBRARY: Final = "echarts.min.js"
 LIBRARY_VERSION: Final = "6.1.0"
 LIBRARY_SHA256: Final = "b66b25aeb4df84e33199dc21694014d336d222cbd9deb0e5a7c14bd6aa0d0fd0"
 #: Scripts in the order in which they run.
-_SCRIPTS: Final = (LIBRARY, "charts.js", "numbers.js", "report.js")
+_SCRIPTS: Final = (LIBRARY, "charts.js", "numbers.js", "threshold.js", "report.js")
 
 
 def render(

@@ -79,6 +79,10 @@ def performance(tasks: Tasks, seed: int = 21) -> pa.Table:
                         rows.append(
                             {**base, "measure": measure, "rule": rule, "at": threshold, **_around(value)}
                         )
+        everybody = {"task": name, "candidate": "treat_all", "chosen": False, "state": "before"}
+        for at in (0.05, 0.1):
+            row = everybody | {"measure": "net_benefit", "class_name": None, "rule": "risk", "at": at}
+            rows.append(row | _around(0.1 - 0.9 * at / (1 - at)))
     return pa.Table.from_pylist(rows, schema=reported.PERFORMANCE)
 
 
@@ -88,7 +92,7 @@ def operating_points(tasks: Tasks, seed: int = 24, thresholds: int = 40) -> pa.T
     for name, task in tasks.items():
         if task["problem_class"] != "binary":
             continue
-        for candidate in ("linear", "alone", "together"):
+        for candidate in ("linear", "gradient_boosting", "alone", "together", "blend"):
             strength = float(rng.uniform(1.5, 3))
             for i in range(thresholds):
                 at = (i + 1) / (thresholds + 1)
@@ -115,7 +119,7 @@ def confusion(tasks: Tasks) -> pa.Table:
         | {"observed": one, "predicted": other, "n": 400 if one == other else None if i == 1 else 20 + i}
         for name, task in tasks.items()
         if task["problem_class"] == "multiclass"
-        for candidate in ("linear", "together")
+        for candidate in ("linear", "gradient_boosting", "alone", "together", "blend")
         for one in task["classes"]
         for i, other in enumerate(task["classes"])
     ]

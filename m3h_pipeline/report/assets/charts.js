@@ -40,9 +40,9 @@ function valueAxis(axis, place) {
   const narrow = place === "y";
   return {
     type: axis.log ? "log" : "value", name: axis.name, nameLocation: "middle", nameGap: narrow ? 44 : 28,
-    min: axis.min, max: axis.max, scale: axis.min === undefined,
+    min: axis.min, max: axis.max, scale: axis.min === undefined, minInterval: axis.whole ? 1 : undefined,
     nameTextStyle: { color: INK, fontSize: 12 },
-    axisLine: { show: true, lineStyle: { color: MUTED } }, axisTick: { show: true },
+    axisLine: { show: true, onZero: false, lineStyle: { color: MUTED } }, axisTick: { show: true },
     axisLabel: { color: INK, hideOverlap: true, formatter: (value) => number(value, axis.percent) },
     splitLine: { lineStyle: { color: FAINT } },
   };
@@ -61,9 +61,17 @@ function ruler(spec) {
     ...("x" in rule ? { xAxis: rule.x } : { yAxis: rule.y }),
     label: { formatter: rule.name || "", color: MUTED, position: "insideEndTop" },
   }));
-  if (spec.diagonal) data.push([{ coord: [-1e6, -1e6] }, { coord: [1e6, 1e6] }]);
   const style = { symbol: "none", silent: true, animation: false, lineStyle: { color: MUTED, type: "dashed", width: 1 } };
   return data.length ? { ...style, data } : undefined;
+}
+
+// The line y = x within both axes, by their ends or by what is drawn.
+function diagonal(spec, xs, ys) {
+  if (!spec.diagonal || !xs.length) return [];
+  const ends = (axis, values) => [axis.min ?? Math.min(...values), axis.max ?? Math.max(...values)];
+  const [x, y] = [ends(spec.x, xs), ends(spec.y, ys)], from = Math.max(x[0], y[0]), to = Math.min(x[1], y[1]);
+  return [{ type: "line", data: [[from, from], [to, to]], symbol: "none", silent: true, z: 4,
+    lineStyle: { color: MUTED, type: "dashed", width: 1 } }];
 }
 
 function drawLines(spec) {
@@ -74,8 +82,8 @@ function drawLines(spec) {
     if (one.low && !one.dots) {
       const points = one.x.map((x, i) => [x, one.low[i], one.high[i]]).filter((p) => p[1] !== null && p[2] !== null);
       made.push({
-        type: "custom", name, silent: true, z: 1, data: [0], itemStyle: { color: tint },
-        renderItem: (params, api) => ({
+        type: "custom", name, silent: true, z: 1, data: points, encode: { x: 0, y: [1, 2] }, itemStyle: { color: tint },
+        renderItem: (params, api) => params.dataIndex ? undefined : ({
           type: "polygon", shape: { points: [
             ...points.map((p) => api.coord([p[0], p[1]])), ...[...points].reverse().map((p) => api.coord([p[0], p[2]]))] },
           style: { fill: tint, opacity: 0.15 },
@@ -91,12 +99,14 @@ function drawLines(spec) {
     });
   });
   if (made.length) made[made.length - 1].markLine = ruler(spec);
+  const known = (key) => spec.series.flatMap((one) => one[key]).filter((value) => value !== null);
+  made.push(...diagonal(spec, known("x"), known("y")));
   return {
     ...BASE(), legend: legend(names), grid: GRID(names), xAxis: valueAxis(spec.x, "x"), yAxis: valueAxis(spec.y, "y"), series: made,
     tooltip: {
       ...BASE().tooltip, trigger: "axis", axisPointer: { type: "line", lineStyle: { color: MUTED } },
       formatter: (items) => {
-        const at = items.filter((item) => item.seriesType === "line");
+        const at = items.filter((item) => item.seriesType === "line" && names.includes(item.seriesName));
         if (!at.length) return "";
         const said = at.map((item) => {
           const one = spec.series.find((s) => named(s) === item.seriesName), i = item.dataIndex;
@@ -235,7 +245,7 @@ function drawGrid(spec) {
   const within = (axis, range) => ({ min: range[0], max: range[1], ...axis });
   return {
     ...BASE(), grid: { ...GRID([]), bottom: 46 }, xAxis: valueAxis(within(spec.x, ends(0, 1)), "x"), yAxis: valueAxis(within(spec.y, ends(2, 3)), "y"),
-    visualMap: { show: false, min: 1, max: most, dimension: 4, inRange: { color: SEQUENTIAL } },
+    visualMap: { show: false, min: 1, max: most, dimension: 4, seriesIndex: 0, inRange: { color: SEQUENTIAL } },
     series: [{
       type: "custom", data: spec.cells, encode: { x: [0, 1], y: [2, 3] }, clip: true, markLine: ruler(spec),
       renderItem: (params, api) => {
@@ -243,7 +253,7 @@ function drawGrid(spec) {
         return { type: "rect", shape: { x: a[0], y: b[1], width: Math.max(1, b[0] - a[0]), height: Math.max(1, a[1] - b[1]) },
           style: { fill: api.visual("color") } };
       },
-    }],
+    }, ...diagonal(spec, spec.cells.flatMap((c) => [c[0], c[1]]), spec.cells.flatMap((c) => [c[2], c[3]]))],
     tooltip: { ...BASE().tooltip, trigger: "item", formatter: (item) => {
       const [x0, x1, y0, y1, n] = item.value;
       return `${escaped(spec.x.name)} ${number(x0)} to ${number(x1)}<br>${escaped(spec.y.name)} ${number(y0)} to ${number(y1)}<br>${escaped(spec.measure)}: ${number(n)}`;
