@@ -1,0 +1,162 @@
+"""The pages of outcomes: their blocks, numbers that are those of the tables, advice by its rules."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from m3h_pipeline.report.blocks import Block
+from m3h_pipeline.report.gather import Gathered
+from m3h_pipeline.report.outcomes.advice import advice_blocks
+from m3h_pipeline.report.outcomes.binary import event_rate, slider
+from m3h_pipeline.report.outcomes.pages import BLOCKS, outcome_page
+from m3h_pipeline.report.outcomes.said import chosen
+from tests.figures.fakes import description
+from tests.figures.fakes import of_class as of_kind
+from tests.report import fakes
+
+#: Problem class -> charts and tables that its page must have.
+WANTED = {
+    "binary": [
+        *("ROC curve", "Precision and recall", "Choose a threshold", "Decision curve"),
+        *("Observed against predicted risk", "How the risks lie", "Calibration slope and intercept"),
+    ],
+    "multiclass": ["Observed (rows) and predicted class (columns)"],
+    "regression": ["Observed values by predicted value"],
+    "survival": ["AUROC over time", "Further scores"],
+    "clustering": ["Map of the latents (t-SNE)", "Size of each cluster", "Outcomes by cluster"],
+}
+
+
+@pytest.fixture(scope="module")
+def gathered(tmp_path_factory: pytest.TempPathFactory) -> Gathered:
+    return fakes.gathered(tmp_path_factory.mktemp("study"), description(8) | of_kind(1, "survival"))
+
+
+def of_class(gathered: Gathered, kind: str) -> str:
+    return next(name for name, task in gathered.learned.items() if task.problem_class == kind)
+
+
+def titles(blocks: Any) -> list[str]:
+    return [str(block.get("title", "")) for block in blocks]
+
+
+def changed(gathered: Gathered, table: str, task: str, **values: Any) -> Gathered:
+    """The same with other values in a task's rows of a table."""
+    rows = tuple(row | values if row.get("task") == task else row for row in gathered.tables[table])
+    return replace(gathered, tables={**gathered.tables, table: rows})
+
+
+@pytest.mark.parametrize("kind", sorted(BLOCKS))
+def test_every_class_has_what_its_readers_ask_for(gathered: Gathered, kind: str) -> None:
+    blocks = outcome_page(gathered, of_class(gathered, kind)).blocks
+    assert [title for title in WANTED[kind] if title not in titles(blocks)] == []
+    assert [b["text"] for b in blocks if b["kind"] == "heading"][-1] == "What to try when it fails"
+    for block in blocks:
+        if block["kind"] == "chart":
+            assert block["caption"]
+            assert block["alt"]
+    # Numbers as JSON, none undefined.
+    json.dumps(list(blocks), allow_nan=False)
+
+
+@pytest.mark.parametrize("kind", sorted(BLOCKS))
+def test_a_page_without_rows_still_stands(gathered: Gathered, kind: str) -> None:
+    """What tells of few is left out of the tables, and a page says so instead of failing."""
+    task = of_class(gathered, kind)
+    empty = replace(gathered, tables=dict.fromkeys(gathered.tables, ()))
+    page = outcome_page(empty, task)
+    assert any(block["kind"] == "heading" for block in page.blocks)
+    assert not any(block["kind"] == "chart" for block in page.blocks)
+
+
+def test_the_slider_has_the_numbers_of_the_table(gathered: Gathered) -> None:
+    task = of_class(gathered, "binary")
+    use = chosen(gathered, task)
+    rows = [row for row in gathered.rows("operating_points", task) if row["candidate"] == use]
+    (block,) = [b for b in outcome_page(gathered, task).blocks if b["kind"] == "threshold"]
+    spec = block["spec"]
+    assert spec["at"] == sorted(spec["at"])
+    assert len({len(v) for v in spec.values() if isinstance(v, list)}) == 1
+    by_threshold = {round(row["at"], 4): row for row in rows}
+    for at, found, alerts in zip(spec["at"], spec["sensitivity"], spec["alerts"], strict=True):
+        assert found == pytest.approx(by_threshold[at]["sensitivity"], abs=5e-4)
+        assert alerts == pytest.approx(by_threshold[at]["alerts_per_100"], abs=0.05)
+    assert slider([], 0.1)["at"] == []
+
+
+def test_the_event_rate_is_that_of_alerting_everybody(gathered: Gathered) -> None:
+    task = of_class(gathered, "binary")
+    row = next(iter(gathered.rows("performance", task)))
+    rate, at = 0.13, 0.2
+    everybody = {
+        **row,
+        "candidate": "treat_all",
+        "measure": "net_benefit",
+        "at": at,
+        "value": rate - (1 - rate) * at / (1 - at),
+    }
+    mine = replace(gathered, tables={**gathered.tables, "performance": (everybody,)})
+    assert event_rate(mine, task) == pytest.approx(rate)
+
+
+def test_bars_of_risks_add_up_to_all(gathered: Gathered) -> None:
+    task = of_class(gathered, "binary")
+    blocks = outcome_page(gathered, task).blocks
+    spec = next(b for b in blocks if b.get("title") == "How the risks lie")["spec"]
+    whole = sum(sum(one["y"]) for one in spec["series"])
+    assert whole == pytest.approx(100, abs=1.5)
+
+
+def said(blocks: list[Block]) -> str:
+    return " ".join(blocks[-1]["items"])
+
+
+def test_advice_follows_the_numbers(gathered: Gathered) -> None:
+    task = of_class(gathered, "binary")
+    few = changed(gathered, "calibration_slopes", task, events=40)
+    assert "40 test samples have the event" in said(advice_blocks(few, task))
+    many = changed(gathered, "calibration_slopes", task, events=4000)
+    assert "have the event" not in said(advice_blocks(many, task))
+    steep = changed(many, "calibration_slopes", task, slope=0.5, slope_low=0.4, slope_high=0.6)
+    assert "too far apart" in said(advice_blocks(steep, task))
+    flat = changed(many, "choice", task, value=0.52, low=0.48, high=0.56)
+    assert "may be chance" in said(advice_blocks(flat, task))
+    worse = changed(many, "evaluation", task, reference="linear", reference_verdict="worse")
+    assert "Use the linear model: it is better" in said(advice_blocks(worse, task))
+    control = replace(gathered.tasks[task], control="permuted labels")
+    permuted = replace(gathered, tasks={**gathered.tasks, task: control})
+    assert "Nothing can be learned here" in said(advice_blocks(permuted, task))
+    phenotype = of_class(gathered, "clustering")
+    unsteady = changed(gathered, "phenotype_scores", phenotype, stability=0.2, rank=1.1)
+    assert "Seeds agree little" in said(advice_blocks(unsteady, phenotype))
+    assert "all but 1.1 directions" in said(advice_blocks(unsteady, phenotype))
+
+
+def test_nothing_is_advised_where_nothing_is_wrong(gathered: Gathered) -> None:
+    task = of_class(gathered, "binary")
+    nothing = replace(gathered, tables=dict.fromkeys(gathered.tables, ()))
+    labelled = replace(
+        nothing,
+        tables={
+            **nothing.tables,
+            "calibration_slopes": (
+                {"task": task, "candidate": "together", "state": "before", "events": 500}
+                | {"slope": 1.0, "slope_low": 0.9, "slope_high": 1.1},
+            ),
+        },
+    )
+    assert "Nothing on this page calls for a change" in said(advice_blocks(labelled, task))
+
+
+def test_the_interval_of_the_bundle_is_on_the_page_of_a_value(gathered: Gathered, tmp_path: Path) -> None:
+    task = of_class(gathered, "regression")
+    known = {"coverage": 0.9, "half_width": 4.34, "patients": 1254, "test_coverage": 0.9042}
+    blocks = outcome_page(replace(gathered, intervals={task: known}), task).blocks
+    text = " ".join(str(block.get("text", "")) for block in blocks)
+    assert "± 4.34" in text
+    assert "90.4 % were" in text
