@@ -177,7 +177,9 @@ def _means(x: Floats) -> npt.NDArray[np.float64]:
     seen = ~np.isnan(x)
     n = seen.sum(axis=0)
     total = np.where(seen, x, 0).sum(axis=0, dtype=np.float64)
-    return np.divide(total, n, out=np.full(x.shape[1], np.nan), where=n > 0)
+    means = np.full(x.shape[1], np.nan)
+    np.divide(total, n, out=means, where=n > 0)
+    return means
 
 
 def _rounded(value: float) -> float | None:

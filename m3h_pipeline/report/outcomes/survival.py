@@ -73,8 +73,10 @@ def _over_time(gathered: Gathered, task: str) -> Iterator[Block]:
     for name in names:
         mine = sorted((row for row in rows if row["model"] == name), key=lambda row: row["time"])
         x, y, low, high = columns(mine, "time", "auroc", "low", "high")
-        band = (low, high) if name == look(str(use)) else (None, None)
-        drawn.append(charts.series(model(name), x, y, *band, look=name))
+        used = name == look(str(use))
+        drawn.append(
+            charts.series(model(name), x, y, low if used else None, high if used else None, look=name)
+        )
     if drawn:
         yield chart(
             "AUROC over time",
