@@ -19,6 +19,8 @@ from m3h_pipeline.report.wording import between, counted, listed, metric_name, s
 
 #: So many companions are named that help most, and that harm most.
 NAMED = 3
+#: More gains and losses than these are not named in the sentence.
+_IN_SENTENCE = 4
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,15 @@ def _sentence(by: dict[str, list[Row]], tested: Sequence[Row]) -> str:
     better, worse, unsettled = (by[verdict] for verdict in (BETTER, WORSE, OPEN))
     if not tested:
         return "Nothing can be said of learning outcomes together: no outcome was selected a companion."
-    names = f": {listed([row['title'] for row in _largest(better)])}" if 0 < len(better) <= 4 else ""
+    few = len(better) + len(worse) <= _IN_SENTENCE
+    names = f": {listed([row['title'] for row in _largest(better)])}" if better and few else ""
     if better:
         gain = "gains" if len(better) == 1 else "gain"
         said = f"{len(better)} of {counted(len(tested), 'tested outcome')} {gain} from being learned together"
     else:
         of = counted(len(tested), "tested outcome")
         said = f"None of {of} is shown to gain from being learned together"
-    lost = listed([row["title"] for row in _largest(worse)]) if 0 < len(worse) <= 4 else ""
+    lost = listed([row["title"] for row in _largest(worse)]) if few else ""
     if worse:
         said += f"{names}; {len(worse)} {'loses' if len(worse) == 1 else 'lose'}" + (lost and f": {lost}")
     else:

@@ -15,6 +15,8 @@ from m3h_pipeline.report.wording import counted, metric_name, signed
 
 _MEASURES = ("change", "from", "to", "less permuted companions", "q", "differences", "")
 _SURVIVES = "survives the correction"
+#: So many arrows a reader can follow; the table has them all.
+_ARROWS = 60
 #: So much of the cells lies within the strongest colour.
 _WITHIN = 98.0
 
@@ -126,8 +128,9 @@ def _clustered(rows: Sequence[Row], tasks: Sequence[str], place: dict[str, int])
 def _network(gathered: Gathered, found: Sequence[Row]) -> list[Block]:
     if not found:
         return [words("Nothing survives: no arrow can be drawn.")]
+    drawn = sorted(found, key=lambda row: -abs(effect(row)[0]))[:_ARROWS]
     tasks = [
-        task for task in gathered.learned if any(task in (row["task"], row["companion"]) for row in found)
+        task for task in gathered.learned if any(task in (row["task"], row["companion"]) for row in drawn)
     ]
     tasks.sort(key=lambda task: (gathered.tasks[task].department, gathered.tasks[task].title))
     nodes = [
@@ -144,7 +147,7 @@ def _network(gathered: Gathered, found: Sequence[Row]) -> list[Block]:
             "to": tasks.index(row["task"]),
             "values": [*effect(row), row["n_differences"]],
         }
-        for row in found
+        for row in drawn
         if row["companion"] in tasks and row["task"] in tasks
     ]
     spec = charts.network(
@@ -155,7 +158,9 @@ def _network(gathered: Gathered, found: Sequence[Row]) -> list[Block]:
         "helps, vermilion and dashed where it harms; the thicker, the more. A click on an outcome opens "
         "its page."
     )
-    helps = sum(effect(row)[0] > 0 for row in found)
+    if len(drawn) < len(found):
+        caption += f" The {len(drawn)} largest of {len(found)}; the table below has all."
+    helps = sum(effect(row)[0] > 0 for row in drawn)
     alt = (
         f"Network of {len(nodes)} outcomes: {counted(helps, 'arrow')} of help, {len(edges) - helps} of harm."
     )

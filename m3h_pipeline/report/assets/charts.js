@@ -276,25 +276,22 @@ function drawScatter(spec) {
   };
 }
 
-function drawNetwork(spec) {
-  const groups = [...new Set(spec.nodes.map((node) => node.group))];
-  const most = Math.max(1e-9, ...spec.edges.map((edge) => Math.abs(edge.values[0])));
+function drawNetwork(spec, width) {
+  const most = Math.max(1e-9, ...spec.edges.map((edge) => Math.abs(edge.values[0]))), room = width < 560 ? 84 : 140;
   return {
-    ...BASE(), legend: groups.length > 1 ? legend(groups) : undefined,
+    ...BASE(),
     series: [{
-      type: "graph", layout: "circular", circular: { rotateLabel: true }, left: 120, right: 120, top: 90, bottom: 90, roam: false,
-      categories: groups.map((name, i) => ({ name, itemStyle: { color: COLOURS[i % COLOURS.length] } })),
-      nodes: spec.nodes.map((node, i) => ({ id: String(i), name: node.name, category: groups.indexOf(node.group), to: node.to,
-        symbolSize: 12, symbol: ["circle", "rect", "triangle", "diamond"][Math.floor(groups.indexOf(node.group) / 8) % 4] })),
-      label: { show: true, color: INK, fontSize: 12, position: "right", width: 140, overflow: "truncate" },
+      type: "graph", layout: "circular", circular: { rotateLabel: true }, left: room, right: room, top: room, bottom: room, roam: false,
+      nodes: spec.nodes.map((node, i) => ({ id: String(i), name: node.name, to: node.to, symbolSize: 11, itemStyle: { color: "#4d4d4d" } })),
+      label: { show: true, color: INK, fontSize: 12, position: "right", width: room - 16, overflow: "truncate" },
       edgeSymbol: ["none", "arrow"], edgeSymbolSize: 8,
       links: spec.edges.map((edge) => ({ source: String(edge.from), target: String(edge.to), values: edge.values,
         lineStyle: { width: 1 + 4 * Math.abs(edge.values[0]) / most, color: edge.values[0] > 0 ? "#0072B2" : "#D55E00",
-          type: edge.values[0] > 0 ? "solid" : "dashed", curveness: 0.15, opacity: 0.85 } })),
+          type: edge.values[0] > 0 ? "solid" : "dashed", curveness: 0.15, opacity: 0.8 } })),
       emphasis: { focus: "adjacency", lineStyle: { opacity: 1 } },
     }],
     tooltip: { ...BASE().tooltip, trigger: "item", formatter: (item) => {
-      if (item.dataType !== "edge") return escaped(item.name);
+      if (item.dataType !== "edge") return [escaped(item.name), escaped(spec.nodes[item.dataIndex].group)].join("<br>");
       const edge = spec.edges[item.dataIndex];
       const said = spec.measures.map((name, i) => `${escaped(name)}: ${number(edge.values[i])}`);
       return [`${escaped(spec.nodes[edge.from].name)} → ${escaped(spec.nodes[edge.to].name)}`, ...said].join("<br>");
@@ -304,10 +301,13 @@ function drawNetwork(spec) {
 
 const DRAWN = { lines: drawLines, intervals: drawIntervals, bars: drawBars, heatmap: drawHeatmap, grid: drawGrid, scatter: drawScatter, network: drawNetwork };
 
+// The least width in pixels: what needs more than there is scrolls in its own box.
+const leastWidthOf = (spec) => (spec.kind === "heatmap" ? 104 + 13 * spec.columns.length : 0);
+
 // Height in pixels, by what is to be shown in it.
 function heightOf(spec, width) {
   if (spec.kind === "heatmap") return Math.min(spec.rows.length * 24, Math.max(spec.rows.length * 13, width - 210)) + (width < 560 ? 170 : 260);
   if (spec.kind === "intervals") return 90 + spec.rows.length * Math.max(26, 12 * spec.series.length);
   if (spec.kind === "bars" && spec.lying) return 90 + spec.categories.length * Math.max(22, 12 * spec.series.length);
-  return spec.kind === "network" ? Math.min(680, Math.max(360, width)) : 320;
+  return spec.kind === "network" ? Math.min(720, Math.max(360, width)) : 320;
 }

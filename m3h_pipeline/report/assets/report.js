@@ -25,7 +25,10 @@ function redraw(figure) {
 function draw(figure) {
   const spec = REPORT.charts[figure.dataset.chart], place = figure.querySelector(".canvas");
   if (!spec || INSTANCES.has(figure) || !place.clientWidth) return;
+  place.style.minWidth = `${leastWidthOf(spec)}px`;
   place.style.height = `${heightOf(spec, place.clientWidth)}px`;
+  const stage = place.parentElement;
+  if (stage.scrollWidth > stage.clientWidth) stage.setAttribute("tabindex", "0");
   if (spec.orders && spec.orders.length > 1) offerOrders(figure, spec);
   const chart = echarts.init(place, null, { renderer: "svg" });
   chart.setOption(DRAWN[spec.kind](spec, place.clientWidth, order(figure)));
