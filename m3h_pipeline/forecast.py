@@ -38,6 +38,7 @@ from m3h_pipeline.search.sizing import (
 from m3h_pipeline.tasks.assessed import Task
 from m3h_pipeline.tasks.permuted import permuted_companions
 from m3h_pipeline.tim.design import design_of
+from m3h_pipeline.training.entries import Entry as Asked
 
 #: Share of the time from which on another precision is worth a hint.
 WORTH = 0.25
@@ -107,7 +108,8 @@ def forecast(
         known: Mapping[str, Task] = tasks,
         within: Sequence[int] = range(folds),
     ) -> Stage:
-        packs = plan_of(name, entries, known, settings, within, per_job)["packs"].values()
+        plan = plan_of(name, entries, known, settings, within, per_job, search.halving)
+        packs = plan["packs"].values()
         return _stage(study, name, list(packs), gpu)
 
     largest = min(len(names), search.max_size or len(names))
@@ -162,7 +164,7 @@ def _stage(
     return Stage(
         name,
         len(entries),
-        sum(len(e["replicates"]) * len(e["folds"]) * len(e["settings"]) for e in entries),
+        sum(Asked.of(entry).fits for entry in entries),
         len(packs),
         pack_seconds(study, entries, gpu) / 3600,
         runtime_minutes(study, packs, gpu, 1),

@@ -164,6 +164,12 @@ class Search(Section):
     min_improvement: NonNegativeFloat = Field(
         default=0.0, description="and by more than this gain, in the unit of the task's metric"
     )
+    halving: bool = Field(
+        default=True,
+        description="the first seed of a combination chooses its batch size and learning rate, from fold to "
+        "fold among half as many; the other seeds are trained at these and score (docs/search.md); false: "
+        "every seed is trained at all of them, as published",
+    )
     race: Race | None = Field(
         default_factory=Race,
         description="combinations of three and more tasks are trained fold by fold, and left once they fall "

@@ -153,9 +153,10 @@ class SharedReplicates:
     def of(cls, looked: Sequence[Looked], scores: Scores) -> SharedReplicates:
         """The sets of the combinations that a task looked at."""
         own = [frozenset(scores.trained(one.combination)) for one in looked]
-        sets = sorted({a & b for a in set(own) for b in set(own)}, key=sorted)
+        shared = {(a, b): frozenset(scores.scoring(tuple(sorted(a & b)))) for a in set(own) for b in set(own)}
+        sets = sorted(set(shared.values()), key=sorted)
         number = {replicates: i for i, replicates in enumerate(sets)}
-        return cls(sets, np.array([[number[a & b] for b in own] for a in own], dtype=np.intp))
+        return cls(sets, np.array([[number[shared[a, b]] for b in own] for a in own], dtype=np.intp))
 
 
 def read_looked(path: Path, chosen: Sequence[Chosen]) -> dict[str, list[Looked]]:

@@ -21,10 +21,17 @@ PerJob = int | Callable[[Sequence[Mapping[str, Any]]], int]
 
 @dataclass(frozen=True)
 class Entry:
-    """A combination and the replicates (seeds) it is to be trained with."""
+    """A combination and the replicates (seeds) it is to be trained with.
+
+    Attributes:
+        combination: tasks, sorted.
+        replicates: their numbers.
+        setting: the one that was chosen for it; None: it is still to be.
+    """
 
     combination: tuple[str, ...]
     replicates: tuple[int, ...]
+    setting: Setting | None = None
 
 
 #: Combinations of a job where neither the configuration nor a measure says how many.
@@ -68,8 +75,9 @@ def plan_of(
     settings: Sequence[Setting],
     folds: Sequence[int],
     per_job: PerJob,
+    halving: bool = False,
 ) -> dict[str, Any]:
-    """A plan: the entries, packed, each with the same folds and every setting.
+    """A plan: the entries, packed, each with the same folds, and with every setting unless it has one.
 
     Args:
         stage: what the plan is for.
@@ -78,15 +86,18 @@ def plan_of(
         settings: the hyper-parameter settings to choose from; one pack holds all of a combination.
         folds: of the cross-validation, those that are trained.
         per_job: most combinations of a pack.
+        halving: whether the first replicate chooses the setting (:mod:`m3h_pipeline.training.entries`).
     """
 
     def described(entry: Entry) -> dict[str, Any]:
-        return {
+        tried = settings if entry.setting is None else [entry.setting]
+        asked = {
             "combination": list(entry.combination),
             "replicates": list(entry.replicates),
             "folds": list(folds),
-            "settings": [list(setting) for setting in settings],
+            "settings": [list(setting) for setting in tried],
         }
+        return asked | {"halving": True} if halving and len(tried) > 1 else asked
 
     return share(stage, entries, tasks, described, per_job)
 

@@ -7,7 +7,7 @@ ones. The format is in docs/search.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -24,8 +24,11 @@ from m3h_pipeline.errors import InputError
 from m3h_pipeline.files import write_table
 from m3h_pipeline.layout import Layout
 from m3h_pipeline.search.greedy import RACED, Progress, Wanted, ended, replay
+from m3h_pipeline.search.race import instalments
 from m3h_pipeline.search.report import report_table, trajectory_table
-from m3h_pipeline.search.scores import Scores, scores_of
+from m3h_pipeline.search.scores import Folds, Scores, scores_of
+from m3h_pipeline.training.entries import Entry, Outcome, chosen, run_through
+from m3h_pipeline.training.spec import FitSpec
 
 #: What a table of measured scores must say, and what it may.
 REQUIRED = ("combination", "task", "replicate", "fold", "value")
@@ -98,14 +101,69 @@ def _of_table(table: pa.Table, search: Search) -> Measure:
     replicates = sorted(pc.unique(table.column("replicate")).to_pylist())
 
     def measure(wanted: Wanted) -> pa.Table:
-        chosen = replicates if wanted.size < RACED else replicates[: search.replicates]
+        some = replicates if wanted.size < RACED else replicates[: search.replicates]
         where = pc.is_in(table.column("combination"), pa.array(wanted.combinations, pa.string()))
-        where = pc.and_(where, pc.is_in(table.column("replicate"), pa.array(chosen, pa.int16())))
-        if wanted.folds is not None:
-            where = pc.and_(where, pc.is_in(table.column("fold"), pa.array(wanted.folds, pa.int16())))
-        return table.filter(where)
+        where = pc.and_(where, pc.is_in(table.column("replicate"), pa.array(some, pa.int16())))
+        return of_instalment(table.filter(where), wanted.folds, search)
 
     return measure
+
+
+def of_instalment(table: pa.Table, folds: Folds, search: Search) -> pa.Table:
+    """Of measured scores those that a search would have had trained in some folds.
+
+    Args:
+        table: contracts.SCORES, every fold and setting of the combinations and replicates that are wanted.
+        folds: of the instalment; None: all.
+        search: says whether settings are left by halving, and what the first instalment is.
+    """
+    within = pc.is_in(table.column("fold"), pa.array(folds or table.column("fold").unique(), pa.int16()))
+    settings = table.select(["batch_size", "learning_rate"]).group_by(["batch_size", "learning_rate"])
+    if not search.halving or len(settings.aggregate([])) < 2:
+        return table.filter(within)
+    outcomes = _outcomes(table)
+    every = sorted({spec.fold for spec in outcomes})
+    first = instalments(every, search.race)[0] if folds is not None else tuple(every)
+    trained: set[FitSpec] = set()
+    by_combination: dict[tuple[str, ...], list[FitSpec]] = {}
+    for spec in outcomes:
+        by_combination.setdefault(spec.combination, []).append(spec)
+    for combination, specs in by_combination.items():
+        entry = Entry(
+            combination,
+            tuple(sorted({spec.replicate for spec in specs})),
+            first,
+            tuple(sorted({(spec.batch_size, spec.learning_rate) for spec in specs})),
+            halving=True,
+        )
+        trained.update(run := run_through(entry, outcomes))
+        setting = chosen(entry, {spec: outcomes[spec] for spec in run})
+        if folds is not None and setting is not None:
+            later = [entry.spec(setting, replicate, fold) for replicate in entry.replicates for fold in folds]
+            trained.update(spec for spec in later if spec in outcomes)
+    wanted = pa.array([spec in trained for spec in _specs(table)], pa.bool_())
+    return table.filter(pc.and_(within, wanted))
+
+
+def _specs(table: pa.Table) -> Iterator[FitSpec]:
+    names = ("combination", "fold", "replicate", "batch_size", "learning_rate")
+    for key, *rest in zip(*(table.column(name).to_pylist() for name in names), strict=True):
+        yield FitSpec(combination_tasks(key), *rest)
+
+
+def _outcomes(table: pa.Table) -> dict[FitSpec, Outcome]:
+    found: dict[FitSpec, dict[str, float]] = {}
+    diverged: set[FitSpec] = set()
+    columns = (table.column(name).to_pylist() for name in ("task", "value", "status"))
+    for spec, task, value, status in zip(_specs(table), *columns, strict=True):
+        found.setdefault(spec, {})[task] = np.nan if value is None else value
+        if status != "ok":
+            diverged.add(spec)
+    # A member without a row was not scored.
+    for spec, scores in found.items():
+        for task in spec.combination:
+            scores.setdefault(task, np.nan)
+    return {spec: None if spec in diverged else scores for spec, scores in found.items()}
 
 
 def read_measured(paths: Sequence[Path]) -> pa.Table:

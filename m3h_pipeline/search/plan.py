@@ -49,16 +49,27 @@ def plan_round(
         TaskError: no task is left, or one has no score at any setting.
     """
     known = read_tasks(tasks)
-    progress = replay(list(known), read_scores(scores), search)
+    trained = read_scores(scores)
+    progress = replay(list(known), trained, search)
     if progress.wanted is not None and progress.rounds != round - 1:
         ended(progress)
     wanted = progress.wanted or Wanted(0, ())
-    entries = [
-        Entry(combination_tasks(key), replicates_of(wanted.size, search, tim)) for key in wanted.combinations
-    ]
+    replicates = replicates_of(wanted.size, search, tim)
     within = range(folds) if wanted.folds is None else wanted.folds
+    # The first instalment of a race has chosen the settings of the next ones.
+    before = tuple(fold for fold in range(folds) if within and fold < min(within))
+    chosen = search.halving and before
+    entries = [
+        Entry(
+            combination_tasks(key),
+            replicates,
+            trained.setting(key, trained.scoring(replicates), before) if chosen else None,
+        )
+        for key in wanted.combinations
+    ]
     settings, per_job = settings_of(training), per_job_of(search, sized)
-    write_json(plan_of(f"round_{round}", entries, known, settings, within, per_job), out)
+    plan = plan_of(f"round_{round}", entries, known, settings, within, per_job, search.halving)
+    write_json(plan, out)
 
 
 def replicates_of(size: int, search: Search, tim: Tim) -> tuple[int, ...]:

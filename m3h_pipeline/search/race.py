@@ -59,7 +59,7 @@ def survivors(
         race: how far one may fall behind.
     """
     running = [key for key in candidates if scores.has(key, replicates, folds)]
-    value = scores.cells(running, task, replicates, folds)
+    value = scores.cells(running, task, scores.scoring(replicates), folds)
     if not value.shape[2]:
         return running
     mean = value.mean(axis=(1, 2))

@@ -77,9 +77,8 @@ def _spent(looked: Iterable[Looked], scores: Scores) -> Mapping[str, int]:
     saved = 0
     for one in looked:
         if one.left:
-            trained, folds = spent[one.combination], scores.folds_of(one.combination)
-            # Every fold has as many fits: the same replicates and settings.
-            saved += trained * (len(scores.folds) - folds) // folds
+            rest = len(scores.folds) - scores.folds_of(one.combination)
+            saved += rest * scores.fits_of_fold(one.combination)
     return {
         "combinations": len(looked),
         "left": sum(one.left for one in looked),

@@ -1,7 +1,9 @@
 """Scores of fits: joining them, choosing hyper-parameters, and the score of a task at a combination.
 
 Hyper-parameters are chosen as published: within a combination, the setting (batch size, learning rate) with
-the highest average of the validation scores over all member tasks, folds and replicates.
+the highest average of the validation scores over all member tasks, folds and replicates. Or by halving
+(:mod:`m3h_pipeline.training.entries`): then the table has one setting in every fold and replicate, and where
+there are other replicates, the one that chose it does not score.
 
 What is undefined is handled so that every comparison stays paired, fold by fold and seed by seed:
 
@@ -130,6 +132,13 @@ class Scores:
         self._started = np.zeros(shape, dtype=bool)
         self._started[self.combination_of] = (self.fit >= 0).any(axis=1)
         self._trained: npt.NDArray[np.bool_] = np.asarray(self._started.all(axis=2))
+        # By halving the first replicate has more settings in its first fold than any other fit has.
+        tried = np.zeros(shape, dtype=np.intp)
+        tried[self.combination_of] = (self.fit >= 0).sum(axis=1)
+        least = np.where(self._started, tried, np.iinfo(np.intp).max).min(
+            axis=(1, 2), initial=np.iinfo(np.intp).max
+        )
+        self._halved = np.asarray((tried > least[:, None, None]).any(axis=(1, 2)))
         self._combination = {key: number for number, key in enumerate(self.combinations)}
         # A fold in which no model has a score of a task is undefined for it.
         self._scored = np.zeros((len(self.tasks), len(self.folds)), dtype=bool)
@@ -156,6 +165,14 @@ class Scores:
             return ()
         return tuple(np.asarray(self.replicates)[self._trained[number]].tolist())
 
+    def scoring(self, replicates: Replicates) -> Replicates:
+        """Those that score: by halving all but the first of the study, which chose the settings.
+
+        Alone it scores what it chose.
+        """
+        chosen_by = self.replicates[:1] if self._halved.any() else []
+        return tuple(r for r in replicates if r not in chosen_by) or replicates
+
     def has(self, combination: str, replicates: Replicates, folds: Folds = None) -> bool:
         """Whether a combination was trained in all these replicates and folds."""
         number = self._combination.get(combination)
@@ -166,6 +183,15 @@ class Scores:
         """How many fits of a combination were trained."""
         first = int(np.searchsorted(self.combination_of, self._combination[combination]))
         return int((self.fit[first] >= 0).sum())
+
+    def fits_of_fold(self, combination: str) -> int:
+        """How many fits of a combination another fold would take."""
+        number = self._combination[combination]
+        return (
+            int(self._started[number].any(axis=1).sum())
+            if self._halved[number]
+            else self.fits(combination) // self.folds_of(combination)
+        )
 
     def folds_of(self, combination: str) -> int:
         """In how many folds a combination was trained."""
@@ -219,10 +245,10 @@ class Scores:
         Args:
             combination: key.
             task: a member of it.
-            replicates: which to use, for the choice of the setting too; None: all it was trained with.
+            replicates: which to use, for the choice of the setting too; None: all that score it.
         """
         member = self.member(combination, task)
-        used = self.trained(combination) if replicates is None else replicates
+        used = self.scoring(self.trained(combination)) if replicates is None else replicates
         return float(self.choice(used).score[member])
 
     def cells(
@@ -247,19 +273,21 @@ class Scores:
         value = self.value[members, setting][:, at[0]][..., scored]
         return np.where(setting[:, None, None] >= 0, value, np.nan)
 
-    def setting(self, combination: str, replicates: Replicates | None = None) -> Setting | None:
-        """The setting chosen for a combination; None if it has none."""
-        used = self.trained(combination) if replicates is None else replicates
+    def setting(
+        self, combination: str, replicates: Replicates | None = None, folds: Folds = None
+    ) -> Setting | None:
+        """The setting chosen for a combination by replicates and folds; None if it has none."""
+        used = self.scoring(self.trained(combination)) if replicates is None else replicates
         number = self._combination.get(combination, -1)
-        chosen = int(self.choice(used).setting[number]) if number >= 0 else -1
+        chosen = int(self.choice(used, folds).setting[number]) if number >= 0 else -1
         return self.settings[chosen] if chosen >= 0 else None
 
     def common(self, *combinations: str) -> Replicates:
-        """The replicates that all these combinations were trained with."""
+        """The replicates that score all these combinations."""
         shared = set(self.replicates)
         for key in combinations:
             shared &= set(self.trained(key))
-        return tuple(sorted(shared))
+        return self.scoring(tuple(sorted(shared)))
 
 
 def read_scores(paths: Sequence[Path]) -> Scores:

@@ -24,6 +24,7 @@ from m3h_pipeline.model.footprint import MOST_ON_CPU, bytes_per_fit, footprint
 from m3h_pipeline.search.rates import CPU, CPU_BFLOAT16, Device, rates_of
 from m3h_pipeline.search.sizes import shape_of, sized
 from m3h_pipeline.tasks.assessed import Task, read_tasks
+from m3h_pipeline.training.entries import Entry
 
 #: Seconds of training that a pack is sized for: packs of a plan fall between 5 and 30 minutes.
 TARGET_SECONDS = 15 * 60
@@ -226,10 +227,12 @@ def pack_seconds(study: Study, pack: Iterable[Mapping[str, Any]], gpu: bool) -> 
     for entry in pack:
         combination, classes = entry["combination"], study.classes(entry["combination"])
         floor = host * _updates(study, combination)
-        for fold in entry["folds"]:
-            for batch, _ in entry["settings"]:
-                work = fit_work(study, combination, fold, int(batch), gpu)
-                fits = len(entry["replicates"])
+        asked = Entry.of(entry)
+        for position, fold in enumerate(asked.folds):
+            # By halving nobody knows which settings are left.
+            fits = asked.fits_in(position) / len(asked.settings)
+            for batch, _ in asked.settings:
+                work = fit_work(study, combination, fold, batch, gpu)
                 total += fits * work.scoring
                 key = classes, int(batch), work.steps
                 models = fits * work.steps * work.step
@@ -282,19 +285,18 @@ def memory_mb(
     for pack in packs:
         results = stack = 0.0
         for entry in pack:
-            combination, folds = entry["combination"], entry["folds"]
-            of_fold = len(entry["replicates"]) * len(entry["settings"])
-            fits = of_fold * len(folds)
+            asked = Entry.of(entry)
+            combination, fits = entry["combination"], asked.fits
             shape = architecture(study, combination)
-            for fold in folds:
+            for position, fold in enumerate(asked.folds):
                 scored = study.rows * (study.test_fraction if fold < 0 else 1 / study.folds)
                 # In the store's format and as arrays, and once more when the tables are written.
                 own = 3 * scored * 4 * 2 * len(combination)
                 if kept and fold < 0:
                     parameters = footprint(shape).parameters
                     own += 2 * (4 * parameters + scored * 4 * study.model.task[-1] * len(combination))
-                results += of_fold * own
-            batch = max(int(size) for size, _ in entry["settings"])
+                results += asked.fits_in(position) * own
+            batch = max(size for size, _ in asked.settings)
             # Every fit of a stack may have minibatches of its own.
             each = bytes_per_fit(shape, study.training, batch, study.compute.precision)
             each += 3 * batch * features * width

@@ -17,6 +17,7 @@ from m3h_pipeline.errors import M3HError
 from m3h_pipeline.figures.registry import FIGURES, figures_of
 from m3h_pipeline.files import read_json
 from m3h_pipeline.layout import Layout, StageFiles
+from m3h_pipeline.training.entries import Entry
 
 _FITS = re.compile(r"^([\d,]+) of ([\d,]+) fits in ", flags=re.MULTILINE)
 #: What reading a file raises that is not what it should be.
@@ -259,7 +260,7 @@ class Reader:
 def _plan(path: Path) -> dict[str, int]:
     """Pack -> how many fits it has."""
     return {
-        str(pack): sum(len(e["replicates"]) * len(e["folds"]) * len(e["settings"]) for e in entries)
+        str(pack): sum(Entry.of(entry).fits for entry in entries)
         for pack, entries in read_json(path)["packs"].items()
     }
 

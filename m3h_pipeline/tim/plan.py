@@ -35,7 +35,7 @@ def plan_tim(
         tasks: ``labels/tasks.json``.
         scores: scores of all rounds of the search (contracts.SCORES).
         out: the plan's file.
-        search: gives the number of combinations per job.
+        search: gives the number of combinations per job, and how settings are chosen.
         tim: mode, permuted companions, replicates, random sets.
         training: gives the hyper-parameter settings.
         folds: number of folds of the cross-validation.
@@ -54,7 +54,9 @@ def plan_tim(
     for key in design_of(known, permuted, tim, seed).keys:
         missing = sorted(set(range(tim.replicates)) - set(trained.trained(key)))
         if missing:
-            entries.append(Entry(combination_tasks(key), tuple(missing)))
-    per_job = per_job_of(search, sized)
-    plan = plan_of("tim", entries, known | permuted, settings_of(training), range(folds), per_job)
+            # By halving the replicates that the search trained have chosen for those that follow.
+            chosen = trained.setting(key) if search.halving else None
+            entries.append(Entry(combination_tasks(key), tuple(missing), chosen))
+    settings, per_job = settings_of(training), per_job_of(search, sized)
+    plan = plan_of("tim", entries, known | permuted, settings, range(folds), per_job, search.halving)
     write_json(plan, out)

@@ -19,14 +19,15 @@ from m3h_pipeline.files import read_json, write_table
 from m3h_pipeline.files.durable import make_folder
 from m3h_pipeline.training.data import load_study_data
 from m3h_pipeline.training.device import own_card
+from m3h_pipeline.training.entries import Entry, Outcome, next_fits
 from m3h_pipeline.training.fits import device_of, run_fits
 from m3h_pipeline.training.fitted import save_model
 from m3h_pipeline.training.spec import FitResult, FitSpec, TrainingSettings
 from m3h_pipeline.training.store import FitStore
 
 
-def read_pack(plan: Path, pack: str) -> list[FitSpec]:
-    """The fits of a pack, each once, in the order of the plan.
+def read_pack(plan: Path, pack: str) -> list[Entry]:
+    """The entries of a pack, in the order of the plan.
 
     Raises:
         InputError: there is no such plan or pack.
@@ -38,19 +39,11 @@ def read_pack(plan: Path, pack: str) -> list[FitSpec]:
         raise ContractError("the plan has no `packs`", where=str(plan))
     if pack not in packs:
         raise InputError(f"the plan has no pack `{pack}`", where=str(plan), hint=nearest(pack, packs))
-    specs: dict[FitSpec, None] = {}
     try:
-        for entry in packs[pack]:
-            combination = tuple(sorted(str(task) for task in entry["combination"]))
-            for batch_size, rate in entry["settings"]:
-                for replicate in entry["replicates"]:
-                    for fold in entry["folds"]:
-                        spec = FitSpec(combination, int(fold), int(replicate), int(batch_size), float(rate))
-                        specs[spec] = None
-    except (KeyError, TypeError, ValueError) as error:
+        return [Entry.of(described) for described in packs[pack]]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         where = f"{plan}, pack {pack}"
         raise ContractError(f"an entry of the pack is malformed: {error}", where=where) from error
-    return list(specs)
 
 
 def train_pack(
@@ -89,8 +82,8 @@ def train_pack(
     Raises:
         M3HError: an input is missing or does not follow its contract, or a fit cannot be trained.
     """
-    specs = read_pack(Path(plan), pack)
-    tasks = sorted({task for spec in specs for task in spec.combination})
+    entries = read_pack(Path(plan), pack)
+    tasks = sorted({task for entry in entries for task in entry.combination})
     data = load_study_data(
         Path(cohort),
         Path(labels),
@@ -103,15 +96,20 @@ def train_pack(
     )
     device = device_of(settings)
     keep = any(path is not None for path in (models, attention, latents))
-    # Of final fits the models of the whole training part are kept: those of the folds are there to be scored.
-    kept = {spec for spec in specs if keep and spec.fold < 0}
+    results: list[FitResult] = []
+    done: dict[FitSpec, Outcome] = {}
     with own_card(device):
         finished = FitStore(store, environment=environment(device.type))
-        results = []
-        for keeping in (True, False):
-            some = [spec for spec in specs if (spec in kept) == keeping]
-            if some:
-                results += run_fits(some, data, settings, finished, keep_models=keeping, progress=sys.stderr)
+        while specs := list(dict.fromkeys(spec for entry in entries for spec in next_fits(entry, done))):
+            # Of final fits the models of the whole training part are kept: those of the folds are there to be
+            # scored.
+            for keeping in (True, False):
+                some = [spec for spec in specs if (keep and spec.fold < 0) == keeping]
+                if some:
+                    results += run_fits(
+                        some, data, settings, finished, keep_models=keeping, progress=sys.stderr
+                    )
+            done = {one.spec: one.values if one.status == "ok" else None for one in results}
     if models is not None:
         for result in results:
             if result.kept:

@@ -18,10 +18,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from m3h_pipeline.config import Search
 from m3h_pipeline.contracts import SCORES, combination_tasks
 from m3h_pipeline.search.greedy import RACED, Wanted
+from m3h_pipeline.search.measured import of_instalment
 
 Float64 = npt.NDArray[np.float64]
 
@@ -79,20 +81,20 @@ class Simulated:
 
     def measure(self, wanted: Wanted, search: Search) -> pa.Table:
         """What a search wants, as a table of contracts.SCORES; the fits are counted."""
-        folds = range(self.folds) if wanted.folds is None else wanted.folds
+        folds = range(self.folds)
         replicates = self.replicates if wanted.size < RACED else search.replicates
         values = np.stack(
             [self.values(key)[:, :, :replicates][..., list(folds)] for key in wanted.combinations]
         )
         c, m, s, r, f = values.shape
-        self.fits += c * s * r * f
         at = np.indices((c, s, r, f)).reshape(4, -1)
         fits = np.arange(c * s * r * f)
         order = np.tile(fits, m)
         keys = pa.array(wanted.combinations, pa.string())
         tasks = np.array([combination_tasks(key) for key in wanted.combinations])
         member = np.repeat(np.arange(m), len(fits))
-        names = pa.array([f"{wanted.size}/{folds[0]}/{n}" for n in fits.tolist()], pa.string())
+        part = wanted.folds[0] if wanted.folds else "all"
+        names = pa.array([f"{wanted.size}/{part}/{n}" for n in fits.tolist()], pa.string())
         n = len(order)
         columns = {
             "fit_key": names.take(pa.array(order)),
@@ -109,7 +111,9 @@ class Simulated:
             "status": pa.repeat("ok", n),
             "seconds": pa.array(np.zeros(n)),
         }
-        return pa.table(columns, schema=SCORES)
+        trained = of_instalment(pa.table(columns, schema=SCORES), wanted.folds, search)
+        self.fits += len(pc.unique(trained.column("fit_key")))
+        return trained
 
 
 def planted(n_tasks: int, gain: float, per_task: int, seed: int, cost: float = 0.0) -> Float64:

@@ -15,6 +15,8 @@ from m3h_pipeline.config import Search, Tim, Training
 from m3h_pipeline.contracts import SCORES, combination_key
 from m3h_pipeline.files import write_json, write_table
 from m3h_pipeline.search.plan import plan_round
+from m3h_pipeline.training.entries import Entry, Outcome, run_through
+from m3h_pipeline.training.spec import FitSpec
 
 #: combination (sorted), task, replicate, fold, setting -> score; NaN = undefined; None = the fit diverged.
 Score = Callable[[tuple[str, ...], str, int, int, tuple[int, float]], float | None]
@@ -40,16 +42,38 @@ def write_tasks(path: Path, tasks: Sequence[str], kinds: Mapping[str, str] | Non
     return path
 
 
-def fits_of(plan: Path) -> list[tuple[tuple[str, ...], int, int, tuple[int, float]]]:
-    """Every fit of a plan: combination, replicate, fold, setting."""
-    return [
-        (tuple(entry["combination"]), replicate, fold, (setting[0], setting[1]))
-        for entries in json.loads(plan.read_text())["packs"].values()
-        for entry in entries
-        for replicate in entry["replicates"]
-        for fold in entry["folds"]
-        for setting in entry["settings"]
+Fit = tuple[tuple[str, ...], int, int, tuple[int, float]]
+
+
+def fits_of(plan: Path, score: Score = lambda *_: 0.5) -> list[Fit]:
+    """Every fit of a plan: combination, replicate, fold, setting; by halving as the scores say."""
+    entries = [
+        Entry.of(entry) for entries in json.loads(plan.read_text())["packs"].values() for entry in entries
     ]
+    return [
+        (spec.combination, spec.replicate, spec.fold, (spec.batch_size, spec.learning_rate))
+        for entry in entries
+        for spec in run_through(entry, _Scored(score))
+    ]
+
+
+class _Scored(dict[FitSpec, Outcome]):
+    """Outcomes of whatever fit is asked for."""
+
+    def __init__(self, score: Score) -> None:
+        self._score = score
+
+    def __contains__(self, spec: object) -> bool:
+        return True
+
+    def __missing__(self, spec: FitSpec) -> Outcome:
+        setting = (spec.batch_size, spec.learning_rate)
+        values = {
+            task: self._score(spec.combination, task, spec.replicate, spec.fold, setting)
+            for task in spec.combination
+        }
+        known = {task: value for task, value in values.items() if value is not None}
+        return known if len(known) == len(values) else None
 
 
 def fit_key(combination: Sequence[str], replicate: int, fold: int, setting: tuple[int, float]) -> str:
@@ -59,7 +83,7 @@ def fit_key(combination: Sequence[str], replicate: int, fold: int, setting: tupl
 def write_scores(plan: Path, out: Path, score: Score) -> Path:
     """Scores of every fit of a plan."""
     rows = []
-    for combination, replicate, fold, setting in fits_of(plan):
+    for combination, replicate, fold, setting in fits_of(plan, score):
         values = {task: score(combination, task, replicate, fold, setting) for task in combination}
         diverged = any(value is None for value in values.values())
         for task, value in values.items():

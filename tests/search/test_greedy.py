@@ -287,7 +287,8 @@ def test_only_pairs_mode_trains_the_replicates_of_tim(tmp_path: Path) -> None:
     assert {fit[1] for fit in fits_of(plans[0])} == {0, 1}
 
 
-def test_a_diverged_setting_is_not_chosen(tmp_path: Path) -> None:
+@pytest.mark.parametrize("search", [Search(), Search(halving=False)])
+def test_a_diverged_setting_is_not_chosen(tmp_path: Path, search: Search) -> None:
     """The better setting diverges in one fold of the pair a+b: the pair is scored at the other one."""
     training = Training(batch_sizes=[64], learning_rates=[1e-3, 1e-2])
 
@@ -299,7 +300,7 @@ def test_a_diverged_setting_is_not_chosen(tmp_path: Path) -> None:
         return 0.4 + 0.2 * len(combination) + (0.1 if setting[1] == 1e-2 else 0.0)
 
     tasks = write_tasks(tmp_path / "tasks.json", ["a", "b"])
-    _, scores = run_search(tmp_path, tasks, score, Search(), training=training)
+    _, scores = run_search(tmp_path, tasks, score, search, training=training)
     row = selection_of(tmp_path, tasks, scores, Search())["a"]
     assert (row["combination"], row["learning_rate"], row["score"]) == ("a+b", 1e-3, pytest.approx(0.8))
     assert (row["single_learning_rate"], row["single_score"]) == (1e-2, pytest.approx(0.7))
@@ -341,7 +342,8 @@ def test_a_fold_without_positives_is_left_out_for_everybody(tmp_path: Path) -> N
     assert chosen["a"]["combination"] == "a+b"
 
 
-def test_a_score_missing_where_others_have_one_bars_the_setting(tmp_path: Path) -> None:
+@pytest.mark.parametrize("search", [Search(), Search(halving=False)])
+def test_a_score_missing_where_others_have_one_bars_the_setting(tmp_path: Path, search: Search) -> None:
     """A clustering that collapsed in one fold of one setting has no score there: no mean of fewer folds."""
     training = Training(batch_sizes=[64], learning_rates=[1e-3, 1e-2])
 
@@ -353,13 +355,16 @@ def test_a_score_missing_where_others_have_one_bars_the_setting(tmp_path: Path) 
         return 0.4
 
     tasks = write_tasks(tmp_path / "tasks.json", ["a", "b"], {"a": "clustering"})
-    _, scores = run_search(tmp_path, tasks, score, Search(), training=training)
+    _, scores = run_search(tmp_path, tasks, score, search, training=training)
     looked = read_looked(tmp_path, tasks, scores)
     assert looked["a", "a+b"] == looked["b", "a+b"] == pytest.approx(0.4)
     assert looked["a", "a"] == pytest.approx(0.9)
 
 
-def test_a_fit_that_diverged_bars_its_setting_also_in_a_fold_that_nobody_can_score(tmp_path: Path) -> None:
+@pytest.mark.parametrize("search", [Search(), Search(halving=False)])
+def test_a_fit_that_diverged_bars_its_setting_also_in_a_fold_that_nobody_can_score(
+    tmp_path: Path, search: Search
+) -> None:
     training = Training(batch_sizes=[64], learning_rates=[1e-3, 1e-2])
 
     def score(
@@ -370,7 +375,7 @@ def test_a_fit_that_diverged_bars_its_setting_also_in_a_fold_that_nobody_can_sco
         return 0.9 if setting[1] == 1e-2 else 0.4
 
     tasks = write_tasks(tmp_path / "tasks.json", ["a", "b"])
-    _, scores = run_search(tmp_path, tasks, score, Search(), training=training)
+    _, scores = run_search(tmp_path, tasks, score, search, training=training)
     looked = read_looked(tmp_path, tasks, scores)
     assert looked["a", "a"] == pytest.approx(0.4)
     assert looked["b", "b"] == pytest.approx(0.9)
@@ -406,7 +411,7 @@ def test_settings_are_chosen_by_the_average_over_members_folds_and_replicates(tm
     """Against a direct computation on random numbers with four settings."""
     training = Training(batch_sizes=[32, 64], learning_rates=[1e-3, 1e-2])
     tasks = write_tasks(tmp_path / "tasks.json", ["a", "b"])
-    search = Search(replicates=2)
+    search = Search(replicates=2, halving=False)
     _, scores = run_search(tmp_path, tasks, noise, search, Tim(replicates=2), training, folds=3)
     rows = read_looked(tmp_path, tasks, scores)
     options = [(b, r) for b in (32, 64) for r in (1e-3, 1e-2)]

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from m3h_pipeline.contracts import FIT_ATTENTION, LATENTS, PREDICTIONS, SCORES
 from m3h_pipeline.errors import ConfigError, ContractError, InputError
 from m3h_pipeline.files import read_table, write_json
+from m3h_pipeline.training.entries import next_fits
 from m3h_pipeline.training.fits import run_fits
 from m3h_pipeline.training.fitted import load_model, save_model
 from m3h_pipeline.training.pack import read_pack, train_pack
@@ -179,8 +180,9 @@ def test_the_product_of_an_entry_each_fit_once(tmp_path: Path) -> None:
         "settings": [[16, 0.01], [32, 0.001]],
     }
     write_json({"stage": "x", "packs": {"0000": [entry, entry]}}, tmp_path / "plan.json")
-    specs = read_pack(tmp_path / "plan.json", "0000")
-    assert len(specs) == len(set(specs)) == 12
+    found, _ = read_pack(tmp_path / "plan.json", "0000")
+    specs = next_fits(found, {})
+    assert len(specs) == len(set(specs)) == found.fits == 12
     assert {s.combination for s in specs} == {("anemia", "stay")}
 
 
