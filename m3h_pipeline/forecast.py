@@ -38,7 +38,7 @@ from m3h_pipeline.search.sizing import (
 from m3h_pipeline.tasks.assessed import Task
 from m3h_pipeline.tasks.permuted import permuted_companions
 from m3h_pipeline.tim.design import design_of
-from m3h_pipeline.training.entries import Entry as Asked
+from m3h_pipeline.training.spec import Entry as Asked
 
 #: Share of the time from which on another precision is worth a hint.
 WORTH = 0.25

@@ -53,16 +53,17 @@ def test_rounds_are_those_that_are_planned(tmp_path: Path, round_number: int, gp
         assert found.hours == pytest.approx(sum(pack_seconds(study, p, gpu) for p in packs) / 3600)
     combinations = {1: 41, 2: 820}[round_number]
     assert found.combinations == combinations
-    assert found.fits == combinations * 5 * 4 * max(STUDY.search.replicates, STUDY.tim.replicates)
+    # Four settings, halved over the first two of five folds; two more replicates at the one that is left.
+    assert found.fits == combinations * (4 + 2 + 3 + 2 * 5)
 
 
 def test_the_search_is_forecast_as_far_as_it_goes(tmp_path: Path) -> None:
     tasks = write_tasks(tmp_path / "tasks.json", TASKS)
     deep = stages(tasks, Search(beam=3), Tim())
     assert deep["round 3, at most"].combinations == deep["triples, at most"].combinations == 41 * 3 * 39
-    # The first instalment of a race: two of five folds.
-    assert deep["round 3, at most"].fits == 41 * 3 * 39 * 2 * 4
-    assert deep["triples, at most"].fits == 41 * 3 * 39 * 5 * 4
+    # The first instalment of a race: two of five folds, four settings and two.
+    assert deep["round 3, at most"].fits == 41 * 3 * 39 * (4 + 2)
+    assert deep["triples, at most"].fits == 41 * 3 * 39 * (4 + 2 + 3)
     assert "round 3, at most" not in stages(tasks, Search(race=None), Tim())
     assert not {"round 3, at most", "triples, at most"} & stages(tasks, Search(max_size=2), Tim()).keys()
     alone = stages(tasks, Search(max_size=1), Tim(controls=0))

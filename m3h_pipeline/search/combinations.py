@@ -86,7 +86,7 @@ def plan_of(
         settings: the hyper-parameter settings to choose from; one pack holds all of a combination.
         folds: of the cross-validation, those that are trained.
         per_job: most combinations of a pack.
-        halving: whether the first replicate chooses the setting (:mod:`m3h_pipeline.training.entries`).
+        halving: whether the first replicate chooses the setting (:mod:`m3h_pipeline.training.spec`).
     """
 
     def described(entry: Entry) -> dict[str, Any]:

@@ -27,8 +27,7 @@ from m3h_pipeline.search.greedy import RACED, Progress, Wanted, ended, replay
 from m3h_pipeline.search.race import instalments
 from m3h_pipeline.search.report import report_table, trajectory_table
 from m3h_pipeline.search.scores import Folds, Scores, scores_of
-from m3h_pipeline.training.entries import Entry, Outcome, chosen, run_through
-from m3h_pipeline.training.spec import FitSpec
+from m3h_pipeline.training.spec import Entry, FitSpec, Outcome, chosen, run_through
 
 #: What a table of measured scores must say, and what it may.
 REQUIRED = ("combination", "task", "replicate", "fold", "value")

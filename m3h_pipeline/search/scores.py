@@ -2,7 +2,7 @@
 
 Hyper-parameters are chosen as published: within a combination, the setting (batch size, learning rate) with
 the highest average of the validation scores over all member tasks, folds and replicates. Or by halving
-(:mod:`m3h_pipeline.training.entries`): then the table has one setting in every fold and replicate, and where
+(:mod:`m3h_pipeline.training.spec`): then the table has one setting in every fold and replicate, and where
 there are other replicates, the one that chose it does not score.
 
 What is undefined is handled so that every comparison stays paired, fold by fold and seed by seed:

@@ -24,7 +24,7 @@ from m3h_pipeline.model.footprint import MOST_ON_CPU, bytes_per_fit, footprint
 from m3h_pipeline.search.rates import CPU, CPU_BFLOAT16, Device, rates_of
 from m3h_pipeline.search.sizes import shape_of, sized
 from m3h_pipeline.tasks.assessed import Task, read_tasks
-from m3h_pipeline.training.entries import Entry
+from m3h_pipeline.training.spec import Entry
 
 #: Seconds of training that a pack is sized for: packs of a plan fall between 5 and 30 minutes.
 TARGET_SECONDS = 15 * 60

@@ -17,7 +17,7 @@ from m3h_pipeline.errors import M3HError
 from m3h_pipeline.figures.registry import FIGURES, figures_of
 from m3h_pipeline.files import read_json
 from m3h_pipeline.layout import Layout, StageFiles
-from m3h_pipeline.training.entries import Entry
+from m3h_pipeline.training.spec import Entry
 
 _FITS = re.compile(r"^([\d,]+) of ([\d,]+) fits in ", flags=re.MULTILINE)
 #: What reading a file raises that is not what it should be.

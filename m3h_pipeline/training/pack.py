@@ -19,10 +19,9 @@ from m3h_pipeline.files import read_json, write_table
 from m3h_pipeline.files.durable import make_folder
 from m3h_pipeline.training.data import load_study_data
 from m3h_pipeline.training.device import own_card
-from m3h_pipeline.training.entries import Entry, Outcome, next_fits
 from m3h_pipeline.training.fits import device_of, run_fits
 from m3h_pipeline.training.fitted import save_model
-from m3h_pipeline.training.spec import FitResult, FitSpec, TrainingSettings
+from m3h_pipeline.training.spec import Entry, FitResult, FitSpec, Outcome, TrainingSettings, next_fits
 from m3h_pipeline.training.store import FitStore
 
 

@@ -15,8 +15,7 @@ from m3h_pipeline.config import Search, Tim, Training
 from m3h_pipeline.contracts import SCORES, combination_key
 from m3h_pipeline.files import write_json, write_table
 from m3h_pipeline.search.plan import plan_round
-from m3h_pipeline.training.entries import Entry, Outcome, run_through
-from m3h_pipeline.training.spec import FitSpec
+from m3h_pipeline.training.spec import Entry, FitSpec, Outcome, next_fits, run_through
 
 #: combination (sorted), task, replicate, fold, setting -> score; NaN = undefined; None = the fit diverged.
 Score = Callable[[tuple[str, ...], str, int, int, tuple[int, float]], float | None]
@@ -53,7 +52,7 @@ def fits_of(plan: Path, score: Score = lambda *_: 0.5) -> list[Fit]:
     return [
         (spec.combination, spec.replicate, spec.fold, (spec.batch_size, spec.learning_rate))
         for entry in entries
-        for spec in run_through(entry, _Scored(score))
+        for spec in (run_through(entry, _Scored(score)) if entry.halving else next_fits(entry, {}))
     ]
 
 

@@ -92,6 +92,7 @@ def test_a_plan_has_the_documented_form(tmp_path: Path) -> None:
         "replicates": [0, 1],
         "folds": [0, 1, 2],
         "settings": [[256, 5e-4], [256, 1e-3], [512, 5e-4], [512, 1e-3]],
+        "halving": True,
     }
     assert read_json(tmp_path / "plan.json") == {
         "stage": "round_1",

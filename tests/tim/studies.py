@@ -22,7 +22,7 @@ from m3h_pipeline.tasks.assessed import read_tasks
 from m3h_pipeline.tasks.permuted import permuted_companions, permuted_labels
 from m3h_pipeline.tim.estimate import compute_tim
 from m3h_pipeline.tim.plan import plan_tim
-from tests.search.studies import ONE_SETTING, fit_key, fits_of
+from tests.search.studies import ONE_SETTING, Score, fit_key, fits_of
 
 Array = npt.NDArray[np.float32]
 #: (combination, task, replicate, fold, setting, rows) -> predictions (rows, width), or None: diverged.
@@ -86,6 +86,20 @@ class Study:
 
         return write_scores(plan, plan.with_suffix(".planned.parquet"), value)
 
+    def _scored_by(self, predict: Predict) -> Score:
+        """What every fit scores, by which settings are left."""
+        known = read_tasks(self.tasks)
+
+        def score(
+            combination: tuple[str, ...], task: str, replicate: int, fold: int, setting: tuple[int, float]
+        ) -> float | None:
+            at = np.flatnonzero(self.fold == fold)
+            value = predict(combination, task, replicate, fold, setting, at)
+            kind = known[labelled_by(task)].metric
+            return None if value is None else metric(kind, self.label(task)[at], value)
+
+        return score
+
     def train(self, plans: Sequence[Path], predict: Predict) -> tuple[list[Path], list[Path]]:
         """Scores and predictions of every fit of the plans."""
         known = read_tasks(self.tasks)
@@ -94,7 +108,7 @@ class Study:
         for plan in plans:
             rows: list[dict[str, Any]] = []
             said: list[dict[str, Any]] = []
-            for combination, replicate, fold, setting in fits_of(plan):
+            for combination, replicate, fold, setting in fits_of(plan, self._scored_by(predict)):
                 at = np.flatnonzero(self.fold == fold)
                 values = {t: predict(combination, t, replicate, fold, setting, at) for t in combination}
                 ok = all(value is not None for value in values.values())

@@ -15,10 +15,10 @@ from safetensors import safe_open
 from m3h_pipeline.contracts import FIT_ATTENTION, LATENTS, PREDICTIONS, SCORES
 from m3h_pipeline.errors import ConfigError, ContractError, InputError
 from m3h_pipeline.files import read_table, write_json
-from m3h_pipeline.training.entries import next_fits
 from m3h_pipeline.training.fits import run_fits
 from m3h_pipeline.training.fitted import load_model, save_model
 from m3h_pipeline.training.pack import read_pack, train_pack
+from m3h_pipeline.training.spec import next_fits
 from tests.training.studies import PRECISION, TASKS, settings, spec, study, write_study
 
 ALL = ["anemia", "organ", "phenotype", "stay"]
@@ -191,7 +191,12 @@ def test_the_product_of_an_entry_each_fit_once(tmp_path: Path) -> None:
     [
         ({"packs": {"0000": []}}, "0001", InputError, "no pack `0001`"),
         ({"stage": "x"}, "0000", ContractError, "no `packs`"),
-        ({"packs": {"0000": [{"combination": ["anemia"]}]}}, "0000", ContractError, "malformed: 'settings'"),
+        (
+            {"packs": {"0000": [{"combination": ["anemia"]}]}},
+            "0000",
+            ContractError,
+            "malformed: 'replicates'",
+        ),
         ({"packs": {"0000": [3]}}, "0000", ContractError, "malformed"),
     ],
 )

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m3h_pipeline.training.entries import Entry, Outcome, chosen, next_fits, run_through, standing
-from m3h_pipeline.training.spec import FitSpec
+from m3h_pipeline.training.spec import Entry, FitSpec, Outcome, chosen, next_fits, run_through, standing
 
 GRID = ((16, 0.1), (16, 0.2), (32, 0.1), (32, 0.2))
 ENTRY = Entry(("a", "b"), (0, 1, 2), (0, 1, 2, 3, 4), GRID, halving=True)
