@@ -166,10 +166,7 @@ class Scores:
         return tuple(np.asarray(self.replicates)[self._trained[number]].tolist())
 
     def scoring(self, replicates: Replicates) -> Replicates:
-        """Those that score: by halving all but the first of the study, which chose the settings.
-
-        Alone it scores what it chose.
-        """
+        """By halving all but the first, which chose the settings; alone it scores what it chose."""
         chosen_by = self.replicates[:1] if self._halved.any() else []
         return tuple(r for r in replicates if r not in chosen_by) or replicates
 
@@ -187,11 +184,9 @@ class Scores:
     def fits_of_fold(self, combination: str) -> int:
         """How many fits of a combination another fold would take."""
         number = self._combination[combination]
-        return (
-            int(self._started[number].any(axis=1).sum())
-            if self._halved[number]
-            else self.fits(combination) // self.folds_of(combination)
-        )
+        if self._halved[number]:
+            return int(self._started[number].any(axis=1).sum())
+        return self.fits(combination) // self.folds_of(combination)
 
     def folds_of(self, combination: str) -> int:
         """In how many folds a combination was trained."""
