@@ -172,10 +172,51 @@ def read_measured(paths: Sequence[Path]) -> pa.Table:
     that setting.
 
     Raises:
-        InputError: a file is absent, unreadable, lacks a column, or holds what is no score; or a task is
-            scored at a combination that it does not belong to.
+        InputError: a file is absent, unreadable, empty, lacks a column or has one twice, or holds what is no
+            score; a task is scored at a combination that it does not belong to, or a fit lacks one of its
+            tasks; or two rows claim the same place with different scores.
     """
-    return pa.concat_tables([_read(path) for path in paths])
+    table = pa.concat_tables([_read(path) for path in paths])
+    _check_fits(table, paths)
+    return table
+
+
+def _check_fits(table: pa.Table, paths: Sequence[Path]) -> None:
+    """Each fit scores all its tasks, and each of them once or as often alike."""
+    where = ", ".join(str(path) for path in paths)
+    place = ["fit_key", "task"]
+    alike = (
+        table.group_by([*place, "value", "status"])
+        .aggregate([])
+        .group_by(place)
+        .aggregate([([], "count_all")])
+    )
+    twice = alike.filter(pc.greater(alike.column("count_all"), 1))
+    if len(twice):
+        raise InputError(
+            f"rows differ in the score of task `{twice.column('task')[0]}` in one fit: "
+            f"{_said(twice.column('fit_key')[0].as_py())}",
+            where=where,
+            hint="scores of different studies, or settings, were mixed: name these in `batch_size` and "
+            "`learning_rate`, or leave one out",
+        )
+    scored = alike.group_by("fit_key").aggregate([([], "count_all")])
+    for key, n in zip(*(scored.column(name).to_pylist() for name in ("fit_key", "count_all")), strict=True):
+        members = combination_tasks(key.split("|")[0])
+        if n < len(members):
+            rows = table.filter(pc.equal(table.column("fit_key"), key))
+            missing = sorted(set(members) - set(rows.column("task").to_pylist()))
+            raise InputError(
+                f"a fit has no row for its task `{missing[0]}`: {_said(key)}",
+                where=where,
+                hint="one row per fit and task of its combination; a score that could not be had is empty",
+            )
+
+
+def _said(fit: str) -> str:
+    """A fit for people."""
+    combination, replicate, fold, batch, rate = fit.split("|")
+    return f"combination `{combination}`, replicate {replicate}, fold {fold}, setting {batch}, {rate}"
 
 
 def _read(path: Path) -> pa.Table:
@@ -195,12 +236,17 @@ def _read(path: Path) -> pa.Table:
             hint=f"settings may stand in `batch_size` and `learning_rate`; it has {table.column_names}",
         )
     n = len(table)
+    if not n:
+        raise InputError("there is no score in this table", where=str(path))
+    twofold = [name for name in (*REQUIRED, *OPTIONAL) if table.column_names.count(name) > 1]
+    if twofold:
+        raise InputError(f"there are several columns `{twofold[0]}`", where=str(path))
     known = {name: table.column(name) for name in (*REQUIRED, *OPTIONAL) if name in table.column_names}
     known = {"batch_size": pa.repeat(0, n), "learning_rate": pa.repeat(0.0, n)} | known
     known.setdefault("status", pa.repeat("ok", n))
     try:
         cast = {name: pc.cast(column, SCORES.field(name).type) for name, column in known.items()}
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InputError(f"a column is not what it should be: {error}", where=str(path)) from error
     empty = [name for name, column in cast.items() if name != "value" and column.null_count]
     if empty:
@@ -209,6 +255,10 @@ def _read(path: Path) -> pa.Table:
     keys = {
         key: combination_key(combination_tasks(key)) for key in pc.unique(cast["combination"]).to_pylist()
     }
+    for key in keys.values():
+        names = combination_tasks(key)
+        if not all(names) or len(set(names)) < len(names):
+            raise InputError(f"combination `{key}` has a task without a name, or twice", where=str(path))
     combination = [keys[key] for key in cast["combination"].to_pylist()]
     members = {key: frozenset(combination_tasks(key)) for key in keys.values()}
     for key, task in zip(combination, cast["task"].to_pylist(), strict=True):
@@ -218,6 +268,8 @@ def _read(path: Path) -> pa.Table:
     places = ["combination", "replicate", "fold", "batch_size", "learning_rate"]
     fits = pc.binary_join_element_wise(*(pc.cast(cast[name], pa.string()) for name in places), "|")
     value = np.asarray(pc.fill_null(cast["value"], np.nan), dtype=np.float64)
+    if np.isinf(value).any():
+        raise InputError("column `value` holds an infinite score", where=str(path))
     rest = {
         "fit_key": fits,
         "metric": pa.repeat("measured", n),

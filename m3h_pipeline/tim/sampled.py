@@ -72,6 +72,9 @@ class Sets:
     def weights(self, task: str, scored: Collection[str]) -> dict[str, dict[str, float]]:
         """Companion -> set -> weight of the task's score; none if it has none by itself or in no set.
 
+        A companion that no set holds beside the task has none either: what the regression would say of it is
+        what it says of the average companion.
+
         Args:
             task: the source task.
             scored: sets in which it has a score.
@@ -80,9 +83,11 @@ class Sets:
         if task not in scored or len(keys) < 2:
             return {}
         companions, found = weights_of(self, task, keys)
+        beside = {name for key in keys for name in combination_tasks(key)}
         return {
             companion: {key: float(w) for key, w in zip(keys, row, strict=True) if w}
             for companion, row in zip(companions, found, strict=True)
+            if companion in beside or companion in self.controls
         }
 
     def _dealt(self, task: str, scored: Collection[str]) -> list[str]:

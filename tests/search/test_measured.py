@@ -73,6 +73,13 @@ def test_formats_and_the_order_of_tasks_say_the_same(tmp_path: Path, measured: l
     assert read_measured([tmp_path / "reversed.csv"]).equals(csv)
 
 
+def test_what_is_said_twice_alike_is_said_once(tmp_path: Path, measured: list[Path]) -> None:
+    stream, once = io.StringIO(), io.StringIO()
+    replay_search([measured[1], measured[1]], tmp_path / "twice", Search(), stream)
+    replay_search([measured[1]], tmp_path / "once", Search(), once)
+    assert stream.getvalue() == once.getvalue()
+
+
 def test_the_verb(tmp_path: Path, measured: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     command = ["replay", str(measured[1]), "--out", str(tmp_path / "out")]
     assert main([*command, "--search", '{"race": null, "beam": 1}']) == 0
@@ -106,6 +113,16 @@ def test_scores_that_are_not_there_are_named(tmp_path: Path, measured: list[Path
         (lambda f: f.assign(task="z"), "task `z` is no member of combination `a`"),
         (lambda f: f.assign(replicate="first"), "a column is not what it should be"),
         (lambda f: f.assign(replicate=[None, *f["replicate"][1:]]), "`replicate` has empty fields"),
+        (lambda f: f.assign(fold="2026-01-01"), "a column is not what it should be"),
+        (lambda f: f.assign(value=[np.inf, *f["value"][1:]]), "an infinite score"),
+        (lambda f: f.iloc[:0], "there is no score in this table"),
+        (lambda f: pd.concat([f, f["value"]], axis=1), "several columns `value`"),
+        (lambda f: f.assign(combination="a+a", task="a"), "without a name, or twice"),
+        (lambda f: f.assign(combination="a+", task="a"), "without a name, or twice"),
+        (lambda f: f[f["combination"].ne("a+b") | f["task"].ne("b")], "no row for its task `b`: combination"),
+        (lambda f: f[(f.index != f.index[-1])], "no row for its task"),
+        (lambda f: pd.concat([f, f.head(1).assign(value=0.1)]), "rows differ in the score of task `a`"),
+        (lambda f: pd.concat([f, f.head(1).assign(value=None)]), "rows differ in the score of task `a`"),
     ],
 )
 def test_what_is_no_table_of_scores_is_explained(

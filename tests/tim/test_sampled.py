@@ -165,10 +165,11 @@ def test_weights_are_contrasts_and_know_adding_a_constant(
     assert draw_sets(tasks[::-1], controls, number, max_size, seed) == sets
     for task in tasks:
         found = sets.weights(task, {key for key in sets.keys if task in combination_tasks(key)})
-        alone = not any(task in combination_tasks(key) for key in sets.drawn)
-        assert set(found) == (set() if alone else {*tasks, *controls} - {task})
-        for mine in found.values():
-            assert sum(mine.values()) == pytest.approx(0, abs=1e-6)
+        mine = [combination_tasks(key) for key in sets.drawn if task in combination_tasks(key)]
+        beside = {name for members in mine for name in members} - {task, *controls}
+        assert set(found) == ({*beside, *controls} if mine else set())
+        for weights in found.values():
+            assert sum(weights.values()) == pytest.approx(0, abs=1e-6)
 
 
 def test_every_pair_is_seen_about_equally_often() -> None:
