@@ -44,6 +44,8 @@ class Compared:
         other: that of the model it is held against.
         metric: name of the metric.
         tested: whether there is anything to test: two models, not one under two names.
+        seeds: whether the interval counts seeds. With one replicate it does not, and nothing is claimed: of
+            studies without any effect four in five would declare a gain.
     """
 
     difference: Interval
@@ -51,6 +53,7 @@ class Compared:
     other: Interval
     metric: str
     tested: bool = True
+    seeds: bool = True
 
 
 @dataclass(frozen=True)
@@ -86,13 +89,18 @@ def claims(compared: Sequence[Compared], rate: float) -> list[Claim]:
         ['better', 'not significant', 'not tested']
     """
     tested = [one.tested and one.metric not in OWN_SPACES for one in compared]
-    p = np.array([one.difference.p if seen else np.nan for one, seen in zip(compared, tested, strict=True)])
+    p = np.array(
+        [
+            one.difference.p if seen and one.seeds else np.nan
+            for one, seen in zip(compared, tested, strict=True)
+        ]
+    )
     return [
         Claim(
             float(p[i]),
             float(q),
             _verdict(one, float(q), rate) if tested[i] else UNTESTED,
-            detectable(one.difference) if tested[i] else float("nan"),
+            detectable(one.difference) if tested[i] and one.seeds else float("nan"),
         )
         for i, (one, q) in enumerate(zip(compared, benjamini_hochberg(p), strict=True))
     ]

@@ -208,7 +208,7 @@ def _note(contrast: Contrast | None, arms: Arms) -> str:
     if contrast.replicates < arms.planned:
         texts.append(f"{contrast.replicates} of {arms.planned} replicates: a fit of the others diverged")
     if contrast.replicates == 1 and not contrast.identical:
-        texts.append("one replicate: the interval does not count seeds")
+        texts.append("one replicate: the interval does not count seeds, and nothing is claimed")
     return "; ".join(texts)
 
 

@@ -74,7 +74,7 @@ def _controls(rows: Sequence[Row]) -> list[str]:
     controls = [row for row in rows if row["control"]]
     if not controls:
         return []
-    called = [row for row in controls if row["verdict"] in DECIDED or row["reference_verdict"] == BETTER]
+    called = [row for row in controls if {row["verdict"], row["reference_verdict"]} & set(DECIDED)]
     if not called:
         return [f"Of {_list(controls)}, where nothing is to be found, nothing is claimed."]
     return [f"Nothing is to be found for {_list(called)}: what is claimed of it is a false discovery."]

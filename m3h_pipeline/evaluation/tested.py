@@ -51,6 +51,7 @@ def evaluation_rows(
                     of(other, one.task),
                     cohort.tasks[one.task].metric,
                     tested=one.task in references if other == "reference" else not one.alone,
+                    seeds=one.task in contrasts and contrasts[one.task].replicates > 1,
                 )
                 for one in chosen
             ],

@@ -44,6 +44,14 @@ def test_a_gain_takes_q_an_interval_and_a_score_above_chance() -> None:
     assert verdict(GAIN, rate=1e-9) == "not significant"
 
 
+def test_nothing_is_claimed_where_seeds_are_not_counted() -> None:
+    sure = [Compared(GAIN, SURE, SURE, "auroc", seeds=False), Compared(LOSS, SURE, SURE, "auroc")]
+    one, other = claims(sure, 0.05)
+    assert one.verdict == "no comparison"
+    assert np.isnan([one.p, one.q, one.detectable]).all()
+    assert other.q == other.p  # and it makes nobody else's q smaller
+
+
 def test_a_loss_takes_the_same_the_other_way_round() -> None:
     assert verdict(LOSS) == "worse"
     assert verdict(LOSS, one=GUESS) == "worse"
@@ -135,6 +143,9 @@ def test_the_headline_says_what_controls_show() -> None:
         "Nothing is to be found for Gout (planted noise): what is claimed of it is a false discovery." in loud
     )
     assert "control" not in headline([row()])
+    for verdict in ("better", "worse"):
+        beside = headline([row("Gout", control="planted noise", reference_verdict=verdict), row()])
+        assert "Gout (planted noise): what is claimed of it is a false discovery" in beside
 
 
 def test_a_headline_of_nothing_tested_says_so() -> None:

@@ -334,6 +334,8 @@ def test_one_replicate_gives_an_interval_over_patients_and_says_so(tmp_path: Pat
     one.write(predictor(one), replicates=1)
     row = by_task(one.evaluate(draws=50)["evaluation"])["days"]
     assert row["difference_low"] < row["difference"] < row["difference_high"]
+    assert row["verdict"] == row["reference_verdict"] == "no comparison"
+    assert row["q"] is None or np.isnan(row["q"])
     assert "one replicate" in one.path("out/summary.tsv").read_text()
 
 

@@ -25,7 +25,8 @@ def planted_lines(truth: Mapping[str, Any], rows: Sequence[Row]) -> list[tuple[s
 
     Args:
         truth: of ``truth.json``.
-        rows: of contracts.EVALUATION: of each task ``task``, ``combination``, ``control`` and ``verdict``.
+        rows: of contracts.EVALUATION: of each task ``task``, ``combination``, ``control``, ``verdict`` and
+            ``reference_verdict``.
     """
     controls = {row["task"] for row in rows if row["control"]}
     related: dict[str, set[str]] = {}
@@ -43,7 +44,8 @@ def planted_lines(truth: Mapping[str, Any], rows: Sequence[Row]) -> list[tuple[s
         own = [other for other in others if other in mine]
         against = [other for other in others if frozenset((task, other)) in hidden]
         if row["control"]:
-            what, right = row["control"], "no" if row["verdict"] in _CLAIMS else "yes"
+            claimed = {row["verdict"], row["reference_verdict"]} & set(_CLAIMS)
+            what, right = row["control"], "no" if claimed else "yes"
             called += right == "no"
         elif mine:
             what, right = "group", "yes" if own else "no"

@@ -15,11 +15,18 @@ from m3h_pipeline.contracts import combination_key
 TRUTH = {"groups": [["a", "b", "c"], ["x", "y"]], "conflicts": [["a", "x"]], "noise": ["gout"]}
 
 
-def row(task: str, *others: str, verdict: str = "not significant", control: str = "") -> dict[str, Any]:
+def row(
+    task: str,
+    *others: str,
+    verdict: str = "not significant",
+    control: str = "",
+    reference: str = "not tested",
+) -> dict[str, Any]:
     return {
         "task": task,
         "combination": combination_key([task, *others]),
         "verdict": verdict,
+        "reference_verdict": reference,
         "control": control,
     }
 
@@ -49,6 +56,13 @@ def test_groups_are_found_by_their_companions_and_controls_by_silence() -> None:
     # Of the group of x only x itself was learned.
     assert (found["x"]["learned with"], found["x"]["planted"]) == ("alone", "a factor of its own")
     assert found["all"]["as planted"] == "1 of 2 in groups found theirs; 1 of 2 controls claimed"
+
+
+@pytest.mark.parametrize("reference", ["better", "worse"])
+def test_a_claim_against_the_reference_is_a_claim_too(reference: str) -> None:
+    found = table(row("gout", control="planted noise", reference=reference), row("a", "b"))
+    assert found["gout"]["as planted"] == "no"
+    assert found["all"]["as planted"].endswith("1 of 1 controls claimed")
 
 
 @pytest.mark.parametrize("which", ["default", "all"])
