@@ -13,7 +13,7 @@ import pyarrow as pa
 from m3h_pipeline.coding import time_and_event
 from m3h_pipeline.contracts import SPLIT
 from m3h_pipeline.contracts.reported import FLOW, PARTICIPANTS
-from m3h_pipeline.disclosure import LEAST, is_small
+from m3h_pipeline.disclosure import LEAST, is_small, may_be_listed
 from m3h_pipeline.disclosure.suppression import Sum, hidden
 from m3h_pipeline.disclosure.text import tsv
 from m3h_pipeline.errors import ContractError
@@ -191,13 +191,7 @@ def _of_source(people: People, source: str, x: Floats, names: Sequence[str], wid
         return
     for j, name in enumerate(names):
         value = x[:, j].astype(np.float64)
-        seen = ~np.isnan(value)
-        values, counts = np.unique(value[seen], return_counts=True)
-        if not len(values):
-            continue
-        usual = value == values[counts.argmax()]
-        sets = [seen & ~usual, *([seen & usual] if len(values) <= 2 else []), seen]
-        if tells_of_few(sets, people):
+        if np.isnan(value).all() or tells_of_few(levels(value), people):
             continue
         missing = _missing(people, value)
         yield _row("feature", name, None, None, "mean", alike(value, people.test, people.patient), missing)
@@ -212,7 +206,7 @@ def _of_outcome(people: People, task: Task, y: Floats) -> Iterator[Row]:
     elif task.problem_class == "survival":
         kinds = {None: np.where(seen, time_and_event(y)[1], np.nan)}
     regression = task.problem_class == "regression"
-    classes: list[Bools] = [seen] if regression else [np.asarray(value == 1) for value in kinds.values()]
+    classes = levels(kinds[None]) if regression else [np.asarray(value == 1) for value in kinds.values()]
     if task.problem_class in {"binary", "survival"}:
         classes.append(seen & ~classes[0])
     measure = "mean" if regression else "share"
@@ -235,6 +229,22 @@ def _of_outcome(people: People, task: Task, y: Floats) -> Iterator[Row]:
             for level, value in kinds.items():
                 found = alike(np.where(members, value, np.nan), people.test, people.patient)
                 yield _row("outcome", task.id, level, group, measure, found, missing)
+
+
+def levels(value: Floats) -> list[Bools]:
+    """The sets of samples that a mean and a deviation of a value may tell the sizes of, (n,) each.
+
+    Of few different values that is each of them: of three, mean, deviation and the number of all say how
+    many have each. Of many it is who has another value than most.
+
+    Args:
+        value: NaN = missing; (n,).
+    """
+    seen = ~np.isnan(value)
+    values, counts = np.unique(value[seen], return_counts=True)
+    if may_be_listed(len(values)):
+        return [seen, *(value == one for one in values)]
+    return [seen, seen & (value != values[counts.argmax()])]
 
 
 def tells_of_few(sets: Sequence[Bools], people: People) -> bool:

@@ -178,6 +178,35 @@ def test_no_share_is_of_few_patients(seed: int, tmp_path_factory: pytest.TempPat
         assert row["patients"] is None or row["patients"] >= 11
 
 
+def few_by_moments(n: int, row: dict[str, Any], part: str) -> np.ndarray:
+    """How often 0, 1 and 2 stand among ``n`` values of that mean and deviation."""
+    mean, deviation = row[part], row[f"{part}_sd"]
+    powers = np.array([np.ones(3), np.arange(3), np.arange(3) ** 2])
+    return np.linalg.solve(powers, n * np.array([1, mean, mean**2 + deviation**2])).round()
+
+
+@pytest.mark.parametrize("few", [3, 40])
+def test_mean_and_deviation_tell_no_count_of_a_value_that_few_have(tmp_path: Path, few: int) -> None:
+    one = study(tmp_path, 900)
+    rng = np.random.default_rng(few)
+    test = np.flatnonzero(one.fold == -1)
+    x = rng.integers(0, 2, (900, 3)).astype(np.float32)
+    x[rng.choice(test, few, replace=False), 0] = 2
+    x[rng.choice(np.flatnonzero(one.fold >= 0), 90, replace=False), 0] = 2
+    one.labels["days"] = x[:, 0]
+    one._write_cohort(900)
+    cohort(one, x)
+    people = People(one.patient, one.fold == -1, one.fold, {})
+    rows = {row["name"]: row for row in participant_rows(people, one.folder, one.path("labels"))}
+    assert {"rare", "score"} <= set(rows)
+    assert ("age" in rows) == ("days" in rows) == (few >= 11)
+    if few >= 11:
+        assert (
+            few_by_moments(len(test), rows["age"], "test").tolist()
+            == np.bincount(x[test, 0].astype(int)).tolist()
+        )
+
+
 def test_files_that_do_not_fit_are_named(described: tuple[Study, np.ndarray, Rows, Rows, str]) -> None:
     one = described[0]
     split = read_table(one.path("split.parquet"))
