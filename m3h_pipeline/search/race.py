@@ -44,8 +44,10 @@ def survivors(
 ) -> list[str]:
     """The candidates of a source task that are worth the next instalment.
 
-    One goes once its paired deficit to the ``beam``-th best exceeds ``race.z`` of that deficit's standard
-    errors (:func:`~m3h_pipeline.search.paired.paired_error`), by all the folds so far. Those that went
+    One goes once its paired deficit to the ``beam``-th best exceeds ``race.z`` standard errors
+    (:func:`~m3h_pipeline.search.paired.paired_error`) by all the folds so far. The error is that of all
+    deficits together, in quadratic mean: of two folds with one seed each a deficit's own error has a single
+    degree of freedom, and is now and then next to nothing, whatever the candidate. Those that went
     earlier lack some of these folds and are not asked again, unless another task's search had them trained:
     one fit scores all its members. One without a score goes at once.
 
@@ -70,6 +72,7 @@ def survivors(
         return running
     order = sorted(range(len(running)), key=lambda i: (-mean[i], running[i]))
     behind = value[order[beam - 1]] - value
-    error = paired_error(behind, len(scores.folds))
+    others = np.delete(behind, order[beam - 1], axis=0)
+    error = np.sqrt((paired_error(others, len(scores.folds)) ** 2).mean())
     gone = behind.mean(axis=(1, 2)) > race.z * error
     return [key for key, one in zip(running, gone, strict=True) if not one]

@@ -6,6 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,7 @@ from m3h_pipeline.search.greedy import Wanted
 from m3h_pipeline.search.paired import paired_error
 from m3h_pipeline.search.plan import plan_round
 from m3h_pipeline.search.race import instalments, survivors
-from m3h_pipeline.search.scores import Scores, scores_of
+from m3h_pipeline.search.scores import Scores, read_scores, scores_of
 from tests.search.simulated import Simulated, planted
 from tests.search.studies import fits_of, run_search, write_tasks
 from tests.search.test_greedy import luck, noise, selection_of
@@ -62,15 +63,30 @@ def test_who_falls_behind_goes(seed: int, replicates: int, folds: int, beam: int
         assert found == triples
         return
     last = value[ranked[beam - 1]]
-    expected = {
-        key
-        for key in triples
-        if not (last - value[key]).mean() > z * float(paired_error(last - value[key], 5))
-    }
+    errors = [float(paired_error(last - value[key], 5)) for key in triples if key != ranked[beam - 1]]
+    error = float(np.sqrt(np.mean(np.square(errors))))
+    expected = {key for key in triples if not (last - value[key]).mean() > z * error}
     assert set(found) == expected
     assert set(ranked[:beam]) <= expected
     if z == 0:
         assert expected == set(ranked[:beam])
+
+
+def test_two_folds_that_agree_by_luck_send_nobody_home(tmp_path: Path) -> None:
+    """What is as far behind in both folds has no error of its own; the others say how large errors are."""
+    tasks = write_tasks(tmp_path / "tasks.json", TASKS)
+    level = {"a+b+c": (0.70, 0.70), "a+b+d": (0.69, 0.69), "a+b+e": (0.66, 0.72), "a+c+d": (0.62, 0.68)}
+
+    def score(combination: tuple[str, ...], task: str, replicate: int, fold: int, *_: Any) -> float:
+        return level.get("+".join(combination), (0.1 * len(combination),) * 2)[min(fold, 1)]
+
+    everything = Search(race=Race(z=1e9), standard_errors=0.0, max_size=3)
+    _, paths = run_search(tmp_path, tasks, score, everything, Tim(replicates=1), folds=3)
+    scores = read_scores(paths)
+    found = survivors(scores, "a", sorted(level), (0,), (0, 1), 1, Race(z=1.0))
+    assert "a+b+d" in found
+    assert "a+b+e" in found
+    assert "a+c+d" not in found
 
 
 def test_one_without_a_score_goes_and_one_that_was_left_does_not_come_back(tmp_path: Path) -> None:
