@@ -99,8 +99,8 @@ TIM = schema(
 #: (``evaluation/claims.py``); ``q`` is over the tasks that were tested, NaN of the others, ``detectable``
 #: the least difference that would have been found with a power of 80 %. Of phenotypes no difference is
 #: taken: each silhouette is of a model's own space. ``control``: why nothing can be learned of a task
-#: (permuted labels, planted noise), empty of an outcome. Here and in the tables below a number of samples or
-#: patients that would tell of 1 to 10 is null, or its row left out.
+#: (permuted labels, planted noise), empty of an outcome; so in all tables that score models below. Here and
+#: there a number of samples or patients that would tell of 1 to 10 is null, or its row left out.
 EVALUATION = schema(
     required(pa.string(), "task", "title", "department", "problem_class", "metric", "combination"),
     required(pa.string(), "control", "verdict"),
@@ -118,7 +118,7 @@ EVALUATION = schema(
 #: Every model beside every other: ``model`` is multi, single or the name of a reference; ``part`` is
 #: validation (out of fold) or test.
 COMPARISON = schema(
-    required(pa.string(), "task", "model", "part", "metric"),
+    required(pa.string(), "task", "control", "model", "part", "metric"),
     optional(pa.float64(), "value", "low", "high"),
 )
 
@@ -131,7 +131,7 @@ COMPARISON = schema(
 #: candidate that was chosen, and the rule. In words, and with the weights of each blend: JSON under
 #: ``choice`` in the schema's metadata.
 CHOICE = schema(
-    required(pa.string(), "task", "candidate", "part", "metric"),
+    required(pa.string(), "task", "control", "candidate", "part", "metric"),
     required(pa.bool_(), "chosen"),
     optional(pa.float64(), "value", "low", "high"),
     optional(pa.string(), "reference"),
@@ -144,7 +144,7 @@ CHOICE = schema(
 #: linear or hazards). A slope of 1 and an intercept of 0 are right; 95 % intervals count patients. Null:
 #: undefined, as the intercept of several classes. ``events`` of binary and survival tasks.
 CALIBRATION_SLOPES = schema(
-    required(pa.string(), "task", "candidate"),
+    required(pa.string(), "task", "control", "candidate"),
     required(pa.bool_(), "chosen"),
     required(pa.string(), "state", "method"),
     optional(pa.float64(), "slope", "slope_low", "slope_high"),
@@ -159,7 +159,7 @@ CALIBRATION_SLOPES = schema(
 #: of single replicates. ``difference``: less the linear reference, or less the study's own network of the
 #: task alone where the task has none; null of that model itself.
 NETWORK_COMPARISON = schema(
-    required(pa.string(), "task", "network", "learned", "part", "metric"),
+    required(pa.string(), "task", "control", "network", "learned", "part", "metric"),
     required(pa.int16(), "replicates"),
     optional(pa.float64(), "value", "low", "high", "one_seed", "deviation", "difference"),
     optional(pa.float64(), "difference_low", "difference_high"),
@@ -192,7 +192,7 @@ AGREEMENT = schema(
 #: dynamic_auroc (mean over these times). ``model`` is as in ``COMPARISON``, or kaplan_meier: the training
 #: part's curve for all.
 SURVIVAL = schema(
-    required(pa.string(), "task", "model", "score"),
+    required(pa.string(), "task", "control", "model", "score"),
     optional(pa.float64(), "value", "low", "high"),
     optional(pa.int32(), "n", "events"),
 )
@@ -226,7 +226,7 @@ PHENOTYPES = schema(
 #: null: each modality from that share, drawn by itself. ``change``: less the score with nothing hidden. Null:
 #: undefined, or fewer than 11 patients lose the modality from one share to the next.
 MISSING = schema(
-    required(pa.string(), "task"),
+    required(pa.string(), "task", "control"),
     optional(pa.string(), "modality"),
     required(pa.float64(), "share"),
     required(pa.string(), "metric"),
@@ -278,7 +278,7 @@ BASELINE_PREDICTIONS = schema(
 #: ``corrected`` is the mean out-of-bag score of the combination that wins in the bag, with its 95 % interval;
 #: ``chosen`` is the share of the draws in which the combination that was selected wins again.
 OPTIMISM = schema(
-    required(pa.string(), "task", "metric", "combination"),
+    required(pa.string(), "task", "control", "metric", "combination"),
     required(pa.float64(), "selected", "corrected", "low", "high", "chosen"),
     required(pa.int32(), "n_combinations"),
 )

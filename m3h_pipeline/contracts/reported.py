@@ -29,6 +29,7 @@ _TEXT, _NUMBER, _FLAG = pa.string(), pa.float64(), pa.bool_()
 #: ``top 10 %``, prevalence), one that the study states (risk), or a horizon. Null: undefined, or not of it.
 PERFORMANCE = _schema(
     task=_TEXT,
+    control=_TEXT,
     candidate=_TEXT,
     chosen=_FLAG,
     state=_TEXT,
@@ -69,6 +70,7 @@ CONFUSION = _schema(
 #: less the same of all others; null where there are none.
 SUBGROUPS = _schema(
     task=_TEXT,
+    control=_TEXT,
     candidate=_TEXT,
     chosen=_FLAG,
     subgroup=_TEXT,

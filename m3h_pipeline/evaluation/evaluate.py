@@ -37,7 +37,7 @@ from m3h_pipeline.files import read_json, replacing, write_table
 from m3h_pipeline.inference.resampled import TEST, Cohort, load_cohort, part_seeds
 from m3h_pipeline.layout import EvaluationFiles
 from m3h_pipeline.search.scores import read_scores
-from m3h_pipeline.tasks.assessed import read_tasks
+from m3h_pipeline.tasks.assessed import marked, read_tasks
 
 Rows = list[dict[str, Any]]
 Predictions = Mapping[str, Mapping[str, npt.NDArray[np.float32]]]
@@ -139,6 +139,7 @@ def evaluate(
     }
     rows = evaluation_rows(chosen, contrasts, strongest, cohort, evaluation.fdr)
     notes = {one.task: _note(contrasts.get(one.task), arms[one.task]) for one in chosen}
+    chosen_rows = marked(chosen_rows, names)
     compared = comparison_rows(rows, network_scores(said, cohort), reference_scores(references, cohort))
     curves = curve_rows(chosen, contrasts, cohort, quantiles)
     survived = survival_rows(contrasts, cohort, references)
@@ -162,6 +163,8 @@ def evaluate(
     tables.append(("choice", contracts.CHOICE.with_metadata({"choice": why}), chosen_rows))
     files = EvaluationFiles(out)
     for name, schema, content in tables:
+        if "control" in schema.names:
+            content = marked(content, names)
         write_table(pa.Table.from_pylist(content, schema=schema), files.table(name), schema)
     write_summary(rows, compared, optimism, choice, chosen_rows, notes, files.summary)
     with replacing(files.headline) as temporary:

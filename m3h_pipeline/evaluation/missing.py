@@ -28,7 +28,7 @@ from m3h_pipeline.inference.scored import Scored, difference, score, scored
 from m3h_pipeline.layout import CohortFiles
 from m3h_pipeline.model.keys import generator
 from m3h_pipeline.progress import Progress
-from m3h_pipeline.tasks.assessed import read_tasks
+from m3h_pipeline.tasks.assessed import marked, read_tasks
 from m3h_pipeline.training.data import StudyData, load_study_data
 from m3h_pipeline.training.fitted import FittedModel, load_model
 
@@ -144,7 +144,7 @@ def missing_scores(
                 found |= {(t, case): scored(cohort, t, {TEST: p}) for (case, t), p in said.items()}
                 leaned += [leaned_on(loaded, data, cohort, task, blocks) for task in tasks]
             bar.advance(1)
-    table = pa.Table.from_pylist(missing_rows(found, cohort, hidden), schema=MISSING)
+    table = pa.Table.from_pylist(marked(missing_rows(found, cohort, hidden), names), schema=MISSING)
     write_table(table, out, MISSING)
     rows_of = reliance_rows(sorted(leaned, key=lambda one: one.task), cohort)
     write_table(pa.Table.from_pylist(rows_of, schema=RELIANCE), reliance, RELIANCE)

@@ -136,7 +136,8 @@ def said_choices(choice: Sequence[Choice], rows: Sequence[Row]) -> list[str]:
         value, versus = _number(row.get("value")), _number(row.get("versus_reference"), sign="+")
         worth = f": {row['metric']} {value} out of fold" if value else ""
         beside = f", {versus} to the best reference" if versus else ""
-        lines.append(f"{one.task}: {one.words}{worth}{beside}")
+        control = f" ({row['control']})" if row.get("control") else ""
+        lines.append(f"{one.task}{control}: {one.words}{worth}{beside}")
     return lines
 
 

@@ -220,6 +220,7 @@ def _row(cell: Cell, task: Task, found: Interval, apart: Interval) -> dict[str, 
     network, learned = cell.name
     return {
         "task": cell.task,
+        "control": task.control,
         "network": network,
         "learned": learned,
         "part": cell.part,
@@ -230,7 +231,7 @@ def _row(cell: Cell, task: Task, found: Interval, apart: Interval) -> dict[str, 
 
 
 _HEADER = (
-    *("task", "title", "metric", "model", "learned", "part", "score (95 % interval)"),
+    *("task", "title", "control", "metric", "model", "learned", "part", "score (95 % interval)"),
     *("mean of single seeds (deviation)", "less the reference (95 % interval)"),
 )
 
@@ -241,7 +242,8 @@ def lines(rows: Sequence[Mapping[str, Any]], cohort: Cohort) -> Iterator[Sequenc
     for row in rows:
         task = cohort.tasks[row["task"]]
         yield [
-            *(row["task"], task.title, row["metric"], row["network"], row["learned"], row["part"]),
+            *(row["task"], task.title, row["control"], row["metric"]),
+            *(row["network"], row["learned"], row["part"]),
             _with_interval(row["value"], row["low"], row["high"]),
             _with_deviation(row["one_seed"], row["deviation"]),
             _with_interval(row["difference"], row["difference_low"], row["difference_high"], "+"),

@@ -15,11 +15,12 @@ from m3h_pipeline.files import replacing, write_table
 from m3h_pipeline.search.greedy import ended, replay
 from m3h_pipeline.search.report import report_table, trajectory_table
 from m3h_pipeline.search.scores import Scores, read_scores
-from m3h_pipeline.tasks.assessed import Task, read_tasks
+from m3h_pipeline.tasks.assessed import Task, marked, read_tasks
 
 _SUMMARY = (
     "task",
     "problem class",
+    "control",
     "metric",
     "learned with",
     "validation, alone",
@@ -66,7 +67,7 @@ def select(
     write_table(report_table(states, table), report, SEARCH_REPORT)
     write_table(pa.Table.from_pylist(rows, schema=SELECTION), out, SELECTION)
     with replacing(summary) as path:
-        path.write_text(tsv([_SUMMARY, *map(_line, rows)]), encoding="utf-8")
+        path.write_text(tsv([_SUMMARY, *map(_line, marked(rows, known))]), encoding="utf-8")
 
 
 def _line(row: Mapping[str, Any]) -> list[str]:
@@ -75,6 +76,7 @@ def _line(row: Mapping[str, Any]) -> list[str]:
     return [
         row["task"],
         row["problem_class"],
+        row["control"],
         row["metric"],
         ", ".join(others) or "alone",
         *(f"{score:.4f}" for score in scores),

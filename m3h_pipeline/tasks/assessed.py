@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from m3h_pipeline.coding import prediction_width
 from m3h_pipeline.errors import ContractError, TaskError
@@ -54,6 +56,11 @@ class Task:
     def width(self) -> int:
         """Numbers per prediction, as in contracts.PREDICTIONS."""
         return prediction_width(self.problem_class, len(self.classes))
+
+
+def marked(rows: Iterable[Mapping[str, Any]], tasks: Mapping[str, Task]) -> list[dict[str, Any]]:
+    """Rows of a table by ``task``, each with its task's ``control``: why nothing can be learned of it."""
+    return [{**row, "control": tasks[row["task"]].control} for row in rows]
 
 
 def read_assessed(path: Path) -> dict[str, Task]:

@@ -172,6 +172,24 @@ def test_a_second_look_and_what_was_planted_are_said(
     assert json.loads(metadata[b"evaluation"])["looks"] == 3
 
 
+def test_controls_are_marked_in_every_table_that_scores_models(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = study(tmp_path, 300)
+    one.write(predictor(one))
+    tasks = json.loads(one.path("tasks.json").read_text())
+    tasks["tasks"]["ill"]["control"] = "permuted labels"
+    write_json(tasks, one.path("tasks.json"))
+    found = one.evaluate(draws=10)
+    scoring = ("evaluation", "comparison", "choice", "optimism", "calibration_slopes", "survival")
+    for name in scoring:
+        assert found[name]
+        for row in found[name]:
+            assert row["control"] == ("permuted labels" if row["task"] == "ill" else "")
+        assert ("ill" in {row["task"] for row in found[name]}) == (name != "survival")
+    assert "ill (permuted labels): " in capsys.readouterr().err
+
+
 def test_equal_arms_of_different_fits_have_no_difference(tmp_path: Path) -> None:
     one = study(tmp_path, 300)
 

@@ -111,7 +111,9 @@ Tasks = dict[str, dict[str, Any]]
 
 
 def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    return pa.Table.from_pylist(rows, schema=schema)
+    """The table; none of these tasks is a control but where a row says so."""
+    usual = {"control": ""} if "control" in schema.names else {}
+    return pa.Table.from_pylist([usual | row for row in rows], schema=schema)
 
 
 def _base(kind: str, rng: np.random.Generator) -> float:

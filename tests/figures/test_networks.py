@@ -32,6 +32,7 @@ def made(tasks: int, networks: int) -> tuple[pd.DataFrame, Catalogue]:
             "network": network,
             "learned": learned,
             "part": part,
+            "control": "",
             "metric": METRICS[kind],
             "replicates": 3,
             "value": (value := rng.uniform(0.6, 0.9)),

@@ -23,7 +23,7 @@ from m3h_pipeline.evaluation.validation import read_references
 from m3h_pipeline.files import read_table, write_table
 from m3h_pipeline.inference.resampled import load_cohort, part_seeds
 from m3h_pipeline.layout import EvaluationFiles
-from m3h_pipeline.tasks.assessed import read_tasks
+from m3h_pipeline.tasks.assessed import marked, read_tasks
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,9 @@ def measure_performance(
         ContractError: a file does not follow its contract, or files do not fit each other.
     """
     measured = list(_measured(sources, evaluation, seed))
-    performance = performance_rows(measured, evaluation, quantiles)
-    subgroups = subgroup_rows(measured)
+    tasks = {one.task: one.candidates.cohort.tasks[one.task] for one in measured}
+    performance = marked(performance_rows(measured, evaluation, quantiles), tasks)
+    subgroups = marked(subgroup_rows(measured), tasks)
     files = EvaluationFiles(out)
     for path, schema, rows in (
         (files.performance, PERFORMANCE, performance),

@@ -21,7 +21,7 @@ from m3h_pipeline.contracts.reported import CONFUSION, OPERATING_POINTS, PERFORM
 from m3h_pipeline.evaluation.performance.stage import Sources, measure_performance
 from m3h_pipeline.evaluation.performance.subgroups import observed_to_expected, shown_subgroups
 from m3h_pipeline.evaluation.performance.told import Counted
-from m3h_pipeline.files import read_table, write_json
+from m3h_pipeline.files import read_json, read_table, write_json
 from tests.evaluation.studies import FOLDS, Study, noisy, predictor, study
 
 Rows = list[dict[str, Any]]
@@ -39,6 +39,21 @@ def sources(one: Study, out: str = "out") -> Sources:
         baselines=sorted(one.path("baselines").glob("*.parquet")),
         evaluation=one.path(out),
     )
+
+
+def test_controls_are_marked(tmp_path: Path) -> None:
+    one = study(tmp_path, 600)
+    one.write(predictor(one))
+    one.evaluate(draws=10)
+    tasks = read_json(one.path("tasks.json"))
+    tasks["tasks"]["days"]["control"] = "planted noise"
+    write_json(tasks, one.path("tasks.json"))
+    performance, subgroups, _ = measured(one, Evaluation(draws=10))
+    for rows in (performance, subgroups):
+        assert {(row["task"] == "days", row["control"]) for row in rows} == {
+            (True, "planted noise"),
+            (False, ""),
+        }
 
 
 def measured(
