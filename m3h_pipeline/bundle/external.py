@@ -85,6 +85,7 @@ def evaluate_files(
             [str(path) for path in paths],
             folder / "cohort",
             problems,
+            absent,
             embeddings,
         )
         labels, remarks = _labels(bundle, names, cohort, folder)

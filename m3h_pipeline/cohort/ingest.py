@@ -138,15 +138,7 @@ def render_summary(summary: Mapping[str, Any]) -> str:
     if shared := summary.get("images_in_several_stays"):
         lines.append(f"samples whose image is also a sample of another stay: {n(shared)}")
     ignored = summary.get("ignored", {})
-    for key, said in (
-        ("malformed", "malformed lines set aside (quarantine.tsv)"),
-        ("duplicates", "repeated images dropped"),
-        ("duplicates_that_differ", "of these, not identical to the one kept"),
-        ("rows", "rows that belong to no sample"),
-        ("without_key", "rows without id or patient set aside"),
-    ):
-        if ignored.get(key):
-            lines.append(f"{said}: {n(ignored[key])}")
+    lines += left_out(ignored, " (quarantine.tsv)")
     if blocks := ignored.get("blocks"):
         lines.append("unknown blocks ignored: " + ", ".join(f"{p}* ({c:,})" for p, c in blocks.items()))
     for file in summary.get("files", ()) if len(summary.get("files", ())) > 1 else ():
@@ -170,6 +162,26 @@ def render_summary(summary: Mapping[str, Any]) -> str:
         shown = ", ".join(columns[:10]) + (f" and {len(columns) - 10} more" if len(columns) > 10 else "")
         lines.append(f"columns not offered to task definitions: {shown}")
     return "\n".join(map(plain, lines))
+
+
+def left_out(ignored: Mapping[str, Any], listed: str = "") -> list[str]:
+    """Which rows an ingestion left out, a line for each reason.
+
+    Args:
+        ignored: of its summary.
+        listed: where malformed lines are listed.
+    """
+    return [
+        f"{said}: {small_count(ignored[key])}"
+        for key, said in (
+            ("malformed", f"malformed lines set aside{listed}"),
+            ("duplicates", "repeated images dropped"),
+            ("duplicates_that_differ", "of these, not identical to the one kept"),
+            ("rows", "rows that belong to no sample"),
+            ("without_key", "rows without id or patient set aside"),
+        )
+        if ignored.get(key)
+    ]
 
 
 def _remarks(name: str, found: Mapping[str, Any]) -> Iterator[str]:

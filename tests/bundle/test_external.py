@@ -138,6 +138,23 @@ def test_a_task_without_outcomes_is_named(
     assert "`ill`" in capsys.readouterr().err
 
 
+def test_columns_of_an_absent_source_may_lack(bundle: Bundle, tmp_path: Path) -> None:
+    frame = patients(seed=8)
+    path, bare = tmp_path / "whole.csv", tmp_path / "bare.csv"
+    frame.to_csv(path, index=False)
+    frame.drop(columns=["b0", "b1", "b2"]).to_csv(bare, index=False)
+    rows = [
+        evaluate_files(
+            bundle, [str(one)], tmp_path / "p.html", absent=["lab"], draws=20, stream=io.StringIO()
+        )
+        for one in (path, bare)
+    ]
+    assert str(rows[0]) == str(rows[1])
+    none = ["lab", "person"]
+    with pytest.raises(InputError, match="every source is absent"):
+        evaluate_files(bundle, [str(bare)], tmp_path / "p.html", absent=none, stream=io.StringIO())
+
+
 def test_a_cohort_s_folder_will_do(bundle: Bundle, finished: Finished, tmp_path: Path) -> None:
     cohort = finished.results.cohort
     evaluate_files(bundle, [str(cohort)], tmp_path / "p.html", draws=20, stream=io.StringIO())

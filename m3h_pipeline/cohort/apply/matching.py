@@ -78,15 +78,21 @@ def match_files(
         outcomes: whether files of outcomes are among them, too; else such files are left out.
     """
     source = TableSource.model_validate(reading.source)
-    needed = _needed(reading, source, absent)
+    needed, known = _needed(reading, source, absent), _needed(reading, source, [])
     beside = [set(names) for names in reading.columns] or [set() for _ in needed]
     if source.diagnoses is not None and source.diagnoses.path is not None:
         beside = [*beside, set(source.diagnoses.named)]
     if outcomes:
-        needed = [names | beside[i] for i, names in enumerate(needed)]
-    readers = _assigned(source, needed, beside, paths, problems, stack)
+        needed, known = ([one | beside[i] for i, one in enumerate(each)] for each in (needed, known))
+    readers = _assigned(source, needed, known, beside, paths, problems, stack)
     matched = Matched(source, readers, [])
     matched.links = [_link(i, source, readers, problems) for i in range(len(readers))]
+    # A file of nothing but what is absent still says which samples there are, or who they are.
+    used = {0, *(link[0] for i, link in enumerate(matched.links) if link is not None and needed[i])}
+    for i, reader in enumerate(readers):
+        if reader is not None and not needed[i] and i not in used:
+            problems.unused.append(reader.shown)
+            readers[i] = matched.links[i] = None
     for name, one in reading.sources.items():
         matched.sources[name] = None if name in absent else _found(name, one, source, readers, problems)
     for i, reader in enumerate(readers):
@@ -113,12 +119,13 @@ def _symbol(name: str, source: SourceReading) -> str:
 def _assigned(
     source: TableSource,
     needed: Sequence[set[str]],
+    known: Sequence[set[str]],
     beside: Sequence[set[str]],
     paths: Sequence[str],
     problems: Problems,
     stack: ExitStack,
 ) -> list[TableFileReader | None]:
-    """Per file of the study the given file that has its columns."""
+    """Per file of the study the given file that has its columns, those of absent sources included."""
     opened: dict[tuple[str, int], TableFileReader] = {}
     ranked: list[tuple[float, float, str, int]] = []
     for path in paths:
@@ -131,7 +138,7 @@ def _assigned(
                 continue
             own = {called(name) for name in reader.header}
             own |= {without_version(name) for name in own}
-            share = len(needed[i] & own) / len(needed[i]) if needed[i] else 0.0
+            share = len(known[i] & own) / len(known[i]) if known[i] else 0.0
             alike = difflib.SequenceMatcher(None, Path(path).name, file.path).ratio()
             ranked.append((share, alike, path, i))
         if len(errors) == len(source.files):
@@ -148,7 +155,7 @@ def _assigned(
             continue
         # A file that only has what no feature needs, outcomes or codes, is known by it; else another file of
         # the same columns would be left out with all its patients.
-        idle = [names for i, names in enumerate(beside) if i >= len(needed) or not needed[i]]
+        idle = [names for i, names in enumerate(beside) if i >= len(known) or not known[i]]
         rivals = [i for share, _, given, i in ranked if given == path and share > 0]
         if any(reader.count(name) for reader in tried for names in idle for name in names):
             problems.unused.append(path)
@@ -163,13 +170,13 @@ def _assigned(
         elif any(reader.count(name) for reader in tried for names in beside for name in names):
             problems.unused.append(path)
         else:
-            known = [i for i, file in enumerate(source.files) if needed[i] and found[i] is None]
+            lacking = [i for i, names in enumerate(needed) if names and found[i] is None]
             problems.add(
                 InputError(
                     "the file has none of the columns that are read",
                     where=path,
-                    hint=f"{source.files[known[0]].path} of the study has {_some(needed[known[0]])}"
-                    if known
+                    hint=f"{source.files[lacking[0]].path} of the study has {_some(needed[lacking[0]])}"
+                    if lacking
                     else "leave it out",
                 )
             )

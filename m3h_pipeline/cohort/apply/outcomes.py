@@ -9,6 +9,8 @@ from pathlib import Path
 
 from m3h_pipeline.cohort.apply.matching import match_files
 from m3h_pipeline.cohort.apply.problems import Problems
+from m3h_pipeline.cohort.apply.read import check_given
+from m3h_pipeline.cohort.ingest import left_out
 from m3h_pipeline.cohort.reading import Reading
 from m3h_pipeline.config.mimic import MimicSource
 from m3h_pipeline.config.sources import HaimSource, TableFile, TableSource
@@ -20,7 +22,12 @@ from m3h_pipeline.tables.textfile import open_bytes, read_header, split_header
 
 
 def outcome_cohort(
-    reading: Reading, paths: Sequence[str], out: Path, problems: Problems, embeddings: Path | None = None
+    reading: Reading,
+    paths: Sequence[str],
+    out: Path,
+    problems: Problems,
+    absent: Sequence[str] = (),
+    embeddings: Path | None = None,
 ) -> tuple[Path, list[str | Path]]:
     """Bring new files with outcomes into the form of a cohort.
 
@@ -28,7 +35,8 @@ def outcome_cohort(
         reading: how the study's files became features.
         paths: the files as the study had them, or one folder of a cohort.
         out: a folder for the cohort.
-        problems: takes whatever is wrong.
+        problems: takes whatever is wrong, and what is only worth saying.
+        absent: sources that nobody has; their files and columns may be lacking.
         embeddings: of a `mimic` source with notes or images.
 
     Returns:
@@ -37,27 +45,35 @@ def outcome_cohort(
     Raises:
         InputError: a file is absent or damaged, or has not what labels are made of.
     """
+    check_given(reading, paths, absent, problems)
     if len(paths) == 1 and CohortFiles(Path(paths[0])).samples.exists():
         return Path(paths[0]), list(paths)
     if reading.kind == "table":
         from m3h_pipeline.cohort.table.ingest import ingest_table
 
-        source, features = _table(reading, paths, problems)
+        source, features = _table(reading, paths, absent, problems)
         problems.check()
-        ingest_table(source, [], out, stream=io.StringIO())
+        ingested = ingest_table(source, [], out, stream=io.StringIO())
+        # What no sample has a row for is said when features are read.
+        problems.notes += left_out({"without_key": ingested["ignored"]["without_key"]})
         return out, list(features)
-    names = list(reading.sources)
+    names = [name for name in reading.sources if name not in absent]
     if reading.kind == "haim":
         from m3h_pipeline.cohort.haim.ingest import ingest_haim
 
-        ingest_haim(_haim(reading, paths), names, out, stream=io.StringIO())
+        ingested = ingest_haim(_haim(reading, paths), names, out, stream=io.StringIO())
+        problems.notes += left_out(ingested["ignored"])
         return out, [out]
     if reading.kind == "mimic":
         from m3h_pipeline.cohort.mimic.ingest import ingest_mimic
 
+        if len(paths) > 1:
+            what = "the study's source reads one folder, as MIMIC-IV is distributed"
+            raise InputError(what, where=", ".join(paths), hint="give it alone")
         more = {key: paths[0] for key in ("cxr", "notes") if reading.source.get(key)}
         found = MimicSource.model_validate({**reading.source, "folder": paths[0], "temp": None, **more})
-        ingest_mimic(found, names, out, embeddings=embeddings, stream=io.StringIO())
+        ingested = ingest_mimic(found, names, out, embeddings=embeddings, stream=io.StringIO())
+        problems.notes += left_out(ingested["ignored"])
         return out, [paths[0]]
     raise InputError(
         f"the study's source is one of its own, `{reading.kind}`",
@@ -65,10 +81,12 @@ def outcome_cohort(
     )
 
 
-def _table(reading: Reading, paths: Sequence[str], problems: Problems) -> tuple[TableSource, list[str]]:
+def _table(
+    reading: Reading, paths: Sequence[str], absent: Sequence[str], problems: Problems
+) -> tuple[TableSource, list[str]]:
     """The study's section ``source`` with the given files in their places; the files that hold features."""
     with ExitStack() as stack:
-        matched = match_files(reading, paths, [], problems, stack, outcomes=True)
+        matched = match_files(reading, paths, absent, problems, stack, outcomes=True)
         source = matched.source
         given = [None if reader is None else reader.shown for reader in matched.readers]
         diagnoses = source.diagnoses
@@ -120,7 +138,7 @@ def _haim(reading: Reading, paths: Sequence[str]) -> HaimSource:
         with open_bytes(path) as stream:
             names = split_header(read_header(stream, path)[0], path)
         found["key_ids" if {"haim_id", "subject_id"} <= set(names) and len(names) < 10 else "table"] = path
-    for key, what in (("table", "the table"), ("key_ids", "the key ids (haim_id, subject_id, ...)")):
+    for key, what in (("table", "the table is"), ("key_ids", "the key ids (haim_id, subject_id, ...) are")):
         if key not in found:
-            raise InputError(f"{what} is not among the files", where=", ".join(paths))
+            raise InputError(f"{what} not among the files", where=", ".join(paths))
     return HaimSource.model_validate({**reading.source, **found})

@@ -11,11 +11,12 @@ from m3h_pipeline.cohort.apply.batch import Batch
 from m3h_pipeline.cohort.apply.folders import cohort_batches, haim_batches, mimic_batches
 from m3h_pipeline.cohort.apply.problems import Problems
 from m3h_pipeline.cohort.apply.tables import table_batches
+from m3h_pipeline.cohort.haim.index import IDENTITY
 from m3h_pipeline.cohort.reading import Reading
 from m3h_pipeline.dotted import is_path
 from m3h_pipeline.errors import InputError, M3HError, nearest
 from m3h_pipeline.layout import CohortFiles
-from m3h_pipeline.tables.textfile import open_bytes
+from m3h_pipeline.tables.textfile import open_bytes, read_header, split_header
 
 _KINDS = {
     "table": "tables",
@@ -52,20 +53,7 @@ def apply_reading(
         InputError: with the complete list of what keeps the files from being read.
     """
     given = [str(path) for path in paths]
-    for name in absent:
-        if name not in reading.sources:
-            hint = nearest(name, reading.sources)
-            problems.add(InputError(f"there is no source `{name}` to be absent", hint=hint))
-    if len(set(absent)) == len(reading.sources):
-        problems.add(InputError("every source is absent", hint="there is nothing to predict from"))
-    for path in sorted({path for path in given if given.count(path) > 1}):
-        problems.add(InputError("the file is given twice", where=path))
-    for path in given:
-        if not path.startswith("python:") and not Path(path).exists():
-            problems.add(InputError("the file does not exist", where=path, hint="check the path"))
-    problems.check()
-    if not given:
-        raise InputError("no file is given")
+    check_given(reading, given, absent, problems)
     kinds = {path: _kind(path) for path in given}
     _check_kinds(reading, kinds, problems)
     problems.check()
@@ -83,6 +71,28 @@ def apply_reading(
     problems.check()
 
 
+def check_given(reading: Reading, paths: Sequence[str], absent: Sequence[str], problems: Problems) -> None:
+    """See that files are there, each once, and that the sources that are absent are known.
+
+    Raises:
+        InputError: with the complete list of what is wrong.
+    """
+    for name in absent:
+        if name not in reading.sources:
+            hint = nearest(name, reading.sources)
+            problems.add(InputError(f"there is no source `{name}` to be absent", hint=hint))
+    if set(absent) >= set(reading.sources):
+        problems.add(InputError("every source is absent", hint="there is nothing to predict from"))
+    for path in sorted({path for path in paths if paths.count(path) > 1}):
+        problems.add(InputError("the file is given twice", where=path))
+    for path in paths:
+        if not path.startswith("python:") and not Path(path).exists():
+            problems.add(InputError("the file does not exist", where=path, hint="check the path"))
+    problems.check()
+    if not paths:
+        raise InputError("no file is given")
+
+
 def _check_kinds(reading: Reading, kinds: dict[str, str], problems: Problems) -> None:
     wanted = _KINDS.get(reading.kind, f"what `{reading.kind}` reads")
     for path, kind in kinds.items():
@@ -97,6 +107,9 @@ def _check_kinds(reading: Reading, kinds: dict[str, str], problems: Problems) ->
                     hint="bring the files into a cohort's folder by it (`m3h ingest`), and give that folder",
                 )
             )
+        elif reading.kind == "haim" and len(kinds) > 1:
+            hint = "give it alone; neither key ids nor diagnoses are needed"
+            problems.add(InputError(f"the study's source reads one file: {wanted}", hint=hint))
         elif kind != reading.kind and not (reading.kind == "table" and kind == "haim"):
             problems.add(
                 InputError(
@@ -105,7 +118,7 @@ def _check_kinds(reading: Reading, kinds: dict[str, str], problems: Problems) ->
                     hint="give files as the study had them, or a cohort's folder",
                 )
             )
-        elif kind in ("haim", "mimic") and len(kinds) > 1:
+        elif kind == "mimic" and len(kinds) > 1:
             problems.add(InputError(f"the study's source reads one: {wanted}", where=path))
 
 
@@ -118,8 +131,8 @@ def _kind(path: str) -> str:
         if CohortFiles(place).samples.exists():
             return "cohort"
         return "mimic" if (place / "hosp").is_dir() or (place / "icu").is_dir() else "table"
-    head = b""
+    names: list[str] = []
     with contextlib.suppress(M3HError, OSError), open_bytes(path) as stream:
-        head = stream.read(64)
-    fields = [field.strip(b' "') for field in head.split(b",")]
-    return "haim" if b"haim_id" in fields[:2] and b"img_id" in fields[:3] else "table"
+        names = split_header(read_header(stream, path)[0], path)
+    # Which of its columns are absent is said when it is read.
+    return "table" if set(IDENTITY).isdisjoint(names) else "haim"

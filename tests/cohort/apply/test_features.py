@@ -136,6 +136,18 @@ def test_a_source_that_nobody_has_is_said_to_be_absent(study: Study, whole: Feat
     assert found.of(name) == {k: v for k, v in whole.of(name).items() if k != "genes"}
 
 
+@pytest.mark.parametrize("absent", ["person", "labs", "genes", "home"])
+def test_files_of_an_absent_source_may_be_given(
+    study: Study, whole: Features, tmp_path: Path, absent: str
+) -> None:
+    """They still say which samples there are, and through whom others are joined."""
+    paths = write(tmp_path, without_outcomes(frames()))
+    found = read(study[0], paths, tmp_path / "scratch", [absent])
+    assert found.ids == whole.ids
+    for name in (whole.ids[0], whole.ids[50]):
+        assert found.of(name) == {k: v for k, v in whole.of(name).items() if k != absent}
+
+
 def test_a_cohort_s_folder_is_read_by_the_names_of_its_features(
     study: Study, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
