@@ -134,7 +134,9 @@ def _read(
                 if name is not None:
                     once(reader, name, f"source.diagnoses.{key}")
         wanted = dict.fromkeys([spec.id, *spec.named, *([spec.title] if spec.title else [])])
-        text = read_columns(reader, [], list(wanted), missing).text
+        content = read_columns(reader, [], list(wanted), missing)
+        text = content.text
+        content.slips.check_ids(spec.id, text[spec.id])
         columns = {name: CodeColumn(text[name], holds_numbers(reader, name)) for name in spec.named}
     return normal_ids(text[spec.id]), columns, text[spec.title] if spec.title else None
 

@@ -16,6 +16,7 @@ from m3h_pipeline.errors import InputError
 from m3h_pipeline.tables.dates import dates_error, holds_dates
 from m3h_pipeline.tables.identifiers import called
 from m3h_pipeline.tables.reader import TableFileReader
+from m3h_pipeline.tables.slips import Slips
 from m3h_pipeline.tables.values import (
     NUMBER,
     Absent,
@@ -43,12 +44,14 @@ class Content:
         numeric: column -> its place in ``numbers``.
         numbers: (n, number of numeric columns) float32, NaN = missing.
         text: column -> n strings without surrounding blanks, null = missing.
+        slips: what was noted of its columns.
     """
 
     rows: int
     numeric: dict[str, int]
     numbers: Float32Array
     text: dict[str, pa.Array]
+    slips: Slips
 
 
 class NotNumericError(InputError):
@@ -78,14 +81,16 @@ def read_columns(
 
     Raises:
         NotNumericError: a numeric column holds text, or is of another type.
-        InputError: a numeric column holds an infinite value or one beyond 3.4e38; a column holds dates; a
-            line has too many or too few fields; the file is damaged. All messages name file, line and column.
+        InputError: a numeric column holds an infinite value or one beyond 3.4e38, or truths among other
+            numbers; a column holds dates; a line has too many or too few fields; the file is damaged. All
+            messages name file, line and column.
     """
+    slips = Slips(reader)
     for plain in (False, True):
         # Values are counted once, whichever pass they come from.
         before = dict(limits.counts) if limits is not None else {}
         try:
-            parts = list(_contents(reader, numeric, text, absent, limits, None, plain=plain))
+            parts = list(_contents(reader, numeric, text, absent, limits, None, slips, plain=plain))
             break
         except (pa.ArrowException, UnicodeDecodeError) as error:
             # Arrow's own conversion is fast and strict; the second pass takes blanks off and finds the place.
@@ -99,7 +104,7 @@ def read_columns(
     joined = np.concatenate(numbers) if len(numbers) > 1 else numbers[0] if numbers else empty
     texts = {name: pa.concat_arrays([_NO_TEXT, *(part.text[name] for part in parts)]) for name in text}
     places = {name: j for j, name in enumerate(numeric)}
-    return Content(sum(part.rows for part in parts), places, joined, texts)
+    return Content(sum(part.rows for part in parts), places, joined, texts, slips)
 
 
 #: Called with each column that cannot be read, once, and with what is wrong; its numbers are then missing.
@@ -123,11 +128,12 @@ def stream_columns(
     Raises:
         NotNumericError, InputError: as :func:`read_columns`; with ``problem`` only what is wrong with lines.
     """
-    done = 0
+    done, slips = 0, Slips(reader)
     for plain in (False, True):
         try:
             before = 0
-            for part in _contents(reader, numeric, text, absent, limits, problem, plain=plain, skip=done):
+            found = _contents(reader, numeric, text, absent, limits, problem, slips, plain=plain, skip=done)
+            for part in found:
                 before += part.rows
                 if before > done:
                     # Of the rows that an earlier pass gave out, the first of these are some.
@@ -142,7 +148,7 @@ def stream_columns(
 
 def _after(part: Content, rows: int) -> Content:
     text = {name: values.slice(rows) for name, values in part.text.items()}
-    return Content(part.rows - rows, part.numeric, part.numbers[rows:], text)
+    return Content(part.rows - rows, part.numeric, part.numbers[rows:], text, part.slips)
 
 
 def _contents(
@@ -152,6 +158,7 @@ def _contents(
     absent: Absent,
     limits: Limits | None,
     problem: OnProblem | None,
+    slips: Slips,
     *,
     plain: bool,
     skip: int = 0,
@@ -163,7 +170,7 @@ def _contents(
         n = batch.num_rows
         if rows + n <= skip:
             empty: Float32Array = np.empty((n, 0), dtype=np.float32)
-            yield Content(n, {}, empty, {})
+            yield Content(n, {}, empty, {}, slips)
         else:
             columns: dict[str, pa.Array] = {}
             for name in dict.fromkeys([*numeric, *text]):
@@ -176,9 +183,12 @@ def _contents(
                         raise
                     problem(name, error)
                     columns[name] = pa.nulls(n)
-            x = _numbers(reader, columns, n, numeric, absent, limits, rows, problem)
+            x = _numbers(reader, columns, n, numeric, absent, limits, rows, problem, slips)
             texts = {name: as_text(columns[name], absent) for name in text}
-            yield Content(n, places, x, texts)
+            for name, values in texts.items():
+                slips.note_truths(name, columns[name], rows, values.is_valid().to_numpy(zero_copy_only=False))
+                slips.note_floats(name, columns[name], rows)
+            yield Content(n, places, x, texts, slips)
         rows += n
 
 
@@ -210,12 +220,15 @@ def _numbers(
     limits: Limits | None,
     before: int,
     problem: OnProblem | None,
+    slips: Slips,
 ) -> Float32Array:
     """The named columns of a batch, of which ``before`` rows stand before, as (n, D) float32."""
     x = np.empty((rows, len(names)), dtype=np.float64)
     for j, name in enumerate(names):
         try:
-            x[:, j] = _column(reader, columns[name], name, absent, limits, before)
+            x[:, j] = found = _column(reader, columns[name], name, absent, limits, before)
+            slips.note_truths(name, columns[name], before, ~np.isnan(found))
+            slips.check_numbers(name, found)
         except InputError as error:
             if problem is None:
                 raise

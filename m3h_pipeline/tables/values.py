@@ -5,6 +5,7 @@ A value is judged by what it says, not by how its file stores it:
 - Numbers are decimal digits with a point and perhaps an exponent. ``12_5``, ``0x1F``, ``1,5``, ``5 %``,
   digits of other scripts and the typographic minus are text.
 - Truths are 1 and 0: a boolean of a typed file as much as the words true and false, in any case, of a text.
+  In a column of other numbers the words are a slip, and refused (:mod:`m3h_pipeline.tables.slips`).
 - Blanks around a text do not count, and composed and decomposed letters (NFC, NFD) are the same.
 - What is missing is said by :class:`Absent`: texts are compared as texts, numbers as numbers.
 """
@@ -29,7 +30,8 @@ NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _NUMBER = re.compile(NUMBER)
 _INFINITE = re.compile(r"^[+-]?inf(inity)?$", re.IGNORECASE)
 _TRUTHS = {"true": "1", "false": "0"}
-_TRUTH = "(?i)^(true|false)$"
+#: The word true or false, for Arrow's expressions.
+TRUTH = "(?i)^(true|false)$"
 #: Whole numbers beyond have more digits than 64 bits hold, and are named by their exponent.
 _LONGEST = 1e19
 _NULL = pa.scalar(None, pa.string())
@@ -70,7 +72,7 @@ class Absent:
         missing = pc.or_(
             pc.is_in(lower, value_set=self._any_case), pc.is_in(trimmed, value_set=self._as_written)
         )
-        if pc.any(truth := pc.match_substring_regex(trimmed, _TRUTH)).as_py():
+        if pc.any(truth := pc.match_substring_regex(trimmed, TRUTH)).as_py():
             trimmed = pc.if_else(truth, pc.if_else(pc.equal(lower, "true"), "1", "0"), trimmed)
             missing = pc.or_(
                 missing, pc.and_(truth, pc.is_in(trimmed, value_set=pa.array(self._truths, pa.string())))

@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.predicted same config/support2.yaml results/support2 --config data=FOLDER
     python -m tests.benchmarks.predicted speed --rows 45050 --features 6405 --format csv
+    python -m tests.benchmarks.predicted speed --rows 1000000 --features 24 --files 2
 
 The first line holds a finished study's bundle against its evaluation: raw files of the source predicted, and
 what the evaluation had of the test part. The second trains a small study of wide files and predicts a long
@@ -104,8 +105,8 @@ def _raw_columns(name: str, task: Any) -> list[str]:
     return [f"{name}.raw", *(times if task.problem_class == "survival" else [])]
 
 
-def speed(rows: int, features: int, format_: str) -> None:
-    """Print rows per second and peak memory of predicting a file of so many rows and features."""
+def speed(rows: int, features: int, format_: str, files: int) -> None:
+    """Print rows per second and peak memory of predicting files of so many rows and features in all."""
     rng = np.random.default_rng(0)
     widths = [*WIDTHS, features - sum(WIDTHS)] if features > sum(WIDTHS) else [features]
     names = [f"s{i}_{j}" for i, width in enumerate(widths) for j in range(width)]
@@ -115,27 +116,32 @@ def speed(rows: int, features: int, format_: str) -> None:
         small.insert(0, "id", [f"a{i}" for i in range(600)])
         for k in range(3):
             small[f"y{k}"] = (small[f"s0_{k}"] + rng.normal(size=600) > 0).astype(int)
-        small.to_parquet(folder / "small.parquet")
-        study = _study(folder, widths)
+        parts = [names[k::files] for k in range(files)]
+        for k, part in enumerate(parts):
+            more = ["y0", "y1", "y2"] if k == 0 else []
+            small[["id", *part, *more]].to_parquet(folder / f"small{k}.parquet")
+        study = _study(folder, widths, files)
         whole = Whole(study, folder / "results")
         whole.run()
         Finished(whole, small).export(folder / "bundle")
-        path = folder / f"long.{format_}"
-        _long(path, rows, names)
+        paths = [folder / f"long{k}.{format_}" for k in range(files)]
+        for k, part in enumerate(parts):
+            _long(paths[k], rows, part)
         command = [sys.executable, "-c", "from m3h_pipeline.cli import main; raise SystemExit(main())"]
-        command += ["predict", str(folder / "bundle"), str(path), "--out", str(folder / "out.parquet")]
+        command += ["predict", str(folder / "bundle"), *map(str, paths), "--out", str(folder / "out.parquet")]
         start = time.monotonic()
         subprocess.run(command, check=True)
         took = time.monotonic() - start
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        size = path.stat().st_size / 1e9
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        computed = used.ru_utime + used.ru_stime
+        size = sum(path.stat().st_size for path in paths) / 1e9
         print(
-            f"{rows:,} x {len(names):,} ({format_}, {size:.1f} GB): {took:.0f} s, {rows / took:,.0f} rows/s, "
-            f"peak {peak:,.0f} MB"
+            f"{rows:,} x {len(names):,} ({files} {format_}, {size:.1f} GB): {took:.0f} s, of these computing "
+            f"{computed:.0f} s, {rows / computed:,.0f} rows/s of a core, peak {used.ru_maxrss / 1024:,.0f} MB"
         )
 
 
-def _study(folder: Path, widths: Sequence[int]) -> Any:
+def _study(folder: Path, widths: Sequence[int], files: int) -> Any:
     blocks = {f"b{i}": {"pattern": f"s{i}_[0-9]+"} for i in range(len(widths))}
     values = {"kind": "values", "positive": ["1"], "negative": ["0"]}
     tasks = {
@@ -153,7 +159,7 @@ def _study(folder: Path, widths: Sequence[int]) -> Any:
         "data": str(folder),
         "source": {
             "kind": "table",
-            "files": [{"path": "small.parquet", "id": "id"}],
+            "files": [{"path": f"small{k}.parquet", "id": "id"} for k in range(files)],
             "blocks": blocks,
             "columns": ["y0", "y1", "y2"],
         },
@@ -199,12 +205,13 @@ def main() -> None:
     two = verbs.add_parser("speed")
     two.add_argument("--rows", type=int, default=45050)
     two.add_argument("--features", type=int, default=6405)
+    two.add_argument("--files", type=int, default=1, help="among which the features are divided")
     two.add_argument("--format", choices=["csv", "parquet"], default="csv")
     options = parser.parse_args()
     if options.verb == "same":
         same(options.config, options.results, options.changes)
     else:
-        speed(options.rows, options.features, options.format)
+        speed(options.rows, options.features, options.format, options.files)
 
 
 if __name__ == "__main__":

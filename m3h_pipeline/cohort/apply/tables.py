@@ -142,7 +142,7 @@ class _Stream:
             return [str(before + i + 1) for i in range(content.rows)]
         if self._id not in content.text:
             return [""] * content.rows
-        return self._ids.add(content.text[self._id], before, self._reader)
+        return self._ids.add(content, before, self._reader)
 
     def _others(self) -> Iterator[Batch]:
         """Samples that another file makes (`join: outer`), or all files do where the first is not given."""
@@ -192,7 +192,12 @@ class _Ids:
         self._twice: list[int] = []
         self._none: list[int] = []
 
-    def add(self, text: pa.Array, before: int, reader: TableFileReader) -> list[str]:
+    def add(self, content: Content, before: int, reader: TableFileReader) -> list[str]:
+        text = content.text[self._column]
+        try:
+            content.slips.check_ids(self._column, text, before)
+        except InputError as error:
+            self._problems.add(error)
         found: list[str] = pc.fill_null(normal_ids(text), "").to_pylist()
         for row, key in enumerate(found, before):
             if not key or key == self._column:
@@ -258,7 +263,7 @@ def _held(file: int, matched: Matched, problems: Problems, scratch: Path) -> _He
     with path.open("wb") as out:
         for content in _contents(file, matched, problems):
             if key in content.text:
-                ids.add(content.text[key], rows, reader)
+                ids.add(content, rows, reader)
             content.numbers.tofile(out)
             for name, values in content.text.items():
                 if name != key:

@@ -70,6 +70,7 @@ def ingest_table(
             for i, reader in enumerate(readers):
                 contents.append(_read(i, reader, source, selection, limits))
                 progress.advance()
+        _check_ids(source, selection, contents)
         aside = Aside(source.max_malformed)
         joined = _with_patient(
             join(source.files, selection.links, readers, contents, aside), selection, aside
@@ -139,6 +140,14 @@ def _read(
     return content
 
 
+def _check_ids(source: TableSource, selection: Selection, contents: Sequence[Content]) -> None:
+    """See that what names samples, patients and stays has all its digits."""
+    own = [(i, file.id) for i, file in enumerate(source.files) if file.id is not None]
+    named = [*selection.patient, *selection.stay, *filter(None, selection.links)]
+    for i, name in dict.fromkeys([*own, *((column.file, column.name) for column in named)]):
+        contents[i].slips.check_ids(name, contents[i].text[name])
+
+
 def _chunks(n: int) -> Iterator[slice]:
     for start in range(0, n, _CHUNK):
         yield slice(start, min(n, start + _CHUNK))
@@ -199,6 +208,8 @@ def _columns(joined: Joined, selection: Selection) -> pa.Table:
                 where=joined.place(places[0], int(np.argmax(infinite))),
                 hint="correct it, or leave it empty if it was not observed",
             )
+        for place in places:
+            joined.contents[place.file].slips.check_numbers(place.name, numbers)
         found[name] = pa.array(numbers, pa.float64(), from_pandas=True)
     return pa.table(found)
 

@@ -107,6 +107,14 @@ BROKEN: dict[str, tuple[Break, str]] = {
         _set("labs.csv", 9, "hb", "12 g/dl"),
         r"units belong into the column's name",
     ),
+    "a truth among numbers": (
+        _set("labs.csv", 9, "hb", "True"),
+        r"column `hb` holds true or false among numbers other than 1 and 0",
+    ),
+    "ids that were floats": (
+        _set("people.csv", 9, "stay", "1.00000000000012e+17"),
+        r"column `stay` holds identifiers as floats, which lose digits",
+    ),
     "dates in the place of numbers": (
         lambda t: t["people.csv"].__setitem__("age", "1961-05-03"),
         r"column `age` holds dates or times",

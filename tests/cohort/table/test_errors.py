@@ -18,6 +18,7 @@ from m3h_pipeline.cohort.table.features import MOST_CATEGORIES
 from m3h_pipeline.cohort.table.ingest import ingest_table
 from m3h_pipeline.config import Subgroup, TableBlock, TableFile, TableSource
 from m3h_pipeline.errors import ConfigError, InputError, M3HError
+from m3h_pipeline.files import read_features, read_samples
 
 #: Identifiers of the tables below; they may stand in no message.
 SECRETS = ("secret1", "secret2", "secret3", "Jane Roe", "1950-01-02")
@@ -71,6 +72,34 @@ def only(path: str, name: str | None = None) -> dict[str, Any]:
 
 
 CASES: dict[str, Case] = {
+    # Values that would pass one by one.
+    "a truth among numbers": Case(
+        InputError,
+        ["column `b` holds true or false among numbers other than 1 and 0", "one.csv, line 3"],
+        edited("3,4,y", "3,TRUE,y"),
+        {},
+    ),
+    "a truth among the numbers of a label": Case(
+        InputError,
+        ["column `y` holds true or false among numbers", "one.csv, line 4"],
+        {"one.csv": ONE.replace("x,0", "x,7").replace("6,x,7", "6,x,False")},
+        {},
+    ),
+    "identifiers that were floats": Case(
+        InputError,
+        ["column `id` holds identifiers as floats", "one.csv, line 3", "as text or as whole numbers"],
+        {"one.csv": ONE.replace("secret2", "1.2345678901234568e+18")},
+        {},
+    ),
+    "patients that were floats": Case(
+        InputError, ["column `who` holds identifiers as floats"], edited("w1", "9007199254740994.0"), {}
+    ),
+    "identifiers that are floats": Case(
+        InputError,
+        ["column `id` holds identifiers as floats", "t.parquet, row 2"],
+        {"t.parquet": parquet(id=[1.0, 2.0**53], a=[1.0, 2.0])},
+        only("t.parquet", "id"),
+    ),
     # Files.
     "missing file": Case(InputError, ["does not exist", "gone.csv"], {}, only("gone.csv")),
     "folder": Case(InputError, ["folder", "sub.csv"], {"sub.csv/x": "1"}, only("sub.csv")),
@@ -399,6 +428,22 @@ def test_the_good_cases_that_the_bad_ones_deviate_from(name: str, tmp_path: Path
     case = Case(InputError, [], {}, {} if name == "usual" else FILES)
     source = _lay(tmp_path / "in", case)
     assert ingest_table(source, ["x"], tmp_path / "cohort", stream=io.StringIO())["rows"] == 3
+
+
+@pytest.mark.parametrize("ids", [[1.0, 9007199254740991.0], [2**53, 2**53 + 1], ["7e20", "9007199254740993"]])
+def test_identifiers_with_all_their_digits(ids: list[Any], tmp_path: Path) -> None:
+    case = Case(InputError, [], {"t.parquet": parquet(id=ids, a=[1.0, 2.0])}, only("t.parquet", "id"))
+    source = _lay(tmp_path / "in", case)
+    ingest_table(source, ["x"], tmp_path / "cohort", stream=io.StringIO())
+    said = read_samples(tmp_path / "cohort/samples.parquet")["sample_id"].to_pylist()
+    assert said == [str(int(one)) if isinstance(one, float) else str(one) for one in ids]
+
+
+def test_a_column_of_truths_is_one_of_numbers(tmp_path: Path) -> None:
+    case = Case(InputError, [], edited("1,2,x", "true,2,x", ONE.replace("3,4", "FALSE,4")), {})
+    ingest_table(_lay(tmp_path / "in", case), ["x"], tmp_path / "cohort", stream=io.StringIO())
+    x, _ = read_features(tmp_path / "cohort/features/x.parquet")
+    assert x[:2, 0].tolist() == [1, 0]
 
 
 def test_a_source_that_is_no_block(tmp_path: Path) -> None:
