@@ -92,6 +92,7 @@ def predict_files(
     shifted = _write_drift(drift, beside)
     stream.write("".join(f"{path}: not needed, nothing is predicted from it\n" for path in problems.unused))
     stream.write("".join(f"{note}\n" for note in problems.notes))
+    stream.write("".join(_company(bundle, wanted)))
     said_of = [f"{flag}: {count:,} of {table.rows:,} samples\n" for flag, count in sorted(flagged.items())]
     stream.write("".join(said_of))
     if shifted:
@@ -213,6 +214,17 @@ def flags(bundle: Bundle, batch: Batch, drift: Drift, flagged: dict[str, int]) -
             more = f" and {len(which) - _NAMED} more" if len(which) > _NAMED else ""
             found[i].append("out of range: " + ", ".join(names[j] for j in which[:_NAMED]) + more)
     return ["; ".join(one) for one in found]
+
+
+def _company(bundle: Bundle, tasks: Sequence[str]) -> Iterator[str]:
+    """Which predictions the other samples of the file have a part in."""
+    for name in tasks:
+        task = bundle.tasks[name]
+        if not task.candidates[task.chosen].alone:
+            yield (
+                f"{name}: predictions depend on the other samples of the files, as the study has "
+                "`attention.normalise: published`\n"
+            )
 
 
 def _write_drift(drift: Drift, path: Path) -> list[str]:

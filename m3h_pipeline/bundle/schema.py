@@ -102,6 +102,11 @@ class Candidate(Described):
     )
     tasks: list[str] = Field(default_factory=list, description="tasks that a network learned together")
     setting: str = Field(default="", description="what was chosen for a reference or a network")
+    alone: bool = Field(
+        default=True,
+        description="whether what it says of a sample depends on that sample alone; a network with "
+        "`attention.normalise: published` looks at the other samples of a batch",
+    )
     members: list[str] = Field(default_factory=list, description="of a blend: names of candidates")
     blend: Weights | None = Field(default=None, description="of a blend")
 

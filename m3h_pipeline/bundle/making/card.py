@@ -89,6 +89,12 @@ def _warnings(known: Description) -> Iterator[str]:
             )
         if task.problem_class != "clustering" and task.calibrator is None:
             yield f"- `{name}`: predictions are not recalibrated."
+        if not task.candidates[task.chosen].alone:
+            yield (
+                f"- `{name}`: what is said of a sample depends on the samples predicted with it: the study "
+                "divides by a maximum over batches (`attention.normalise: published`). Of one sample alone "
+                "it says something else than in the study's evaluation."
+            )
     if known.own_code:
         yield f"- It needs code of its makers: {', '.join(f'`{_text(path)}`' for path in known.own_code)}."
 

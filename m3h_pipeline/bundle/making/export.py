@@ -133,6 +133,7 @@ def export_bundle(
     for task, model in entries.items():
         if model.problem_class == "clustering":
             entries[task] = clustered(model, task, out, features, sources, whose)
+    entries = with_company(entries, out)
     description = Description(
         format="m3h-bundle",
         version=VERSION,
@@ -260,6 +261,28 @@ def _listed(out: Path) -> dict[str, BundleFile]:
         found[path.relative_to(out).as_posix()] = BundleFile.model_validate(
             {"sha256": sha256(path), "bytes": path.stat().st_size, "holds": holds}
         )
+    return found
+
+
+def with_company(entries: Mapping[str, TaskModel], out: Path) -> dict[str, TaskModel]:
+    """The same, with those candidates marked whose networks look at other samples, too."""
+    files = set()
+    for path in BundleFiles(out).network_folder.glob("*.safetensors"):
+        metadata = read_arrays(path)[1]
+        published = json.loads(metadata["model"])["attention"]["normalise"] == "published"
+        # The weight of a single task is 1, whatever it is divided by.
+        if published and len(json.loads(metadata["positions"])) > 1:
+            files.add(path.relative_to(out).as_posix())
+    found = {}
+    for task, model in entries.items():
+        candidates = {
+            name: one.model_copy(update={"alone": files.isdisjoint(one.files)})
+            for name, one in model.candidates.items()
+        }
+        for name, one in candidates.items():
+            if not all(candidates[member].alone for member in one.members):
+                candidates[name] = one.model_copy(update={"alone": False})
+        found[task] = model.model_copy(update={"candidates": candidates})
     return found
 
 
