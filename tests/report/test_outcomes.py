@@ -160,3 +160,70 @@ def test_the_interval_of_the_bundle_is_on_the_page_of_a_value(gathered: Gathered
     text = " ".join(str(block.get("text", "")) for block in blocks)
     assert "± 4.34" in text
     assert "90.4 % were" in text
+
+
+def performance_row(task: str, **values: Any) -> dict[str, Any]:
+    row = {"task": task, "candidate": "together", "chosen": True, "state": "after", "class_name": None}
+    return row | {"rule": None, "at": None, "low": None, "high": None} | values
+
+
+def with_performance(gathered: Gathered, task: str, rows: list[dict[str, Any]]) -> Gathered:
+    """The same with rows of the chosen candidate, which is the multitask network."""
+    choice = changed(gathered, "choice", task, chosen=False).rows("choice")
+    chosen_rows = tuple(
+        row | {"chosen": row["candidate"] == "together"} if row["task"] == task else row for row in choice
+    )
+    return replace(gathered, tables={**gathered.tables, "choice": chosen_rows, "performance": tuple(rows)})
+
+
+def test_horizons_show_observed_against_predicted_risk(gathered: Gathered) -> None:
+    task = of_class(gathered, "survival")
+    rows = [
+        performance_row(task, measure=measure, rule="horizon", at=at, value=value, low=value / 2, high=value)
+        for at, risk in ((2.0, 0.1), (5.0, 0.3))
+        for measure, value in (
+            *(("observed_risk", risk), ("predicted_risk", risk + 0.05)),
+            *(("observed_to_expected", 0.9), ("slope", 1.1)),
+        )
+    ]
+    blocks = outcome_page(with_performance(gathered, task, rows), task).blocks
+    (block,) = [b for b in blocks if b.get("title") == "Observed against predicted risk at the horizons"]
+    (line,) = block["spec"]["series"]
+    assert line["x"] == [0.15, 0.35]
+    assert line["y"] == [0.1, 0.3]
+    assert line["low"] == [0.05, 0.15]
+    (table,) = [b for b in blocks if b.get("title") == "At the horizons"]
+    assert [row[0] for row in table["rows"]] == ["2", "5"]
+
+
+def test_errors_by_size_of_the_value(gathered: Gathered) -> None:
+    task = of_class(gathered, "regression")
+    sizes = {None: 2.0, "lowest fourth": 3.0, "second fourth": 1.0}
+    rows = [performance_row(task, measure="mae", class_name=name, value=v) for name, v in sizes.items()]
+    blocks = outcome_page(with_performance(gathered, task, rows), task).blocks
+    (block,) = [b for b in blocks if b.get("title") == "Error by size of the observed value"]
+    assert block["spec"]["categories"] == ["lowest fourth", "second fourth"]
+    assert block["spec"]["series"][0]["y"] == [3, 1]
+    assert any("Mean absolute error 2.00" in str(b.get("text", "")) for b in blocks)
+
+
+def test_classes_have_their_rates_by_title(gathered: Gathered) -> None:
+    task = of_class(gathered, "multiclass")
+    first = gathered.tasks[task].classes[0]
+    rows = [
+        performance_row(task, state="before", measure="auroc", class_name=first, value=0.8),
+        performance_row(task, state="before", measure="accuracy", value=0.6, low=0.5, high=0.7),
+    ]
+    blocks = outcome_page(with_performance(gathered, task, rows), task).blocks
+    (table,) = [b for b in blocks if b.get("title") == "By class"]
+    assert table["rows"] == [[first, "0.80"]]
+    assert any("60 (50 to 70) % of the test samples" in str(b.get("text", "")) for b in blocks)
+
+
+def test_a_cluster_that_no_other_seed_finds_is_said_to_be_one(gathered: Gathered) -> None:
+    task = of_class(gathered, "clustering")
+    rows = gathered.rows("phenotype_profiles", task)
+    unsteady = tuple(r | {"value": 0.3} if (r["what"], r["cluster"]) == ("stability", 4) else r for r in rows)
+    mine = replace(gathered, tables={**gathered.tables, "phenotype_profiles": unsteady})
+    text = " ".join(str(b.get("text", "")) for b in outcome_page(mine, task).blocks)
+    assert "Cluster 4 is not found again" in text

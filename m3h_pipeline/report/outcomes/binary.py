@@ -13,6 +13,7 @@ from m3h_pipeline.report.outcomes.said import (
     Row,
     chosen,
     columns,
+    filled,
     interval,
     look,
     model,
@@ -250,8 +251,7 @@ def slope_table(slopes: Sequence[Row], use: str | None) -> Iterator[Block]:
     if cells:
         yield table(
             "Calibration slope and intercept",
-            ["model", "slope", "intercept", "slope, recalibrated", "intercept, recalibrated"],
-            cells,
+            *filled(["model", "slope", "intercept", "slope, recalibrated", "intercept, recalibrated"], cells),
             "A slope of 1 and an intercept of 0 are right; below 1 the risks are too far apart, an "
             "intercept above 0 says that there were more events than predicted. Recalibration learns "
             "from predictions out of fold.",

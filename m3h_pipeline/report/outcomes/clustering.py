@@ -8,7 +8,7 @@ from typing import Final
 from m3h_pipeline.report import charts
 from m3h_pipeline.report.blocks import Block, chart, heading, table, words
 from m3h_pipeline.report.gather import Gathered
-from m3h_pipeline.report.outcomes.said import Row, interval, number, one, percent
+from m3h_pipeline.report.outcomes.said import Row, filled, interval, listed, number, one, percent
 
 #: Below this a cluster of one seed is not found again by another (Hennig 2007).
 UNSTEADY: Final = 0.6
@@ -93,9 +93,10 @@ def _sizes(rows: Sequence[Row]) -> Iterator[Block]:
         )
     unsteady = [str(c) for c in shown if steady.get(c) is not None and steady[c] < UNSTEADY]
     if unsteady:
+        they = f"Cluster {unsteady[0]} is" if len(unsteady) == 1 else f"Clusters {listed(unsteady)} are"
         yield words(
-            f"Clusters {', '.join(unsteady)} are not found again by other seeds (Jaccard index below "
-            f"{UNSTEADY:g}): what is said of them below may be of one seed alone."
+            f"{they} not found again by other seeds (Jaccard index below {UNSTEADY:g}): what is said below "
+            "may be of one seed alone."
         )
 
 
@@ -121,17 +122,11 @@ def _apart(gathered: Gathered, rows: Sequence[Row]) -> Iterator[Block]:
                 "; ".join(codes) or "–",
             ]
         )
+    header = ["cluster", "samples", "found again", "features (standard deviations from the others)"]
     if cells:
         yield table(
-            "",
-            [
-                "cluster",
-                "samples",
-                "found again",
-                "features (standard deviations from the others)",
-                "diagnoses (others)",
-            ],
-            cells,
+            "By cluster",
+            *filled([*header, "diagnoses (others)"], cells),
             "Found again: mean overlap (Jaccard index) with the nearest cluster of each other seed. "
             "Features and diagnoses that fewer than 11 patients of a cluster have, or have not, are left "
             "out.",

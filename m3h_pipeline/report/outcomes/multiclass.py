@@ -9,7 +9,7 @@ from m3h_pipeline.report import charts
 from m3h_pipeline.report.blocks import Block, chart, heading, table, words
 from m3h_pipeline.report.gather import Gathered
 from m3h_pipeline.report.outcomes.binary import slope_table
-from m3h_pipeline.report.outcomes.said import chosen, interval, look, model, number, one, share
+from m3h_pipeline.report.outcomes.said import chosen, filled, interval, look, model, number, one, share
 
 
 def multiclass_blocks(gathered: Gathered, task: str) -> list[Block]:
@@ -86,7 +86,6 @@ def _classes(gathered: Gathered, task: str) -> Iterator[Block]:
             ),
             "A class against all others, with its area; at corners between which no 1 to 10 patients are.",
             f"ROC curves of {len(drawn)} classes.",
-            wide=True,
         )
     rows = [
         row
@@ -102,4 +101,4 @@ def _classes(gathered: Gathered, task: str) -> Iterator[Block]:
     ]
     if cells:
         names = {"auroc": "AUROC", "auprc": "mean precision", "ppv": "PPV"}
-        yield table("By class", ["class", *(names.get(m, m) for m in shown)], cells)
+        yield table("By class", *filled(["class", *(names.get(m, m) for m in shown)], cells))

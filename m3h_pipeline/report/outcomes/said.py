@@ -34,7 +34,8 @@ def number(value: float | None, digits: int = 3, sign: bool = False) -> str:
     """
     if value is None or value != value:
         return _NOTHING
-    return f"{value:+,.{digits}f}" if sign else f"{value:,.{digits}f}"
+    # A minus, not a hyphen: it is as wide as a plus, and does not break from its number.
+    return (f"{value:+,.{digits}f}" if sign else f"{value:,.{digits}f}").replace("-", "−")
 
 
 def percent(value: float | None, digits: int = 0) -> str:
@@ -139,6 +140,17 @@ def chosen(gathered: Gathered, task: str) -> str | None:
 def one(rows: Sequence[Row], **wanted: Any) -> Row | None:
     """The first of some rows whose columns are as wanted."""
     return next((row for row in rows if all(row[key] == value for key, value in wanted.items())), None)
+
+
+def filled(header: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """A table without the columns of which nothing is known; the first one stays.
+
+    Examples:
+        >>> filled(["model", "slope", "intercept"], [["a", "0.9", "–"], ["b", "1.1", "–"]])
+        (['model', 'slope'], [['a', '0.9'], ['b', '1.1']])
+    """
+    kept = [j for j in range(len(header)) if not j or any(row[j] != _NOTHING for row in rows)]
+    return [header[j] for j in kept], [[row[j] for j in kept] for row in rows]
 
 
 def columns(rows: Sequence[Row], *names: str) -> list[list[Any]]:
