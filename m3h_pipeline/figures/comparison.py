@@ -63,7 +63,9 @@ def in_the_inputs(comparison: pd.DataFrame, phenotypes: pd.DataFrame) -> pd.Data
     themselves there is nothing to compare, and out of fold there are no others."""
     own = comparison["metric"].isin(OWN_SPACES)
     known = phenotypes.rename(columns={"silhouette": "value"})[["task", "model", "value", "low", "high"]]
-    known = known[known["task"].isin(comparison.loc[own, "task"])].assign(part="test", metric="silhouette")
+    controls = dict(zip(comparison.loc[own, "task"], comparison.loc[own, "control"], strict=True))
+    known = known[known["task"].isin(list(controls))].assign(part="test", metric="silhouette")
+    known["control"] = known["task"].map(controls)
     return pd.concat([comparison[~own], known[comparison.columns]], ignore_index=True)
 
 

@@ -83,7 +83,7 @@ def performance(tasks: Tasks, seed: int = 21) -> pa.Table:
         for at in (0.05, 0.1):
             row = everybody | {"measure": "net_benefit", "class_name": None, "rule": "risk", "at": at}
             rows.append(row | _around(0.1 - 0.9 * at / (1 - at)))
-    return pa.Table.from_pylist(rows, schema=reported.PERFORMANCE)
+    return fakes._table(rows, reported.PERFORMANCE)
 
 
 def operating_points(tasks: Tasks, seed: int = 24, thresholds: int = 40) -> pa.Table:
@@ -109,7 +109,7 @@ def operating_points(tasks: Tasks, seed: int = 24, thresholds: int = 40) -> pa.T
                     | {"npv": 0.95, "alerts_per_100": 100 * alerts}
                     | {"net_benefit": 0.1 * found - 0.9 * false * at / (1 - at)}
                 )
-    return pa.Table.from_pylist(rows, schema=reported.OPERATING_POINTS)
+    return fakes._table(rows, reported.OPERATING_POINTS)
 
 
 def confusion(tasks: Tasks) -> pa.Table:
@@ -123,7 +123,7 @@ def confusion(tasks: Tasks) -> pa.Table:
         for one in task["classes"]
         for i, other in enumerate(task["classes"])
     ]
-    return pa.Table.from_pylist(rows, schema=reported.CONFUSION)
+    return fakes._table(rows, reported.CONFUSION)
 
 
 def profiles(tasks: Tasks, clusters: int = 15) -> pa.Table:
@@ -143,7 +143,7 @@ def profiles(tasks: Tasks, clusters: int = 15) -> pa.Table:
                     base | {"what": what, "name": one, "value": float(rng.uniform(0, 1)), "rest": 0.2}
                     for one in names
                 ]
-    return pa.Table.from_pylist(rows, schema=reported.PHENOTYPE_PROFILES)
+    return fakes._table(rows, reported.PHENOTYPE_PROFILES)
 
 
 def reliance(tasks: Tasks) -> pa.Table:
@@ -167,7 +167,7 @@ def reliance(tasks: Tasks) -> pa.Table:
                 value = float(rng.uniform(0, 0.5))
                 row = {"task": name, "what": "feature", "source": source, "name": f"{source}_{i}"}
                 rows.append(row | {"value": value, "low": None, "high": None, "direction": value / 2})
-    return pa.Table.from_pylist(rows, schema=reported.RELIANCE)
+    return fakes._table(rows, reported.RELIANCE)
 
 
 def _around(value: float) -> dict[str, float]:
@@ -192,7 +192,7 @@ def subgroups(tasks: Tasks, seed: int = 22) -> pa.Table:
                     row |= {"subgroup": group, "state": "before", "measure": measure, **_around(value)}
                     row |= {"gap": gap, "gap_low": gap - 0.05, "gap_high": gap + 0.05}
                     rows.append(row)
-    return pa.Table.from_pylist(rows, schema=reported.SUBGROUPS)
+    return fakes._table(rows, reported.SUBGROUPS)
 
 
 def flow() -> pa.Table:
@@ -200,7 +200,7 @@ def flow() -> pa.Table:
     steps = [("cohort", 34537, 7215), ("training part", 27630, 5772), ("fold 0", 13815, 2886)]
     steps += [("fold 1", 13815, 2886), ("test part", 6907, 1443)]
     rows = [{"step": step, "samples": n, "patients": people} for step, n, people in steps]
-    return pa.Table.from_pylist(rows, schema=reported.FLOW)
+    return fakes._table(rows, reported.FLOW)
 
 
 def participants(tasks: Tasks, seed: int = 23) -> pa.Table:
@@ -217,7 +217,7 @@ def participants(tasks: Tasks, seed: int = 23) -> pa.Table:
         train, test = (float(v) for v in rng.uniform(0.1, 0.6, 2))
         numbers = {"train": train, "test": test, "standardised": test - train, "deviations": 0.4}
         rows.append(empty | {"what": what, "name": name, "level": level, "measure": measure} | numbers)
-    return pa.Table.from_pylist(rows, schema=reported.PARTICIPANTS)
+    return fakes._table(rows, reported.PARTICIPANTS)
 
 
 def search_report(tasks: Tasks, trajectory: pa.Table) -> pa.Table:
@@ -232,7 +232,7 @@ def search_report(tasks: Tasks, trajectory: pa.Table) -> pa.Table:
             | {"score": 0.7, "single_score": 0.69, "last_gain": 0.004, "last_error": 0.006}
             | {"combinations": len(mine), "left": 3, "fits": 250, "saved": 3}
         )
-    return pa.Table.from_pylist(rows, schema=contracts.SEARCH_REPORT)
+    return fakes._table(rows, contracts.SEARCH_REPORT)
 
 
 def write_study(
