@@ -56,6 +56,18 @@ const RESIZED = new ResizeObserver((entries) => {
 });
 FIGURES.forEach((figure) => RESIZED.observe(figure.querySelector(".canvas")));
 
+// Where one is, in the navigation.
+function mark(chapter) {
+  document.querySelectorAll("header nav a").forEach((link) => {
+    if (link.hash === `#${chapter}`) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  });
+}
+const PASSED = new IntersectionObserver((entries) => {
+  entries.filter((entry) => entry.isIntersecting).forEach((entry) => mark(entry.target.id));
+}, { rootMargin: "-20% 0px -75% 0px" });
+document.querySelectorAll("section.chapter").forEach((chapter) => PASSED.observe(chapter));
+
 // An outcome's page is shown alone, the chapters together.
 function show() {
   const id = decodeURIComponent(location.hash.slice(1));
@@ -63,11 +75,8 @@ function show() {
   const page = target && target.closest("section.outcome");
   document.documentElement.classList.toggle("one", Boolean(page));
   document.querySelectorAll("section.outcome").forEach((section) => section.classList.toggle("shown", section === page));
-  const chapter = page ? "outcomes" : target && target.closest("section.chapter") ? target.closest("section.chapter").id : "answer";
-  document.querySelectorAll("header nav a").forEach((link) => {
-    if (link.hash === `#${chapter}`) link.setAttribute("aria-current", "true");
-    else link.removeAttribute("aria-current");
-  });
+  const chapter = target && target.closest("section.chapter");
+  mark(page ? "outcomes" : chapter ? chapter.id : "answer");
   if (page && target === page) window.scrollTo(0, 0);
   else if (target) target.scrollIntoView();
   if (page) page.focus({ preventScroll: true });
