@@ -31,7 +31,8 @@ from m3h_pipeline.layout import Layout
 from m3h_pipeline.layout.given import given_away, is_private
 from m3h_pipeline.networks.compare import compare_networks
 from m3h_pipeline.networks.plan import plan_network
-from m3h_pipeline.record import record
+from m3h_pipeline.record import made_from, record
+from m3h_pipeline.report.stage import write_report
 from m3h_pipeline.search.combinations import per_job_of
 from m3h_pipeline.search.plan import plan_round
 from tests.end_to_end.conftest import ROOT
@@ -184,7 +185,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, table: pd.DataFrame) -> Pa
 
 
 def networks_and_record(whole: Whole, folder: Path) -> None:
-    """What else the workflow writes that can be given away: networks compared, and the record."""
+    """What else the workflow writes that can be given away: networks compared, report and record."""
     study, layout = whole.study, Layout(whole.folder)
     assert study.networks is not None
     plan = layout.networks.fits_of("own").plan
@@ -209,6 +210,7 @@ def networks_and_record(whole: Whole, folder: Path) -> None:
     sections = study.search, study.tim, study.training
     plan_round(3, whole.tasks, whole.scores, last, *sections, study.split.folds, per_job)
     inputs = hashed({"patients.csv": folder / "patients.csv"}, layout.input_digests)
+    write_report(layout, made_from(layout, study, inputs, {}), layout.report)
     record(layout, study, inputs, {}, layout.record)
 
 

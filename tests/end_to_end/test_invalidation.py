@@ -90,6 +90,8 @@ TRAINED = {
     *FINALS,
 }
 LEARNED = {*TRAINED, "plan_tim", *TEST}
+#: Written whenever anything ran.
+LAST = {"report_page", "record"}
 EVERYTHING = {
     *("ingest", "split", "assess", "participants"),
     *labels(*TASKS),
@@ -123,7 +125,7 @@ class Case:
     Attributes:
         what: the edit, for people.
         apply: makes it.
-        jobs: exactly what runs again, beside the record, which is written whenever anything ran.
+        jobs: exactly what runs again, beside report and record, which are written whenever anything ran.
         fits: exactly the fits of the search that are trained anew.
         final: which final fits may be new: those of this task, all ("*"), or none ("").
         redrawn: figures that Snakemake draws again although what they are drawn from is the same: it decided
@@ -434,7 +436,7 @@ def finished(made_once: Callable[[str, Callable[[Path], None]], Path], programs:
         project = Project(folder, programs)
         first = project.snakemake()
         assert first.status == 0, first.output[-6000:]
-        assert first.jobs == named(EVERYTHING, project) | {"record"}
+        assert first.jobs == named(EVERYTHING, project) | LAST
         assert {fit for fit in first.fits if of_search(fit)} == searched(TASKS, RATES)
 
     return Project(made_once("finished", make), programs)
@@ -451,8 +453,8 @@ def test_exactly_what_an_edit_invalidates(name: str, finished: Project, tmp_path
     case.apply(project)
     done = project.snakemake()
     assert done.status == 0, done.output[-6000:]
-    record = {"record"} if case.jobs else set()
-    assert sorted(done.jobs - case.redrawn) == sorted(case.jobs_of(project) | record)
+    last = LAST if case.jobs else set()
+    assert sorted(done.jobs - case.redrawn) == sorted(case.jobs_of(project) | last)
     searched_anew = {fit for fit in done.fits if of_search(fit)}
     assert searched_anew == case.fits
     assert len(searched_anew) == len([fit for fit in done.fits if of_search(fit)])

@@ -270,7 +270,7 @@ def test_networks_are_compared_and_verified_with_their_own_settings(project: Pro
     assert done.jobs == {
         *(f"plan_network({name})" for name in names),
         *(f"train_network({name} {pack})" for name in names for pack in ("0000", "0001")),
-        *("compare_networks", "draw_networks", "record"),
+        *("compare_networks", "draw_networks", "report_page", "record"),
     }
     every = "+".join(TASKS)
     own = [fit for fit in done.fits if fit.fold >= 0 and fit.learning_rate == 1e-3]

@@ -25,6 +25,7 @@ WHY = {
     "anndata": "AnnData files",
     "duckdb": "joins of MIMIC-IV's tables",
     "gensim": "vectors of genes from a network",
+    "jinja2": "templates of the report",
     "matplotlib": "figures",
     "networkx": "networks of genes, GraphML",
     "numpy": "arrays",
@@ -213,6 +214,9 @@ what Python compiles. The tools of development (`[dev]`) are left out, and `[dee
 
 The project is MIT. No package of the core is under the GPL. `[examples]` has two that are, scikit-survival
 and ecos, and `[expression]` one under the LGPL, gensim. [install.md](install.md) says how to install.
+
+Beside what it imports, the package carries the chart library of the [report](report.md): Apache ECharts, as its
+makers publish it (Apache-2.0; its licence lies beside it).
 """
 
 

@@ -39,6 +39,8 @@ def test_it_carries_every_module_and_its_data(wheel: Path) -> None:
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "m3h_pipeline").rglob("*.py")}
     assert modules <= names
     assert {"m3h_pipeline/py.typed", "m3h_pipeline/cohort/synthetic/icd_codes.tsv"} <= names
+    assets = (ROOT / "m3h_pipeline/report/assets").iterdir()
+    assert {str(path.relative_to(ROOT)) for path in assets} <= names
     assert not [name for name in names if name.split("/")[0] in {"tests", "docs", "config", "workflow"}]
 
 
