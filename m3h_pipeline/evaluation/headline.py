@@ -74,10 +74,15 @@ def _controls(rows: Sequence[Row]) -> list[str]:
     controls = [row for row in rows if row["control"]]
     if not controls:
         return []
-    called = [row for row in controls if {row["verdict"], row["reference_verdict"]} & set(DECIDED)]
+    called = claimed(controls)
     if not called:
         return [f"Of {_list(controls)}, where nothing is to be found, nothing is claimed."]
     return [f"Nothing is to be found for {_list(called)}: what is claimed of it is a false discovery."]
+
+
+def claimed(rows: Iterable[Row]) -> list[Row]:
+    """Rows of contracts.EVALUATION of which a gain or a loss is claimed; of a control: a false discovery."""
+    return [row for row in rows if {row["verdict"], row["reference_verdict"]} & set(DECIDED)]
 
 
 def _of(rows: Iterable[Row], column: str, verdict: str) -> list[Row]:

@@ -14,6 +14,7 @@ from typing import Any
 from m3h_pipeline.evaluation.choice.candidates import ALONE, BLEND, TOGETHER
 from m3h_pipeline.evaluation.choice.choose import CHOSEN
 from m3h_pipeline.evaluation.claims import BETTER, DECIDED, NOTHING, OPEN, OWN_SPACES, UNTESTED, WORSE
+from m3h_pipeline.evaluation.headline import claimed
 from m3h_pipeline.report.gather import Gathered, Row
 from m3h_pipeline.report.wording import between, counted, listed, metric_name, signed
 
@@ -287,7 +288,7 @@ def _open(gathered: Gathered, rows: Sequence[Row], by: dict[str, list[Row]]) -> 
         said.append("No single companion's help or harm survives the correction for all pairs looked at.")
     controls = [row for row in rows if row["control"]]
     if controls:
-        called = [r for r in controls if r["verdict"] in DECIDED or r["reference_verdict"] == BETTER]
+        called = claimed(controls)
         names = listed([f"{row['title']} ({row['control']})" for row in called or controls])
         said.append(
             f"Nothing is to be found for {names}: what is claimed of it is a false discovery."

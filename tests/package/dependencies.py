@@ -215,8 +215,8 @@ what Python compiles. The tools of development (`[dev]`) are left out, and `[dee
 The project is MIT. No package of the core is under the GPL. `[examples]` has two that are, scikit-survival
 and ecos, and `[expression]` one under the LGPL, gensim. [install.md](install.md) says how to install.
 
-Beside what it imports, the package carries the chart library of the [report](report.md): Apache ECharts, as its
-makers publish it (Apache-2.0; its licence lies beside it).
+Beside what it imports, the package carries the chart library of the [report](report.md): Apache ECharts, as
+its makers publish it (Apache-2.0; its licence lies beside it).
 """
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from html import unescape
+from pathlib import Path
 
 import pytest
 
 from m3h_pipeline.report.answer import NAMED, Answer, answer
 from m3h_pipeline.report.gather import Gathered
 from m3h_pipeline.report.stage import report_of
-from tests.report.truths import Truth, study
+from tests.figures.fakes import description
+from tests.report import fakes
+from tests.report.truths import study
 
 #: Studies of known truth, and studies in which there is nothing.
 KNOWN, NULL = range(10), range(100, 120)
@@ -115,14 +119,8 @@ def test_nothing_tested_is_no_answer() -> None:
     assert answer(gathered).sentence.startswith("Nothing can be said")
 
 
-def test_the_first_screen_says_it(truths: tuple[Gathered, Truth]) -> None:
-    gathered, _ = truths
-    page = report_of(gathered)
-    first = page.partition('<section class="chapter" id="outcomes"')[0]
-    assert f'<h1 id="answer-title" data-answer>{answer(gathered).sentence}</h1>' in first
-    assert 'class="value">' in first
-
-
-@pytest.fixture
-def truths() -> tuple[Gathered, Truth]:
-    return study(5)
+def test_the_first_screen_says_it(tmp_path: Path) -> None:
+    found = fakes.gathered(tmp_path, description(8))
+    first = report_of(found).partition('<section class="chapter" id="outcomes"')[0]
+    assert f'<h1 id="answer-title" data-answer>{answer(found).sentence}</h1>' in unescape(first)
+    assert first.count('class="value">') == 3

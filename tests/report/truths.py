@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from m3h_pipeline import contracts
 from m3h_pipeline.evaluation.claims import Compared, claims
 from m3h_pipeline.inference.intervals import Interval
 from m3h_pipeline.report.gather import TABLES, Gathered
@@ -143,17 +144,13 @@ def _tim(rng: np.random.Generator, names: list[str], truth: Truth, null: bool) -
 
 
 def _choice(rows: list[dict[str, Any]], truth: Truth) -> list[dict[str, Any]]:
-    found = []
+    found, empty = [], dict.fromkeys(contracts.CHOICE.names)
     for row in rows:
         network = "alone" if row["combination"] == row["task"] else "together"
         chosen = "linear" if row["task"] in truth.simpler else network
         found += [
-            {
-                "task": row["task"],
-                "candidate": candidate,
-                "part": "test",
-                "chosen": candidate in (chosen, "chosen"),
-            }
+            empty | {"task": row["task"], "control": "", "candidate": candidate, "part": "test"}
+            | {"metric": "auroc", "chosen": candidate in (chosen, "chosen"), "value": 0.8}
             for candidate in ("linear", network, "chosen")
-        ]
+        ]  # fmt: skip
     return found
