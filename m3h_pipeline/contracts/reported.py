@@ -47,6 +47,7 @@ PERFORMANCE = _schema(
 #: candidate is recalibrated. Null: undefined. Fewer points where few patients have the event.
 OPERATING_POINTS = _schema(
     task=_TEXT,
+    control=_TEXT,
     candidate=_TEXT,
     chosen=_FLAG,
     state=_TEXT,
@@ -58,6 +59,7 @@ OPERATING_POINTS = _schema(
 #: highest probability). Null: of few, or one could tell few from it.
 CONFUSION = _schema(
     task=_TEXT,
+    control=_TEXT,
     candidate=_TEXT,
     chosen=_FLAG,
     observed=_TEXT,
@@ -140,7 +142,7 @@ PHENOTYPE_PROFILES = pa.schema(
 #: the unit of the label: mean magnitude over the samples; ``direction``: mean. The largest).
 RELIANCE = pa.schema(
     [
-        *(pa.field(name, _TEXT, nullable=False) for name in ("task", "what", "source", "name")),
+        *(pa.field(name, _TEXT, nullable=False) for name in ("task", "control", "what", "source", "name")),
         *(pa.field(name, _NUMBER) for name in ("value", "low", "high", "direction")),
     ]
 )

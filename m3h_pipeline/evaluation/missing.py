@@ -146,7 +146,7 @@ def missing_scores(
             bar.advance(1)
     table = pa.Table.from_pylist(marked(missing_rows(found, cohort, hidden), names), schema=MISSING)
     write_table(table, out, MISSING)
-    rows_of = reliance_rows(sorted(leaned, key=lambda one: one.task), cohort)
+    rows_of = marked(reliance_rows(sorted(leaned, key=lambda one: one.task), cohort), names)
     write_table(pa.Table.from_pylist(rows_of, schema=RELIANCE), reliance, RELIANCE)
     told = f"{len({task for task, _ in found})} tasks, {len(data.features)} modalities hidden"
     screen.write(f"{told if hidden else 'nothing to hide: the study has one modality'}\n")

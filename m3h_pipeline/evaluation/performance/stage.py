@@ -77,12 +77,14 @@ def measure_performance(
     tasks = {one.task: one.candidates.cohort.tasks[one.task] for one in measured}
     performance = marked(performance_rows(measured, evaluation, quantiles), tasks)
     subgroups = marked(subgroup_rows(measured), tasks)
+    points = marked(operating_rows(measured, evaluation, quantiles), tasks)
+    taken = marked(confusion_rows(measured), tasks)
     files = EvaluationFiles(out)
     for path, schema, rows in (
         (files.performance, PERFORMANCE, performance),
         (files.subgroups, SUBGROUPS, subgroups),
-        (files.operating_points, OPERATING_POINTS, list(operating_rows(measured, evaluation, quantiles))),
-        (files.confusion, CONFUSION, list(confusion_rows(measured))),
+        (files.operating_points, OPERATING_POINTS, points),
+        (files.confusion, CONFUSION, taken),
     ):
         write_table(pa.Table.from_pylist(rows, schema=schema), path, schema)
     screen.write("".join(f"{line}\n" for line in said(performance, subgroups)))

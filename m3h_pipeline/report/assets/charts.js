@@ -225,7 +225,7 @@ function drawHeatmap(given, width, order) {
       axisTick: { show: false }, axisLine: { show: false } },
     yAxis: { type: "category", data: spec.rows, inverse: true, axisLabel: label, axisTick: { show: false }, axisLine: { show: false } },
     visualMap: { type: "continuous", min: spec.diverging ? -spec.limit : spec.least, max: spec.limit, dimension: 2, calculable: false,
-      seriesIndex: 0, orient: "horizontal", left: side + 8, bottom: 0, itemWidth: 12, itemHeight: 160, precision: 3,
+      seriesIndex: 0, orient: "horizontal", left: width < 560 ? 8 : side + 8, bottom: 0, itemWidth: 12, itemHeight: 140, precision: 3,
       inRange: { color: spec.diverging ? DIVERGING : SEQUENTIAL }, textStyle: { color: INK },
       text: [number(spec.limit), number(spec.diverging ? -spec.limit : spec.least)] },
     series: [{ type: "heatmap", data: spec.cells, itemStyle: { borderColor: "#fff", borderWidth: 1 }, progressive: 0,
