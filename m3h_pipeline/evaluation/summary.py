@@ -11,6 +11,7 @@ from m3h_pipeline.disclosure import HIDDEN
 from m3h_pipeline.disclosure.text import tsv
 from m3h_pipeline.evaluation.choice.candidates import by_simplicity
 from m3h_pipeline.evaluation.choice.choose import CHOSEN, Choice
+from m3h_pipeline.evaluation.optimism import search_luck
 from m3h_pipeline.files import replacing
 
 Row = Mapping[str, Any]
@@ -47,7 +48,9 @@ _HEADER = (
 )
 _LATE_HEADER = (
     "validation, selected",
-    "validation, corrected for the search",
+    "validation, BBC-CV",
+    "validation, corrected",
+    "validation, alone",
     "test samples",
     "test patients",
     "note",
@@ -77,7 +80,11 @@ def write_summary(
     Raises:
         InputError: it cannot be written.
     """
-    test = {(r["task"], r["model"]): r["value"] for r in comparison if r["part"] == "test"}
+    test, refitted = (
+        {(r["task"], r["model"]): r["value"] for r in comparison if r["part"] == part}
+        for part in ("test", "validation")
+    )
+    luck = search_luck(optimism)
     search = {r["task"]: r for r in optimism}
     rule = {(r["task"], r["part"]): r for r in chosen if r["candidate"] == CHOSEN}
     said = {one.task: one for one in choice}
@@ -114,6 +121,9 @@ def write_summary(
                 *(_number(test.get((task, model))) for model in references),
                 _number(search[task]["selected"] if task in search else None),
                 _number(search[task]["corrected"] if task in search else None),
+                # Of seeds that nobody chose by, less what choosing by these patients is worth.
+                _number(_less(refitted.get((task, "multi")), luck.get(task))),
+                _number(refitted.get((task, "single"))),
                 *(HIDDEN if row[name] is None else f"{row[name]:,}" for name in ("n_samples", "n_patients")),
                 notes.get(task, ""),
             ]
@@ -151,6 +161,10 @@ def probability(p: float) -> str:
     if p != p:
         return ""
     return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _less(value: float | None, taken: float | None) -> float | None:
+    return None if value is None or taken is None else value - taken
 
 
 def _name(reference: str) -> str:

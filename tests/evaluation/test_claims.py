@@ -15,6 +15,7 @@ from scipy import stats
 from m3h_pipeline.evaluation.claims import Compared, above_chance, claims, detectable
 from m3h_pipeline.evaluation.headline import headline
 from m3h_pipeline.inference.intervals import UNDEFINED, Interval, paired_interval
+from tests.benchmarks import replayed
 from tests.benchmarks.claims import null_study
 
 SURE = paired_interval(0.8, [(1e-4, 50.0)])
@@ -168,3 +169,12 @@ def test_choosing_by_the_test_part_gains_where_nothing_is_and_choosing_out_of_fo
         mean[way] = found[:, 3].sum() / found[:, 2].sum()
     assert abs(mean["ours"]) < 0.002
     assert mean["test"] > 0.005
+
+
+def test_the_best_by_its_test_score_improves_all_and_the_rules_find_what_is_there() -> None:
+    by_test, ours = replayed.study(0, 9, 0.03)
+    assert by_test.claimed >= 24
+    assert by_test.true < 0.5 * by_test.reported
+    assert 5 <= ours.claimed <= 9
+    assert ours.right == ours.claimed
+    assert ours.true == pytest.approx(ours.reported, abs=0.006)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,33 @@ def test_controls_are_marked_in_every_table_that_scores_models(
     assert "ill (permuted labels): " in capsys.readouterr().err
 
 
+def test_the_summary_tells_scores_out_of_fold_that_nobody_chose_by(tmp_path: Path) -> None:
+    one = study(tmp_path, 300)
+    one.write(predictor(one))
+    found = one.evaluate(draws=10)
+    shown = {
+        row["task"]: row
+        for row in csv.DictReader(one.path("out/summary.tsv").read_text().splitlines(), delimiter="\t")
+    }
+    scores = {
+        (row["task"], row["model"]): row["value"]
+        for row in found["comparison"]
+        if row["part"] == "validation" and row["value"] is not None
+    }
+    told = [row for row in found["optimism"] if (row["task"], "multi") in scores]
+    assert {"days", "ill"} <= {row["task"] for row in told}
+    for row in told:
+        task, luck = row["task"], max(row["selected"] - row["corrected"], 0.0)
+        expected = {
+            "selected": row["selected"],
+            "BBC-CV": row["corrected"],
+            "corrected": scores[task, "multi"] - luck,
+            "alone": scores[task, "single"],
+        }
+        for name, value in expected.items():
+            assert float(shown[task][f"validation, {name}"]) == pytest.approx(value, abs=6e-4)
+
+
 def test_equal_arms_of_different_fits_have_no_difference(tmp_path: Path) -> None:
     one = study(tmp_path, 300)
 
@@ -358,14 +386,14 @@ def test_one_replicate_gives_an_interval_over_patients_and_says_so(tmp_path: Pat
 
 
 def test_seeds_widen_the_interval(tmp_path: Path) -> None:
-    """Two studies with the same mean of three replicates; in the second, replicates disagree."""
+    """Two studies with the same mean of three replicates; in the second, some are better than others."""
     width = []
     for spread in (0.0, 3.0):
         one = study(tmp_path / str(spread), 400).without("relapse")
 
         def predict(key: str, task: str, replicate: int, fold: int, rows: Any, one: Study = one) -> Floats:
             values = noisy(one, task, 1.0 if "+" in key else 0.7, (key, fold), rows)
-            shift = np.random.default_rng(len(key)).normal(size=values.shape)
+            shift = np.random.default_rng(len(key)).normal()
             if one.tasks[task].problem_class == "regression":
                 values = values + spread * (replicate - 1) * shift  # noqa: B023  # used at once
             return values

@@ -23,6 +23,7 @@ from m3h_pipeline.evaluation.optimism import LeastGain, Looked, SharedReplicates
 from m3h_pipeline.files import read_table, write_table
 from m3h_pipeline.search.greedy import ended, replay
 from m3h_pipeline.search.scores import read_scores
+from tests.benchmarks import optimism as simulated
 from tests.evaluation.studies import Floats, Study, noisy, predictor, study
 
 Float64 = npt.NDArray[np.float64]
@@ -211,3 +212,18 @@ def test_a_trajectory_of_another_run_is_refused(tmp_path: Path) -> None:
     write_table(kept, one.path("trajectory.parquet"), TRAJECTORY)
     with pytest.raises(ContractError, match=r"selected `days\+ill`, which its search did not look at"):
         one.evaluate(draws=20)
+
+
+@pytest.mark.parametrize("scenario", simulated.SCENARIOS, ids=lambda one: one.name)
+def test_unused_seeds_and_bbc_cv_take_off_what_neither_sees_alone(scenario: simulated.Scenario) -> None:
+    studies = [simulated.study(scenario, Search(standard_errors=0.0), seed) for seed in range(40)]
+    removed = {
+        name: 1
+        - np.mean([getattr(one, name) for one in studies]) / np.mean([one.selected for one in studies])
+        for name in ("bbc", "refitted", "both")
+    }
+    assert 0.8 < removed["both"] < 1.25
+    if scenario.seeds:
+        assert removed["bbc"] < 0.8
+    if scenario.patients > 0.004:
+        assert removed["refitted"] < 0.9
