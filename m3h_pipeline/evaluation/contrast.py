@@ -100,6 +100,7 @@ def contrast(
             [relative_improvement(other.left_out, one.left_out)],
             units,
             usable=np.isfinite(one.draws),
+            moved=[relative_improvement(other.moved, one.moved)],
         )
     if reference is not None:
         rival = scored(cohort, task, {number: reference[None]})

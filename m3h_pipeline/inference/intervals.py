@@ -1,5 +1,5 @@
-"""Variances, intervals and tests: t with Satterthwaite's degrees of freedom, jackknife and the floor of the
-variance from seeds, folds, Wilson, false discovery rate.
+"""Variances, intervals and tests: t with Satterthwaite's degrees of freedom, jackknife, folds, Wilson, false
+discovery rate.
 
 The variance of an estimate is a sum of independent components, each a variance *of the estimate* with its
 degrees of freedom (which may be infinite).
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.inference.metrics import BOUNDS, Float64, Floats, Integers
+from m3h_pipeline.inference.lent import lent_seeds
+from m3h_pipeline.inference.metrics import BOUNDS, Float64, Floats
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ class Quantity:
         units: patients that carry the information.
         seeds: its variance over replicates (:func:`jackknife_variance`); NaN where that is not known.
         seeds_freedom: degrees of freedom of this variance.
+        known: what patients explain of ``seeds``: replicates differ in what they say of each patient, and the
+            variance over patients has that already.
     """
 
     value: float
@@ -111,70 +114,32 @@ class Quantity:
     units: int
     seeds: float = float("nan")
     seeds_freedom: float = float("nan")
+    known: float = 0.0
 
 
 def pooled_intervals(quantities: Sequence[Quantity], metrics: Sequence[str]) -> list[Interval]:
     """95 % intervals of one quantity of several tasks, which lend each other their variance between seeds.
 
+    The variance between seeds is that of :func:`~m3h_pipeline.inference.lent.lent_seeds`, less what patients
+    explain of it.
+
     Args:
         quantities: of each task.
         metrics: name of each task's metric.
     """
-    variance, freedom = floored_seeds(
+    variance, freedom = lent_seeds(
         np.array([q.seeds for q in quantities]),
         np.array([q.patients for q in quantities]),
         np.array([q.seeds_freedom for q in quantities]),
-        np.arange(len(quantities)),
         np.unique(np.array(metrics, dtype=str), return_inverse=True)[1].reshape(-1),
     )
     found = []
-    for q, seeds, seeds_freedom in zip(quantities, variance.tolist(), freedom.tolist(), strict=True):
+    for q, total, degrees in zip(quantities, variance.tolist(), freedom.tolist(), strict=True):
         components = [(q.patients, float(max(q.units - 1, 1)))]
-        if np.isfinite(q.seeds):
-            components.append((seeds, seeds_freedom))
+        if total > q.known:
+            components.append((total - q.known, max(1.0, degrees * (1 - q.known / total) ** 2)))
         found.append(paired_interval(q.value, components))
     return found
-
-
-def floored_seeds(
-    own: Float64, patients: Float64, freedom: Float64, group: Integers, family: Integers
-) -> tuple[Float64, Float64]:
-    """Variances from seeds, none smaller than what seeds usually add relative to what patients add.
-
-    With two to five replicates a variance between them is sometimes tiny by luck, and among many estimates
-    the lucky ones come out significant: with 41 tasks, 3 replicates and seeds as noisy as patients, t tests
-    on each pair's own variance reported a false positive in 20 to 40 % of simulated studies, and in all of
-    them with seeds five times as noisy. So it is not taken to be smaller than the share of the variance from
-    patients that seeds add in the median group of the family; nor, of a group of several estimates that share
-    fits, than the share they add in the whole group, since those fits may agree by luck too.
-
-    Args:
-        own: variance from seeds of each estimate, NaN = unknown, (n,).
-        patients: its variance from patients, (n,).
-        freedom: degrees of freedom of ``own``, (n,).
-        group: number of the group of estimates that share fits, (n,).
-        family: number of the family of groups that lend each other their variance (a metric), (n,).
-
-    Returns:
-        Variances, and their degrees of freedom: of a floor those of the family's groups together.
-
-    Shape:
-        (n,) each
-    """
-    usable = np.isfinite(own) & np.isfinite(patients) & (patients > 0)
-    share, shared = np.zeros(len(own)), np.array(freedom, dtype=np.float64)
-    for one in np.unique(family[usable]).tolist():
-        here = usable & (family == one)
-        members = {g: here & (group == g) for g in np.unique(group[here]).tolist()}
-        ratio = {g: own[mine].sum() / patients[mine].sum() for g, mine in members.items()}
-        typical = float(np.median(list(ratio.values())))
-        for g, mine in members.items():
-            share[mine] = max(ratio[g], typical) if mine.sum() > 1 else typical
-        # Estimates of a group share fits: independent seeds are counted per group, twice of a lone one.
-        each = [float(freedom[mine][0]) for mine in members.values()]
-        shared[here] = sum(each) * (2 if len(each) == 1 and here.sum() > 1 else 1)
-    floor = share * np.where(usable, patients, 0.0)
-    return np.where(floor > own, floor, own), np.where(floor > own, shared, freedom)
 
 
 def fold_component(by_fold: Float64) -> tuple[float, float]:

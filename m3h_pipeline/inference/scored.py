@@ -8,7 +8,8 @@ A variance has two components, each with its degrees of freedom (Satterthwaite):
 
 - *patients*: the bootstrap over patients, the same draws for all models, so that differences are paired;
 - *seeds*: the jackknife over replicates of the same score, again paired, where replicates of both models
-  share their seed. It has a floor, see :func:`m3h_pipeline.inference.intervals.floored_seeds`.
+  share their seed; less what patients explain of it, the same jackknife under drawn patients, which the first
+  component has already; and drawn towards that of other tasks (:mod:`m3h_pipeline.inference.lent`).
 
 Everything is conditional on the training part: that another one would have given other models is not counted.
 """
@@ -16,7 +17,7 @@ Everything is conditional on the training part: that another one would have give
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,8 @@ from m3h_pipeline.inference.resampled import Cohort, MeanDraws, score_draws
 
 #: More undefined draws than this share, and their variance says nothing.
 _UNDEFINED = 0.01
+#: Draws by which is told what patients explain of the variance between seeds: known to a few percent.
+FEW = 40
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,13 @@ class Scored:
         value: the score; NaN = undefined.
         draws: the same under every draw of patients, (draws,).
         left_out: the same with one replicate left out each, (replicates,); empty of a single replicate.
+        moved: the latter under the first draws of patients, (replicates, a few); empty: not known.
     """
 
     value: float
     draws: Float64
     left_out: Float64
+    moved: Float64 = field(default_factory=lambda: np.zeros((0, 0)))
 
 
 def ensemble(predictions: Floats, problem_class: str) -> Float64:
@@ -70,17 +75,26 @@ def scored(cohort: Cohort, task: str, predictions: Mapping[int, Floats]) -> Scor
         predictions: number of a part -> predictions, (replicates, n, width).
     """
     replicates = min(len(values) for values in predictions.values())
+    without = [
+        {number: np.delete(values, one, axis=0) for number, values in predictions.items()}
+        for one in (range(replicates) if replicates > 1 else ())
+    ]
+    few = cohort.first(FEW)
+    return Scored(
+        _score(cohort, task, predictions),
+        _drawn(cohort, task, predictions),
+        np.array([_score(cohort, task, one) for one in without]),
+        np.array([_drawn(few, task, one) for one in without]).reshape(len(without), few.draws),
+    )
+
+
+def _drawn(cohort: Cohort, task: str, predictions: Mapping[int, Floats]) -> Float64:
+    """The score under every draw of patients, (draws,)."""
     draws = MeanDraws(cohort.draws)
     for number, values in predictions.items():
         mean = ensemble(values, cohort.tasks[task].problem_class)
         draws.add("all", score_draws(cohort, task, number, mean))
-    left_out = [
-        _score(
-            cohort, task, {number: np.delete(values, one, axis=0) for number, values in predictions.items()}
-        )
-        for one in (range(replicates) if replicates > 1 else ())
-    ]
-    return Scored(_score(cohort, task, predictions), draws.mean("all"), np.array(left_out))
+    return draws.mean("all")
 
 
 def scores_by_replicate(cohort: Cohort, task: str, predictions: Mapping[int, Floats]) -> Float64:
@@ -111,7 +125,7 @@ def score(one: Scored, units: int) -> Quantity:
         one: the model.
         units: patients that carry the task's information.
     """
-    return quantity(one.value, one.draws, [one.left_out], units)
+    return quantity(one.value, one.draws, [one.left_out], units, moved=[one.moved])
 
 
 def difference(one: Scored, other: Scored, units: int) -> Quantity:
@@ -121,7 +135,8 @@ def difference(one: Scored, other: Scored, units: int) -> Quantity:
     """
     paired = len(one.left_out) == len(other.left_out)
     seeds = [one.left_out - other.left_out] if paired else [one.left_out, other.left_out]
-    return quantity(one.value - other.value, one.draws - other.draws, seeds, units)
+    moved = [one.moved - other.moved] if paired else [one.moved, other.moved]
+    return quantity(one.value - other.value, one.draws - other.draws, seeds, units, moved=moved)
 
 
 def quantity(
@@ -130,6 +145,7 @@ def quantity(
     seeds: Sequence[Float64],
     units: int,
     usable: npt.NDArray[np.bool_] | None = None,
+    moved: Sequence[Float64] = (),
 ) -> Quantity:
     """An estimate from its draws and its values with replicates left out.
 
@@ -140,15 +156,33 @@ def quantity(
             model.
         units: patients that carry the information.
         usable: the draws in which it has to be defined; where it is not, leaving them out would flatter it.
+        moved: as ``seeds``, under some draws of patients, (replicates, draws); none: what patients explain of
+            the variance between seeds is not known, and stays in.
     """
     undefined = usable is not None and usable.any() and np.isnan(draws[usable]).mean() > _UNDEFINED
     patients = float("nan") if undefined else bootstrap_variance(draws, units)
-    known = [(jackknife_variance(part), len(part) - 1.0) for part in seeds if len(part) > 1]
-    if not known:
+    parts = [(jackknife_variance(part), len(part) - 1.0) for part in seeds if len(part) > 1]
+    if not parts:
         return Quantity(value, patients, units)
-    if len(known) == 1:
-        return Quantity(value, patients, units, *known[0])
-    variance = sum(v for v, _ in known)
-    spread = sum(v**2 / df for v, df in known)
-    freedom = variance**2 / spread if spread > 0 else sum(df for _, df in known)
-    return Quantity(value, patients, units, variance, freedom)
+    known = sum(map(explained, moved))
+    if len(parts) == 1:
+        return Quantity(value, patients, units, *parts[0], known)
+    variance = sum(v for v, _ in parts)
+    spread = sum(v**2 / df for v, df in parts)
+    freedom = variance**2 / spread if spread > 0 else sum(df for _, df in parts)
+    return Quantity(value, patients, units, variance, freedom, known)
+
+
+def explained(moved: Float64) -> float:
+    """What patients explain of the jackknife's variance over replicates: the same of what draws change.
+
+    Args:
+        moved: values with one replicate left out each, under draws of patients, (replicates, draws).
+    """
+    defined = moved[:, np.isfinite(moved).all(axis=0)]
+    n, draws = defined.shape
+    if n < 2 or draws < 2:
+        return 0.0
+    own = defined - defined.mean(axis=1, keepdims=True)
+    found: float = own.var(axis=0).sum() * (n - 1) / (draws - 1)
+    return found

@@ -1,6 +1,6 @@
 """What studies claim where nothing is to be found, and what they find where something is: simulated studies.
 
-``python -m tests.benchmarks.claims [--studies 520] [--power 40]`` writes the tables of docs/claims.md: five
+``python -m tests.benchmarks.claims [--studies 520] [--power 20]`` writes the tables of docs/claims.md: seven
 minutes of a core. Predictions are simulated, and all behind them is the evaluation's own: ensembles,
 bootstrap over patients, jackknife over seeds, pooled variances, verdicts (``contrast``, ``evaluation_rows``).
 
@@ -183,18 +183,49 @@ def power_study(number: int, prevalence: float, n: int, draws: int = 120) -> lis
     ]
 
 
+def coverage_study(number: int, n: int, draws: int = 120) -> list[tuple[float, float, float, float]]:
+    """One study of the global null with tasks of all prevalences: (prevalence, difference, low, high)."""
+    prevalence = np.resize(PREVALENCES, TASKS)
+    rng = np.random.default_rng([number, n, 2])
+    patients = Patients(prevalence.tolist(), n, draws, rng)
+    luck = SEEDS * per_auroc(AUROC) * rng.normal(size=(TASKS, 2, FINAL))
+    arms: dict[int, tuple[Floats, Floats, bool]] = {}
+    for task in range(TASKS):
+        one, other = (patients.predictions(task, separation(AUROC) + each) for each in luck[task])
+        arms[task] = one, other, False
+    rows = rows_of(patients, arms)
+    names = ("difference", "difference_low", "difference_high")
+    return [(rate, *(row[name] for name in names)) for rate, row in zip(prevalence, rows, strict=True)]
+
+
+def coverage_table(
+    found: Mapping[int, Sequence[Sequence[tuple[float, float, float, float]]]],
+) -> list[str]:
+    """The table of intervals, as lines of Markdown."""
+    lines = ["| prevalence | test patients | intervals that hold 0 | half-width |", "|---|---|---|---|"]
+    for n, studies in found.items():
+        cells = np.array([one for study in studies for one in study])
+        for prevalence in PREVALENCES:
+            value, low, high = cells[np.isclose(cells[:, 0], prevalence), 1:].T
+            width = (high - low).mean() / 2 / (1.96 * np.sqrt((value**2).mean()))
+            covered = ((low <= 0) & (high >= 0)).mean()
+            lines.append(f"| {100 * prevalence:.0f} % | {n:,} | {covered:.3f} | {width:.2f} |")
+    return lines
+
+
 def null_table(found: Mapping[str, Sequence[Sequence[float]]]) -> list[str]:
     """The table of the global null, as lines of Markdown."""
     lines = [
-        "| final fits | studies that declare a gain | gain or loss | tasks tested | mean difference |",
-        "|---|---|---|---|---|",
+        "| final fits | studies | declare a gain | gain or loss | tasks tested | mean difference |",
+        "|---|---|---|---|---|---|",
     ]
     for way, said in WAYS.items():
         better, worse, tested, total = np.array(found[way], dtype=np.float64).T
         each = total / np.maximum(tested, 1)
         error = each[tested > 0].std(ddof=1) / np.sqrt((tested > 0).sum())
+        shares = [f"{100 * (some > 0).mean():.1f} %" for some in (better, better + worse)]
         lines.append(
-            f"| {said} | {100 * (better > 0).mean():.1f} % | {100 * (better + worse > 0).mean():.1f} % "
+            f"| {said} | {len(better)} | {' | '.join(shares)} "
             f"| {tested.mean():.1f} of {TASKS} | {total.sum() / tested.sum():+.4f} ± {1.96 * error:.4f} |"
         )
     return lines
@@ -224,14 +255,14 @@ def main() -> None:
     """Simulate, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=520, help="of the global null")
-    parser.add_argument("--power", type=int, default=40, help="studies per cell of the second table")
+    parser.add_argument("--power", type=int, default=20, help="studies per cell of the second table")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()
     with ProcessPoolExecutor(options.jobs) as pool:
         null = {
-            way: list(pool.map(partial(null_study, way=way), range(options.studies), chunksize=10))
-            for way in WAYS
+            way: list(pool.map(partial(null_study, way=way), range(number), chunksize=10))
+            for way, number in zip(WAYS, (options.studies, *[options.studies // 5] * 2), strict=True)
         }
         power = {
             (prevalence, n): list(
@@ -240,8 +271,12 @@ def main() -> None:
             for n in SIZES
             for prevalence in PREVALENCES
         }
+        held = {
+            n: list(pool.map(partial(coverage_study, n=n), range(2 * options.power), chunksize=5))
+            for n in SIZES
+        }
     said = (
-        f"{options.studies} studies of {TASKS} tasks in which no combination is better than another. Seeds "
+        f"Studies of {TASKS} tasks in which no combination is better than another. Seeds "
         f"move an AUROC by {SEEDS} (a standard deviation), of whose variance {100 * PERSISTS:.0f} % persists "
         f"from the folds to the test part; {NULL:,} test patients, prevalences of 5 to 40 %, an AUROC of "
         f"{AUROC}; the best of {TASKS} candidates by {FOLDS} folds and {SEARCHED} replicates, {FINAL} final "
@@ -252,7 +287,13 @@ def main() -> None:
         f"({options.power} studies a line; {FINAL} replicates, seeds as above), and the median detectable "
         "difference that such a study prints:"
     )
-    lines = [said, "", *null_table(null), "", found, "", *power_table(power), ""]
+    width = (
+        f"Intervals of the difference in studies of {TASKS} tasks of all prevalences, in which nothing helps "
+        f"({2 * options.power} studies a size, seeds as above); the half-width is over 1.96 times the true "
+        "standard deviation:"
+    )
+    lines = [said, "", *null_table(null), "", found, "", *power_table(power), "", width, ""]
+    lines += [*coverage_table(held), ""]
     text = "\n".join(lines)
     page = options.page.read_text(encoding="utf-8")
     start, end = page.index(_HEAD) + len(_HEAD), page.index(_END, page.index(_HEAD))

@@ -34,7 +34,7 @@ def test_an_undefined_score_has_an_undefined_interval() -> None:
 def test_a_ratio_to_a_score_near_0_is_undefined() -> None:
     rng = np.random.default_rng(0)
     y = rng.normal(size=200)
-    single, multi = rng.normal(size=(2, 200, 1)), y[None, :, None] + rng.normal(size=(2, 200, 1)) / 3
+    single, multi = rng.normal(size=(5, 200, 1)), y[None, :, None] + rng.normal(size=(5, 200, 1)) / 3
     found = contrast(cohort_of(y, np.arange(200), "regression"), "t", -1, single, multi)
     assert np.isnan(intervals([found], "relative")["t"].estimate)
     assert intervals([found], "difference")["t"].low > 0

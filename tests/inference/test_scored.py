@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from m3h_pipeline.inference.scored import (
     difference,
     ensemble,
+    explained,
     quantity,
     score,
     scored,
@@ -42,6 +43,38 @@ def test_a_shared_seed_pairs_the_difference() -> None:
     assert difference(fewer, first, 80).seeds == pytest.approx(
         score(fewer, 80).seeds + score(first, 80).seeds
     )
+
+
+def test_patients_explain_what_replicates_say_differently_of_each_and_no_luck_of_a_seed() -> None:
+    """Replicates with noise of their own from patient to patient, and ones that are better or worse."""
+    noisy, lucky = [], []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        y = (rng.random(300) < 0.3).astype(np.float64)
+        cohort = cohort_of(y, np.arange(300), "binary", draws=40)
+        common, own = rng.normal(size=(1, 300, 1)), rng.normal(size=(5, 300, 1))
+        apart = 1 + rng.normal(size=(5, 1, 1))
+        found = [
+            score(scored(cohort, "t", {-1: values}), 90)
+            for values in (y[:, None] + common + own, apart * y[:, None] + common)
+        ]
+        noisy.append((found[0].known, found[0].seeds))
+        lucky.append((found[1].known, found[1].seeds))
+    known, seeds = np.mean(noisy, axis=0)
+    assert known == pytest.approx(seeds, rel=0.25)
+    known, seeds = np.mean(lucky, axis=0)
+    assert known < 0.1 * seeds
+
+
+def test_what_draws_change_of_a_jackknife_is_written_down() -> None:
+    rng = np.random.default_rng(3)
+    moved = rng.normal(size=(4, 12)) + 5 * np.arange(4)[:, None]
+    moved[1, 3] = np.nan
+    kept = np.delete(moved, 3, axis=1)
+    apart = kept - kept.mean(axis=1)[:, None]
+    expected = sum(3 * column.var() for column in apart.T) / 10
+    assert explained(moved) == pytest.approx(expected)
+    assert explained(moved[:1]) == explained(moved[:, :1]) == 0.0
 
 
 @pytest.mark.parametrize(("undefined", "known"), [(0, True), (10, True), (11, False), (400, False)])

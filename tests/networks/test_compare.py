@@ -205,7 +205,7 @@ def test_a_diverged_replicate_is_left_out_and_said(
 
 
 def test_seeds_of_a_network_that_agree_by_luck_are_lent_the_variance_of_other_tasks() -> None:
-    """The floor of the evaluation: within a network and part, over the tasks of a metric, the median."""
+    """As in the evaluation: within a network and part, over the tasks of a metric."""
     tasks = {name: Task(name, "binary", "auroc") for name in "abc"}
     usual = {name: Quantity(0.7, 1e-4, 200, 4e-4, 2.0) for name in "abc"}
     lucky = usual | {"a": Quantity(0.7, 1e-4, 200, 1e-10, 2.0)}
@@ -222,6 +222,7 @@ def test_seeds_of_a_network_that_agree_by_luck_are_lent_the_variance_of_other_ta
     width = {(r["network"], r["part"], r["task"]): r["high"] - r["low"] for r in rows}
     apart = {(r["network"], r["part"], r["task"]): r["difference_high"] - r["difference_low"] for r in rows}
     for found in (width, apart):
-        assert found["ours", "test", "a"] == pytest.approx(found["ours", "validation", "a"], rel=0.3)
+        assert 0.5 < found["ours", "test", "a"] / found["ours", "validation", "a"] < 1
+        assert found["ours", "test", "a"] > 1.2 * found["other", "test", "a"]
         # Another network, all of whose seeds agree, borrows nothing from this one.
-        assert found["other", "test", "a"] < 0.5 * found["ours", "test", "a"]
+        assert found["other", "test", "a"] == pytest.approx(2 * 1.97 * 1e-2, rel=0.01)

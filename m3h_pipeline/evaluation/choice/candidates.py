@@ -16,7 +16,7 @@ from m3h_pipeline.evaluation.choice.blend import Blend, blended, fit_blend, move
 from m3h_pipeline.evaluation.choice.evidence import marginal
 from m3h_pipeline.inference.metrics import Float64, Floats, metric
 from m3h_pipeline.inference.resampled import TEST, Cohort, MeanDraws, score_draws
-from m3h_pipeline.inference.scored import Scored, ensemble
+from m3h_pipeline.inference.scored import FEW, Scored, ensemble
 from m3h_pipeline.survival import time_grid
 
 #: The single-task network, the selected combination, and the blend of a network and a reference.
@@ -238,16 +238,27 @@ class Candidates:
         """The score of predictions with a jackknife; None without predictions."""
         if not parts:
             return None
-        draws = MeanDraws(self.cohort.draws)
         alike = dict(zip(parts, _alike(list(parts.values())), strict=True))
-        for number, values in alike.items():
-            draws.add("all", score_draws(self.cohort, self.task, number, values[0]))
         replicates = len(next(iter(alike.values())))
         means = [
             _mean([self._metric(number, values[r]) for number, values in alike.items()])
             for r in range(replicates)
         ]
-        return Scored(means[0], draws.mean("all"), np.array(means[1:]))
+        few = self.cohort.first(FEW)
+        without = [self._drawn(few, alike, one) for one in range(1, replicates)]
+        return Scored(
+            means[0],
+            self._drawn(self.cohort, alike, 0),
+            np.array(means[1:]),
+            np.array(without).reshape(len(without), few.draws),
+        )
+
+    def _drawn(self, cohort: Cohort, parts: Parts, one: int) -> Float64:
+        """The score of one of each part's predictions under every draw of patients."""
+        draws = MeanDraws(cohort.draws)
+        for number, values in parts.items():
+            draws.add("all", score_draws(cohort, self.task, number, values[one]))
+        return draws.mean("all")
 
     def _fold_score(self, name: str, fold: int, folds: Sequence[int]) -> float:
         if name == BLEND:
