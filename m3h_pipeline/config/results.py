@@ -195,6 +195,7 @@ class Figures(Section):
     quantiles: PositiveInt = Field(default=10, description="risk quantiles of the calibration figure")
     phenotype_map: Literal["tsne", "umap"] = Field(
         default="tsne",
-        description="how the phenotype map is made: t-SNE, or UMAP as published (optional part `umap`)",
+        description="how the phenotype map is made: t-SNE, or UMAP as published (optional part `umap`, whose "
+        "compiler takes 0.2 GB; never chosen by what is installed)",
     )
     map_samples: PositiveInt = Field(default=3000, description="samples drawn in the phenotype map")
