@@ -15,8 +15,7 @@ from m3h_pipeline.coding import Float32Array
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.tables.dates import dates_error, holds_dates
 from m3h_pipeline.tables.identifiers import called
-from m3h_pipeline.tables.reader import TableFileReader
-from m3h_pipeline.tables.slips import Slips
+from m3h_pipeline.tables.reader import Slips, TableFileReader
 from m3h_pipeline.tables.values import (
     NUMBER,
     Absent,

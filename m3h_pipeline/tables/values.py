@@ -5,7 +5,7 @@ A value is judged by what it says, not by how its file stores it:
 - Numbers are decimal digits with a point and perhaps an exponent. ``12_5``, ``0x1F``, ``1,5``, ``5 %``,
   digits of other scripts and the typographic minus are text.
 - Truths are 1 and 0: a boolean of a typed file as much as the words true and false, in any case, of a text.
-  In a column of other numbers the words are a slip, and refused (:mod:`m3h_pipeline.tables.slips`).
+  In a column of other numbers the words are a slip, and refused (:class:`m3h_pipeline.tables.reader.Slips`).
 - Blanks around a text do not count, and composed and decomposed letters (NFC, NFD) are the same.
 - What is missing is said by :class:`Absent`: texts are compared as texts, numbers as numbers.
 """
