@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from m3h_pipeline.evaluation.arms import arm_predictions, find_arms, read_selection
+from m3h_pipeline.evaluation.arms import final_files, read_finals
 from m3h_pipeline.files import read_samples
-from m3h_pipeline.inference.resampled import TEST, Cohort, load_cohort
+from m3h_pipeline.inference.resampled import TEST, Cohort
 from m3h_pipeline.inference.scored import ensemble
 from m3h_pipeline.layout import Layout
 from m3h_pipeline.survival import time_grid
-from m3h_pipeline.tasks.assessed import Task, read_tasks
+from m3h_pipeline.tasks.assessed import Task
 
 Floats = npt.NDArray[np.floating]
 
@@ -33,13 +33,9 @@ def predictions(layout: Layout) -> pd.DataFrame:
         InputError: a file is absent or damaged.
         ContractError: files do not fit each other.
     """
-    tasks = read_tasks(layout.labels.tasks)
-    chosen = read_selection(layout.selection, tasks)
     # Parts and labels are wanted; nothing is drawn that is looked at.
-    cohort = load_cohort(tasks, layout.labels.folder, layout.split, layout.cohort.samples, 1, train=0, test=0)
-    folder = layout.final.pack_folder
-    arms = find_arms(chosen, sorted(folder.glob("*.scores.parquet")), cohort.folds)
-    found = arm_predictions(arms, sorted(folder.glob("*.predictions.parquet")), cohort)
+    finals = read_finals(final_files(layout), 1, train=0, test=0)
+    cohort, found = finals.cohort, finals.said
     ids = read_samples(layout.cohort.samples).column("sample_id").to_numpy(zero_copy_only=False)
     frames = [
         frame

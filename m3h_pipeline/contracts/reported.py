@@ -16,7 +16,19 @@ def _schema(**columns: pa.DataType) -> pa.Schema:
     )
 
 
-_TEXT, _NUMBER, _FLAG = pa.string(), pa.float64(), pa.bool_()
+_TEXT, _NUMBER = pa.string(), pa.float64()
+
+
+def _texts(*names: str) -> dict[str, pa.DataType]:
+    return dict.fromkeys(names, _TEXT)
+
+
+def _numbers(*names: str) -> dict[str, pa.DataType]:
+    return dict.fromkeys(names, _NUMBER)
+
+
+#: A candidate of the choice, and whether it is the chosen one.
+_CANDIDATE = {**_texts("task", "control", "candidate"), "chosen": pa.bool_()}
 
 #: Beyond the score: every candidate of the choice on the test part, in the ``state`` of
 #: ``contracts.CALIBRATION_SLOPES``; treat_all and treat_none are the strategies of the net benefit that need
@@ -28,42 +40,25 @@ _TEXT, _NUMBER, _FLAG = pa.string(), pa.float64(), pa.bool_()
 #: ``rule`` says how ``at`` was found: a threshold by predictions out of fold (youden, ``sensitivity 80 %``,
 #: ``top 10 %``, prevalence), one that the study states (risk), or a horizon. Null: undefined, or not of it.
 PERFORMANCE = _schema(
-    task=_TEXT,
-    control=_TEXT,
-    candidate=_TEXT,
-    chosen=_FLAG,
-    state=_TEXT,
-    measure=_TEXT,
-    class_name=_TEXT,
-    rule=_TEXT,
-    at=_NUMBER,
-    value=_NUMBER,
-    low=_NUMBER,
-    high=_NUMBER,
+    **_CANDIDATE,
+    **_texts("state", "measure", "class_name", "rule"),
+    **_numbers("at", "value", "low", "high"),
 )
 
 #: What alerting from a threshold ``at`` of the risk on does on the test part, threshold by threshold: rates,
 #: and the net benefit. Thresholds are quantiles of predictions out of fold; ``state`` is after where the
 #: candidate is recalibrated. Null: undefined. Fewer points where few patients have the event.
 OPERATING_POINTS = _schema(
-    task=_TEXT,
-    control=_TEXT,
-    candidate=_TEXT,
-    chosen=_FLAG,
-    state=_TEXT,
-    at=_NUMBER,
-    **dict.fromkeys(("sensitivity", "specificity", "ppv", "npv", "alerts_per_100", "net_benefit"), _NUMBER),
+    **_CANDIDATE,
+    **_texts("state"),
+    **_numbers("at", "sensitivity", "specificity", "ppv", "npv", "alerts_per_100", "net_benefit"),
 )
 
 #: How many test samples of a class (``observed``) were taken for each class (``predicted``, the one with the
 #: highest probability). Null: of few, or one could tell few from it.
 CONFUSION = _schema(
-    task=_TEXT,
-    control=_TEXT,
-    candidate=_TEXT,
-    chosen=_FLAG,
-    observed=_TEXT,
-    predicted=_TEXT,
+    **_CANDIDATE,
+    **_texts("observed", "predicted"),
     n=pa.int32(),
 )
 
@@ -71,23 +66,13 @@ CONFUSION = _schema(
 #: ``contracts.CALIBRATION_SLOPES`` slope and intercept, of binary tasks also observed_to_expected. ``gap``:
 #: less the same of all others; null where there are none.
 SUBGROUPS = _schema(
-    task=_TEXT,
-    control=_TEXT,
-    candidate=_TEXT,
-    chosen=_FLAG,
-    subgroup=_TEXT,
-    state=_TEXT,
-    measure=_TEXT,
-    value=_NUMBER,
-    low=_NUMBER,
-    high=_NUMBER,
-    gap=_NUMBER,
-    gap_low=_NUMBER,
-    gap_high=_NUMBER,
+    **_CANDIDATE,
+    **_texts("subgroup", "state", "measure"),
+    **_numbers("value", "low", "high", "gap", "gap_low", "gap_high"),
 )
 
 #: Who is in the study, step by step: cohort, training part, its folds, test part.
-FLOW = _schema(step=_TEXT, samples=pa.int32(), patients=pa.int32())
+FLOW = _schema(**_texts("step"), **dict.fromkeys(("samples", "patients"), pa.int32()))
 
 #: Table 1 by part. ``what`` is subgroup, source (share of samples that lack it), feature (of sources with at
 #: most 30) or outcome; ``level`` a class; ``group`` the subgroup that an outcome is looked at in, null: all
@@ -95,31 +80,19 @@ FLOW = _schema(step=_TEXT, samples=pa.int32(), patients=pa.int32())
 #: ``standardised``: mean of the test part less that of the training part, over the pooled deviation;
 #: ``deviations``: the same in standard deviations of chance. Null: of few.
 PARTICIPANTS = _schema(
-    what=_TEXT,
-    name=_TEXT,
-    level=_TEXT,
-    group=_TEXT,
-    measure=_TEXT,
-    train=_NUMBER,
-    train_sd=_NUMBER,
-    train_missing=_NUMBER,
-    test=_NUMBER,
-    test_sd=_NUMBER,
-    test_missing=_NUMBER,
-    standardised=_NUMBER,
-    deviations=_NUMBER,
+    **_texts("what", "name", "level", "group", "measure"),
+    **_numbers(*(f"{part}{what}" for part in ("train", "test") for what in ("", "_sd", "_missing"))),
+    **_numbers("standardised", "deviations"),
 )
 
 #: Phenotypes on the test part: ``silhouette`` by the distances of the standardised inputs, in which models
 #: can be compared (``difference``: multi less single), ``own_silhouette`` in its own latents, in which they
 #: cannot; ``stability``: adjusted Rand index between replicates; ``rank``: effective, of the latents.
 PHENOTYPE_SCORES = _schema(
-    task=_TEXT,
-    model=_TEXT,
-    replicates=pa.int16(),
-    width=pa.int16(),
-    **dict.fromkeys(("silhouette", "low", "high", "own_silhouette", "stability", "rank"), _NUMBER),
-    **dict.fromkeys(("difference", "difference_low", "difference_high"), _NUMBER),
+    **_texts("task", "model"),
+    **dict.fromkeys(("replicates", "width"), pa.int16()),
+    **_numbers("silhouette", "low", "high", "own_silhouette", "stability", "rank"),
+    **_numbers("difference", "difference_low", "difference_high"),
 )
 
 #: What the clusters of the selected model (as on the map its first replicate) are on the test part. ``what``

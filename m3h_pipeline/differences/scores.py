@@ -16,15 +16,14 @@ import numpy.typing as npt
 
 from m3h_pipeline.contracts import EVALUATION
 from m3h_pipeline.disclosure import is_small
-from m3h_pipeline.evaluation.arms import arm_predictions, find_arms, read_selection
+from m3h_pipeline.evaluation.arms import final_files, read_finals
 from m3h_pipeline.files import read_samples, read_table
 from m3h_pipeline.inference.bootstrap import patient_counts
 from m3h_pipeline.inference.intervals import Interval, Quantity, bounded, pooled_intervals
-from m3h_pipeline.inference.resampled import TEST, Cohort, Part, load_cohort, part_seeds
+from m3h_pipeline.inference.resampled import TEST, Cohort, Part, part_seeds
 from m3h_pipeline.inference.scored import difference, score, scored
 from m3h_pipeline.jobs.plans import pack_files
 from m3h_pipeline.layout import Layout
-from m3h_pipeline.tasks.assessed import read_tasks
 
 #: Fewer patients in both test parts are no basis for a paired comparison.
 LEAST_SHARED = 30
@@ -81,18 +80,15 @@ def read_side(layout: Layout, draws: int, seed: int) -> Side:
         InputError: a file is absent, unreadable or damaged.
         ContractError: files do not fit each other.
     """
-    described = read_tasks(layout.labels.tasks)
-    chosen = read_selection(layout.selection, described)
-    names = {one.task: described[one.task] for one in chosen}
-    split, samples = layout.split, layout.cohort.samples
-    cohort = load_cohort(names, layout.labels.folder, split, samples, draws, test=part_seeds(seed)["test"])
-    arms = find_arms(chosen, pack_files(layout.final, "scores"), ())
-    said = arm_predictions(arms, pack_files(layout.final, "predictions"), cohort)
+    scores, predictions = (pack_files(layout.final, kind) for kind in ("scores", "predictions"))
+    files = replace(final_files(layout), scores=scores, predictions=predictions)
+    finals = read_finals(files, draws, test=part_seeds(seed)["test"])
+    cohort = finals.cohort
     whole = {
         task: {arm: parts[TEST] for arm, parts in by_arm.items() if TEST in parts}
-        for task, by_arm in said.items()
+        for task, by_arm in finals.said.items()
     }
-    ids = read_samples(samples).column("sample_id").to_numpy(zero_copy_only=False)
+    ids = read_samples(layout.cohort.samples).column("sample_id").to_numpy(zero_copy_only=False)
     rows = {
         row["task"]: row for row in read_table(layout.evaluation.table("evaluation"), EVALUATION).to_pylist()
     }

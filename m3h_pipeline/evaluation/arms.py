@@ -1,8 +1,8 @@
-"""The final fits: which belong to which arm of which task, and what they predict for the test part."""
+"""The final fits: which belong to which arm of which task, and what they predict, on labels and parts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from m3h_pipeline.contracts import FIT_ATTENTION, SCORES, SELECTION, combination
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.files import read_table
 from m3h_pipeline.inference.predictions import FitTask, wanted_predictions
-from m3h_pipeline.inference.resampled import TEST, Cohort
-from m3h_pipeline.tasks.assessed import Task
+from m3h_pipeline.inference.resampled import TEST, Cohort, load_cohort
+from m3h_pipeline.layout import Layout
+from m3h_pipeline.tasks.assessed import Task, read_tasks
 
 Float32 = npt.NDArray[np.float32]
 Setting = tuple[int, float]
@@ -187,6 +188,87 @@ def arm_predictions(arms: Mapping[str, Arms], paths: Sequence[Path], cohort: Coh
         }
         for task, of_arm in keys.items()
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalFiles:
+    """The results of a study that its final models are read from.
+
+    Attributes:
+        selection: table of contracts.SELECTION.
+        tasks: ``labels/tasks.json``.
+        labels: folder of the labels.
+        split: the split file.
+        samples: ``cohort/samples.parquet``.
+        scores, predictions: of the final fits, any number of files.
+    """
+
+    selection: Path
+    tasks: Path
+    labels: Path
+    split: Path
+    samples: Path
+    scores: Sequence[Path]
+    predictions: Sequence[Path]
+
+
+def final_files(layout: Layout) -> FinalFiles:
+    """Those of a finished study."""
+    packs = layout.final.pack_folder
+    return FinalFiles(
+        selection=layout.selection,
+        tasks=layout.labels.tasks,
+        labels=layout.labels.folder,
+        split=layout.split,
+        samples=layout.cohort.samples,
+        scores=sorted(packs.glob("*.scores.parquet")),
+        predictions=sorted(packs.glob("*.predictions.parquet")),
+    )
+
+
+@dataclass(frozen=True)
+class Finals:
+    """The final models of a study.
+
+    Attributes:
+        chosen: the selection, by task.
+        cohort: labels of its tasks, and the parts that are looked at.
+        arms: task -> its fits.
+        said: task -> arm -> part -> predictions, (replicates, n, width).
+    """
+
+    chosen: list[Chosen]
+    cohort: Cohort
+    arms: dict[str, Arms]
+    said: ArmPredictions
+
+
+def read_finals(
+    files: FinalFiles,
+    draws: int,
+    *,
+    train: int | None = None,
+    test: int | None = None,
+    wanted: Callable[[Task], bool] = lambda _: True,
+) -> Finals:
+    """Read the final models of the selected tasks, on the parts that are looked at.
+
+    Args:
+        files: where they lie.
+        draws: of patients.
+        train, test: seeds of the draws of either part; None: it is not looked at.
+        wanted: which tasks.
+
+    Raises:
+        InputError: a file is absent or unreadable.
+        ContractError: a file does not follow its contract, or files do not fit each other.
+    """
+    described = read_tasks(files.tasks)
+    chosen = [one for one in read_selection(files.selection, described) if wanted(described[one.task])]
+    names = {one.task: described[one.task] for one in chosen}
+    cohort = load_cohort(names, files.labels, files.split, files.samples, draws, train=train, test=test)
+    arms = find_arms(chosen, files.scores, cohort.folds)
+    return Finals(chosen, cohort, arms, arm_predictions(arms, files.predictions, cohort))
 
 
 def attention_rows(

@@ -15,14 +15,7 @@ import pyarrow as pa
 from m3h_pipeline import contracts
 from m3h_pipeline.cohort.synthetic.found import write_planted
 from m3h_pipeline.config import Evaluation, Search
-from m3h_pipeline.evaluation.arms import (
-    Arms,
-    Chosen,
-    arm_predictions,
-    attention_rows,
-    find_arms,
-    read_selection,
-)
+from m3h_pipeline.evaluation.arms import Arms, Chosen, FinalFiles, attention_rows, read_finals
 from m3h_pipeline.evaluation.choice.candidates import TOLERANCE
 from m3h_pipeline.evaluation.choice.choose import Choice, choices
 from m3h_pipeline.evaluation.contrast import Contrast, contrast
@@ -34,10 +27,10 @@ from m3h_pipeline.evaluation.survival import survival_rows
 from m3h_pipeline.evaluation.tested import comparison_rows, evaluation_rows
 from m3h_pipeline.evaluation.validation import network_scores, read_references, reference_scores
 from m3h_pipeline.files import read_json, replacing, write_table
-from m3h_pipeline.inference.resampled import TEST, Cohort, load_cohort, part_seeds
+from m3h_pipeline.inference.resampled import TEST, Cohort, part_seeds
 from m3h_pipeline.layout import EvaluationFiles
 from m3h_pipeline.search.scores import read_scores
-from m3h_pipeline.tasks.assessed import marked, read_tasks
+from m3h_pipeline.tasks.assessed import marked
 
 Rows = list[dict[str, Any]]
 Predictions = Mapping[str, Mapping[str, npt.NDArray[np.float32]]]
@@ -100,12 +93,17 @@ def evaluate(
         InputError: a file is absent or unreadable, or the folder cannot be written.
         ContractError: a file does not follow its contract, or files do not fit each other.
     """
-    described = read_tasks(tasks)
-    chosen = read_selection(selection, described)
-    names = {one.task: described[one.task] for one in chosen}
-    cohort = load_cohort(names, labels, split, samples, evaluation.draws, **part_seeds(seed))
-    arms = find_arms(chosen, scores, cohort.folds)
-    said = arm_predictions(arms, predictions, cohort)
+    files = FinalFiles(
+        selection=selection,
+        tasks=tasks,
+        labels=labels,
+        split=split,
+        samples=samples,
+        scores=scores,
+        predictions=predictions,
+    )
+    finals = read_finals(files, evaluation.draws, **part_seeds(seed))
+    chosen, cohort, arms, said = finals.chosen, finals.cohort, finals.arms, finals.said
     table = read_scores(search_scores)
     references = read_references(baselines, cohort)
     optimism = search_optimism(chosen, trajectory, table, search_predictions, cohort, search)
@@ -139,7 +137,7 @@ def evaluate(
     }
     rows = evaluation_rows(chosen, contrasts, strongest, cohort, evaluation.fdr)
     notes = {one.task: _note(contrasts.get(one.task), arms[one.task]) for one in chosen}
-    chosen_rows = marked(chosen_rows, names)
+    chosen_rows = marked(chosen_rows, cohort.tasks)
     compared = comparison_rows(rows, network_scores(said, cohort), reference_scores(references, cohort))
     curves = curve_rows(chosen, contrasts, cohort, quantiles)
     survived = survival_rows(contrasts, cohort, references)
@@ -161,16 +159,16 @@ def evaluate(
     tables.append(("evaluation", contracts.EVALUATION.with_metadata({"evaluation": how}), rows))
     why = json.dumps(_chosen(choice), sort_keys=True)
     tables.append(("choice", contracts.CHOICE.with_metadata({"choice": why}), chosen_rows))
-    files = EvaluationFiles(out)
+    made = EvaluationFiles(out)
     for name, schema, content in tables:
         if "control" in schema.names:
-            content = marked(content, names)
-        write_table(pa.Table.from_pylist(content, schema=schema), files.table(name), schema)
-    write_summary(rows, compared, optimism, choice, chosen_rows, notes, files.summary)
-    with replacing(files.headline) as temporary:
+            content = marked(content, cohort.tasks)
+        write_table(pa.Table.from_pylist(content, schema=schema), made.table(name), schema)
+    write_summary(rows, compared, optimism, choice, chosen_rows, notes, made.summary)
+    with replacing(made.headline) as temporary:
         temporary.write_text(f"{said_of_all}\n", encoding="utf-8")
     if truth is not None:
-        said_of_all += f"\nplanted: {write_planted(read_json(truth), rows, files.planted)}"
+        said_of_all += f"\nplanted: {write_planted(read_json(truth), rows, made.planted)}"
     _report(said_of_all, choice, chosen_rows, notes)
 
 

@@ -18,15 +18,12 @@ import yaml
 from m3h_pipeline.bundle.load import Bundle
 from m3h_pipeline.bundle.making.export import Results, export_bundle
 from m3h_pipeline.config import load_study
-from m3h_pipeline.contracts import OPTIMISM
-from m3h_pipeline.evaluation.arms import arm_predictions, find_arms, read_selection
+from m3h_pipeline.evaluation.arms import final_files, read_finals
 from m3h_pipeline.evaluation.choice.candidates import Candidates
-from m3h_pipeline.evaluation.choice.choose import task_candidates
-from m3h_pipeline.evaluation.optimism import search_luck
-from m3h_pipeline.evaluation.validation import read_references
-from m3h_pipeline.files import read_features, read_table
+from m3h_pipeline.evaluation.choice.choose import final_candidates
+from m3h_pipeline.files import read_features
 from m3h_pipeline.inference.resampled import TEST, Cohort, load_cohort, part_seeds
-from m3h_pipeline.layout import EvaluationFiles
+from m3h_pipeline.layout import Layout
 from m3h_pipeline.tasks.assessed import read_tasks
 from tests.end_to_end.in_process import Whole
 
@@ -161,16 +158,9 @@ class Finished:
 
     def candidates(self) -> dict[str, Candidates]:
         """The candidates of every supervised task, as the evaluation has them."""
-        r, cohort = self.results, self.cohort()
-        chosen = read_selection(r.selection, cohort.tasks)
-        said = arm_predictions(find_arms(chosen, r.scores, cohort.folds), r.predictions, cohort)
-        references, settled = (read_references(r.baselines, cohort, final) for final in (False, True))
-        luck = search_luck(read_table(EvaluationFiles(r.evaluation).table("optimism"), OPTIMISM).to_pylist())
-        return {
-            one.task: task_candidates(one, said, references, cohort, True, luck[one.task], settled)
-            for one in chosen
-            if cohort.tasks[one.task].problem_class != "clustering"
-        }
+        layout = Layout(self.whole.folder)
+        finals = read_finals(final_files(layout), 20, **part_seeds(self.whole.study.seed))
+        return final_candidates(finals, self.results.baselines, self.results.evaluation, True)
 
     def features(self, rows: npt.NDArray[np.intp]) -> dict[str, Float32]:
         """Features of some samples."""

@@ -22,14 +22,12 @@ from m3h_pipeline.bundle.making.worth import Known
 from m3h_pipeline.bundle.schema import VERSION, BundleFile, Description, TaskModel
 from m3h_pipeline.cohort.reading import read_reading
 from m3h_pipeline.config import Evaluation, Modality, Purpose
-from m3h_pipeline.contracts import BASELINE_PREDICTIONS, CALIBRATION_SLOPES, CHOICE, OPTIMISM
+from m3h_pipeline.contracts import BASELINE_PREDICTIONS, CALIBRATION_SLOPES, CHOICE
 from m3h_pipeline.dotted import is_path, source_digest
 from m3h_pipeline.environment import versions
 from m3h_pipeline.errors import InputError, TaskError
-from m3h_pipeline.evaluation.arms import Chosen, arm_predictions, find_arms, read_selection
-from m3h_pipeline.evaluation.choice.choose import task_candidates
-from m3h_pipeline.evaluation.optimism import search_luck
-from m3h_pipeline.evaluation.validation import read_references
+from m3h_pipeline.evaluation.arms import FinalFiles, Finals, read_finals
+from m3h_pipeline.evaluation.choice.choose import final_candidates
 from m3h_pipeline.files import (
     read_definition,
     read_features,
@@ -40,9 +38,9 @@ from m3h_pipeline.files import (
     write_json,
 )
 from m3h_pipeline.files.durable import make_folder
-from m3h_pipeline.inference.resampled import TEST, Cohort, load_cohort, part_seeds
+from m3h_pipeline.inference.resampled import TEST, part_seeds
 from m3h_pipeline.layout import BundleFiles, CohortFiles, EvaluationFiles
-from m3h_pipeline.tasks.assessed import Task, read_tasks
+from m3h_pipeline.tasks.assessed import Task
 from m3h_pipeline.training.fitted import read_arrays, write_arrays
 
 Float32 = npt.NDArray[np.float32]
@@ -108,15 +106,22 @@ def export_bundle(
         ContractError: a file does not follow its contract.
         TaskError: no task has a model that can be carried.
     """
-    described = read_tasks(results.tasks)
-    chosen = read_selection(results.selection, described)
-    names = {one.task: described[one.task] for one in chosen}
     samples = CohortFiles(results.cohort).samples
-    cohort = load_cohort(names, results.labels, results.split, samples, evaluation.draws, **part_seeds(seed))
+    read = FinalFiles(
+        selection=results.selection,
+        tasks=results.tasks,
+        labels=results.labels,
+        split=results.split,
+        samples=samples,
+        scores=results.scores,
+        predictions=results.predictions,
+    )
+    finals = read_finals(read, evaluation.draws, **part_seeds(seed))
+    cohort = finals.cohort
     target = BundleFiles(Path())
     files = Files(lambda key: target.network(key).as_posix(), lambda t, m: target.reference(t, m).as_posix())
     reading = read_reading(CohortFiles(results.cohort).reading)
-    entries = _entries(results, chosen, names, cohort, evaluation, files)
+    entries = _entries(results, finals, evaluation, files)
     train = np.concatenate([cohort.parts[fold].rows for fold in cohort.folds])
     features = {
         name: _features(results.cohort, name)[train] for one in modalities.values() for name in one.sources
@@ -152,24 +157,14 @@ def export_bundle(
     write_json(description.model_dump(mode="json"), BundleFiles(out).description, sort_keys=False)
     with replacing(BundleFiles(out).card) as temporary:
         temporary.write_text(model_card(description), encoding="utf-8")
-    _report(entries, names, screen)
+    _report(entries, cohort.tasks, screen)
 
 
-def _entries(
-    results: Results,
-    chosen: Sequence[Chosen],
-    names: Mapping[str, Task],
-    cohort: Cohort,
-    evaluation: Evaluation,
-    files: Files,
-) -> dict[str, TaskModel]:
+def _entries(results: Results, finals: Finals, evaluation: Evaluation, files: Files) -> dict[str, TaskModel]:
     """Task -> what the bundle says of it, those without a model that can be carried left out."""
-    arms = find_arms(chosen, results.scores, cohort.folds)
-    said = arm_predictions(arms, results.predictions, cohort)
-    references, settled = (read_references(results.baselines, cohort, final) for final in (False, True))
-    tables = EvaluationFiles(results.evaluation)
+    candidates = final_candidates(finals, results.baselines, results.evaluation, evaluation.blend)
+    tables, names = EvaluationFiles(results.evaluation), finals.cohort.tasks
     choice = read_table(tables.table("choice"), CHOICE).to_pylist()
-    luck = search_luck(read_table(tables.table("optimism"), OPTIMISM).to_pylist())
     slopes = read_table(tables.table("calibration_slopes"), CALIBRATION_SLOPES).to_pylist()
     settings = _settings(results.baselines)
     kept = {
@@ -177,7 +172,7 @@ def _entries(
     }
     raw = read_json(results.tasks)["tasks"]
     found = {}
-    for one in chosen:
+    for one in finals.chosen:
         more: dict[str, Any] = {
             "note": str(raw[one.task].get("note") or ""),
             "permuted": bool(raw[one.task].get("permuted")),
@@ -185,23 +180,20 @@ def _entries(
         }
         if names[one.task].problem_class == "clustering":
             model = network_of_clusters(
-                arms[one.task], one, names[one.task], files, int(raw[one.task].get("clusters") or 0), **more
+                finals.arms[one.task],
+                one,
+                names[one.task],
+                files,
+                int(raw[one.task].get("clusters") or 0),
+                **more,
             )
         else:
             carried = {m: text for (t, m), text in settings.items() if t == one.task and (t, m) in kept}
             model = entry(
                 Known(
                     one,
-                    arms[one.task],
-                    task_candidates(
-                        one,
-                        said,
-                        references,
-                        cohort,
-                        evaluation.blend,
-                        luck.get(one.task, 0.0),
-                        settled,
-                    ),
+                    finals.arms[one.task],
+                    candidates[one.task],
                     carried,
                     [row for row in choice if row["task"] == one.task],
                     [row for row in slopes if row["task"] == one.task],

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from m3h_pipeline.contracts import combination_tasks
-from m3h_pipeline.evaluation.arms import ArmPredictions, Chosen
+from m3h_pipeline.contracts import OPTIMISM, combination_tasks
+from m3h_pipeline.evaluation.arms import ArmPredictions, Chosen, Finals
 from m3h_pipeline.evaluation.choice.calibrated import calibration_rows
 from m3h_pipeline.evaluation.choice.candidates import (
     ALONE,
@@ -24,11 +25,14 @@ from m3h_pipeline.evaluation.choice.candidates import (
     by_simplicity,
     jackknifed,
 )
-from m3h_pipeline.evaluation.validation import References
+from m3h_pipeline.evaluation.optimism import search_luck
+from m3h_pipeline.evaluation.validation import References, read_references
+from m3h_pipeline.files import read_table
 from m3h_pipeline.inference.intervals import Interval, Quantity, bounded, pooled_intervals
 from m3h_pipeline.inference.metrics import Floats
 from m3h_pipeline.inference.resampled import TEST, Cohort
 from m3h_pipeline.inference.scored import Scored, difference, score
+from m3h_pipeline.layout import EvaluationFiles
 
 #: The rule itself: each fold predicted by what the others choose; on the test part the chosen candidate.
 CHOSEN = "chosen"
@@ -103,6 +107,31 @@ def task_candidates(
     complete = {name: parts for name, parts in found.items() if set(cohort.folds) <= set(parts)}
     ordered = {name: complete[name] for name in by_simplicity(list(complete))}
     return Candidates(cohort, task, ordered, final, blend, luck)
+
+
+def final_candidates(
+    finals: Finals, baselines: Sequence[Path], evaluation: Path, blend: bool
+) -> dict[str, Candidates]:
+    """The candidates of every supervised task, as the evaluation chose among them.
+
+    Args:
+        finals: the networks.
+        baselines: BASELINE_PREDICTIONS, any number of files.
+        evaluation: folder of the evaluation, whose optimism is read.
+        blend: whether a blend can be chosen.
+
+    Raises:
+        InputError: a file is absent or unreadable.
+        ContractError: a file does not follow its contract, or files do not fit each other.
+    """
+    cohort = finals.cohort
+    plain, settled = (read_references(baselines, cohort, final) for final in (False, True))
+    luck = search_luck(read_table(EvaluationFiles(evaluation).table("optimism"), OPTIMISM).to_pylist())
+    return {
+        one.task: task_candidates(one, finals.said, plain, cohort, blend, luck.get(one.task, 0.0), settled)
+        for one in finals.chosen
+        if cohort.tasks[one.task].problem_class != "clustering"
+    }
 
 
 def choices(

@@ -10,44 +10,29 @@ from typing import Any, TextIO
 import pyarrow as pa
 
 from m3h_pipeline.config import Evaluation
-from m3h_pipeline.contracts import CHOICE, OPTIMISM
+from m3h_pipeline.contracts import CHOICE
 from m3h_pipeline.contracts.reported import CONFUSION, OPERATING_POINTS, PERFORMANCE, SUBGROUPS
-from m3h_pipeline.evaluation.arms import arm_predictions, find_arms, read_selection
-from m3h_pipeline.evaluation.choice.choose import task_candidates
-from m3h_pipeline.evaluation.optimism import search_luck
+from m3h_pipeline.evaluation.arms import FinalFiles, read_finals
+from m3h_pipeline.evaluation.choice.choose import final_candidates
 from m3h_pipeline.evaluation.performance.operating import confusion_rows, operating_rows
 from m3h_pipeline.evaluation.performance.rows import performance_rows
 from m3h_pipeline.evaluation.performance.subgroups import subgroup_rows
 from m3h_pipeline.evaluation.performance.task import AFTER, BEFORE, Recalibrated, recalibrated
-from m3h_pipeline.evaluation.validation import read_references
 from m3h_pipeline.files import read_table, write_table
-from m3h_pipeline.inference.resampled import load_cohort, part_seeds
+from m3h_pipeline.inference.resampled import part_seeds
 from m3h_pipeline.layout import EvaluationFiles
-from m3h_pipeline.tasks.assessed import marked, read_tasks
+from m3h_pipeline.tasks.assessed import marked
 
 
-@dataclass(frozen=True)
-class Sources:
+@dataclass(frozen=True, kw_only=True)
+class Sources(FinalFiles):
     """The results of a study that are read.
 
     Attributes:
-        selection: table of contracts.SELECTION.
-        tasks: ``labels/tasks.json``.
-        labels: folder of the labels.
-        split: the split file.
-        samples: ``cohort/samples.parquet``.
-        scores, predictions: of the final fits, any number of files.
         baselines: BASELINE_PREDICTIONS, any number of files.
         evaluation: folder of the evaluation, whose choice is read.
     """
 
-    selection: Path
-    tasks: Path
-    labels: Path
-    split: Path
-    samples: Path
-    scores: Sequence[Path]
-    predictions: Sequence[Path]
     baselines: Sequence[Path]
     evaluation: Path
 
@@ -92,30 +77,15 @@ def measure_performance(
 
 def _measured(sources: Sources, evaluation: Evaluation, seed: int) -> Iterator[Recalibrated]:
     """What the candidates of every supervised task predict."""
-    described = read_tasks(sources.tasks)
-    chosen = read_selection(sources.selection, described)
-    names = {one.task: described[one.task] for one in chosen}
-    cohort = load_cohort(
-        names, sources.labels, sources.split, sources.samples, evaluation.draws, **part_seeds(seed)
-    )
-    predictions = arm_predictions(
-        find_arms(chosen, sources.scores, cohort.folds), sources.predictions, cohort
-    )
-    references, settled = (read_references(sources.baselines, cohort, final) for final in (False, True))
-    tables = EvaluationFiles(sources.evaluation)
-    luck = search_luck(read_table(tables.table("optimism"), OPTIMISM).to_pylist())
+    finals = read_finals(sources, evaluation.draws, **part_seeds(seed))
     choice = {
         row["task"]: row["candidate"]
-        for row in read_table(tables.table("choice"), CHOICE).to_pylist()
+        for row in read_table(EvaluationFiles(sources.evaluation).table("choice"), CHOICE).to_pylist()
         if row["chosen"] and row["candidate"] != "chosen"
     }
-    for one in chosen:
-        if names[one.task].problem_class == "clustering":
-            continue
-        candidates = task_candidates(
-            one, predictions, references, cohort, evaluation.blend, luck.get(one.task, 0.0), settled
-        )
-        yield recalibrated(candidates, choice.get(one.task))
+    found = final_candidates(finals, sources.baselines, sources.evaluation, evaluation.blend)
+    for task, candidates in found.items():
+        yield recalibrated(candidates, choice.get(task))
 
 
 def said(performance: Sequence[Mapping[str, Any]], subgroups: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -23,14 +23,14 @@ import torch
 
 from m3h_pipeline.config import Modality
 from m3h_pipeline.contracts.reported import PHENOTYPE_PROFILES, PHENOTYPE_SCORES
-from m3h_pipeline.evaluation.arms import arm_predictions, find_arms, read_selection
+from m3h_pipeline.evaluation.arms import FinalFiles, read_finals
 from m3h_pipeline.evaluation.contrast import Contrast, contrast, intervals
 from m3h_pipeline.evaluation.phenotypes.known import Tested, described_clusters
 from m3h_pipeline.evaluation.phenotypes.latents import read_latents
 from m3h_pipeline.features.scaling import CLIP
 from m3h_pipeline.files import write_table
 from m3h_pipeline.inference.intervals import Interval, bounded
-from m3h_pipeline.inference.resampled import TEST, load_cohort, part_seeds
+from m3h_pipeline.inference.resampled import TEST, part_seeds
 from m3h_pipeline.layout import CohortFiles
 from m3h_pipeline.model.clustering import silhouettes
 from m3h_pipeline.tasks.assessed import read_tasks
@@ -83,20 +83,22 @@ def phenotype_scores(
         InputError: a file is absent or unreadable.
         ContractError: a file does not follow its contract, or files do not fit each other.
     """
-    described = read_tasks(sources.tasks)
-    chosen = [
-        one
-        for one in read_selection(sources.selection, described)
-        if described[one.task].problem_class == "clustering"
-    ]
+    files = FinalFiles(
+        selection=sources.selection,
+        tasks=sources.tasks,
+        labels=sources.labels,
+        split=sources.split,
+        samples=CohortFiles(sources.cohort).samples,
+        scores=sources.scores,
+        predictions=sources.predictions,
+    )
+    test = part_seeds(seed)["test"]
+    finals = read_finals(files, draws, test=test, wanted=lambda task: task.problem_class == "clustering")
+    chosen, cohort, arms, said = finals.chosen, finals.cohort, finals.arms, finals.said
     rows: list[dict[str, Any]] = []
     told: list[dict[str, Any]] = []
     if chosen:
-        names = {one.task: described[one.task] for one in chosen}
-        samples, test = CohortFiles(sources.cohort).samples, part_seeds(seed)["test"]
-        cohort = load_cohort(names, sources.labels, sources.split, samples, draws, test=test)
-        arms = find_arms(chosen, sources.scores, ())
-        said = arm_predictions(arms, sources.predictions, cohort)
+        described = read_tasks(sources.tasks)
         plain = {name: Modality(sources=spec.sources) for name, spec in modalities.items()}
         data = load_study_data(sources.cohort, sources.labels, sources.split, (), plain)
         inputs = np.clip(np.nan_to_num(data.scaled.x[data.scored_rows(TEST)], nan=0.0), -CLIP, CLIP)
@@ -119,7 +121,8 @@ def phenotype_scores(
                 own[one.task, arm] = said[one.task][arm][TEST]
                 fixed[arm] = in_inputs(own[one.task, arm], inputs)
             contrasts[one.task] = contrast(cohort, one.task, TEST, fixed["single"], fixed["multi"], one.alone)
-            tested = Tested(sources.cohort, sources.labels, described, cohort.parts[TEST].rows, data)
+            rows_of = cohort.parts[TEST].rows
+            tested = Tested(sources.cohort, sources.labels, described, rows_of, data)
             told += described_clusters(one.task, own[one.task, "multi"], tested, cohort.parts[TEST].unit)
         found = {name: intervals(contrasts.values(), name) for name in (*_ARMS, "difference")}
         for task in contrasts:
