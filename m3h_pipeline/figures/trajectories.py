@@ -154,6 +154,8 @@ class _Sheet:
     selected: list[Points] = field(default_factory=list)
     corrected: list[Points] = field(default_factory=list)
     intervals: list[Points] = field(default_factory=list)
+    above: list[Points] = field(default_factory=list)
+    below: list[Points] = field(default_factory=list)
     labels: list[tuple[float, float, str, str]] = field(default_factory=list)
 
     def panel(self, rows: pd.DataFrame, box: _Box, most: int, labelled: bool) -> None:
@@ -183,12 +185,14 @@ class _Sheet:
             chosen = seen & rows[name].to_numpy(bool)
             points.append(place(sizes[chosen], scores[chosen]))
         for size, value, least, largest in corrected[np.isfinite(corrected[:, 1])]:
-            # Beside the column of strokes; the interval, wide as patients are few, is cut at the panel.
+            # Beside the column of strokes; a wide interval is cut at the panel, where a tip says so.
             x = np.array([size + _BESIDE])
             self.corrected.append(place(x, np.array([value])))
             if np.isfinite(least) and np.isfinite(largest):
                 ends = np.clip([least, largest], low, high)
                 self.intervals.append(place(np.repeat(x, 2), ends))
+                for tips, cut, end in ((self.below, least < low, low), (self.above, largest > high, high)):
+                    tips.extend([place(x, np.array([end]))] if cut else [])
         self._axes(box, place, low, high, most, labelled)
 
     def _axes(
@@ -229,6 +233,8 @@ class _Sheet:
             (self.kept, style.SKY, "o", 1.7),
             (self.selected, style.BLUE, "o", 3.6),
             (self.corrected, style.VERMILLION, "D", 2.2),
+            (self.above, style.VERMILLION, "^", 2.4),
+            (self.below, style.VERMILLION, "v", 2.4),
         ):
             at = np.concatenate([*points, np.empty((0, 2))])
             look: dict[str, Any] = {

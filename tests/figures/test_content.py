@@ -555,6 +555,21 @@ def test_attention_is_complete_and_ordered() -> None:
 # --- trajectories ---
 
 
+def test_an_interval_that_goes_on_beyond_its_panel_has_a_tip_there() -> None:
+    tasks = fakes.description(8)
+    chosen = fakes.selection(tasks)
+    luck = _frame(fakes.optimism(chosen))
+    search = _frame(fakes.trajectory(tasks, chosen))
+    tips = {}
+    for half in (0.0, 10.0):
+        wide = luck.assign(low=luck["corrected"] - half, high=luck["corrected"] + half)
+        frame = trajectories.table(search, _frame(chosen), wide, _catalogue(tasks))
+        with style.applied():
+            lines = trajectories.draw(frame, _catalogue(tasks)).axes[0].get_lines()
+        tips[half] = [np.size(line.get_xdata()) for line in lines if line.get_marker() in ("^", "v")]
+    assert tips == {0.0: [0, 0], 10.0: [8, 8]}
+
+
 def test_trajectories_mark_the_selection_and_the_baseline() -> None:
     tasks = fakes.description(8)
     chosen = fakes.selection(tasks)
