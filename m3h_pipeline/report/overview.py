@@ -65,7 +65,7 @@ def _sentence(gathered: Gathered, row: Row) -> str:
     others = [gathered.title(one) for one in row["combination"].split("+") if one != row["task"]]
     metric = metric_name(row["metric"])
     if row["metric"] == "silhouette":
-        return "Phenotypes are described, not tested: each model's silhouette is of its own space."
+        return "Phenotypes are described, not tested: nothing says which clusters are right."
     if not others:
         said = f"It learns alone: no companion helped out of fold. {metric} {fixed(row['single'])}."
     else:
@@ -98,6 +98,9 @@ def _told(row: Row) -> bool:
 
 def _row(gathered: Gathered, row: Row, most: float) -> dict[str, Any]:
     task = row["task"]
+    # Of phenotypes one number in all places: by the distances of the inputs, where models can be compared.
+    scores = {one["model"]: one["silhouette"] for one in gathered.rows("phenotype_scores", task)}
+    scores = {"single": row["single"], "multi": row["multi"]} | scores
     share, shown = _prevalence(gathered, task)
     reference, slope = _reference(gathered, row), _slope(gathered, task)
     word, sign = VERDICTS[row["verdict"]]
@@ -111,8 +114,7 @@ def _row(gathered: Gathered, row: Row, most: float) -> dict[str, Any]:
         "verdict": row["verdict"],
         "cells": {
             "prevalence": Cell(shown, share),
-            "single": Cell(fixed(row["single"]), _value(row["single"])),
-            "multi": Cell(fixed(row["multi"]), _value(row["multi"])),
+            **{name: Cell(fixed(scores[name]), _value(scores[name])) for name in ("single", "multi")},
             "reference": reference,
             "slope": slope,
             "verdict": Cell(f"{sign} {word}", -order),

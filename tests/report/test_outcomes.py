@@ -15,6 +15,7 @@ from m3h_pipeline.report.outcomes.advice import advice_blocks
 from m3h_pipeline.report.outcomes.binary import event_rate, slider
 from m3h_pipeline.report.outcomes.pages import BLOCKS, outcome_page
 from m3h_pipeline.report.outcomes.said import chosen
+from m3h_pipeline.report.overview import overview
 from tests.figures.fakes import description
 from tests.figures.fakes import of_class as of_kind
 from tests.report import fakes
@@ -49,6 +50,18 @@ def changed(gathered: Gathered, table: str, task: str, **values: Any) -> Gathere
     """The same with other values in a task's rows of a table."""
     rows = tuple(row | values if row.get("task") == task else row for row in gathered.tables[table])
     return replace(gathered, tables={**gathered.tables, table: rows})
+
+
+def test_the_table_and_the_page_tell_the_same_silhouette(gathered: Gathered) -> None:
+    """That of the inputs: a space that a model made itself is no common ground."""
+    task = of_class(gathered, "clustering")
+    rows = {row["task"]: row["cells"] for row in overview(gathered)["rows"]}
+    for score in gathered.rows("phenotype_scores", task):
+        assert rows[task][score["model"]].text == f"{score['silhouette']:.3f}"
+    other = of_class(gathered, "binary")
+    row = gathered.row("evaluation", other)
+    assert row is not None
+    assert rows[other]["multi"].text == f"{row['multi']:.3f}"
 
 
 @pytest.mark.parametrize("kind", sorted(BLOCKS))
