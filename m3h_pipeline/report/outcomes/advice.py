@@ -11,7 +11,8 @@ from m3h_pipeline.inference.metrics import CHANCE
 from m3h_pipeline.report.blocks import Block, heading, points
 from m3h_pipeline.report.gather import Gathered
 from m3h_pipeline.report.outcomes.clustering import UNSTEADY
-from m3h_pipeline.report.outcomes.said import called, chosen, excludes, interval, listed, metric, number, one
+from m3h_pipeline.report.outcomes.said import called, chosen, excludes, interval, metric, number, one
+from m3h_pipeline.report.wording import listed
 
 #: With fewer events in the test part calibration and rates are hardly known (Collins et al., Statistics in
 #: Medicine 2016; 35:214).
@@ -169,7 +170,10 @@ def _of_sources(gathered: Gathered, task: str) -> Iterator[str]:
     rows = [row for row in gathered.rows("reliance", task) if row["what"] == "source"]
     harmful = [row["name"] for row in rows if excludes(row, "value", 0.0) and row["value"] < 0]
     if harmful:
-        yield f"Without {listed(harmful)} the network does better on the test part: try a study without."
+        yield (
+            f"Without {listed(harmful)} the network does better on the test part. Whether a study without is "
+            "better must be asked of other patients: these have been looked at."
+        )
     carried = [row for row in rows if excludes(row, "value", 0.0) and row["value"] > 0]
     if len(carried) == 1 and len(rows) > 1:
         yield (

@@ -210,10 +210,10 @@ def _benefit(gathered: Gathered, task: str, points: Sequence[Row], rate: float |
 def _calibration(gathered: Gathered, task: str) -> Iterator[Block]:
     rows = [row for row in gathered.rows("calibration", task) if row["subgroup"] == "all"]
     drawn: list[Block] = []
-    for name in ("multi", "single"):
+    for name in ("single", "multi"):
         mine = sorted((row for row in rows if row["model"] == name), key=lambda row: row["predicted"])
         x, y, low, high = columns(mine, "predicted", "observed", "low", "high")
-        if mine and not (name == "single" and drawn and _alike(rows)):
+        if mine and not (name == "multi" and drawn and _alike(rows)):
             drawn.append(charts.series(model(name), x, y, low, high, look=name, dots=True))
     if drawn:
         most = min(1.0, 1.1 * max(row["high"] for row in rows))

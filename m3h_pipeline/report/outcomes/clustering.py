@@ -8,7 +8,8 @@ from typing import Final
 from m3h_pipeline.report import charts
 from m3h_pipeline.report.blocks import Block, chart, heading, table, words
 from m3h_pipeline.report.gather import Gathered
-from m3h_pipeline.report.outcomes.said import Row, filled, interval, listed, number, one, percent
+from m3h_pipeline.report.outcomes.said import Row, filled, interval, number, one, percent
+from m3h_pipeline.report.wording import listed
 
 #: Below this a cluster of one seed is not found again by another (Hennig 2007).
 UNSTEADY: Final = 0.6

@@ -228,6 +228,4 @@ def _unit(gathered: Gathered, task: str) -> str:
         return f"change, {found.unit}" if found.unit else "change of the value"
     if found.problem_class == "survival":
         return "change of the log hazard"
-    return "change of the log odds" + (
-        " of the likeliest class" if found.problem_class == "multiclass" else ""
-    )
+    return "change of the log odds" + (", likeliest class" if found.problem_class == "multiclass" else "")

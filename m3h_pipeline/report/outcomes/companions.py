@@ -9,7 +9,8 @@ from typing import Final
 from m3h_pipeline.report import charts
 from m3h_pipeline.report.blocks import Block, chart, heading, table, words
 from m3h_pipeline.report.gather import Gathered
-from m3h_pipeline.report.outcomes.said import Row, companions, interval, listed, metric, number
+from m3h_pipeline.report.outcomes.said import Row, companions, interval, metric, number
+from m3h_pipeline.report.wording import listed
 
 #: Why a search ends (contracts.SEARCH_REPORT) -> what that means, given what larger combinations gained.
 STOPPED: Final = {

@@ -7,17 +7,14 @@ from typing import Any, Final
 
 from m3h_pipeline.figures.looks import looks
 from m3h_pipeline.report.gather import Gathered
+from m3h_pipeline.report.wording import fixed, metric_name, signed
+from m3h_pipeline.report.wording import percent as written
 
 Row = Mapping[str, Any]
 #: Candidates of the choice -> the model whose look they have.
 ARMS: Final = {"alone": "single", "together": "multi"}
-#: Metrics for people.
-METRICS: Final = {
-    "auroc": "AUROC",
-    "macro_auroc": "mean AUROC of the classes",
-    "r2": "R²",
-    "concordance": "concordance",
-    "silhouette": "silhouette",
+#: Measures of calibration for people.
+MEASURES: Final = {
     "slope": "calibration slope",
     "intercept": "calibration intercept",
     "observed_to_expected": "observed over expected events",
@@ -29,13 +26,10 @@ def number(value: float | None, digits: int = 3, sign: bool = False) -> str:
     """A number for a table.
 
     Examples:
-        >>> number(0.12345), number(None), number(0.02, sign=True), number(1234.0, 0)
-        ('0.123', '–', '+0.020', '1,234')
+        >>> number(0.12345), number(None), number(0.02, sign=True), number(-0.0001, sign=True)
+        ('0.123', '–', '+0.020', '0.000')
     """
-    if value is None or value != value:
-        return _NOTHING
-    # A minus, not a hyphen: it is as wide as a plus, and does not break from its number.
-    return (f"{value:+,.{digits}f}" if sign else f"{value:,.{digits}f}").replace("-", "−")
+    return (signed(value, digits) if sign else fixed(value, digits)) or _NOTHING
 
 
 def percent(value: float | None, digits: int = 0) -> str:
@@ -45,7 +39,7 @@ def percent(value: float | None, digits: int = 0) -> str:
         >>> percent(0.123), percent(0.0123, 1), percent(None)
         ('12 %', '1.2 %', '–')
     """
-    return _NOTHING if value is None or value != value else f"{100 * value:.{digits}f} %"
+    return written(value, digits) or _NOTHING
 
 
 def interval(row: Row | None, value: str = "value", digits: int = 3, sign: bool = False) -> str:
@@ -81,8 +75,8 @@ def share(row: Row | None) -> str:
 
 
 def metric(name: str) -> str:
-    """A metric for people; one of a study's own by its name."""
-    return METRICS.get(name, name.replace("_", " "))
+    """A metric, or a measure of calibration, for people."""
+    return MEASURES.get(name) or metric_name(name)
 
 
 def look(candidate: str) -> str:
@@ -114,16 +108,6 @@ def called(candidate: str) -> str:
     names |= {"together": "the multitask network", "alone": "the single-task network"}
     name = model(candidate)
     return names.get(candidate, name if name.isupper() or "M" in name[1:] else name[:1].lower() + name[1:])
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a sentence.
-
-    Examples:
-        >>> listed(["a", "b", "c"]), listed(["a"]), listed([])
-        ('a, b and c', 'a', '')
-    """
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def companions(gathered: Gathered, combination: str, task: str) -> list[str]:
