@@ -55,9 +55,8 @@ def _of_task(gathered: Gathered, task: str) -> Iterator[str]:
 def _of_labels(gathered: Gathered, task: str) -> Iterator[str]:
     slopes = gathered.rows("calibration_slopes", task)
     events = next((row["events"] for row in slopes if row["events"] is not None), None)
-    hidden = gathered.tasks[task].problem_class in ("binary", "survival") and not slopes
-    if hidden or (events is not None and events < FEW_EVENTS):
-        told = "Few" if hidden else f"{events:,}"
+    if gathered.tasks[task].problem_class in ("binary", "survival") and (events or 0) < FEW_EVENTS:
+        told = "Few" if events is None else f"{events:,}"
         yield (
             f"{told} test samples have the event. Widen the definition, take in more admissions, or a "
             f"larger test part; below {FEW_EVENTS} events rates and calibration are hardly known."

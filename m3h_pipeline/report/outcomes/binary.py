@@ -33,7 +33,7 @@ _RATES: Final = {
 #: Digits of numbers behind the slider.
 _DIGITS: Final = 3
 #: Bars of the histogram of risks.
-_BARS: Final = 12
+_BARS: Final = 8
 
 
 def binary_blocks(gathered: Gathered, task: str) -> list[Block]:
@@ -47,7 +47,8 @@ def binary_blocks(gathered: Gathered, task: str) -> list[Block]:
         blocks += _curves(gathered, task, rate)
     else:
         blocks.append(_too_few())
-    blocks += [heading("What alerting would do"), *_alerts(gathered, task, points, rate)]
+    if alerts := [*_alerts(gathered, task, points, rate)]:
+        blocks += [heading("What alerting would do"), *alerts]
     slopes = slope_table(gathered.rows("calibration_slopes", task), use)
     right = [*_calibration(gathered, task), *_risks(points, rate), *slopes]
     return [*blocks, heading("Are the probabilities right"), *right]
