@@ -75,7 +75,7 @@ def _set_aside(gathered: Gathered) -> Iterator[Block]:
 
 def _table_one(gathered: Gathered) -> Iterator[Block]:
     rows = [row for row in gathered.rows("participants") if row["group"] is None]
-    header = ["", "", "Training part", "Test part", "Standardised difference"]
+    header = ["What", "Kind", "Training part", "Test part", "Standardised difference"]
     caption = (
         "Shares in percent; of numbers, means (standard deviations). The standardised difference is the "
         "test part less the training part over the pooled deviation; in brackets the same in standard "

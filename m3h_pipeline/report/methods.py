@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -57,7 +58,7 @@ def _paragraphs(gathered: Gathered) -> Iterator[Block]:
         + (f" As a negative control, labels were shuffled between patients: {permuted}." if permuted else "")
     )
     yield heading("Network and training")
-    yield points(_network(study))
+    yield points([*_network(study), *_sizes(gathered)])
     yield heading("Search for companions and task interaction")
     yield points(_search(gathered))
     yield heading("Evaluation")
@@ -94,6 +95,13 @@ def _network(study: Study) -> list[str]:
         + (", stopped early on a part of the training patients" if stopping else "")
         + f"; contrastive loss weighted by {training.contrastive_weight:g}. Seed of the study: {study.seed}.",
     ]
+
+
+def _sizes(gathered: Gathered) -> list[str]:
+    """Sizes that the study left to its shape, as they were decided."""
+    found = gathered.provenance.get("sizes", {}).get(gathered.study.study, {})
+    said = [f"{name.replace('_', ' ')} {json.dumps(value)}" for name, value in found.items()]
+    return [f"Of these, by the shape of the study: {', '.join(said)}."] if said else []
 
 
 def _widths(widths: Sequence[int]) -> str:

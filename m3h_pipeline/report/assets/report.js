@@ -44,16 +44,15 @@ const SEEN = new IntersectionObserver((entries) => {
 }, { rootMargin: "300px" });
 FIGURES.forEach((figure) => SEEN.observe(figure));
 
-const RESIZED = new ResizeObserver((entries) => {
-  entries.forEach(({ target }) => {
-    const chart = INSTANCES.get(target.closest("figure"));
-    const spec = REPORT.charts[target.closest("figure").dataset.chart];
-    if (!chart || !target.clientWidth || chart.getWidth() === target.clientWidth) return;
-    target.style.height = `${heightOf(spec, target.clientWidth)}px`;
-    chart.resize();
-    redraw(target.closest("figure"));
-  });
-});
+// A chart as wide as its place has become.
+function fit(place) {
+  const figure = place.closest("figure"), chart = INSTANCES.get(figure), spec = REPORT.charts[figure.dataset.chart];
+  if (!chart || !place.clientWidth || chart.getWidth() === place.clientWidth) return;
+  place.style.height = `${heightOf(spec, place.clientWidth)}px`;
+  chart.resize();
+  redraw(figure);
+}
+const RESIZED = new ResizeObserver((entries) => entries.forEach(({ target }) => fit(target)));
 FIGURES.forEach((figure) => RESIZED.observe(figure.querySelector(".canvas")));
 
 // Where one is, in the navigation.
@@ -85,9 +84,23 @@ window.addEventListener("hashchange", show);
 
 window.addEventListener("beforeprint", () => {
   document.documentElement.classList.add("printing");
-  FIGURES.forEach(draw);
+  document.querySelectorAll(".list details:not([open])").forEach((one) => {
+    one.open = true;
+    one.dataset.printed = "true";
+  });
+  // As wide as a page; what was drawn for a wider screen is drawn anew.
+  FIGURES.forEach((figure) => {
+    fit(figure.querySelector(".canvas"));
+    draw(figure);
+  });
 });
-window.addEventListener("afterprint", () => document.documentElement.classList.remove("printing"));
+window.addEventListener("afterprint", () => {
+  document.documentElement.classList.remove("printing");
+  document.querySelectorAll("details[data-printed]").forEach((one) => {
+    one.open = false;
+    delete one.dataset.printed;
+  });
+});
 
 // Rows by the value of a column: its number where there is one (data-value), else its text.
 function sort(table, column, button) {
