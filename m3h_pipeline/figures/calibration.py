@@ -60,11 +60,11 @@ def table(calibration: pd.DataFrame, catalogue: Catalogue, chosen: list[str]) ->
     wanted = [every.get((task, model), 0) for task, model in zip(told["task"], told["model"], strict=True)]
     told = told[2 * told["quantile"] >= np.array(wanted)]
     models = frame.groupby("task")["model"].nunique()
-    full = told.groupby(["task", "subgroup"])["model"].nunique()
-    known = {key for key, n in full.items() if n == models[key[0]]}
+    full = told.groupby(["task", "subgroup"])["model"].nunique().reset_index()
+    full = full[full["model"].to_numpy() == full["task"].map(models).to_numpy()]
+    known = set(zip(full["task"], full["subgroup"], strict=True))
     mine = np.array([key in known for key in zip(frame["task"], frame["subgroup"], strict=True)], dtype=bool)
-    parted = {task for task, _ in known}
-    frame = frame[mine | (whole & ~frame["task"].isin(parted))]
+    frame = frame[mine | (whole & ~frame["task"].isin(set(full["task"])))]
     keys = {
         "_task": frame["task"].map({t: i for i, t in enumerate(shown)}),
         "_model": frame["model"].map({m: i for i, m in enumerate(_MODELS)}).fillna(len(_MODELS)),

@@ -142,7 +142,7 @@ def _panel(ax: Axes, frame: pd.DataFrame, block: Rows, name: str, factor: float,
         for limit, beyond, arrow in ((bound[0], low < bound[0], "<"), (bound[1], high > bound[1], ">")):
             rows_at = y[known & beyond]
             tip = {"marker": arrow, "color": colour, "markersize": 2.6, "clip_on": False, "zorder": 2}
-            ax.plot(np.full(len(rows_at), limit), rows_at, linestyle="none", **tip)  # type: ignore[arg-type]
+            ax.plot(np.full(len(rows_at), limit), rows_at, linestyle="none", **tip)
         inside = mine & (value >= bound[0]) & (value <= bound[1])
         if inside.any():
             ax.plot(value[inside], y[inside], zorder=3, **(verdicts.LOOK | look))

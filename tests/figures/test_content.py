@@ -513,9 +513,12 @@ def test_predictions_that_cannot_be_are_drawn_with_a_word() -> None:
 def test_no_words_lie_over_survival_curves() -> None:
     tasks = fakes.of_class(2, "survival")
     catalogue = _catalogue(tasks)
-    tables = (fakes.kaplan_meier(tasks), fakes.dynamic_auroc(tasks), fakes.survival(tasks))
+    curves, auroc, scores = (
+        _frame(table)
+        for table in (fakes.kaplan_meier(tasks), fakes.dynamic_auroc(tasks), fakes.survival(tasks))
+    )
     with style.applied():
-        figure = survival.draw(survival.table(*map(_frame, tables), catalogue), catalogue)
+        figure = survival.draw(survival.table(curves, auroc, scores, catalogue), catalogue)
     assert not [text.get_text() for ax in figure.axes for text in ax.texts]
     shown = [text.get_text() for text in figure.texts]
     # Two tasks, two models, two groups with that many.

@@ -1,0 +1,282 @@
+"""The report as people meet it: opened in a browser, clicked through, on a phone, on paper, read aloud."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from m3h_pipeline.report.told import report
+from tests.figures.fakes import description, of_class
+from tests.report.fakes import write_study
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+#: A phone, a laptop, a large screen.
+WIDTHS = (390, 1280, 1920)
+#: What lies where nobody can scroll to: left of the page, above it, or beyond its right edge in no box of its
+#: own.
+OUTSIDE = """() => {
+  const width = document.documentElement.clientWidth;
+  const boxed = (e) => { for (let p = e.parentElement; p; p = p.parentElement)
+    if (getComputedStyle(p).overflowX !== "visible") return true; return false; };
+  const found = [...document.body.querySelectorAll("*")].filter((e) => {
+    const box = e.getBoundingClientRect();
+    if (!box.width || !box.height || e.closest("svg, .skip")) return false;
+    const [left, top, right] = [box.left + scrollX, box.top + scrollY, box.right + scrollX];
+    return left < -1 || top < -1 || (right > width + 1 && !boxed(e));
+  });
+  const wide = document.documentElement.scrollWidth > width ? ["the page itself"] : [];
+  return [...wide, ...found.map((e) => `${e.tagName} ${e.className} ${e.textContent.slice(0, 40)}`)];
+}"""
+#: A link within the page, and what follows it.
+FOLLOWED = """target => new Promise((done) => {
+  if (location.hash === `#${target}`) return done();
+  addEventListener("hashchange", () => setTimeout(done), { once: true });
+  location.hash = target;
+})"""
+ROWS = "#outcomes-table tbody tr"
+VALUES = "cells => cells.map(cell => cell.dataset.value)"
+
+
+@dataclass
+class Opened:
+    """A report in a browser, what it logged and what it asked for."""
+
+    page: Page
+    tasks: list[str]
+    faults: list[str] = field(default_factory=list)
+
+    def charts(self, kind: str) -> list[str]:
+        """Ids of the charts of a kind."""
+        charts: dict[str, dict[str, Any]] = json.loads(self.page.locator("#data").inner_text())["charts"]
+        return [name for name, spec in charts.items() if spec["kind"] == kind]
+
+    def visit(self, target: str) -> None:
+        """Follow a link within the page."""
+        self.page.evaluate(FOLLOWED, target)
+
+    def drawn(self, chart: str) -> None:
+        """Scroll to a chart and wait until it is drawn."""
+        figure = self.page.locator(f'[data-chart="{chart}"]')
+        figure.scroll_into_view_if_needed()
+        figure.locator(".canvas svg").first.wait_for()
+
+    def serious(self, within: str) -> list[str]:
+        """What axe calls serious or critical in what is shown now; charts are pictures with words beside them."""
+        context = {"include": [[within]], "exclude": [[".canvas > *"]]}
+        found = Axe().run(self.page, context=context).response["violations"]
+        return [
+            f"{one['id']}: {one['nodes'][0]['html'][:200]}"
+            for one in found
+            if one["impact"] in ("serious", "critical")
+        ]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser of this machine; none is downloaded."""
+    if CHROMIUM is None:
+        pytest.skip("there is no browser here (Debian: apt-get install chromium)")
+    with sync_playwright() as started:
+        # Whoever runs this as root, as in a container, has no sandbox.
+        found = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, list[str]]]:
+    """The report of a study of every problem class, and of one of 41 tasks."""
+    studies = {"small": description(8) | of_class(1, "survival"), "paper": description(41)}
+    found = {}
+    for name, tasks in studies.items():
+        layout = write_study(tmp_path_factory.mktemp(name), tasks)
+        found[name] = (report(str(layout.folder)), list(tasks))
+    return found
+
+
+@pytest.fixture(params=["small", "paper"])
+def opened(
+    browser: Browser, reports: dict[str, tuple[Path, list[str]]], request: pytest.FixtureRequest
+) -> Iterator[Opened]:
+    """A report that was just opened; whatever is done with it, it logs no error and asks for nothing.
+
+    The small one has a page of every problem class.
+    """
+    path, tasks = reports[request.param]
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    found = Opened(page, tasks)
+    page.on("console", lambda said: found.faults.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: found.faults.append(str(error)))
+    own = path.as_uri()
+    page.on(
+        "request",
+        lambda asked: (
+            None if asked.url.startswith((own, "data:", "blob:")) else found.faults.append(asked.url)
+        ),
+    )
+    page.goto(own)
+    page.wait_for_selector("html[data-ready]")
+    yield found
+    page.close()
+    assert found.faults == []
+
+
+def test_the_answer_is_the_first_thing_that_is_seen(opened: Opened) -> None:
+    for width in WIDTHS:
+        opened.page.set_viewport_size({"width": width, "height": 800})
+        box = opened.page.locator("h1").bounding_box()
+        header = opened.page.locator("header.top").bounding_box()
+        assert box is not None
+        assert header is not None
+        assert header["y"] + header["height"] <= box["y"]
+        assert box["y"] + box["height"] < 800
+
+
+def test_nothing_lies_out_of_reach_at_any_width(opened: Opened) -> None:
+    shown = opened.tasks if len(opened.tasks) < 20 else opened.tasks[:1]
+    for target in ("answer", *(f"outcome-{task}" for task in shown)):
+        opened.visit(target)
+        for width in WIDTHS:
+            opened.page.set_viewport_size({"width": width, "height": 900})
+            opened.page.wait_for_timeout(30)
+            assert opened.page.evaluate(OUTSIDE) == [], (target, width)
+
+
+@pytest.mark.parametrize("opened", ["small"], indirect=True)
+def test_axe_finds_nothing_serious(opened: Opened) -> None:
+    found = opened.serious("body")
+    # The first four are yes or no, as others are.
+    for task in opened.tasks[3:]:
+        opened.visit(f"outcome-{task}")
+        found += opened.serious(f"#outcome-{task}")
+    assert sorted(set(found)) == []
+    # It would: a button without a name.
+    opened.page.evaluate("document.querySelector('header').append(document.createElement('button'))")
+    assert [fault.partition(":")[0] for fault in opened.serious("header")] == ["button-name"]
+
+
+def test_the_table_is_sorted_and_filtered(opened: Opened) -> None:
+    page = opened.page
+    rows = page.locator(ROWS)
+    assert rows.count() == len(opened.tasks)
+    title = page.locator("#outcomes-table thead button").first
+    orders = []
+    for _ in range(2):
+        title.click()
+        orders.append(rows.locator("th a").all_inner_texts())
+    assert orders[0] == orders[1][::-1]
+    assert sorted(orders[0], key=str.casefold) in orders
+    difference = page.locator("#outcomes-table thead button", has_text="Multi less single")
+    difference.click()
+    values = [float(v) for v in rows.locator("td.difference").evaluate_all(VALUES) if v]
+    assert values == sorted(values, reverse=True)
+    assert difference.locator("xpath=..").get_attribute("aria-sort") == "descending"
+    search = page.get_by_label("Search").first
+    search.fill("sepsis")
+    assert page.locator(f"{ROWS}:visible").count() == 1
+    search.fill("")
+    page.locator('[data-filter="outcomes-table"]').select_option("Critical Care")
+    assert set(page.locator(f"{ROWS}:visible").evaluate_all("rows => rows.map(r => r.dataset.group)")) == {
+        "Critical Care"
+    }
+
+
+def test_every_row_opens_its_page_and_every_page_leads_back(opened: Opened) -> None:
+    page = opened.page
+    assert page.locator("section.outcome:visible").count() == 0
+    link = page.locator(f"{ROWS} th a").first
+    # As without a mouse.
+    link.focus()
+    page.keyboard.press("Enter")
+    section = page.locator("section.outcome:visible")
+    section.wait_for()
+    assert section.get_attribute("id") == str(link.get_attribute("href")).removeprefix("#")
+    assert page.evaluate("document.activeElement.id") == section.get_attribute("id")
+    for task in opened.tasks:
+        opened.visit(f"outcome-{task}")
+        assert section.count() == 1
+        assert section.locator("h2").inner_text()
+    page.get_by_text("All outcomes").locator("visible=true").click()
+    section.wait_for(state="hidden")
+    assert page.locator("#outcomes-table").is_visible()
+
+
+@pytest.mark.parametrize("opened", ["small"], indirect=True)
+def test_every_chart_of_a_page_is_drawn_and_has_its_numbers(opened: Opened) -> None:
+    page = opened.page
+    for task in opened.tasks:
+        opened.visit(f"outcome-{task}")
+        figures = page.locator(f"#outcome-{task} figure[data-chart]")
+        for i in range(figures.count()):
+            figure = figures.nth(i)
+            opened.drawn(str(figure.get_attribute("data-chart")))
+            numbers = figure.locator("details.numbers")
+            numbers.locator("summary").click()
+            numbers.locator("table tr").nth(1).wait_for(state="attached")
+        assert figures.count() > 1, task
+
+
+def test_pointing_at_a_cell_of_the_heatmap_says_its_numbers(opened: Opened) -> None:
+    page = opened.page
+    (chart,) = [name for name in opened.charts("heatmap") if name.startswith("interaction")]
+    opened.drawn(chart)
+    box = page.locator(f'[data-chart="{chart}"] .canvas').bounding_box()
+    assert box is not None
+    tooltip = page.locator(f'[data-chart="{chart}"] .canvas > div').last
+    said = set()
+    for share in (0.45, 0.6, 0.75):
+        page.mouse.move(box["x"] + share * box["width"], box["y"] + share * box["height"] * 0.7)
+        page.wait_for_timeout(80)
+        said.add(tooltip.inner_text())
+    assert any("95 %" in text or "to" in text for text in said), said
+
+
+def test_the_network_is_drawn(opened: Opened) -> None:
+    for chart in opened.charts("network"):
+        opened.drawn(chart)
+        assert opened.page.locator(f'[data-chart="{chart}"] .canvas svg path').count() > 1
+
+
+def test_the_threshold_changes_what_is_alerted(opened: Opened) -> None:
+    page = opened.page
+    opened.visit("outcome-sepsis")
+    block = page.locator("#outcome-sepsis [data-threshold]")
+    assert block.count() == 1
+    alerts = block.locator('[data-rate="alerts"]')
+    slider = block.locator("input[type=range]")
+    said = []
+    for key in ("Home", "ArrowRight", "End"):
+        slider.focus()
+        page.keyboard.press(key)
+        said.append(float(alerts.inner_text().replace(",", "")))
+    assert said == sorted(said, reverse=True)
+    assert said[0] > said[2]
+
+
+@pytest.mark.parametrize("opened", ["small"], indirect=True)
+def test_it_can_be_printed_with_every_page(opened: Opened, tmp_path: Path) -> None:
+    opened.page.emulate_media(media="print")
+    assert opened.page.locator("section.outcome:visible").count() == len(opened.tasks)
+    printed = opened.page.pdf(path=tmp_path / "report.pdf", format="A4")
+    assert printed.startswith(b"%PDF")
+    assert printed.count(b"/Type /Page\n") + printed.count(b"/Type /Page ") >= len(opened.tasks)
+
+
+def test_without_scripts_all_is_there_one_after_the_other(
+    browser: Browser, reports: dict[str, tuple[Path, list[str]]]
+) -> None:
+    path, tasks = reports["small"]
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    assert page.locator("section.outcome:visible").count() == len(tasks)
+    assert page.locator("noscript p").is_visible()
+    context.close()
