@@ -102,7 +102,8 @@ def evaluate(
         scores=scores,
         predictions=predictions,
     )
-    finals = read_finals(files, evaluation.draws, **part_seeds(seed))
+    seeds = part_seeds(seed)
+    finals = read_finals(files, evaluation.draws, train=seeds["train"], test=seeds["test"])
     chosen, cohort, arms, said = finals.chosen, finals.cohort, finals.arms, finals.said
     table = read_scores(search_scores)
     references = read_references(baselines, cohort)
