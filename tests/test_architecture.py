@@ -172,7 +172,7 @@ def test_what_counts_in_no_digest_is_for_people() -> None:
     }
     assert said == {
         *("errors.EXTRAS", "errors._PACKAGES", "errors.absent", "errors.nearest", "errors.as_list"),
-        *("progress.duration", "progress.Progress"),
+        *("progress.duration", "progress.Progress", "progress.ELSEWHERE"),
         *("files.Maker", "files._makers", "files.MAKERS", "files.maker", "files.again"),
         *("files._NO_SYNC_OF_FOLDERS", "files._SETTLED", "files._settle"),
         *("files.synced", "files.make_folder", "files.moved"),
