@@ -69,7 +69,7 @@ class Opened:
         figure.locator(".canvas svg").first.wait_for()
 
     def serious(self, within: str) -> list[str]:
-        """What axe calls serious or critical in what is shown now; charts are pictures with words beside them."""
+        """What axe calls serious or critical in what is shown now; charts are pictures, with words."""
         context = {"include": [[within]], "exclude": [[".canvas > *"]]}
         found = Axe().run(self.page, context=context).response["violations"]
         return [
