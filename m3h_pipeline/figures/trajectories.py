@@ -21,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import OPTIMISM, SELECTION, TRAJECTORY
+from m3h_pipeline.evaluation.claims import OWN_SPACES
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.figures.drawn import Drawn
@@ -98,8 +99,10 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
         x = left + k % columns * (wide + gap)
         y = top + k // columns * band + 0.2
         rows = frame[frame["task"] == task]
-        metric = rows["metric"].dropna()
-        name = style.metric_name(str(metric.iloc[0] if len(metric) else catalogue[task].metric))
+        known = rows["metric"].dropna()
+        metric = str(known.iloc[0] if len(known) else catalogue[task].metric)
+        # The search goes by each model's own space; other figures compare phenotypes in the inputs.
+        name = style.metric_name(metric) + (" (own space)" if metric in OWN_SPACES else "")
         title = style.fit(catalogue.title(task), wide + 0.2, size)
         style.write(figure, x - 0.24, y - 0.19, title, fontsize=size)
         behind = int(rows["left"].sum())
