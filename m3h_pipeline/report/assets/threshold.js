@@ -27,6 +27,6 @@ document.querySelectorAll("[data-threshold]").forEach((block) => {
   show();
   const names = ["alerts", "sensitivity", "specificity", "ppv", "npv"];
   const box = element("div", undefined, { class: "scroll", tabindex: "0", role: "region", "aria-label": "rates at every threshold" });
-  box.append(tableOf(["threshold", "alerts per 100", ...names.slice(1)], spec.at.map((_, i) => [share(spec.at[i], 1), ...names.map((name) => rate(name, i))])));
+  box.append(tableOf(["threshold", "alerts per 100", "sensitivity", "specificity", "PPV", "NPV"], spec.at.map((_, i) => [share(spec.at[i], 1), ...names.map((name) => rate(name, i))])));
   block.querySelector("details").append(box);
 });

@@ -30,6 +30,8 @@ _RATES: Final = {
     "ppv": "alerts that are right",
     "npv": "no alert that is right",
 }
+#: Rules of thresholds that are no words.
+_RULES: Final = {"youden": "Youden's index", "prevalence": "the event rate"}
 #: Digits of numbers behind the slider.
 _DIGITS: Final = 3
 #: Bars of the histogram of risks.
@@ -142,7 +144,7 @@ def _alerts(gathered: Gathered, task: str, points: Sequence[Row], rate: float | 
     for rule, at in places:
         found = {row["measure"]: row for row in rows if (row["rule"], row["at"]) == (rule, at)}
         cells.append(
-            [rule, percent(at, 1)]
+            [_RULES.get(rule, rule), percent(at, 1)]
             + [share(found.get(name)) for name in _RATES]
             + [interval(found.get("alerts_per_100"), digits=0)]
         )
