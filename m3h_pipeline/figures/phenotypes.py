@@ -166,6 +166,8 @@ def _panel(ax: Axes, cells: pd.DataFrame, side: float) -> None:
     ax.set_ylim(middle[1] - reach, middle[1] + reach)
     clusters = [int(c) for c in np.unique(cells["cluster"].to_numpy())]
     centres = np.array([_centre(cells[cells["cluster"] == c]) for c in clusters])
+    # Up and to the right: of a cluster with one cell the number would hide the cell.
+    centres = centres + np.array([_pitch(x), _pitch(y)]) / 3 + 2 * reach * _BADGE / side / 3
     for cluster, (at_x, at_y) in zip(clusters, _apart(centres, 2 * reach * _BADGE / side), strict=True):
         ax.plot(
             at_x,
