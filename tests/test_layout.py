@@ -73,9 +73,10 @@ def test_names_may_be_wildcards() -> None:
     assert files.networks.fits_of("{network}") == files.stage("search/networks/{network}")
 
 
-def test_the_readme_names_files_that_there_are() -> None:
-    """Its table of results, row by row."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(("page", "least"), [("README.md", 2), ("docs/outcome.md", 15)])
+def test_the_pages_name_files_that_there_are(page: str, least: int) -> None:
+    """Their tables of results, row by row."""
+    text = (ROOT / page).read_text(encoding="utf-8")
     known = {path.as_posix() for _, path in _paths(Layout(Path()))}
     known |= {path.as_posix() for path in Layout(Path()).tables()}
     known.add(Layout(Path()).networks.comparison("tsv").as_posix())
@@ -85,7 +86,7 @@ def test_the_readme_names_files_that_there_are() -> None:
         if line.startswith("| `")
         for name in re.findall(r"`([\w/]+\.(?:parquet|tsv|json))`", line.split("|")[1])
     ]
-    assert len(named) > 5
+    assert len(named) > least
     assert [name for name in named if name not in known] == []
 
 
