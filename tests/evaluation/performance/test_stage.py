@@ -76,8 +76,17 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 @pytest.fixture(scope="module")
-def tables(large: Study) -> tuple[Rows, Rows, str]:
-    return measured(large)
+def written(large: Study) -> tuple[tuple[Rows, Rows, str], Rows, Rows]:
+    """What was measured, operating points and confusion, before another test writes into the same folder."""
+    found = measured(large)
+    files = ("operating_points", OPERATING_POINTS), ("confusion", CONFUSION)
+    points, taken = (read_table(large.path(f"out/{name}.parquet"), kind).to_pylist() for name, kind in files)
+    return found, points, taken
+
+
+@pytest.fixture(scope="module")
+def tables(written: tuple[tuple[Rows, Rows, str], Rows, Rows]) -> tuple[Rows, Rows, str]:
+    return written[0]
 
 
 def value(rows: Rows, **named: Any) -> dict[str, Any]:
@@ -208,8 +217,10 @@ def test_numbers_of_the_table_tell_of_no_few_patients(large: Study, tables: tupl
             assert not 0 < people < 11, (first, last)
 
 
-def test_the_whole_range_has_the_points_of_the_table(large: Study, tables: tuple[Rows, Rows, str]) -> None:
-    rows = read_table(large.path("out/operating_points.parquet"), OPERATING_POINTS).to_pylist()
+def test_the_whole_range_has_the_points_of_the_table(
+    large: Study, written: tuple[tuple[Rows, Rows, str], Rows, Rows]
+) -> None:
+    tables, rows, taken = written
     assert {(row["task"], row["state"]) for row in rows} == {("ill", "after")}
     mine = {row["at"]: row for row in rows if row["candidate"] == "alone"}
     assert len(mine) > 10
@@ -218,7 +229,6 @@ def test_the_whole_range_has_the_points_of_the_table(large: Study, tables: tuple
             # At one of two thresholds between which nobody is.
             found = [v for at, v in mine.items() if at >= row["at"] and v["ppv"] is not None]
             assert min(found, key=lambda v: v["at"])["ppv"] == pytest.approx(row["value"])
-    taken = read_table(large.path("out/confusion.parquet"), CONFUSION).to_pylist()
     cells = [row for row in taken if (row["task"], row["candidate"]) == ("grade", "alone")]
     labels = large.labels["grade"][large.fold == -1]
     if all(row["n"] is not None for row in cells):
