@@ -116,7 +116,8 @@ def export_bundle(
         scores=results.scores,
         predictions=results.predictions,
     )
-    finals = read_finals(read, evaluation.draws, **part_seeds(seed))
+    seeds = part_seeds(seed)
+    finals = read_finals(read, evaluation.draws, train=seeds["train"], test=seeds["test"])
     cohort = finals.cohort
     target = BundleFiles(Path())
     files = Files(lambda key: target.network(key).as_posix(), lambda t, m: target.reference(t, m).as_posix())
