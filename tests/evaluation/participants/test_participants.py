@@ -207,6 +207,23 @@ def test_mean_and_deviation_tell_no_count_of_a_value_that_few_have(tmp_path: Pat
         )
 
 
+@pytest.mark.parametrize("few", [5, 40])
+def test_a_mean_tells_no_number_of_those_who_have_another_value_than_most(tmp_path: Path, few: int) -> None:
+    one = study(tmp_path, 900)
+    rng = np.random.default_rng(few)
+    test, train = (np.flatnonzero(part) for part in (one.fold == -1, one.fold >= 0))
+    x = np.zeros((900, 3), dtype=np.float32)
+    x[:, 0], x[:, 2] = rng.normal(size=(2, 900))
+    some = np.concatenate([rng.choice(test, few, replace=False), rng.choice(train, 60, replace=False)])
+    x[some, 1] = rng.normal(10, 1, len(some))
+    one._write_cohort(900)
+    cohort(one, x)
+    people = People(one.patient, one.fold == -1, one.fold, {})
+    names = {row["name"] for row in participant_rows(people, one.folder, one.path("labels"))}
+    assert {"age", "score"} <= names
+    assert ("rare" in names) == (few >= 11)
+
+
 def test_files_that_do_not_fit_are_named(described: tuple[Study, np.ndarray, Rows, Rows, str]) -> None:
     one = described[0]
     split = read_table(one.path("split.parquet"))
