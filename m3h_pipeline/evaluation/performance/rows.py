@@ -16,14 +16,13 @@ from m3h_pipeline.evaluation.performance.classes import Point
 from m3h_pipeline.evaluation.performance.task import AFTER, BEFORE, Predicted, Recalibrated
 from m3h_pipeline.evaluation.performance.thresholds import DIGITS, threshold
 from m3h_pipeline.evaluation.performance.told import Bools, Counted
-from m3h_pipeline.evaluation.performance.weighted import Key, Measured, Weighted
+from m3h_pipeline.evaluation.performance.weighted import Key, Measured, Weighted, seeded
 from m3h_pipeline.evaluation.shown import patients_of
 from m3h_pipeline.evaluation.survival import Outcome, usable_times
 from m3h_pipeline.inference.censored import Curve
 from m3h_pipeline.inference.intervals import Interval, Quantity, pooled_intervals
 from m3h_pipeline.inference.metrics import Floats
 from m3h_pipeline.inference.resampled import TEST
-from m3h_pipeline.inference.scored import quantity
 
 Row = dict[str, Any]
 #: Predictions of some samples and the weights of these -> what is measured.
@@ -80,18 +79,21 @@ def _task_rows(one: Recalibrated, evaluation: Evaluation, quantiles: int) -> Ite
                 continue
             measure = _measure(one, evaluation, seen, points.get(state, []), said)
             of_all = measure(said.test[0][seen], weighted)
-            left_out = [measure(each[seen], weighted.once) for each in said.test[1:]]
+            few = weighted.few
+            left_out = [measure(each[seen], few) for each in said.test[1:]]
             for key, drawn in of_all.items():
                 if state == AFTER and BEFORE in states and key.measure in ("auprc", "auroc"):
                     continue  # the map is monotone: nobody changes places
-                without = np.array([each[key][0] for each in left_out])
-                found = quantity(float(drawn[0]), drawn[1:], [without], units)
+                without = np.array([each[key] for each in left_out]).reshape(
+                    len(left_out), few.weights.shape[1]
+                )
+                found = seeded(drawn, without, units)
                 yield _row(one, name, state, key), found
     if one.problem_class == "binary":
         at = [Point("risk", t) for t in evaluation.thresholds.risks]
         everybody = classes.treat_all(y[seen].astype(np.float64), weighted, at)
         for key, drawn in everybody.items():
-            yield _row(one, TREAT_ALL, BEFORE, key), quantity(float(drawn[0]), drawn[1:], [], units)
+            yield _row(one, TREAT_ALL, BEFORE, key), seeded(drawn, np.zeros((0, 1)), units)
             yield _row(one, TREAT_NONE, BEFORE, key), Quantity(0.0, 0.0, units)
 
 

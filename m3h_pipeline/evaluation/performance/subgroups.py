@@ -12,7 +12,7 @@ from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.evaluation.choice.slopes import calibration_of
 from m3h_pipeline.evaluation.performance.task import BEFORE, Recalibrated
 from m3h_pipeline.evaluation.performance.told import Bools, Index, told_groups
-from m3h_pipeline.evaluation.performance.weighted import Weighted
+from m3h_pipeline.evaluation.performance.weighted import Weighted, seeded
 from m3h_pipeline.inference.intervals import (
     UNDEFINED,
     Interval,
@@ -21,9 +21,8 @@ from m3h_pipeline.inference.intervals import (
     paired_interval,
     pooled_intervals,
 )
-from m3h_pipeline.inference.metrics import Floats, can_be_resampled, metric, metric_draws_by_unit
+from m3h_pipeline.inference.metrics import Floats, can_be_resampled, metric_draws_by_unit
 from m3h_pipeline.inference.resampled import TEST, within
-from m3h_pipeline.inference.scored import quantity
 
 Row = dict[str, Any]
 
@@ -107,13 +106,16 @@ def _score(one: Recalibrated, said: Floats, here: Bools, rest: Bools) -> dict[st
     for rows in (here, rest):
         weighted = Weighted.of(cohort.parts[TEST], rows)
         draws = metric_draws_by_unit(name, y[rows], said[0][rows], weighted.weights, weighted.unit)
-        without = np.array([metric(name, y[rows], each[rows]) for each in said[1:]])
+        few = weighted.few
+        without = np.array(
+            [metric_draws_by_unit(name, y[rows], each[rows], few.weights, few.unit) for each in said[1:]]
+        ).reshape(len(said) - 1, few.weights.shape[1])
         found.append((draws, without, within(cohort, rows).informative(one.task, [TEST])))
     (draws, without, units), (other, others, more) = found
-    scores = {"value": quantity(float(draws[0]), draws[1:], [without], units)}
+    scores = {"value": seeded(draws, without, units)}
     if rest.any():
         apart = draws - other
-        scores["gap"] = quantity(float(apart[0]), apart[1:], [without - others], min(units, more))
+        scores["gap"] = seeded(apart, without - others, min(units, more))
     return scores
 
 

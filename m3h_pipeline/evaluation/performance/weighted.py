@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from m3h_pipeline.inference.intervals import Quantity
 from m3h_pipeline.inference.metrics import Float64, Floats
 from m3h_pipeline.inference.resampled import Part
+from m3h_pipeline.inference.scored import FEW, quantity
 
 Bools = npt.NDArray[np.bool_]
 #: Draws that are worked on together where every sample has a weight of its own.
@@ -55,9 +57,9 @@ class Weighted:
         return cls(part.unit[rows], np.concatenate([once, drawn], axis=1))
 
     @property
-    def once(self) -> Weighted:
-        """The same with everybody once, and no draws."""
-        return Weighted(self.unit, self.weights[:, :1])
+    def few(self) -> Weighted:
+        """The same with a few of the draws: as many as tell what patients explain of seeds."""
+        return Weighted(self.unit, self.weights[:, : 1 + FEW])
 
     def total(self, values: Floats | Bools) -> Float64:
         """Sum of the samples' values under every draw: (n,) -> (1 + draws,)."""
@@ -71,6 +73,17 @@ class Weighted:
             self.weights[unit, start : start + _CHUNK].astype(np.float64)
             for start in range(0, self.weights.shape[1], _CHUNK)
         ]
+
+
+def seeded(drawn: Float64, without: Float64, units: int) -> Quantity:
+    """An estimate from its draws, and from those with one replicate left out each.
+
+    Args:
+        drawn: everybody once, then the draws; (1 + draws,).
+        without: (replicates, 1 + a few draws).
+        units: patients that carry the information.
+    """
+    return quantity(float(drawn[0]), drawn[1:], [without[:, 0]], units, moved=[without[:, 1:]])
 
 
 def share(part: Float64, whole: Float64) -> Float64:
