@@ -56,7 +56,8 @@ def compute_tim(
     whose variance counts patients and seeds (see :mod:`m3h_pipeline.tim.uncertainty`); q is
     Benjamini-Hochberg over all ordered pairs. A pair is significant if q of its excess (without permuted
     companions, of its estimate) is at most ``settings.fdr``, but for an improvement to a score that may be
-    chance: its 95 % interval beside the companion must lie above an R² of 0, an AUROC of 0.5. A pair without
+    chance: its 95 % interval beside the companion must lie above an R² of 0, an AUROC of 0.5; and none where
+    nothing says what seeds do, with one replicate and fewer than two permuted companions. A pair without
     any defined difference (its fits diverged) has NaN and is not significant. Permuted companions have rows
     of their own, which no q counts. The schema's metadata (``tim``, JSON) says what the numbers are.
 
@@ -141,6 +142,12 @@ def _rows(
     flagged = excesses if permuted else estimates
     q, excess_q = _rates(estimates, real), _rates(excesses, real)
     decisive = excess_q if permuted else q
+    seeds = contrasts.value.shape[1] > 1
+
+    def counted(metric: str) -> bool:
+        """Whether intervals know of seeds: by replicates, or by how much permuted companions differ."""
+        return seeds or bool(np.isfinite(factors[metric][1]))
+
     above = [
         level.low > CHANCE.get(tasks[task].metric, -np.inf)
         for level, (task, _) in zip(of.levels(), pairs, strict=True)
@@ -159,7 +166,11 @@ def _rows(
             "excess_high": excesses[row].high,
             "excess_p": excesses[row].p,
             "excess_q": float(excess_q[row]),
-            "significant": bool(decisive[row] <= settings.fdr and (flagged[row].estimate < 0 or above[row])),
+            "significant": bool(
+                decisive[row] <= settings.fdr
+                and (flagged[row].estimate < 0 or above[row])
+                and counted(tasks[task].metric)
+            ),
             "control": not bool(real[row]),
             "n_differences": contrasts.count(row),
             "mode": settings.mode,

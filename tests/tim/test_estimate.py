@@ -267,6 +267,17 @@ def test_one_replicate_counts_patients_only_and_says_so(tmp_path: Path) -> None:
         assert (metadata["replicates"], metadata["variance"]) == (replicates, said)
 
 
+@pytest.mark.parametrize(("replicates", "controls", "flagged"), [(1, 0, False), (1, 1, False), (3, 0, True)])
+def test_nothing_is_flagged_where_nothing_says_what_seeds_do(
+    tmp_path: Path, replicates: int, controls: int, flagged: bool
+) -> None:
+    study = make_study(tmp_path, binary_labels(["a", "b", "c"], 1500))
+    model = noisy_model(study, {("a", "b"): 0.8}, seeds=0.0, within=0.1)
+    found = study.measure(model, Tim(replicates=replicates, draws=100, controls=controls))["a", "b"]
+    assert found["low"] > 0
+    assert found["significant"] == flagged
+
+
 def test_sampled_counts_sets_and_covers_the_truth(tmp_path: Path) -> None:
     """An effect that depends on the company: sampled intervals are wider than exact ones, and hold it."""
     names = ["a", "b", "c", "d", "e", "f"]
