@@ -34,7 +34,7 @@ def predictions(layout: Layout) -> pd.DataFrame:
         ContractError: files do not fit each other.
     """
     # Parts and labels are wanted; nothing is drawn that is looked at.
-    finals = read_finals(final_files(layout), 1, train=0, test=0)
+    finals = read_finals(final_files(layout), 1, {"train": 0, "test": 0})
     cohort, found = finals.cohort, finals.said
     ids = read_samples(layout.cohort.samples).column("sample_id").to_numpy(zero_copy_only=False)
     frames = [

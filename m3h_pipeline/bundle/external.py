@@ -13,7 +13,7 @@ import numpy.typing as npt
 from m3h_pipeline.bundle.load import Bundle, Prediction
 from m3h_pipeline.bundle.predict import batches, spare, task_names
 from m3h_pipeline.bundle.report import page
-from m3h_pipeline.bundle.schema import Estimate, Slope, TaskModel
+from m3h_pipeline.bundle.schema import Slope, TaskModel
 from m3h_pipeline.cohort.apply.outcomes import outcome_cohort
 from m3h_pipeline.cohort.apply.problems import Problems
 from m3h_pipeline.disclosure import LEAST, is_small, small_count
@@ -41,6 +41,8 @@ COLUMNS = (
     *("study", "study_low", "study_high", "remark"),
 )
 _SEED = 0
+#: Fewer draws of patients make no interval.
+LEAST_DRAWS = 20
 
 
 def evaluate_files(
@@ -76,6 +78,8 @@ def evaluate_files(
     """
     if out.suffix != ".html":
         raise InputError("the report is written as .html", where=str(out), hint="name the file so")
+    if draws < LEAST_DRAWS:
+        raise InputError(f"{draws} draws make no interval", hint=f"give `--draws` of at least {LEAST_DRAWS}")
     spare(paths, out, out.with_suffix(".tsv"))
     names = task_names(bundle, tasks)
     problems = Problems()
@@ -208,11 +212,11 @@ def measured(
             yield {"task": name, "group": "", "measure": task.metric, "remark": remark}
             continue
         value = _score(task, y, one.raw, patient, draws)
-        yield _row(name, "", task.metric, value, _patients(y, patient), _own(task.scores, ""))
+        yield _row(name, "", task.metric, value, _patients(y, patient), _own(task, task.metric))
         seen = ~np.isnan(y)
         if task.problem_class in {"binary", "multiclass"}:
             brier = _mean(_brier(task, y, one.calibrated), patient, seen, draws)
-            yield _row(name, "", "brier", brier, _patients(y, patient), _own_of(task, "brier"))
+            yield _row(name, "", "brier", brier, _patients(y, patient), _own(task, "brier"))
         grid = np.array(task.times) if task.problem_class == "survival" else None
         for state, prediction in (("after", one.calibrated), ("before", one.raw)):
             fit = calibration_of(task.problem_class, y, prediction, patient, grid)
@@ -238,14 +242,7 @@ def measured(
             if _informative(task, np.where(inside, y, np.nan), patient) < LEAST or 0 < rest < LEAST:
                 continue
             part = _score(task, y[inside], one.raw[inside], patient[inside], draws)
-            yield _row(
-                name,
-                group,
-                task.metric,
-                part,
-                None,
-                _own(task.scores, group),
-            )
+            yield _row(name, group, task.metric, part, None, _own(task, task.metric, group))
 
 
 def _score(task: TaskModel, y: Float32, said: Float64, patient: npt.NDArray[Any], draws: int) -> Interval:
@@ -309,17 +306,10 @@ def _informative(task: TaskModel, y: Float32, patient: npt.NDArray[Any]) -> int:
     return len(np.unique(patient[seen]))
 
 
-def _own(scores: Sequence[Estimate], group: str) -> Row:
+def _own(task: TaskModel, measure: str, group: str = "") -> Row:
     """The study's own score on its test part."""
-    for one in scores:
-        if one.part == "test" and one.group == group:
-            return {"study": one.value, "study_low": one.low, "study_high": one.high}
-    return {}
-
-
-def _own_of(task: TaskModel, measure: str) -> Row:
     for one in task.scores:
-        if one.part == "test" and not one.group and one.metric == measure:
+        if one.part == "test" and one.group == group and one.metric == measure:
             return {"study": one.value, "study_low": one.low, "study_high": one.high}
     return {}
 

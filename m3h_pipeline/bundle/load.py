@@ -31,6 +31,7 @@ from m3h_pipeline.training.fitted import FittedModel, load_model, read_arrays
 
 Float64 = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
+_COPY = "copy the whole folder again"
 #: Source -> (n, F) float32 in the bundle's order of features, NaN = missing; None: nobody has the source.
 Features = Mapping[str, Floats | None]
 
@@ -114,22 +115,17 @@ class Bundle:
             content = read_json(path)
         except InputError as error:
             # Whoever has a bundle has not its study, which could make the file again.
-            raise InputError(error.what, where=error.where, hint="copy the whole folder again") from error
+            raise InputError(error.what, where=error.where, hint=_COPY) from error
         description = described(content, str(path))
         for name, file in description.files.items():
             place = folder / name
             if ".." in Path(name).parts or Path(name).is_absolute():
                 raise InputError("the bundle names a file outside its folder", where=name)
             if not place.exists():
-                raise InputError(
-                    "a file of the bundle is missing", where=str(place), hint="copy the whole folder again"
-                )
+                raise InputError("a file of the bundle is missing", where=str(place), hint=_COPY)
             if sha256(place) != file.sha256:
-                raise InputError(
-                    "the file is damaged: it is not what was exported",
-                    where=str(place),
-                    hint="copy the whole folder again",
-                )
+                what = "the file is damaged: it is not what was exported"
+                raise InputError(what, where=str(place), hint=_COPY)
         if description.own_code and not trust:
             raise ConfigError(
                 "the bundle names code of its own, which is not imported: it could do anything",
@@ -245,6 +241,8 @@ class Bundle:
             found = ensemble(
                 np.stack([self._network_says(f, features, n, said)[task] for f in one.files]), kind
             )
+        if found.shape != (n, width_of(self.tasks[task])):
+            raise InputError(f"the model is not one of task `{task}`", where=one.files[0], hint=_COPY)
         return rounded(found)
 
     def _network_says(

@@ -14,7 +14,9 @@ def _init(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.draft.write import draft_study
 
-        paths = [path for text in options.tables for path in text.split(",") if path]
+        # A comma may stand in a name.
+        given = [[text] if Path(text).exists() else text.split(",") for text in options.tables]
+        paths = [path for some in given for path in some if path]
         draft_study(options.study, paths, options.folder, sys.stdout)
 
     text = "write a commented study file and its tasks, after a look at your tables"

@@ -82,7 +82,7 @@ def read_side(layout: Layout, draws: int, seed: int) -> Side:
     """
     scores, predictions = (pack_files(layout.final, kind) for kind in ("scores", "predictions"))
     files = replace(final_files(layout), scores=scores, predictions=predictions)
-    finals = read_finals(files, draws, test=part_seeds(seed)["test"])
+    finals = read_finals(files, draws, {"test": part_seeds(seed)["test"]})
     cohort = finals.cohort
     whole = {
         task: {arm: parts[TEST] for arm, parts in by_arm.items() if TEST in parts}

@@ -48,6 +48,8 @@ def draft_study(name: str, paths: Sequence[str], folder: Path, screen: TextIO) -
                 where=str(path),
                 hint="give the study another name, or move the file away",
             )
+    if not paths:
+        raise InputError("no table is given", hint="name at least one after `--from`")
     if len(set(paths)) < len(paths):
         raise InputError("a table is given twice", where=", ".join(paths))
     meeting = meet(look_at(paths))

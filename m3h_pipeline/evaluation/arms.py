@@ -246,9 +246,7 @@ class Finals:
 def read_finals(
     files: FinalFiles,
     draws: int,
-    *,
-    train: int | None = None,
-    test: int | None = None,
+    seeds: Mapping[str, int],
     wanted: Callable[[Task], bool] = lambda _: True,
 ) -> Finals:
     """Read the final models of the selected tasks, on the parts that are looked at.
@@ -256,7 +254,7 @@ def read_finals(
     Args:
         files: where they lie.
         draws: of patients.
-        train, test: seeds of the draws of either part; None: it is not looked at.
+        seeds: of the draws of the parts that are looked at, ``train``, ``test`` or both.
         wanted: which tasks.
 
     Raises:
@@ -266,7 +264,7 @@ def read_finals(
     described = read_tasks(files.tasks)
     chosen = [one for one in read_selection(files.selection, described) if wanted(described[one.task])]
     names = {one.task: described[one.task] for one in chosen}
-    cohort = load_cohort(names, files.labels, files.split, files.samples, draws, train=train, test=test)
+    cohort = load_cohort(names, files.labels, files.split, files.samples, draws, **seeds)
     arms = find_arms(chosen, files.scores, cohort.folds)
     return Finals(chosen, cohort, arms, arm_predictions(arms, files.predictions, cohort))
 

@@ -102,8 +102,7 @@ def evaluate(
         scores=scores,
         predictions=predictions,
     )
-    seeds = part_seeds(seed)
-    finals = read_finals(files, evaluation.draws, train=seeds["train"], test=seeds["test"])
+    finals = read_finals(files, evaluation.draws, part_seeds(seed))
     chosen, cohort, arms, said = finals.chosen, finals.cohort, finals.arms, finals.said
     table = read_scores(search_scores)
     references = read_references(baselines, cohort)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
+from m3h_pipeline.errors import InputError
 from m3h_pipeline.jobs.running import Running
 from m3h_pipeline.progress import duration
 from m3h_pipeline.status.named import Named
@@ -29,7 +31,12 @@ def show_status(
         screen: where it is said.
         every: seconds until it is said again, until the study is finished; None: once.
         pause: waits so many seconds.
+
+    Raises:
+        InputError: ``every`` is less than a second, or no number.
     """
+    if every is not None and not 1 <= every < math.inf:
+        raise InputError(f"`--watch {every:g}` is no number of seconds", hint="1 or more")
     reader, running = Reader(named.layout, named.study), Running(named.layout.running)
     while True:
         state = reader.read(running.living())

@@ -159,8 +159,7 @@ class Finished:
     def candidates(self) -> dict[str, Candidates]:
         """The candidates of every supervised task, as the evaluation has them."""
         layout = Layout(self.whole.folder)
-        seeds = part_seeds(self.whole.study.seed)
-        finals = read_finals(final_files(layout), 20, train=seeds["train"], test=seeds["test"])
+        finals = read_finals(final_files(layout), 20, part_seeds(self.whole.study.seed))
         return final_candidates(finals, self.results.baselines, self.results.evaluation, True)
 
     def features(self, rows: npt.NDArray[np.intp]) -> dict[str, Float32]:

@@ -183,6 +183,7 @@ def test_patients_in_a_file_of_their_own_are_joined_on_the_patient(tmp_path: Pat
         (["a ward", "--from", "t.csv"], "`a ward` is no name of a study"),
         (["new", "--from", "absent.csv"], "absent.csv"),
         (["new", "--from", "t.csv,t.csv"], "a table is given twice"),
+        (["new", "--from", ","], "no table is given"),
         (["new", "--from", "t.docx"], "`.docx` is no format of a table"),
         (["new", "--from", "y.csv"], "no column is left that a model could see"),
         (["new", "--from", "empty.csv"], "there is no row after the header"),
@@ -206,6 +207,13 @@ def test_what_cannot_be_drafted_is_said(
     assert said in capsys.readouterr().err
     assert [path.name for path in Path("config").iterdir()] == ["ward_tasks.yaml"]
     assert Path("config/ward_tasks.yaml").read_text() == "mine"
+
+
+def test_a_comma_may_stand_in_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(Path("a file, x.csv"), ["id", "x", "died"], [[i, i / 7, i % 2] for i in range(50)])
+    assert main(["init", "ward", "--from", "a file, x.csv"]) == 0
+    assert load_study(Path("config/ward.yaml")).source.files[0].path == "a file, x.csv"  # type: ignore[union-attr]
 
 
 def test_a_study_without_outcomes_says_so(tmp_path: Path) -> None:

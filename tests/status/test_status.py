@@ -239,3 +239,13 @@ def test_a_study_that_there_is_not_is_said(
     assert "did you mean `my_study`?" in said
     assert main(["status", "config/absent.yaml"]) == 2
     assert "absent.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
+def test_watching_takes_a_second_or_more(
+    seconds: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results/x/search").mkdir(parents=True)
+    assert main(["status", "x", f"--watch={seconds}"]) == 2
+    assert "is no number of seconds" in capsys.readouterr().err

@@ -116,8 +116,7 @@ def export_bundle(
         scores=results.scores,
         predictions=results.predictions,
     )
-    seeds = part_seeds(seed)
-    finals = read_finals(read, evaluation.draws, train=seeds["train"], test=seeds["test"])
+    finals = read_finals(read, evaluation.draws, part_seeds(seed))
     cohort = finals.cohort
     target = BundleFiles(Path())
     files = Files(lambda key: target.network(key).as_posix(), lambda t, m: target.reference(t, m).as_posix())

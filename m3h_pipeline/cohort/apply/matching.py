@@ -128,6 +128,7 @@ def _assigned(
     """Per file of the study the given file that has its columns, those of absent sources included."""
     opened: dict[tuple[str, int], TableFileReader] = {}
     ranked: list[tuple[float, float, str, int]] = []
+    unread = 0
     for path in paths:
         errors: list[M3HError] = []
         for i, file in enumerate(source.files):
@@ -143,6 +144,7 @@ def _assigned(
             ranked.append((share, alike, path, i))
         if len(errors) == len(source.files):
             problems.add(errors[0])
+            unread += 1
     found: list[TableFileReader | None] = [None] * len(source.files)
     taken: set[str] = set()
     for share, _, path, i in sorted(ranked, key=lambda one: (-one[0], -one[1])):
@@ -180,14 +182,16 @@ def _assigned(
                     else "leave it out",
                 )
             )
-    for i, file in enumerate(source.files):
-        if needed[i] and found[i] is None:
-            problems.add(
-                InputError(
-                    f"no given file is the study's `{file.path}`, with the columns {_some(needed[i])}",
-                    hint="give it too; if nobody has what it holds, say `--absent SOURCE`",
-                )
+    absent = [i for i, names in enumerate(needed) if names and found[i] is None]
+    # What cannot be opened may be just that.
+    for i in absent if len(absent) > unread else ():
+        file = source.files[i]
+        problems.add(
+            InputError(
+                f"no given file is the study's `{file.path}`, with the columns {_some(needed[i])}",
+                hint="give it too; if nobody has what it holds, say `--absent SOURCE`",
             )
+        )
     return found
 
 
@@ -319,9 +323,11 @@ def _hint(name: str, reader: TableFileReader, readers: Sequence[TableFileReader 
         if other is not None and other is not reader and other.count(name):
             return f"`{name}` stands in {other.shown}"
     own = [called(key) for key in reader.names]
+    if alike := next((one for one in own if one.strip().casefold() == name.strip().casefold()), None):
+        return f"is `{alike}` meant for `{name}`? Then name it so"
     bare = _without_unit(name)
     for one in own:
-        if one.casefold() != name.casefold() and _without_unit(one) == bare:
+        if _without_unit(one) == bare:
             return f"`{one}` may be `{name}` in another unit: convert it, and name it `{name}`"
     close = difflib.get_close_matches(name, own, n=1, cutoff=0.6)
     return f"is `{close[0]}` meant for `{name}`? Then name it so" if close else None

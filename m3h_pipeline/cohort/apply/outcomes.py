@@ -104,14 +104,6 @@ def _table(
                         hint=f"its columns are {', '.join(wanted)}",
                     )
                 )
-    for i, file in enumerate(source.files):
-        if given[i] is None and reading.columns[i]:
-            problems.add(
-                InputError(
-                    f"no given file is the study's `{file.path}`",
-                    hint=f"outcomes are made of its columns {', '.join(reading.columns[i][:5])}",
-                )
-            )
     held = {part.file for one in reading.sources.values() for part in one.parts}
     files = [
         file.model_copy(update={"path": reader.shown, "annotation": _there(reader, file)})

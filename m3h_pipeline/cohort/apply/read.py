@@ -53,6 +53,9 @@ def apply_reading(
         InputError: with the complete list of what keeps the files from being read.
     """
     given = [str(path) for path in paths]
+    if embeddings is not None and reading.kind != "mimic":
+        what = f"the study's source is `{reading.kind}`, which has no embeddings of `m3h embed`"
+        problems.add(InputError(what, where=str(embeddings), hint="leave `--embeddings` out"))
     check_given(reading, given, absent, problems)
     kinds = {path: _kind(path) for path in given}
     _check_kinds(reading, kinds, problems)

@@ -77,8 +77,7 @@ def measure_performance(
 
 def _measured(sources: Sources, evaluation: Evaluation, seed: int) -> Iterator[Recalibrated]:
     """What the candidates of every supervised task predict."""
-    seeds = part_seeds(seed)
-    finals = read_finals(sources, evaluation.draws, train=seeds["train"], test=seeds["test"])
+    finals = read_finals(sources, evaluation.draws, part_seeds(seed))
     choice = {
         row["task"]: row["candidate"]
         for row in read_table(EvaluationFiles(sources.evaluation).table("choice"), CHOICE).to_pylist()

@@ -92,8 +92,8 @@ def phenotype_scores(
         scores=sources.scores,
         predictions=sources.predictions,
     )
-    test = part_seeds(seed)["test"]
-    finals = read_finals(files, draws, test=test, wanted=lambda task: task.problem_class == "clustering")
+    seeds = {"test": part_seeds(seed)["test"]}
+    finals = read_finals(files, draws, seeds, lambda task: task.problem_class == "clustering")
     chosen, cohort, arms, said = finals.chosen, finals.cohort, finals.arms, finals.said
     rows: list[dict[str, Any]] = []
     told: list[dict[str, Any]] = []
