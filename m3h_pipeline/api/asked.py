@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,7 +110,7 @@ def several(names: Sequence[str], what: str) -> list[str]:
     """A list of names, as it was asked for; one text is no list of its letters.
 
     Raises:
-        InputError: it is a text.
+        InputError: it is a text, or holds something else.
 
     Examples:
         >>> several(["labs"], "absent")
@@ -122,4 +122,7 @@ def several(names: Sequence[str], what: str) -> list[str]:
     """
     if isinstance(names, str):
         raise InputError(f"`{what}` is a list of names", hint=f"say [{names!r}]")
-    return list(names)
+    found = list(names) if isinstance(names, Iterable) else [None]
+    if not all(isinstance(name, str) for name in found):
+        raise InputError(f"`{what}` is a list of names", hint='for example ["labs"]')
+    return [str(name) for name in found]

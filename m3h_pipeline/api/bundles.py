@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -165,6 +165,11 @@ def _files(data: Data, folder: Path) -> list[Path | str]:
                 "a frame is given by a name",
                 hint='for example {"labs": labs, "vitals": vitals}, one for each of the study\'s files',
             )
+        if not isinstance(data, Iterable):
+            raise InputError(
+                f"this is no data: {type(data).__name__}",
+                hint="give a mapping of names to data frames, a list of files, or a cohort's folder",
+            )
         return list(data)
     folder.mkdir()
     return [_written(str(name), frame, folder) for name, frame in data.items()]
@@ -183,7 +188,14 @@ def _written(name: str, frame: Any, folder: Path) -> Path:
         )
     categories = dict.fromkeys(frame.select_dtypes("category").columns, object)
     path = folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.parquet"
-    table = pa.Table.from_pandas(frame.astype(categories), preserve_index=False)
+    try:
+        table = pa.Table.from_pandas(frame.astype(categories), preserve_index=False)
+    except (pa.ArrowException, TypeError, UnicodeError) as error:
+        # Sparse columns, truths beside numbers: pandas holds what no table does.
+        raise InputError(
+            f"`{name}` cannot be written as a table: {error.args[0] if error.args else error}",
+            hint="give each column one type: numbers, text or dates",
+        ) from None
     pq.write_table(table.replace_schema_metadata(None), path)
     return path
 

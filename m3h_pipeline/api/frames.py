@@ -165,6 +165,8 @@ def kind_of(values: pd.Series[Any]) -> str:
     Examples:
         >>> [kind_of(pd.Series(v)) for v in ([1, None], [True], ["a", None], [None], [1, "a"])]
         ['number', 'number', 'category', 'nothing', 'numbers and text']
+        >>> kind_of(pd.Series([True, 2.5])), kind_of(pd.Series([True, None, False]))
+        ('truths among other numbers', 'number')
         >>> kind_of(pd.Series(pd.to_datetime(["2024-05-01"])))
         'dates'
     """
@@ -182,7 +184,9 @@ def kind_of(values: pd.Series[Any]) -> str:
     if held == {"text"}:
         return "category"
     if held == {"numbers"}:
-        return "number"
+        known = values.dropna().tolist()
+        mixed = any(isinstance(value, bool | np.bool_) for value in known) and not {*known} <= {0, 1}
+        return "truths among other numbers" if mixed else "number"
     return " and ".join(sorted(held))
 
 

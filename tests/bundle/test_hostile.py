@@ -6,10 +6,12 @@ import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+import m3h_pipeline as m3h
 from m3h_pipeline.bundle.external import evaluate_files
 from m3h_pipeline.bundle.load import Bundle, sha256
 from m3h_pipeline.bundle.predict import predict_files
@@ -101,3 +103,21 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
             evaluate_files(bundle, [str(path)], tmp_path / "out.html", draws=draws, stream=stream)
     with pytest.raises(InputError, match="has no embeddings of `m3h embed`"):
         predict_files(bundle, [path], tmp_path / "out.csv", embeddings=tmp_path, stream=stream)
+
+
+def test_no_data_and_what_is_no_table_are_refused(tmp_path: Path) -> None:
+    bundle, frame = m3h.load_bundle(DATA), patients().iloc[:20]
+    sparse = frame.assign(age=pd.arrays.SparseArray(frame["age"]))
+    truths = pd.Series([True, 2.5] * 10, dtype=object, index=frame.index)
+    given: list[tuple[Any, str]] = [
+        (None, "this is no data: NoneType"),
+        (3, "this is no data: int"),
+        ({"new": frame.assign(age=truths)}, "`age` holds truths among other numbers"),
+        ({"new": sparse}, "`new` cannot be written as a table"),
+    ]
+    for data, said in given:
+        with pytest.raises(InputError, match=said):
+            bundle.predict(data, progress=io.StringIO())
+    for names in (3, [1]):
+        with pytest.raises(InputError, match="`tasks` is a list of names"):
+            bundle.predict({"new": frame}, names)  # type: ignore[arg-type]

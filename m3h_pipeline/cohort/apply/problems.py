@@ -48,7 +48,12 @@ class Problems:
         """
         found = list(self._found.values())
         if len(found) == 1:
-            raise found[0]
+            only = found[0]
+            raise (
+                only
+                if isinstance(only, InputError)
+                else InputError(only.what, where=only.where, hint=only.hint)
+            )
         if found:
             lines = [f"  {i}. {_line(error)}" for i, error in enumerate(found, 1)]
             what = f"{len(found)} things keep these files from being read:"
