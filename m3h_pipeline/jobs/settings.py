@@ -90,7 +90,8 @@ class JobSettings:
     def plan_round(self, number: int | str) -> str:
         """For the plan of a round: single tasks and pairs are trained whatever the search prefers."""
         preferred = _PREFERRED if int(number) > 2 else ()
-        names = ("search.max_size", "search.replicates", *preferred, "tim.mode", "tim.replicates")
+        sizes = ("search.max_size", "search.replicates", "search.halving")
+        names = (*sizes, *preferred, "tim.mode", "tim.replicates")
         return self._plan(*names, *_CROSSED)
 
     def train(self, network: str | None = None) -> str:
@@ -124,7 +125,7 @@ class JobSettings:
         """For the plan of what task interaction needs beyond the search."""
         return self._plan(
             *("tim.mode", "tim.controls", "tim.replicates", "tim.sets", "tim.max_size"),
-            *("seed", *_CROSSED),
+            *("seed", "search.halving", *_CROSSED),
         )
 
     def tim(self) -> str:
