@@ -15,7 +15,8 @@ rule record:
         FILES.evaluation.summary,
         FILES.evaluation.performance,
         FILES.evaluation.participants,
-        FILES.bundle.folder,
+        # Of a folder Snakemake knows the time alone.
+        ancient(FILES.bundle.folder),
         FILES.labels.audit,
         FILES.report,
     output:
