@@ -33,7 +33,10 @@ STUDY: dict[str, Any] = {
     "training": {"epochs": 1, "batch_sizes": [64], "learning_rates": [1e-3, 3e-3]},
     # Of two folds of few patients nothing exceeds its error; which fits are trained depends on no score.
     "search": {
-        **{"max_size": 2, "combinations_per_job": 3, "beam": 2, "standard_errors": 0.0},
+        "max_size": 2,
+        "combinations_per_job": 3,
+        "beam": 2,
+        "standard_errors": 0.0,
         "halving": False,
     },
     "tim": {"replicates": 1, "draws": 20, "controls": 0},
