@@ -270,6 +270,10 @@ class Layout(Files):
         """Messages of one job."""
         return self.logs / f"{job}.log"
 
+    def made(self, job: str) -> Path:
+        """An empty file that says that a job has made its folder, of which Snakemake knows the time alone."""
+        return self.logs / f"{job}.made"
+
     def benchmark(self, job: str) -> Path:
         """Time and memory that one job took."""
         return self.folder / "benchmarks" / f"{job}.tsv"

@@ -23,7 +23,8 @@ rule export_bundle:
         optimism=FILES.evaluation.table("optimism"),
         slopes=FILES.evaluation.table("calibration_slopes"),
     output:
-        directory(FILES.bundle.folder),
+        folder=directory(FILES.bundle.folder),
+        made=touch(FILES.made("bundle")),
     log:
         FILES.log("bundle"),
     benchmark:
@@ -50,4 +51,4 @@ rule export_bundle:
         " --labels {params.label_folder:q} --tasks {input.tasks:q} --split {input.split:q}"
         " --selection {input.selection:q} --evaluation {params.evaluation:q} --scores @{params.scores:q}"
         " --predictions @{params.predictions:q} --models @{params.models:q} --baselines @{params.baselines:q}"
-        " --references @{params.references:q} --ledger {params.ledger:q} --output {output:q}"
+        " --references @{params.references:q} --ledger {params.ledger:q} --output {output.folder:q}"

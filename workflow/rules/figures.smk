@@ -1,6 +1,11 @@
 # Tables -> figures: SVG, PNG and the CSV behind each.
 
 
+localrules:
+    figure,
+    figures,
+
+
 rule figure:
     input:
         lambda wildcards: [

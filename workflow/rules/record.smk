@@ -15,8 +15,7 @@ rule record:
         FILES.evaluation.summary,
         FILES.evaluation.performance,
         FILES.evaluation.participants,
-        # Of a folder Snakemake knows the time alone.
-        ancient(FILES.bundle.folder),
+        FILES.made("bundle"),
         FILES.labels.audit,
         FILES.report,
     output:

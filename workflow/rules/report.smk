@@ -8,8 +8,8 @@ localrules:
 rule report_page:
     input:
         outputs.reported(FILES, STUDY),
-        # Whose making stands in the ledger, which the report shows. Of a folder Snakemake knows the time alone.
-        ancient(FILES.bundle.folder),
+        # Whose making stands in the ledger, which the report shows.
+        FILES.made("bundle"),
         outputs.gene_pair_figures(FILES, STUDY),
         outputs.network_comparison(FILES, STUDY),
     output:
