@@ -53,6 +53,7 @@ def _makers() -> Iterator[Maker]:
         (found, "gene_pairs"),
         (drawn, "draw_gene_pairs"),
         ([layout.figure("*", "*")], "figure"),
+        ([layout.made("bundle")], "export_bundle"),
         # These lie in the folder of the study itself: a pattern is a name alone, and comes last.
         ([layout.split], "split"),
         ([layout.selection, layout.selection_summary], "select"),
