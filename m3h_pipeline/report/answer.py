@@ -157,8 +157,8 @@ def _asked(gathered: Gathered, outcomes: Sequence[Row]) -> list[str]:
     looks = int(gathered.said["evaluation"].get("looks", 1))
     fdr = float(gathered.said["evaluation"].get("fdr", study.evaluation.fdr))
     said.append(
-        "How sure: intervals are of 95 %, over patients and seeds; among all that is called a gain or a "
-        f"loss, at most {fdr:.0%} are expected to be none. "
+        "How sure: intervals are of 95 %, over patients and seeds; of all that is called a gain or a loss, "
+        f"at most {100 * fdr:g} % is expected to be chance. "
         + (
             "The test part was opened with one set of models."
             if looks <= 1
