@@ -133,8 +133,8 @@ def snakemake(folder: Path, environment: Mapping[str, str], *arguments: str, lim
 # Times of the clock: they differ between two runs of the same thing, and nothing follows from them.
 _CLOCK = {"seconds"}
 #: Not compared: logs, times, the ledger, whose files are named by times, the store, whose segments are
-#: whatever stacks were finished together, and the record, which holds the digest of files with times in them.
-_ELSEWHERE = ("logs/", "benchmarks/", "search/store/", "provenance.json", "ledger/")
+#: whatever stacks were finished together, and record and report, which tell of files with times in them.
+_ELSEWHERE = ("logs/", "benchmarks/", "search/store/", "provenance.json", "report.html", "ledger/")
 
 
 def files(results: Path) -> dict[str, Path]:
