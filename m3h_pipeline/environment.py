@@ -41,6 +41,7 @@ def device_of(kind: str) -> dict[str, str]:
             "name": torch.cuda.get_device_name(),
             "driver": _text(Path("/sys/module/nvidia/version")).strip() or "unknown",
             "cuda": str(torch.version.cuda),
+            # torch gives this function no hints.
             "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
         }
     found = re.search(r"^model name\s*:\s*(.+)$", _text(Path("/proc/cpuinfo")), flags=re.MULTILINE)

@@ -283,6 +283,7 @@ class Writer:
         self._out.append(")")
 
     def _comprehension(self, node: ast.AST) -> None:
+        # Only the four kinds of comprehensions come here, and all have generators.
         generators: list[ast.comprehension] = node.generators  # type: ignore[attr-defined]
         self._out.append(f"{type(node).__name__}(")
         # The first iterable is evaluated outside.

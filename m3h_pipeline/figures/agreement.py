@@ -142,6 +142,7 @@ def _heading(task: str, model: str, scores: pd.DataFrame) -> str:
     name = style.MODELS[model][0]
     if task not in scores.index:
         return name
+    # pandas hints a cell as any scalar; the contract makes these numbers.
     value, low, high = (float(scores.loc[task, f"{model}{end}"]) for end in ("", "_low", "_high"))  # type: ignore[arg-type]
     metric = style.metric_name(str(scores.loc[task, "metric"]))
     span = f" ({style.number(low, 2)} to {style.number(high, 2)})" if np.isfinite([low, high]).all() else ""

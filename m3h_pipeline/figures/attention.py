@@ -95,6 +95,7 @@ def _bars(ax: Axes, frame: pd.DataFrame, block: Rows, catalogue: Catalogue, widt
         low, high = y - tall / 2, y + tall / 2
         at = 0.0
         for row in part.itertuples():
+            # pandas hints a cell as any scalar; the contract makes it a number.
             weight, companion = float(row.weight), str(row.companion)  # type: ignore[arg-type]
             if not np.isfinite(weight):
                 continue

@@ -131,6 +131,7 @@ def _panel(ax: Axes, frame: pd.DataFrame, block: Rows, name: str, factor: float,
     for task_y in y[~np.isfinite(value) & ~alone]:
         ax.text(0, task_y, " not compared", fontsize=style.SMALL, color=style.MUTED, va="center_baseline")
     bar = {"marker": "|", "color": style.GREY, "markersize": 5, "markeredgewidth": 1.0}
+    # The looks are drawing options of several types.
     ax.plot(np.zeros(alone.sum()), y[alone], linestyle="none", **bar)  # type: ignore[arg-type]
     for verdict, look in verdicts.MARKS.items():
         mine = seen & (frame["verdict"] == verdict).to_numpy(bool)
@@ -188,11 +189,13 @@ def _columns(figure: Figure, frame: pd.DataFrame, block: Rows, top: float, right
         style.write(figure, columns[name], top - 0.06, text, ha=sides[name], **muted)
     for row in frame.itertuples():
         y = top + block.at[str(row.task)]
+        # pandas hints a cell as any scalar; the contract makes these numbers.
         single, multi = float(row.single), float(row.multi)  # type: ignore[arg-type]
         scores = f"{style.number(single)} → {style.number(multi)}"
         if not row.companions:
             scores = f"{style.number(single)} (alone)"
         weight = "bold" if row.verdict in DECIDED else "normal"
+        # Likewise.
         least = float(row.detectable) if row.verdict == OPEN else np.nan  # type: ignore[arg-type]
         cells = {
             "metric": style.fit(style.metric_name(str(row.metric)), 0.6, style.SMALL),

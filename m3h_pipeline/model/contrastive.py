@@ -144,5 +144,6 @@ def info_nce(projections: list[Tensor], valid: Tensor | None, temperature: float
     h = torch.cat([projection.mT for projection in projections], 2)
     if 1 / temperature > _BOUNDED:
         return _with_maximum(h, valid, batch, temperature)
+    # torch gives `apply` no hints.
     loss: Tensor = _InfoNce.apply(h, valid, batch, temperature)  # type: ignore[no-untyped-call]
     return loss

@@ -162,6 +162,7 @@ class M3H(nn.Module):
         self.encoders = nn.ModuleDict(
             {item.name: _encoder(item, draws.at("encoder", item.name), slope) for item in architecture.inputs}
         )
+        # Items of a module dictionary are hinted as bare modules.
         widths = [int(encoder.width) for encoder in self.encoders.values()]  # type: ignore[arg-type]
         self.absent = nn.ModuleDict(
             {

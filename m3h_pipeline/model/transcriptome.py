@@ -244,6 +244,7 @@ class Transcriptome(StackedModule):
         x, t = self._start(x)
         extra, noise = self._extra(x), None
         if dropout is not None:
+            # A buffer is a tensor; torch's hints allow a module, too.
             numbers: Tensor = self.numbers  # type: ignore[assignment]
             noise = Noise(replace(dropout, rate=self.options.dropout), numbers, self.options.width)
         for i, layer in enumerate(self.layers):
@@ -284,5 +285,6 @@ class Transcriptome(StackedModule):
         x, t = self._start(x)
         extra = self._extra(x)
         for layer in self.layers:
+            # Items of a module list are hinted as bare modules.
             yield layer.weights(t, extra)  # type: ignore[operator]
             t = layer(t, extra, None, 0)

@@ -105,6 +105,7 @@ def weights_path(
 
         first = np.concatenate([level[: outputs * intercept] * stiff, (start * scale).ravel()])
         options = {"maxiter": _STEPS, "gtol": _TOLERANCE, "ftol": 1e-14, "maxcor": 20}
+        # scipy's hints lack a function that also returns its gradient.
         done = minimize(objective, first, (scale, penalty), "L-BFGS-B", True, options=options)  # type: ignore[call-overload]
         u = done.x
         level = u[:outputs] / stiff if intercept else level

@@ -210,6 +210,7 @@ def _start_from_gene_vectors(network: M3H, stack: Stack, data: DeviceData) -> No
         for k, spec in enumerate(stack.specs):
             vectors = data.data.gene_vectors(name, spec.fold)
             if vectors is not None:
+                # Items of a module dictionary are hinted as bare modules.
                 encoder.start_from(k, torch.from_numpy(vectors[used]))  # type: ignore[operator]
 
 
