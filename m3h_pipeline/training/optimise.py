@@ -62,7 +62,11 @@ class _Group:
     def step(self) -> None:
         """Update the parameters that have a gradient."""
         every = zip(self._leaves, self._mean, self._square, self._steps, strict=True)
-        mine = [(p, p.grad, mean, square, step) for p, mean, square, step in every if p.grad is not None]
+        mine = [
+            (p, _laid_out_like(p, p.grad), mean, square, step)
+            for p, mean, square, step in every
+            if p.grad is not None
+        ]
         if not mine:
             return
         leaves, grads, means, squares, steps = (list(column) for column in zip(*mine, strict=True))
@@ -70,6 +74,15 @@ class _Group:
             leaves, grads, means, squares, [], steps, fused=True, amsgrad=False, maximize=False,
             beta1=BETAS[0], beta2=BETAS[1], lr=self._rate, weight_decay=self._decay, eps=EPSILON,
         )  # fmt: skip
+
+
+def _laid_out_like(p: Tensor, grad: Tensor) -> Tensor:
+    """A gradient with the strides of its parameter.
+
+    The fused kernel goes through memory as it lies: on a CPU it takes a transposed gradient for another
+    matrix without a word, on a card it refuses. ``backward`` lays gradients out so, ``grad`` does not.
+    """
+    return grad if grad.stride() == p.stride() else torch.empty_like(p).copy_(grad)
 
 
 class BlockAdam:

@@ -1,6 +1,7 @@
 """``make gpu``: prove and time the trainer on a card, in parts of under three minutes each.
 
     python -m tests.gpu [PART ...] [--device cuda|cpu] [--size full|table|rehearsal] [--out FOLDER]
+        [--budget SECONDS]
 
 Needs Python 3.11, PyTorch, NumPy, pandas, SciPy, scikit-learn and safetensors, and fetches nothing. What each
 part finds goes into ``docs/gpu/<card>.json``; ``python -m tests.gpu.document`` writes docs/gpu.md from there.
@@ -11,7 +12,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -19,6 +22,7 @@ from tests.gpu import correct, rates, study
 from tests.gpu.card import ROOT, described, record
 
 PARTS = ("correct", "rates", "study")
+Limited = TypeVar("Limited", correct.Size, rates.Size)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,6 +37,12 @@ def main(arguments: list[str] | None = None) -> int:
         "(default: full on a card, rehearsal on a CPU)",
     )
     parser.add_argument("--out", type=Path, help="folder of the results")
+    parser.add_argument(
+        "--budget",
+        type=float,
+        metavar="SECONDS",
+        help="of `correct` and of `rates`, each (default: 165 on a card)",
+    )
     given = parser.parse_args(arguments)
     parts = given.parts or list(PARTS)
     if wrong := [part for part in parts if part not in PARTS]:
@@ -52,17 +62,22 @@ def main(arguments: list[str] | None = None) -> int:
     threads = torch.get_num_threads()
     if given.device == "cpu":
         torch.set_num_threads(1)
+
+    def within(size: Limited) -> Limited:
+        return size if given.budget is None else replace(size, budget=given.budget)
+
     failed = False
     try:
         for part in parts:
             started = time.monotonic()
             if part == "correct":
-                found = correct.Checks(correct.REHEARSAL if small else correct.Size(), device, say).run()
-                failed = failed or found["failed"] > 0
+                checks = correct.Checks(within(correct.REHEARSAL if small else correct.Size()), device, say)
+                found = checks.run(correct.workers_of(device))
+                failed = failed or found["failed"] + found["not_reached"] > 0
                 say(f"{found['comparisons']} comparisons, {found['failed']} failed: {found['largest']}")
             elif part == "rates":
                 chosen = {"full": rates.Size(), "table": rates.ON_CPU, "rehearsal": rates.REHEARSAL}[size]
-                found = rates.Rates(chosen, device, say).run()
+                found = rates.Rates(within(chosen), device, say).run()
             else:
                 found = study.run(study.REHEARSAL if small else study.Size(), device, say)
                 say(

@@ -7,8 +7,11 @@ CPU, too, what is compared was computed in another way.
 from __future__ import annotations
 
 import itertools
+import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -59,10 +62,12 @@ class Size:
     Attributes:
         epochs: of four steps each.
         full: every update with every normalisation, for each signature; else each signature once.
+        budget: seconds after which nothing new is compared; what was not reached is counted.
     """
 
     epochs: int = 15
     full: bool = True
+    budget: float = 165.0
 
 
 REHEARSAL = Size(epochs=2, full=False)
@@ -292,17 +297,53 @@ class Checks:
             return [Case(signature, *way) for signature in SIGNATURES for way in ways]
         return [Case(signature, *ways[i % len(ways)]) for i, signature in enumerate(SIGNATURES)]
 
-    def run(self) -> dict[str, Any]:
-        """Make all comparisons."""
-        started = time.monotonic()
-        for case in self.cases():
-            where = f"{case.signature}, {case.update}, {case.normalise}"
-            for check in (self.steps, self.first_losses, self.no_host):
-                self.attempt(check, case, where)
+    def rows(self) -> list[tuple[Case, tuple[str, ...]]]:
+        """What is compared of which kind of fit, the longest first."""
+        found = [(case, ("steps", "first_losses", "no_host")) for case in self.cases()]
+        found.sort(key=lambda row: (row[0].update != "sequential", "transcriptome" not in row[0].signature))
         for i, signature in enumerate(SIGNATURES):
-            case = Case(signature, UPDATES[i % len(UPDATES)], "max_abs")
-            for check in (self.draws, self.neighbours, self.twice):
-                self.attempt(check, case, signature)
+            found.append(
+                (Case(signature, UPDATES[i % len(UPDATES)], "max_abs"), ("draws", "neighbours", "twice"))
+            )
+        return found
+
+    def compare(self, case: Case, checks: Sequence[str]) -> None:
+        """Make some comparisons of one kind of fit."""
+        where = f"{case.signature}, {case.update}, {case.normalise}"
+        for check in checks:
+            self.attempt(getattr(self, check), case, where)
+
+    def run(self, workers: int = 1) -> dict[str, Any]:
+        """Make all comparisons.
+
+        Args:
+            workers: processes that share the device, each with a processor for the references.
+        """
+        started = time.monotonic()
+        rows = self.rows()
+        late = 0
+        if workers == 1:
+            for case, checks in rows:
+                if time.monotonic() - started > self.size.budget:
+                    late += 1
+                    continue
+                self.compare(case, checks)
+        else:
+            # Forks of a process that uses a card cannot.
+            context = multiprocessing.get_context("spawn")
+            deadline = time.time() + self.size.budget
+            with ProcessPoolExecutor(workers, mp_context=context) as pool:
+                jobs = [pool.submit(_compared, self.size, str(self.device), *row, deadline) for row in rows]
+                for job in as_completed(jobs):
+                    said, found, reached = job.result()
+                    late += not reached
+                    self.found += found
+                    for line in said:
+                        self._say(line)
+        if late:
+            self._say(
+                f"FAILED: {late} of {len(rows)} kinds of fits not reached within {self.size.budget:.0f} s"
+            )
         failed = sum(not one["passed"] for one in self.found)
         worst: dict[str, float] = {}
         for one in self.found:
@@ -310,9 +351,10 @@ class Checks:
         return {
             "comparisons": len(self.found),
             "failed": failed,
+            "not_reached": late,
             "failures": [one for one in self.found if not one["passed"]],
             "steps": 4 * self.size.epochs,
-            "largest": {what: float(f"{value:.3g}") for what, value in worst.items()},
+            "largest": {what: float(f"{value:.3g}") for what, value in sorted(worst.items())},
             "seconds": round(time.monotonic() - started, 1),
         }
 
@@ -419,3 +461,29 @@ class Checks:
             unequal += sum(a.parameters[n].tobytes() != b.parameters[n].tobytes() for n in a.parameters)
             unequal += sum(a.predictions[t].tobytes() != b.predictions[t].tobytes() for t in a.predictions)
         self.note("numbers that a second run changes", where, float(unequal), 0.0)
+
+
+def _compared(
+    size: Size, device: str, case: Case, checks: Sequence[str], deadline: float
+) -> tuple[list[str], list[dict[str, Any]], bool]:
+    """What a process of several says and finds; False: the time was up.
+
+    Args:
+        size: as of :class:`Checks`.
+        device: by name, for this process to open.
+        case: compared.
+        checks: of :class:`Checks`, by name.
+        deadline: of the clock.
+    """
+    if time.time() > deadline:
+        return [], [], False
+    torch.set_num_threads(1)
+    said: list[str] = []
+    mine = Checks(size, torch.device(device), said.append)
+    mine.compare(case, checks)
+    return said, mine.found, True
+
+
+def workers_of(device: torch.device) -> int:
+    """How many processes compare: on a card, where these fits fill little, half the processors, at most 8."""
+    return max(1, min(8, (os.cpu_count() or 1) // 2)) if device.type == "cuda" else 1

@@ -81,13 +81,20 @@ def heading(content: Mapping[str, Any], part: Mapping[str, Any], what: str) -> s
     )
 
 
+def late(part: Mapping[str, Any]) -> str:
+    """Of the part ``correct``: what it did not come to."""
+    number = part.get("not_reached", 0)
+    return f"; {number} kinds of fits were not reached in the time given" if number else ""
+
+
 def device_section(content: Mapping[str, Any]) -> str:
     """All that was measured on a device."""
     parts, text = content["parts"], f"\n### {content['device']['name']}\n"
     if part := parts.get("correct"):
         text += f"\n{heading(content, part, 'correct')}. "
         text += (
-            f"{part['comparisons']} comparisons, up to {part['steps']} steps, {part['failed']} failed.\n\n"
+            f"{part['comparisons']} comparisons, up to {part['steps']} steps, {part['failed']} failed"
+            f"{late(part)}.\n\n"
         )
         worst = {one["what"] for one in part["failures"]}
         rows = [

@@ -49,6 +49,7 @@ def test_a_card_has_its_section(folder: Path) -> None:
         "commit": "abc",
         "comparisons": 3,
         "failed": 1,
+        "not_reached": 2,
         "steps": 60,
         "largest": {"a": 1e-11, "b": 2.0},
         "failures": [{"what": "b"}],
@@ -69,6 +70,7 @@ def test_a_card_has_its_section(folder: Path) -> None:
     text = document.blocks(folder)["cards"]
     assert "### NVIDIA T1" in text
     assert "driver 580.1, CUDA 13.0" in text
+    assert "1 failed; 2 kinds of fits were not reached in the time given." in text
     assert "| b | 2 | failed |" in text
     assert "| a | 1e-11 | passed |" in text
     assert "| 1 | 4.0 | 250.00 | failed: RuntimeError: no | 3.5 |" in text

@@ -138,6 +138,28 @@ def test_a_check_that_ends_in_an_error_is_a_failure_and_keeps_nothing_from_being
     assert part["comparisons"] > 5
 
 
+def test_several_processes_find_what_one_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = correct.Case("binary", "sum", "max_abs")
+    monkeypatch.setattr(correct.Checks, "rows", lambda _: [(case, ("first_losses",)), (case, ("draws",))])
+    said: list[str] = []
+    one, two = (correct.Checks(correct.REHEARSAL, CPU, said.append).run(workers) for workers in (1, 2))
+    assert one["comparisons"] == 3
+    assert {**one, "seconds": 0} == {**two, "seconds": 0}
+    assert not said
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_the_time_did_not_allow_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setattr(correct, "workers_of", lambda _: workers)
+    assert main(["correct", "--device", "cpu", "--out", str(tmp_path), "--budget", "-1"]) == 1
+    (path,) = tmp_path.iterdir()
+    part = json.loads(path.read_text())["parts"]["correct"]
+    assert part["comparisons"] == part["failed"] == 0
+    assert part["not_reached"] == 2 * len(correct.SIGNATURES)
+
+
 def test_a_card_s_rates_follow_from_its_graphs_and_its_host_from_small_stacks() -> None:
     """Of two widths, where other shapes were not reached; a bound from the device's own rates."""
     own = {"float32": 50_000.0, "copy": 4000.0}

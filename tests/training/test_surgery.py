@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from m3h_pipeline.training.fits import run_fits
-from m3h_pipeline.training.optimise import coefficients, is_shared, operate, projection_orders
+from m3h_pipeline.training.optimise import (
+    BlockAdam,
+    Stacked,
+    coefficients,
+    is_shared,
+    operate,
+    projection_orders,
+)
 from tests.training.studies import settings, spec, study
 
 MODELS, LOSSES, WIDTH = 4, 5, 7
@@ -101,3 +108,41 @@ def test_task_networks_are_not_operated_on() -> None:
     assert is_shared("shared.layers.0.weight")
     assert not is_shared("heads.0.weight")
     assert not is_shared("networks.layers.0.weight")
+
+
+@pytest.mark.parametrize("rates", [[1e-2, 1e-2], [1e-2, 1e-3]])
+def test_a_step_does_not_depend_on_how_a_gradient_lies_in_memory(rates: list[float]) -> None:
+    """``autograd.grad`` may give a transposed view, which fused Adam on a CPU took for another matrix."""
+    draws = torch.Generator().manual_seed(0)
+    start, gradient = (torch.randn(2, 3, 3, dtype=torch.float64, generator=draws) for _ in range(2))
+    found = []
+    for grad in (gradient, gradient.mT.contiguous().mT):
+        p = torch.nn.Parameter(start.clone())
+        p.grad = grad
+        BlockAdam([Stacked("w", p, 1, True)], rates, 0.1).step()
+        found.append(p.detach())
+    wanted = torch.nn.Parameter(start.clone())
+    wanted.grad = gradient
+    rate = torch.tensor(rates, dtype=torch.float64)[:, None, None]
+    referee = torch.optim.AdamW([wanted], lr=1.0, weight_decay=0.0, foreach=False)
+    referee.step()
+    moved = start * (1 - 0.1 * rate) + rate * (wanted.detach() - start)
+    for one in found:
+        torch.testing.assert_close(one, moved, rtol=1e-12, atol=1e-12)
+
+
+def test_gradient_surgery_trains_the_attention_as_plain_gradients_would() -> None:
+    """Where no gradients conflict surgery is the plain sum: whatever has been learned is the same."""
+    data = study()
+    own, plain = (settings(precision="float64", update=update, epochs=1) for update in ("pcgrad", "sum"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "m3h_pipeline.training.optimise.coefficients",
+            lambda products, _: products.new_ones(products.shape[:2]),
+        )
+        first = run_fits([spec("anemia", "stay")], data, own, keep_models=True)[0]
+    second = run_fits([spec("anemia", "stay")], data, plain, keep_models=True)[0]
+    assert first.parameters is not None
+    assert second.parameters is not None
+    for name, value in second.parameters.items():
+        np.testing.assert_allclose(first.parameters[name], value, rtol=0, atol=1e-9, err_msg=name)
