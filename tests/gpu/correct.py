@@ -299,7 +299,9 @@ class Checks:
 
     def rows(self) -> list[tuple[Case, tuple[str, ...]]]:
         """What is compared of which kind of fit, the longest first."""
-        found = [(case, ("steps", "first_losses", "no_host")) for case in self.cases()]
+        found: list[tuple[Case, tuple[str, ...]]] = [
+            (case, ("steps", "first_losses", "no_host")) for case in self.cases()
+        ]
         found.sort(key=lambda row: (row[0].update != "sequential", "transcriptome" not in row[0].signature))
         for i, signature in enumerate(SIGNATURES):
             found.append(

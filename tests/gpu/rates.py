@@ -42,6 +42,8 @@ _HOSTS = 32
 _ENOUGH = 4
 #: A precision's arithmetic is told from a stack of which it is at least such a part.
 _PART = 0.3
+#: A stack fills a device if a model of it takes at most so many times what one of the largest stack takes.
+_FILLED = 1.2
 
 
 @dataclass(frozen=True)
@@ -342,6 +344,34 @@ def pair_of(table: Mapping[str, Any], batch: int) -> Point | None:
     return None
 
 
+def fills(table: Mapping[str, Any], tables: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a precision's largest measured stack fills the device: one as large does in float32.
+
+    What a time limit leaves of a table are its small stacks, which say nothing about arithmetic.
+    """
+
+    def measured(one: Mapping[str, Any]) -> dict[int, float]:
+        column = {
+            int(k): row["stack"] if row["graph"] == ABSENT else row["graph"]
+            for k, row in one["stacks"].items()
+        }
+        return {models: each for models, each in column.items() if isinstance(each, float)}
+
+    mine = measured(table)
+    wanted = next(
+        (
+            measured(one)
+            for one in tables
+            if one["widths"] == table["widths"] and one["precision"] == "float32"
+        ),
+        {},
+    )
+    if table["precision"] == "float32" or not (mine and wanted):
+        return True
+    each = wanted.get(max(mine))
+    return each is not None and each <= _FILLED * wanted[max(wanted)]
+
+
 def sizing(part: Mapping[str, Any]) -> dict[str, Any]:
     """The forecast's rates, from all that the part ``rates`` has measured.
 
@@ -351,7 +381,8 @@ def sizing(part: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         part: ``roofline``, ``tables``, ``batch`` and, where other shapes were measured, ``shapes``.
     """
-    pairs = [point for table in part["tables"] if (point := pair_of(table, part["batch"]))]
+    filled = [table for table in part["tables"] if fills(table, part["tables"])]
+    pairs = [point for table in filled if (point := pair_of(table, part["batch"]))]
     found = fitted([*pairs, *(Point(**one) for one in part.get("shapes", ()))], part["roofline"])
     hosts = [
         int(models) * row["stack"] * 1e-6
@@ -394,7 +425,7 @@ def fitted(points: Sequence[Point], roofline: Mapping[str, float] | None = None)
     for precision in sorted({p.precision for p in points} - {"float32"}):
         # Of the widest network: there arithmetic is most of the work.
         widest = max((p for p in points if p.precision == precision), key=lambda p: p.products)
-        if each[0] * widest.products < _PART * widest.seconds and len(full) < _ENOUGH:
+        if each[0] * widest.products < _PART * widest.seconds:
             continue
         rest = widest.seconds - each[1:] @ [widest.traffic, widest.rows, widest.tasks]
         speed[precision] = float(each[0] * widest.products / max(rest, 0.1 * widest.seconds)) or 1.0

@@ -163,7 +163,7 @@ def test_what_the_time_did_not_allow_is_a_failure(
 def test_a_card_s_rates_follow_from_its_graphs_and_its_host_from_small_stacks() -> None:
     """Of two widths, where other shapes were not reached; a bound from the device's own rates."""
     own = {"float32": 50_000.0, "copy": 4000.0}
-    tables = []
+    tables: list[dict[str, Any]] = []
     for parameters, products in ((90_000, 90_000), (1_600_000, 1_500_000)):
         work = 6e6 * products * 256 / 5e13 + 36e6 * parameters / 4e12 + 1e6 * 512 * 4e-8
         stacks = {
@@ -171,13 +171,22 @@ def test_a_card_s_rates_follow_from_its_graphs_and_its_host_from_small_stacks() 
             for k in (1, 8, 32, 256)
         }
         one = {"parameters": parameters, "products": products, "precision": "float32", "stacks": stacks}
-        tables.append(one)
+        tables.append(one | {"widths": str(parameters)})
     found = rates.sizing({"roofline": own, "tables": tables, "batch": 256})
     assert found["per_step"] == pytest.approx(9e-3)
     assert [found[name] for name in ("per_operation", "per_byte", "per_row", "per_task")] == pytest.approx(
         [2e-14, 2.5e-13, 0.0, 4e-8]
     )
     assert found["error"] < 1e-9
+    # bfloat16 computes ten times as fast, which only a stack that fills the card shows.
+    wide = tables[1]
+    quick = {k: {name: each / 3 for name, each in row.items()} for k, row in wide["stacks"].items()}
+    lower = wide | {"precision": "bfloat16", "stacks": quick}
+    part = {"roofline": own, "tables": [*tables, lower], "batch": 256}
+    assert rates.sizing(part)["speed"]["bfloat16"] > 3
+    late = {"stack": rates.LATE, "graph": rates.LATE}
+    lower["stacks"] = quick | {"32": late, "256": late}
+    assert set(rates.sizing(part)["speed"]) == {"float32"}
 
 
 WAITS: dict[str, Callable[[Tensor], object]] = {
