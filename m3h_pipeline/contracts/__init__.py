@@ -276,10 +276,11 @@ BASELINE_PREDICTIONS = schema(
 
 #: How much of a selected combination's validation score is luck of the search (BBC-CV, Tsamardinos 2018):
 #: ``corrected`` is the mean out-of-bag score of the combination that wins in the bag, with its 95 % interval;
-#: ``chosen`` is the share of the draws in which the combination that was selected wins again.
+#: ``chosen`` is the share of the draws in which the combination that was selected wins again. ``single`` is
+#: the score of the task alone, ``equal_budget`` that of the best of as many fits of it, by the luck of seeds.
 OPTIMISM = schema(
     required(pa.string(), "task", "control", "metric", "combination"),
-    required(pa.float64(), "selected", "corrected", "low", "high", "chosen"),
+    required(pa.float64(), "selected", "corrected", "low", "high", "chosen", "single", "equal_budget"),
     required(pa.int32(), "n_combinations"),
 )
 

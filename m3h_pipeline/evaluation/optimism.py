@@ -23,6 +23,7 @@ from m3h_pipeline.config import Search
 from m3h_pipeline.contracts import TRAJECTORY
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.evaluation.arms import Chosen
+from m3h_pipeline.evaluation.budget import equal_budget
 from m3h_pipeline.evaluation.validation import out_of_fold
 from m3h_pipeline.files import read_table
 from m3h_pipeline.inference.bootstrap import percentile_interval
@@ -113,6 +114,10 @@ def search_optimism(
                     stacked(outside),
                     replicates_of.common,
                     LeastGain.of(one_task.task, combinations, scores, search),
+                ),
+                "single": scores.score(one_task.task, one_task.task),
+                "equal_budget": equal_budget(
+                    scores, one_task.task, one_task.combination, [one.combination for one in combinations]
                 ),
                 "n_combinations": len(combinations),
             }

@@ -51,6 +51,7 @@ _LATE_HEADER = (
     "validation, BBC-CV",
     "validation, corrected",
     "validation, alone",
+    "validation, best of as many alone",
     "test samples",
     "test patients",
     "note",
@@ -124,6 +125,7 @@ def write_summary(
                 # Of seeds that nobody chose by, less what choosing by these patients is worth.
                 _number(_less(refitted.get((task, "multi")), luck.get(task))),
                 _number(refitted.get((task, "single"))),
+                _number(search[task]["equal_budget"] if task in search else None),
                 *(HIDDEN if row[name] is None else f"{row[name]:,}" for name in ("n_samples", "n_patients")),
                 notes.get(task, ""),
             ]

@@ -210,6 +210,8 @@ def optimism(chosen: pa.Table, seed: int = 10) -> pa.Table:
                 "low": corrected - 0.015,
                 "high": corrected + 0.015,
                 "chosen": float(rng.uniform(0.1, 0.9)),
+                "single": entry["single_score"],
+                "equal_budget": entry["single_score"] + 0.012,
                 "n_combinations": 100,
             }
         )
