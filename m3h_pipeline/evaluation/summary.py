@@ -49,7 +49,7 @@ _HEADER = (
 _LATE_HEADER = (
     "validation, selected",
     "validation, BBC-CV",
-    "validation, corrected",
+    "validation, corrected (95 % interval)",
     "validation, alone",
     "validation, best of as many alone",
     "test samples",
@@ -85,6 +85,7 @@ def write_summary(
         {(r["task"], r["model"]): r["value"] for r in comparison if r["part"] == part}
         for part in ("test", "validation")
     )
+    fresh = {r["task"]: r for r in comparison if (r["model"], r["part"]) == ("multi", "validation")}
     luck = search_luck(optimism)
     search = {r["task"]: r for r in optimism}
     rule = {(r["task"], r["part"]): r for r in chosen if r["candidate"] == CHOSEN}
@@ -123,7 +124,7 @@ def write_summary(
                 _number(search[task]["selected"] if task in search else None),
                 _number(search[task]["corrected"] if task in search else None),
                 # Of seeds that nobody chose by, less what choosing by these patients is worth.
-                _number(_less(refitted.get((task, "multi")), luck.get(task))),
+                _interval(lowered(fresh.get(task, {}), luck.get(task)), "value"),
                 _number(refitted.get((task, "single"))),
                 _number(search[task]["equal_budget"] if task in search else None),
                 *(HIDDEN if row[name] is None else f"{row[name]:,}" for name in ("n_samples", "n_patients")),
@@ -165,8 +166,21 @@ def probability(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _less(value: float | None, taken: float | None) -> float | None:
-    return None if value is None or taken is None else value - taken
+def lowered(row: Row, luck: float | None) -> dict[str, float]:
+    """A score and its interval less the luck of the search's patients; NaN where one of them is not known.
+
+    The interval counts patients and seeds. What selection does to the patients' part is to shift it: a winner
+    does not spread more widely than one that nobody chose.
+
+    Examples:
+        >>> lowered({"value": 0.75, "low": 0.5, "high": None}, 0.25)
+        {'value': 0.5, 'value_low': 0.25, 'value_high': nan}
+    """
+    taken = _NAN if luck is None else luck
+    found = {
+        name: row.get(key) for name, key in (("value", "value"), ("value_low", "low"), ("value_high", "high"))
+    }
+    return {name: _NAN if one is None else one - taken for name, one in found.items()}
 
 
 def _name(reference: str) -> str:
