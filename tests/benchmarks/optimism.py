@@ -161,7 +161,7 @@ def table(keys: Sequence[str], value: Float64) -> Scores:
 def lines(found: Mapping[tuple[str, str], Sequence[Found]]) -> list[str]:
     """The table, as lines of Markdown."""
     rows = [
-        "| | companions for | true optimism | off by BBC-CV | unused seeds | both | holds | 41 alone | told |",
+        "| | companions for | true optimism | off by BBC-CV | unused seeds | both | hold | 41 alone | told |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for (scenario, rule), studies in found.items():
