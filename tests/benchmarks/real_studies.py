@@ -11,14 +11,24 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
-from m3h_pipeline.contracts import CALIBRATION_SLOPES, CHOICE, EVALUATION
+from m3h_pipeline.contracts import (
+    CALIBRATION_SLOPES,
+    CHOICE,
+    COMPARISON,
+    EVALUATION,
+    OPTIMISM,
+    combination_tasks,
+)
 from m3h_pipeline.errors import M3HError
+from m3h_pipeline.evaluation.optimism import search_luck
+from m3h_pipeline.evaluation.summary import lowered
 from m3h_pipeline.files import read_table, replacing
 from m3h_pipeline.layout import Layout
 
@@ -44,6 +54,10 @@ class StudyTables:
         rows: (task, candidate, part) -> row of contracts.CHOICE.
         words: task -> what to use.
         slopes: rows of contracts.CALIBRATION_SLOPES.
+        gains: rows of contracts.EVALUATION of the supervised tasks.
+        luck: task -> (selected by the search, the same of unused seeds less the patients' luck, the best of
+            as many fits of the task alone), out of fold.
+        headline: what the study says itself.
     """
 
     name: str
@@ -51,6 +65,9 @@ class StudyTables:
     rows: dict[tuple[str, str, str], Row]
     words: dict[str, str]
     slopes: list[Row]
+    gains: list[Row] = field(default_factory=list)
+    luck: dict[str, tuple[float, float | None, float]] = field(default_factory=dict)
+    headline: str = ""
 
     @property
     def tasks(self) -> list[str]:
@@ -69,6 +86,15 @@ def read_study(folder: Path) -> StudyTables:
     files = Layout(folder).evaluation
     evaluation = read_table(files.table("evaluation"), EVALUATION).to_pylist()
     choice = read_table(files.table("choice"), CHOICE).to_pylist()
+    optimism = read_table(files.table("optimism"), OPTIMISM).to_pylist()
+    comparison = read_table(files.table("comparison"), COMPARISON).to_pylist()
+    fresh = {r["task"]: r for r in comparison if (r["model"], r["part"]) == ("multi", "validation")}
+    patients = search_luck(optimism)
+    luck = {}
+    for row in optimism:
+        task = row["task"]
+        corrected = lowered(fresh.get(task, {}), patients.get(task))["value"]
+        luck[task] = (row["selected"], None if np.isnan(corrected) else corrected, row["equal_budget"])
     said = json.loads((pq.read_schema(files.table("choice")).metadata or {})[b"choice"])
     return StudyTables(
         folder.resolve().name,
@@ -76,6 +102,9 @@ def read_study(folder: Path) -> StudyTables:
         {(row["task"], row["candidate"], row["part"]): row for row in choice},
         dict(said["words"]),
         read_table(files.table("calibration_slopes"), CALIBRATION_SLOPES).to_pylist(),
+        [row for row in evaluation if any(row["task"] == one["task"] for one in choice)],
+        luck,
+        files.headline.read_text(encoding="utf-8").strip(),
     )
 
 
@@ -133,6 +162,35 @@ def study_table(study: StudyTables) -> list[str]:
             both(task, "chosen"),
             named,
             *(interval(rule[part], "versus_reference", "+") for part in PARTS),
+        ]
+        lines.append(table_line(cells))
+    return lines
+
+
+def gains_table(study: StudyTables) -> list[str]:
+    """The lines of a study's table of gains: both networks on the test part, and the luck out of fold."""
+    head = (
+        *("task", "learned with", "alone", "together", "difference", "q", "verdict", "detectable"),
+        *("out of fold: selected", "corrected", "best of as many alone"),
+    )
+    lines = [table_line(head), "|" + "---|" * len(head)]
+    for row in study.gains:
+        task = row["task"]
+        others = [t for t in combination_tasks(row["combination"]) if t != task]
+        selected, corrected, alone = study.luck.get(task, (None, None, None))
+        tested = row["q"] == row["q"]
+        cells = [
+            study.titles.get(task, task),
+            ", ".join(study.titles.get(t, t) for t in others) or "alone",
+            number(row["single"]),
+            number(row["multi"]) if others else "-",
+            interval(row, "difference", "+") if tested else "-",
+            f"{row['q']:.3f}" if tested else "-",
+            row["verdict"],
+            number(row["detectable"]) if tested else "-",
+            number(selected),
+            number(corrected),
+            number(alone if others else None),
         ]
         lines.append(table_line(cells))
     return lines
@@ -240,9 +298,18 @@ def page(studies: Sequence[StudyTables]) -> str:
         "predicted by what the other folds choose, and its difference is to the reference that they choose. "
         "The best reference is the best out of fold. Intervals are 95 %, paired by patient and by seed."
     )
-    lines = ["# Results on real data", "", made, "", read]
+    gained = (
+        "The second table of a study is of learning together alone: the final models on the test part, what "
+        "they would have shown with a power of 80 % (*detectable*), and how much of the score out of fold "
+        "by which the combination was selected is luck: *corrected* is that of unused seeds less the luck of "
+        "the patients, *best of as many alone* what the luck of seeds would have made of as many fits of the "
+        "task alone. The rules are in [claims.md](claims.md)."
+    )
+    lines = ["# Results on real data", "", made, "", read, "", gained]
     for study in studies:
         lines += ["", f"## {study.name}", "", *study_table(study)]
+        if study.gains:
+            lines += ["", f"What it says itself: {study.headline}", "", *gains_table(study)]
     lines += ["", "## All studies together", ""]
     for part in PARTS:
         lines += counted(studies, part)

@@ -31,9 +31,7 @@ def snakemake(folder: Path, *arguments: str, programs: Path | None = None) -> Ru
         arguments: of Snakemake.
         programs: the fixture of this name, for programs that start at once; None: those that are installed.
     """
-    for name in ("config", "resources", "workflow", "slurm"):
-        if not (folder / name).exists():
-            (folder / name).symlink_to(ROOT / name)
+    linked(folder)
     done = subprocess.run(
         ["snakemake", *arguments],
         cwd=folder,
@@ -44,6 +42,13 @@ def snakemake(folder: Path, *arguments: str, programs: Path | None = None) -> Ru
         check=False,
     )
     return Run(folder, done.stdout, done.returncode)
+
+
+def linked(folder: Path) -> None:
+    """Let a folder see the project."""
+    for name in ("config", "resources", "workflow", "slurm"):
+        if not (folder / name).exists():
+            (folder / name).symlink_to(ROOT / name)
 
 
 def environment(programs: Path | None) -> dict[str, str]:

@@ -69,6 +69,14 @@ def test_a_finished_study_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert f"{row['value']:.3f}" in line
     assert tables.words["ill"] in line
     assert f"{row['versus_reference']:+.3f}" in line or "0.000" in line
+    gained = next(r for r in found["evaluation"] if r["task"] == "ill")
+    line = next(
+        line for line in text.splitlines() if line.startswith("| Ill | ") and gained["verdict"] in line
+    )
+    assert f"| {gained['single']:.3f} | {gained['multi']:.3f} |" in line
+    assert tables.headline
+    assert tables.headline in text
+    assert "| Kind |" not in text
     assert {"Days", "Grade", "Ill"} == {tables.titles[task] for task in tables.tasks}
     assert main([str(tmp_path / "nowhere")]) == 1
     assert "does not exist" in capsys.readouterr().err
