@@ -66,7 +66,7 @@ class StudyTables:
     words: dict[str, str]
     slopes: list[Row]
     gains: list[Row] = field(default_factory=list)
-    luck: dict[str, tuple[float, float | None, float]] = field(default_factory=dict)
+    luck: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
     headline: str = ""
 
     @property
@@ -90,11 +90,12 @@ def read_study(folder: Path) -> StudyTables:
     comparison = read_table(files.table("comparison"), COMPARISON).to_pylist()
     fresh = {r["task"]: r for r in comparison if (r["model"], r["part"]) == ("multi", "validation")}
     patients = search_luck(optimism)
-    luck = {}
+    luck: dict[str, tuple[float | None, ...]] = {}
     for row in optimism:
         task = row["task"]
         corrected = lowered(fresh.get(task, {}), patients.get(task))["value"]
-        luck[task] = (row["selected"], None if np.isnan(corrected) else corrected, row["equal_budget"])
+        known = (None if np.isnan(one) else one for one in (corrected, row["equal_budget"]))
+        luck[task] = (row["selected"], *known)
     said = json.loads((pq.read_schema(files.table("choice")).metadata or {})[b"choice"])
     return StudyTables(
         folder.resolve().name,

@@ -76,7 +76,7 @@ def test_a_finished_study_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert f"| {gained['single']:.3f} | {gained['multi']:.3f} |" in line
     assert tables.headline
     assert tables.headline in text
-    assert "| Kind |" not in text
+    assert "\n| Kind |" not in text
     assert {"Days", "Grade", "Ill"} == {tables.titles[task] for task in tables.tasks}
     assert main([str(tmp_path / "nowhere")]) == 1
     assert "does not exist" in capsys.readouterr().err
