@@ -37,7 +37,7 @@ _CONFIG = Path(__file__).resolve().parents[2] / "config"
 #: whole path runs on a laptop in minutes.
 DEFAULT_STUDY: dict[str, Any] = {
     "study": "default",
-    "source": {"kind": "synthetic"},
+    "source": {"kind": "synthetic", "samples": 3800},
     "modalities": {
         "tabular": {"sources": ["demographics"]},
         "time_series": {"sources": ["ts_chart", "ts_lab", "ts_procedure"]},
@@ -69,17 +69,23 @@ DEFAULT_STUDY: dict[str, Any] = {
         ],
         "permute": ["diabetes"],
     },
-    "split": {"folds": 3, "stratify_by": ["tuberculosis", "mortality_48h", "thoracic_pathology"]},
+    # Half of the patients: a cohort made to be looked at shall show differences of a hundredth.
+    "split": {
+        "test_fraction": 0.5,
+        "folds": 3,
+        "stratify_by": ["tuberculosis", "mortality_48h", "thoracic_pathology"],
+    },
     "model": {"encoder": [64], "projection": 32, "shared": [64], "task": [64], "decoder": [64]},
     # A fixed number of short epochs in place of early stopping, which trains every fit twice.
     "training": {
-        "epochs": 10,
-        "min_steps": 200,
+        "epochs": 8,
+        "min_steps": 150,
         "batch_sizes": [64],
         "learning_rates": [2e-3],
         "early_stopping": None,
     },
-    "search": {"max_size": 3, "combinations_per_job": 24},
+    "search": {"beam": 2, "max_size": 3, "combinations_per_job": 24},
+    "tim": {"replicates": 2},
     "evaluation": {"replicates": 3},
 }
 
@@ -92,7 +98,7 @@ before anything is trained; a wrong key is reported with its place and the neare
 | file | study |
 |---|---|
 | `config.yaml` | the default: an embedded cohort with planted structure |
-| `ablation_m3h.yaml` | the same cohort, all tasks at once: what each part of the network contributes |
+| `ablation_m3h.yaml` | a smaller cohort of that kind, all tasks at once: what each part of the network contributes |
 | `small_hospital.yaml` | five CSV files as a ward exports them |
 | `support2.yaml` | SUPPORT2: seriously ill adults, eight outcomes |
 | `eicu_demo.yaml` | the eICU demo: first day in intensive care, six outcomes |
