@@ -98,7 +98,7 @@ before anything is trained; a wrong key is reported with its place and the neare
 | file | study |
 |---|---|
 | `config.yaml` | the default: an embedded cohort with planted structure |
-| `ablation_m3h.yaml` | a smaller cohort of that kind, all tasks at once: what each part of the network contributes |
+| `ablation_m3h.yaml` | a smaller one, all tasks at once: what each part of the network contributes |
 | `small_hospital.yaml` | five CSV files as a ward exports them |
 | `support2.yaml` | SUPPORT2: seriously ill adults, eight outcomes |
 | `eicu_demo.yaml` | the eICU demo: first day in intensive care, six outcomes |
