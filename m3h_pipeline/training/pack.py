@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import torch
 
 from m3h_pipeline.coding import METRICS
 from m3h_pipeline.contracts import FIT_ATTENTION, LATENTS, PREDICTIONS, SCORES, combination_key
@@ -17,12 +19,15 @@ from m3h_pipeline.environment import environment
 from m3h_pipeline.errors import ContractError, InputError, nearest
 from m3h_pipeline.files import read_json, write_table
 from m3h_pipeline.files.durable import make_folder
-from m3h_pipeline.training.data import load_study_data
+from m3h_pipeline.training.data import StudyData, load_study_data
 from m3h_pipeline.training.device import own_card
 from m3h_pipeline.training.fits import device_of, run_fits
-from m3h_pipeline.training.fitted import save_model
+from m3h_pipeline.training.fitted import FittedModel, save_model
 from m3h_pipeline.training.spec import Entry, FitResult, FitSpec, Outcome, TrainingSettings, next_fits
 from m3h_pipeline.training.store import FitStore
+
+#: Most rows that are held in double precision at a time.
+_ROWS = 4096
 
 
 def read_pack(plan: Path, pack: str) -> list[Entry]:
@@ -109,6 +114,9 @@ def train_pack(
                         some, data, settings, finished, keep_models=keeping, progress=sys.stderr
                     )
             done = {one.spec: one.values if one.status == "ok" else None for one in results}
+    for result in results:
+        if result.kept:
+            result.predictions = said_as_used(result, data)
     if models is not None:
         for result in results:
             if result.kept:
@@ -126,6 +134,39 @@ def train_pack(
             f"{diverged} of {len(results)} fits diverged and have no score; a lower learning rate or "
             "`training.gradient_clip` may help\n"
         )
+
+
+def said_as_used(result: FitResult, data: StudyData) -> dict[str, npt.NDArray[Any]]:
+    """What a kept model predicts for the rows it is scored on, computed as wherever it is used later.
+
+    That is in double precision, rounded to single at the end: what the evaluation judges is what the bundle
+    says of the same patients, whatever precision and device the model was trained with. Of a clustering task
+    what was said in training stays: its silhouettes are of the latents that were kept.
+
+    Args:
+        result: a fit whose model was kept.
+        data: the study that it was trained on.
+
+    Returns:
+        As ``FitResult.predictions``.
+    """
+    assert result.parameters is not None
+    model = FittedModel(result.parameters, result.metadata, torch.float64)
+    rows = data.scored_rows(result.spec.fold)
+    # Whole batches: a network with `attention.normalise: published` looks at the other rows of a batch.
+    size = max(1, _ROWS // result.spec.batch_size) * result.spec.batch_size
+    parts: dict[str, list[npt.NDArray[Any]]] = {}
+    for a in range(0, len(rows), size):
+        part = rows[a : a + size]
+        # The model makes the indicators of missing values, which stand behind the features, by itself.
+        raw = {name: data.features[name][part, :width] for name, width in model.modalities.items()}
+        for task, values in model.predict(raw, distances=True).items():
+            parts.setdefault(task, []).append(values)
+    clusters = {task for task in result.predictions if data.tasks[task]["problem_class"] == "clustering"}
+    return {
+        task: before if task in clusters or task not in parts else np.concatenate(parts[task])
+        for task, before in result.predictions.items()
+    }
 
 
 def scores_table(results: Sequence[FitResult], tasks: dict[str, dict[str, Any]]) -> pa.Table:

@@ -19,6 +19,7 @@ from m3h_pipeline.training.fits import run_fits
 from m3h_pipeline.training.fitted import load_model, save_model
 from m3h_pipeline.training.pack import read_pack, train_pack
 from m3h_pipeline.training.spec import next_fits
+from m3h_pipeline.training.store import FitStore
 from tests.training.studies import PRECISION, TASKS, settings, spec, study, write_study
 
 ALL = ["anemia", "organ", "phenotype", "stay"]
@@ -94,6 +95,31 @@ def test_a_pack_is_trained_and_written(tmp_path: Path, capsys: pytest.CaptureFix
                 )
         assert model.tasks["stay"]["title"] == "stay"
         assert set(said) == set(ALL)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_is_judged_is_what_the_model_says_wherever_it_is_used(tmp_path: Path, precision: Any) -> None:
+    """The rows of the test part, each by itself and in double precision: to the bit what the pack wrote."""
+    data = study()
+    data.labels["stay"] = 1e4 * data.labels["stay"] + 2e5
+    write_study(data, tmp_path, {"0000": [ENTRY | {"folds": [0, -1]}]})
+    run(tmp_path, precision=precision)
+    fold = {r["fit_key"]: r["fold"] for r in read_table(tmp_path / "scores.parquet", SCORES).to_pylist()}
+    (stored,) = [FitStore(tmp_path / "store").load(fold, kept=True)]
+    moved = 0.0
+    for row in read_table(tmp_path / "predictions.parquet", PREDICTIONS).to_pylist():
+        if fold[row["fit_key"]] >= 0 or row["task"] == "phenotype":
+            continue
+        model = load_model(tmp_path / "models" / f"{row['fit_key']}.safetensors", torch.float64)
+        alone = [
+            model.predict({name: x[[i]] for name, x in data.features.items()})[row["task"]]
+            for i in np.flatnonzero(~data.train)
+        ]
+        assert np.concatenate(alone).reshape(-1).tolist() == row["prediction"]
+        before = stored[row["fit_key"]].predictions[row["task"]].reshape(-1)
+        moved = max(moved, float(np.abs(before / np.array(row["prediction"]) - 1).max()))
+    # In training it was said in the precision of training.
+    assert 0 < moved < (1e-4 if precision == "float32" else 0.5)
 
 
 def test_models_are_kept_of_fits_on_the_whole_training_part(tmp_path: Path) -> None:
