@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -106,8 +108,116 @@ def check_same_rows(frame: pd.DataFrame, other: Any, what: str) -> None:
         )
 
 
-def several(names: Sequence[str], what: str) -> list[str]:
+def place(path: Any, what: str) -> Path:
+    """A path, as it was given.
+
+    Args:
+        path: a text, or what Python takes for a path.
+        what: it is, for the message.
+
+    Raises:
+        InputError: it is none.
+
+    Examples:
+        >>> place("config/ward.yaml", "the study's file")
+        PosixPath('config/ward.yaml')
+        >>> place(3, "the study's file")
+        Traceback (most recent call last):
+        m3h_pipeline.errors.InputError: the study's file is a path, not 3 (int)
+          to do: give it as text or as a `pathlib.Path`
+    """
+    try:
+        found = os.fspath(path)
+    except TypeError:
+        found = None
+    if not isinstance(found, str):
+        raise InputError(
+            f"{what} is a path, not {brief(path)}", hint="give it as text or as a `pathlib.Path`"
+        )
+    if not found or "\0" in found:
+        raise InputError(f"{what} is a path, not {found!r}", hint="give the path of one that is there")
+    return Path(found)
+
+
+def stream(given: Any, what: str, default: TextIO) -> TextIO:
+    """Where something is printed.
+
+    Args:
+        given: what can be written to; None: the default.
+        what: it is called, for the message.
+        default: such as standard output.
+
+    Raises:
+        InputError: it cannot be written to.
+
+    Examples:
+        >>> import sys
+        >>> stream("log.txt", "progress", sys.stderr)
+        Traceback (most recent call last):
+        m3h_pipeline.errors.InputError: `progress` is what can be written to, not 'log.txt' (str)
+          to do: give an open file, `io.StringIO()`, or nothing
+    """
+    if given is None:
+        return default
+    if not callable(getattr(given, "write", None)):
+        raise InputError(
+            f"`{what}` is what can be written to, not {brief(given)}",
+            hint="give an open file, `io.StringIO()`, or nothing",
+        )
+    found: TextIO = given
+    return found
+
+
+def whole(number: Any, what: str, least: int = 0, most: int | None = None) -> int:
+    """A whole number, as it was asked for.
+
+    Args:
+        number: perhaps one of NumPy.
+        what: it is called, for the message.
+        least: it may be.
+        most: it may be; None: any.
+
+    Raises:
+        ConfigError: it is none, or too small or too large.
+
+    Examples:
+        >>> whole(np.int64(3), "folds", 3)
+        3
+        >>> whole("3", "folds", 3)
+        Traceback (most recent call last):
+        m3h_pipeline.errors.ConfigError: `folds` is a whole number from 3 on, not '3' (str)
+    """
+    valid = isinstance(number, int | np.integer) and not isinstance(number, bool)
+    if not valid or number < least or (most is not None and number > most):
+        limits = f"from {least} on" if most is None else f"from {least} to {most}"
+        raise ConfigError(f"`{what}` is a whole number {limits}, not {brief(number)}")
+    return int(number)
+
+
+def brief(thing: Any) -> str:
+    """A thing as it is called in a message: its value where that is short, and its type.
+
+    Nothing of what frames and long lists hold.
+
+    Examples:
+        >>> brief(3), brief(None), brief(pd.DataFrame()), brief(list(range(99)))
+        ('3 (int)', 'None', 'a value of type DataFrame', 'a value of type list')
+    """
+    if thing is None:
+        return "None"
+    kind = type(thing).__name__
+    text = repr(thing) if isinstance(thing, str | bytes | int | float | tuple | list | dict) else ""
+    return f"{text} ({kind})" if 0 < len(text) <= 40 else f"a value of type {kind}"
+
+
+def several(names: Sequence[str], what: str, example: str = "labs", kind: str = "names") -> list[str]:
     """A list of names, as it was asked for; one text is no list of its letters.
+
+    Args:
+        names: the list.
+        what: it is called, for the message.
+        example: of what it may hold, for the message.
+        kind: of what it is a list.
 
     Raises:
         InputError: it is a text, or holds something else.
@@ -121,8 +231,8 @@ def several(names: Sequence[str], what: str) -> list[str]:
           to do: say ['labs']
     """
     if isinstance(names, str):
-        raise InputError(f"`{what}` is a list of names", hint=f"say [{names!r}]")
+        raise InputError(f"`{what}` is a list of {kind}", hint=f"say [{names!r}]")
     found = list(names) if isinstance(names, Iterable) else [None]
     if not all(isinstance(name, str) for name in found):
-        raise InputError(f"`{what}` is a list of names", hint='for example ["labs"]')
+        raise InputError(f"`{what}` is a list of {kind}", hint=f'for example ["{example}"]')
     return [str(name) for name in found]

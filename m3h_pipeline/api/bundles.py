@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from m3h_pipeline.api.asked import several
+from m3h_pipeline.api.asked import brief, place, several, stream
 from m3h_pipeline.api.frames import checked_frame, kind_of
 from m3h_pipeline.bundle.load import Bundle
 from m3h_pipeline.bundle.predict import predict_files
@@ -131,7 +131,7 @@ class LoadedBundle:
                 with_attention=attention,
                 with_contributions=contributions,
                 absent=several(absent, "absent"),
-                stream=progress if progress is not None else sys.stderr,
+                stream=stream(progress, "progress", sys.stderr),
             )
             found: pd.DataFrame = pq.read_table(out).to_pandas()
             return found, pd.read_csv(folder / "predictions.drift.csv")
@@ -145,17 +145,17 @@ def load_bundle(folder: Path | str, *, trust: bool = False) -> LoadedBundle:
         trust: import code of the user's own that it names; it could do anything.
 
     Raises:
-        InputError: a file is absent or damaged, or the bundle is of a newer version.
+        InputError: a file is absent or damaged, the bundle is of a newer version, or ``folder`` is no path.
         ConfigError: it names code of its own, and is not trusted.
     """
-    return LoadedBundle(Bundle.load(folder, trust=trust))
+    return LoadedBundle(Bundle.load(place(folder, "the folder of a bundle"), trust=trust))
 
 
 def _files(data: Data, folder: Path) -> list[Path | str]:
     """Files of the data; frames are written to the folder.
 
     Raises:
-        InputError: a frame cannot be written as a table.
+        InputError: a frame cannot be written as a table, or what is given is neither frames nor files.
     """
     if isinstance(data, Path | str):
         return [data]
@@ -167,10 +167,10 @@ def _files(data: Data, folder: Path) -> list[Path | str]:
             )
         if not isinstance(data, Iterable):
             raise InputError(
-                f"this is no data: {type(data).__name__}",
+                f"this is no data: {brief(data)}",
                 hint="give a mapping of names to data frames, a list of files, or a cohort's folder",
             )
-        return list(data)
+        return [place(one, "each of the files") for one in data]
     folder.mkdir()
     return [_written(str(name), frame, folder) for name, frame in data.items()]
 

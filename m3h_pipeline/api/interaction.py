@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from sklearn.utils.validation import check_is_fitted
 
+from m3h_pipeline.api.asked import brief, whole
 from m3h_pipeline.api.model import MultitaskModel
 from m3h_pipeline.api.study import Study
 from m3h_pipeline.api.tables import with_tasks
@@ -67,20 +68,21 @@ def tim_scores(
         ``significant``, ``control``, ``n_differences``, ``mode``. ``plot.tim`` draws it.
 
     Raises:
-        InputError: rows are needed and not given, or there are too few groups.
+        InputError: rows are needed and not given, there are too few groups, or it is neither study nor model.
         ConfigError: a number cannot be used, or the model has one task.
     """
     if isinstance(of, Study):
         return of.results.tim
+    if not isinstance(of, MultitaskModel):
+        raise InputError(f"task interaction is of a study or of a fitted model, not of {brief(of)}")
     check_is_fitted(of)
     rows = of.training_rows(X, y, groups)
     if len(rows.outcomes) < 2:
         raise ConfigError("task interaction needs two tasks, and the model has one", where="tasks")
-    if folds < 3 or replicates < 1 or draws < 2 or not 0 <= controls <= 20 or not 0 < fdr < 1:
-        raise ConfigError(
-            "`folds` is at least 3, `replicates` at least 1, `draws` at least 2, `controls` 0 to 20, `fdr` "
-            "between 0 and 1"
-        )
+    folds, replicates = whole(folds, "folds", 3), whole(replicates, "replicates", 1)
+    draws, controls = whole(draws, "draws", 2), whole(controls, "controls", 0, 20)
+    if not isinstance(fdr, int | float | np.number) or not 0 < fdr < 1:
+        raise ConfigError(f"`fdr` is a rate between 0 and 1, not {brief(fdr)}")
     settings = of.training_settings(rows)
     tim = Tim(mode="pairs", controls=controls, replicates=replicates, draws=draws, fdr=fdr)
     samples, split = _split(rows, folds, of.seed)

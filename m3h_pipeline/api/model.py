@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,16 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from m3h_pipeline.api import saved
-from m3h_pipeline.api.asked import answers_of, check_disjoint, check_same_rows, modalities_of, several
+from m3h_pipeline.api.asked import (
+    answers_of,
+    brief,
+    check_disjoint,
+    check_same_rows,
+    modalities_of,
+    place,
+    several,
+    whole,
+)
 from m3h_pipeline.api.frames import (
     Column,
     check_columns,
@@ -209,19 +218,19 @@ class MultitaskModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         No row that it was fitted on is written.
 
         Raises:
-            InputError: the folder cannot be written.
+            InputError: the folder cannot be written, or is no path.
         """
         check_is_fitted(self)
-        saved.write(self._known, self.get_params(), Path(folder))
+        saved.write(self._known, self.get_params(), place(folder, "the folder of a model"))
 
     @classmethod
     def load(cls, folder: Path | str) -> MultitaskModel:
         """Read a model that :meth:`save` has written.
 
         Raises:
-            InputError: a file is absent or damaged, or was written by a newer version.
+            InputError: a file is absent or damaged, was written by a newer version, or ``folder`` is no path.
         """
-        known, parameters = saved.read(Path(folder))
+        known, parameters = saved.read(place(folder, "the folder of a model"))
         model = cls(**parameters)
         model._known, model._training = known, None
         return model._fitted()
@@ -270,6 +279,11 @@ class MultitaskModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         if isinstance(groups, str) and groups in names:
             raise ConfigError(f"`{groups}` says whose the rows are, and is no feature", where="modalities")
         whose = frame[groups].tolist() if isinstance(groups, str) else groups
+        if whose is not None and not isinstance(whose, Iterable):
+            raise InputError(
+                f"`groups` says whose each row is, and is {brief(whose)}",
+                hint="give the name of a column, or a list as long as `X`",
+            )
         if whose is not None:
             check_same_rows(frame, whose, "`groups`")
             whose = list(whose)
@@ -306,10 +320,11 @@ class MultitaskModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         Raises:
             ConfigError: a parameter of the model cannot be used.
         """
-        if not isinstance(self.replicates, int) or self.replicates < 1:
-            raise ConfigError(f"`replicates` is a whole number from 1 on, not {self.replicates!r}")
+        whole(self.replicates, "replicates", 1)
+        seed = whole(self.seed, "seed")
         widths = {name: x.shape[1] for name, x in rows.features.items()}
-        return settings_for(self.recipe, self.settings or {}, widths, rows.n, self.seed)
+        settings = {} if self.settings is None else self.settings
+        return settings_for(self.recipe, settings, widths, rows.n, seed)
 
     def _raw(self, X: pd.DataFrame, absent: Sequence[str] = ()) -> dict[str, npt.NDArray[np.float64]]:
         """Task -> (n, width) as of ``contracts.PREDICTIONS``, mean over replicates."""

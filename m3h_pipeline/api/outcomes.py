@@ -25,6 +25,7 @@ _KEYS = {
     "clustering": {"clusters"},
 }
 _COMMON = {"class", "title", "department"}
+_EXAMPLE = 'for example {"died": "binary", "stay": {"class": "regression", "unit": "days"}}'
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -97,7 +98,7 @@ def outcomes_of(tasks: Any) -> dict[str, Outcome]:
     if not isinstance(tasks, Mapping) or not tasks:
         raise TaskError(
             "`tasks` is a mapping of names to problem classes with at least one task",
-            hint='for example {"died": "binary", "stay": "regression"}',
+            hint=_EXAMPLE,
         )
     return {name: _outcome(name, tasks[name]) for name in sorted(tasks, key=str)}
 
@@ -110,7 +111,9 @@ def _outcome(name: Any, said: Any) -> Outcome:
             where=where,
             hint='the column may be called otherwise: {"class": "binary", "column": ...}',
         )
-    given: dict[str, Any] = {"class": said} if isinstance(said, str) else dict(said or {})
+    if not isinstance(said, str | Mapping):
+        raise TaskError("a task is its problem class, or a mapping with `class`", where=where, hint=_EXAMPLE)
+    given: dict[str, Any] = {"class": said} if isinstance(said, str) else dict(said)
     kind = given.get("class")
     if kind not in _KEYS:
         raise TaskError(f"`{kind}` is no problem class", where=where, hint=nearest(str(kind), _KEYS))
@@ -124,6 +127,9 @@ def _outcome(name: Any, said: Any) -> Outcome:
             raise TaskError("a survival task names its columns `time` and `event`", where=where)
     else:
         columns = () if kind == "clustering" else (given.get("column", name),)
+    clusters = given.get("clusters", 15)
+    if not isinstance(clusters, int) or isinstance(clusters, bool) or clusters < 2:
+        raise TaskError("`clusters` is a whole number from 2 on", where=where)
     return Outcome(
         name,
         kind,
@@ -131,7 +137,7 @@ def _outcome(name: Any, said: Any) -> Outcome:
         title=str(given.get("title", name.replace("_", " "))),
         department=str(given.get("department", "")),
         unit=str(given.get("unit", "")),
-        clusters=int(given.get("clusters", 15)),
+        clusters=clusters,
     )
 
 

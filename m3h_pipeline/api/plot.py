@@ -11,8 +11,11 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from m3h_pipeline.api.asked import brief
 from m3h_pipeline.api.study import Study
 from m3h_pipeline.api.tables import catalogue_of
+from m3h_pipeline.contracts import TIM
+from m3h_pipeline.errors import InputError
 from m3h_pipeline.figures import registry, style
 from m3h_pipeline.figures import tim as tim_figure
 
@@ -27,9 +30,19 @@ def tim(of: Study | pd.DataFrame) -> Figure:
 
     Args:
         of: a study, or what :func:`tim_scores` returned.
+
+    Raises:
+        InputError: it is neither.
     """
     if isinstance(of, Study):
         return _drawn("tim", of)
+    if not isinstance(of, pd.DataFrame):
+        raise InputError(f"`tim` draws a study, or what `m3h.tim_scores` returned, not {brief(of)}")
+    if lacking := [f"`{name}`" for name in TIM.names if name not in of]:
+        raise InputError(
+            "this is no table of task interaction: it lacks " + ", ".join(lacking),
+            hint="give what `m3h.tim_scores` returned, with all its columns",
+        )
     catalogue = catalogue_of(of)
     with style.applied():
         return tim_figure.draw(tim_figure.table(of, catalogue), catalogue)
@@ -84,6 +97,9 @@ def _drawn(name: str, study: Study) -> Figure:
     """One figure of a study.
 
     Raises:
-        InputError: a table that it is drawn from is absent or damaged; the message says what makes it.
+        InputError: a table that it is drawn from is absent or damaged; the message says what makes it. Or
+            this is no study.
     """
+    if not isinstance(study, Study):
+        raise InputError(f"`{name}` draws a study, not {brief(study)}", hint="give `m3h.Study(FILE)`")
     return registry.drawn(name, Path(study.folder), study.configuration.figures).figure

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from m3h_pipeline import config, contracts
+from m3h_pipeline.api.asked import brief, place, several, stream
 from m3h_pipeline.api.tables import with_tasks
 from m3h_pipeline.config import load_study
 from m3h_pipeline.errors import InputError, WorkflowError, nearest
@@ -33,13 +34,14 @@ class Study:
         configuration: what the file says, validated.
 
     Raises:
-        InputError: there is no such file.
+        InputError: there is no such file, or it is no path.
         ConfigError: the file does not follow the schema; the message names every wrong key.
     """
 
     def __init__(self, configfile: Path | str, changes: Sequence[str] = ()) -> None:
-        self.configfile, self._changes = Path(configfile), tuple(changes)
-        self.configuration: config.Study = load_study(configfile, self._changes)
+        self.configfile = place(configfile, "a study's file")
+        self._changes = tuple(several(changes, "changes", "seed=7", "texts"))
+        self.configuration: config.Study = load_study(self.configfile, self._changes)
 
     def __repr__(self) -> str:
         return f"Study({str(self.configfile)!r})"
@@ -67,7 +69,7 @@ class Study:
         """
         from m3h_pipeline.check import check_study
 
-        check_study(self.configfile, screen or sys.stdout, self._changes)
+        check_study(self.configfile, stream(screen, "screen", sys.stdout), self._changes)
 
     def run(self, cores: int | str = "all", *options: str) -> None:
         """Run the study, or go on with it; the same as ``m3h run``.
@@ -79,8 +81,12 @@ class Study:
             options: further ones of Snakemake, such as ``--dry-run``.
 
         Raises:
+            InputError: ``cores`` is no number of cores, or an option is no text.
             WorkflowError: it did not come to its end.
         """
+        if cores != "all" and (not str(cores).isdecimal() or int(cores) < 1 or isinstance(cores, bool)):
+            raise InputError(f"`cores` is a number from 1 on or `all`, not {brief(cores)}")
+        options = tuple(several(options, "options", "--dry-run", "texts"))
         from m3h_pipeline.shipped.workflow import command, environment
 
         changes = ["--config", *self._changes] if self._changes else []
@@ -171,7 +177,7 @@ class Results:
             InputError: there is no such table, or it is not there yet.
         """
         if name not in EVALUATION_TABLES:
-            raise InputError(f"there is no table `{name}`", hint=nearest(name, EVALUATION_TABLES))
+            raise InputError(f"there is no table `{name}`", hint=nearest(str(name), EVALUATION_TABLES))
         return self._read(self._layout.evaluation.table(name), getattr(contracts, name.upper()))
 
     def _read(self, path: Path, schema: pa.Schema) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from m3h_pipeline.api.asked import brief
 from m3h_pipeline.api.frames import Column, feature_values, learned_columns
 from m3h_pipeline.api.outcomes import Outcome, labels, learned
 from m3h_pipeline.coding import Float32Array
@@ -43,13 +44,21 @@ def settings_for(
     Raises:
         ConfigError: there is no such recipe, section, modality or key, or a value does not fit.
     """
-    if recipe not in RECIPES:
-        raise ConfigError(f"there is no recipe `{recipe}`", where="recipe", hint=nearest(recipe, RECIPES))
+    if not isinstance(recipe, str) or recipe not in RECIPES:
+        shown = recipe if isinstance(recipe, str) else brief(recipe)
+        raise ConfigError(f"there is no recipe `{shown}`", where="recipe", hint=nearest(shown, RECIPES))
+    if not isinstance(sections, Mapping):
+        raise ConfigError(
+            f"`settings` is a mapping of sections of a study, not {brief(sections)}",
+            hint='for example {"training": {"epochs": 20}}',
+        )
     for name in sections:
         if name not in _SECTIONS:
             hint = nearest(str(name), _SECTIONS)
             raise ConfigError(f"there is no section `{name}`", where="settings", hint=hint)
     own = sections.get("modalities", {})
+    if not isinstance(own, Mapping) or not all(isinstance(value, Mapping) for value in own.values()):
+        raise ConfigError("a mapping of modalities to their keys", where="settings['modalities']")
     for name in own:
         if name not in widths:
             hint = nearest(str(name), widths)

@@ -98,7 +98,7 @@ def test_the_figure_is_that_of_a_study(scores: pd.DataFrame) -> None:
 
 
 def test_mistakes_are_told(fitted: m3h.MultitaskModel, frame: pd.DataFrame) -> None:
-    with pytest.raises(ConfigError, match="`folds` is at least 3"):
+    with pytest.raises(ConfigError, match="`folds` is a whole number from 3 on"):
         m3h.tim_scores(fitted, folds=2)
     with pytest.raises(InputError, match="2 groups cannot fill 5 folds"):
         m3h.tim_scores(fitted, frame, groups=[i % 2 for i in range(len(frame))])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from m3h_pipeline.cohort.reading import Reading
-from m3h_pipeline.files import read_json
+from m3h_pipeline.cohort.reading import Reading, read_reading
+from m3h_pipeline.cohort.table.ingest import ingest_table
+from m3h_pipeline.config import TableSource
+from m3h_pipeline.files import read_features, read_json
 from tests.cohort.apply.hospital import (
     GENES,
     SOURCE,
@@ -71,6 +75,45 @@ def test_one_patient_alone_is_as_among_all(study: Study, whole: Features, tmp_pa
         found = read(study[0], write(tmp_path / name, tables), tmp_path / "scratch")
         assert found.ids == [name]
         assert found.of(name) == whole.of(name)
+
+
+def test_a_truth_alone_in_its_file_is_what_it_was_in_the_study(tmp_path: Path) -> None:
+    """Numbers and categories of true and false, of one sample, in whichever way a program writes them."""
+    rng = np.random.default_rng(0)
+    n = 60
+    a = pd.DataFrame(
+        {
+            "stay": [f"S{i:02d}" for i in range(n)],
+            "smoker": rng.random(n) < 0.4,
+            "ventilated": rng.random(n) < 0.5,
+        }
+    )
+    b = pd.DataFrame({"stay": a["stay"], "shock": rng.random(n) < 0.3})
+    blocks = {
+        "person": {"columns": ["smoker", "ventilated"], "categorical": ["smoker"]},
+        "labs": {"columns": ["shock"], "file": 1},
+    }
+    files = [{"path": f"{name}.csv", "id": "stay"} for name in "ab"]
+    write(tmp_path / "study", {"a.csv": a, "b.csv": b})
+    source = TableSource.model_validate({"kind": "table", "files": files, "blocks": blocks}).located(
+        str(tmp_path / "study")
+    )
+    ingest_table(source, list(blocks), tmp_path / "cohort", stream=io.StringIO())
+    reading = read_reading(tmp_path / "cohort/reading.json")
+    x = {name: read_features(tmp_path / f"cohort/features/{name}.parquet")[0] for name in blocks}
+    for truth, forms in {True: ("TRUE", "true", "True", "1", "1.0"), False: ("FALSE", "0")}.items():
+        (at, *_) = np.flatnonzero((a["smoker"] == truth) & (a["ventilated"] == truth) & (b["shock"] == truth))
+        one = {"a": a.iloc[[at]], "b": b.iloc[[at]]}
+        for form in forms:
+            texts = {f"{k}.csv": frame.astype(object).replace({truth: form}) for k, frame in one.items()}
+            found = read(reading, write(tmp_path / form, texts), tmp_path / "scratch")
+            for name, values in x.items():
+                assert found.of(a["stay"][at])[name] == values[at].tobytes(), (form, name)
+            assert not found.unseen
+        for k, frame in one.items():
+            frame.to_parquet(tmp_path / f"{k}.parquet")
+        found = read(reading, [tmp_path / "a.parquet", tmp_path / "b.parquet"], tmp_path / "scratch")
+        assert found.of(a["stay"][at]) == {name: values[at].tobytes() for name, values in x.items()}
 
 
 @pytest.mark.parametrize("new", ["Zoology", "Dentistry", "other", "1", ""])
