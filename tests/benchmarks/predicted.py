@@ -5,8 +5,8 @@
     python -m tests.benchmarks.predicted speed --rows 1000000 --features 24 --files 2
 
 The first line holds a finished study's bundle against its evaluation: raw files of the source predicted, and
-what the evaluation had of the test part. The second trains a small study of wide files and predicts a long
-one.
+what the evaluation had of the test part; then the same files shuffled, and samples each alone in them. The
+second trains a small study of wide files and predicts a long one.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -44,24 +45,39 @@ from tests.end_to_end.in_process import Whole
 WIDTHS = (6, 1024, 18, 1024, 18, 99, 242, 110, 768, 768, 768)
 
 
-def same(config: Path, results: Path, changes: Sequence[str]) -> None:
-    """Print per task how far what is predicted is from the evaluation's, and what intervals cover."""
+def same(config: Path, results: Path, changes: Sequence[str], alone: int) -> None:
+    """Print per task how far what is predicted is from the evaluation's, and what intervals cover.
+
+    And how far it is from what is said of files whose rows and columns are shuffled, and of samples each
+    alone in its files. Differences are in the unit of what is predicted; of values and log hazards they stand
+    also as a share of the standard deviation of what is predicted for the test part.
+    """
     study = load_study(config, changes)
     bundle = Bundle.load(results / "bundle")
     files = _raw(study, results)
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out.parquet"
         start = time.monotonic()
-        predict_files(bundle, files, out, stream=io.StringIO())
+        found = _said(bundle, files, Path(folder) / "out")
         print(f"{study.study}: {len(files)} raw files predicted in {time.monotonic() - start:.1f} s")
-        found = pd.read_parquet(out).set_index("sample_id")
-    finished = Finished(Whole(study, results), pd.DataFrame())
-    cohort = finished.cohort()
-    ids = np.array(read_samples(finished.results.cohort / "samples.parquet")["sample_id"].to_pylist())
-    names = ids[cohort.parts[TEST].rows]
-    if names[0] not in found.index:
-        found.index = found.index.str.zfill(len(names[0]))
-    rows = found.loc[names]
+        finished = Finished(Whole(study, results), pd.DataFrame())
+        cohort = finished.cohort()
+        ids = np.array(read_samples(finished.results.cohort / "samples.parquet")["sample_id"].to_pylist())
+        names = ids[cohort.parts[TEST].rows]
+        if names[0] not in found.index:
+            found.index = found.index.str.zfill(len(names[0]))
+        _evaluated(bundle, finished, cohort, found.loc[names])
+        _moved(study, bundle, files, found, alone, Path(folder))
+
+
+def _said(bundle: Bundle, files: Sequence[str | Path], folder: Path) -> pd.DataFrame:
+    """What the bundle says of files, by sample."""
+    folder.mkdir()
+    predict_files(bundle, files, folder / "out.parquet", stream=io.StringIO())
+    return pd.read_parquet(folder / "out.parquet").set_index("sample_id")
+
+
+def _evaluated(bundle: Bundle, finished: Finished, cohort: Any, rows: pd.DataFrame) -> None:
+    """Print how far what is said of the test part is from what the evaluation had."""
     for name, candidates in finished.candidates().items():
         task = bundle.tasks.get(name)
         if task is None:
@@ -69,15 +85,20 @@ def same(config: Path, results: Path, changes: Sequence[str]) -> None:
         # What came with the data is not in the bundle, nor are blends with it.
         kept = {
             *NETWORKS,
-            *(path.stem for path in (results / "final/references" / name).glob("*.safetensors")),
+            *(
+                path.stem
+                for path in (finished.whole.folder / "final/references" / name).glob("*.safetensors")
+            ),
         }
         parts = {one: each for one, each in candidates.parts.items() if one in kept}
         candidates = replace(candidates, parts=parts, _blends={}, _fold_scores={})
         held = candidates.predictions(task.chosen, TEST, cohort.folds)
         assert held is not None
         columns = _raw_columns(name, task)
-        error = np.abs(rows[columns].to_numpy() - held[0]).max()
-        line = f"  {name}: {task.chosen}, largest difference {error:.1e}"
+        error = np.abs(rows[columns].to_numpy() - held[0]).max(axis=0)
+        line = f"  {name}: {task.chosen}, largest difference {error.max():.1e}"
+        if task.problem_class in {"regression", "survival"}:
+            line += f" ({(error / held[0].std(axis=0)).max():.1e} of the standard deviation)"
         if task.interval is not None:
             y = cohort.observed(name, TEST)
             seen = ~np.isnan(y)
@@ -87,6 +108,75 @@ def same(config: Path, results: Path, changes: Sequence[str]) -> None:
                 f"; {100 * task.interval.coverage:g} % intervals hold {100 * inside:.1f} % of the test part"
             )
         print(line, flush=True)
+
+
+def _moved(
+    study: Any, bundle: Bundle, files: Sequence[str], known: pd.DataFrame, alone: int, folder: Path
+) -> None:
+    """Print how far what is said of shuffled files, and of samples alone, is from what is known.
+
+    Only of tables with samples in their rows; rows of a file without identifiers are known by their number.
+    """
+    rng = np.random.default_rng(0)
+    tables = [_table(path) for path in files]
+    links = [file.id for file in study.source.files] if isinstance(study.source, TableSource) else [None]
+    orders = [rng.permutation(len(table)) for table in tables]
+    shuffled = [t.iloc[o, rng.permutation(t.shape[1])] for t, o in zip(tables, orders, strict=True)]
+    found = _said(bundle, _written(shuffled, files, folder / "shuffled"), folder / "said")
+    if links[0] is None:
+        found.index = known.index[orders[0]]
+    print(f"  rows and columns shuffled: {_apart(found.loc[known.index], known)}", flush=True)
+    drawn = np.sort(rng.choice(len(known), min(alone, len(known)), replace=False))
+    single = []
+    for number in drawn:
+        first = tables[0].iloc[[number]]
+        others = [
+            t[t[link] == first[links[0]].iloc[0]] for t, link in zip(tables[1:], links[1:], strict=True)
+        ]
+        # A file without a row is none: the sample has nothing there, and is given with somebody else's.
+        others = [t if len(t) else w.iloc[:1] for t, w in zip(others, tables[1:], strict=True)]
+        out = _said(bundle, _written([first, *others], files, folder / f"f{number}"), folder / f"s{number}")
+        single.append(out.head(1).set_axis(known.index[[number]]))
+    print(f"  {len(drawn)} samples, each alone: {_apart(pd.concat(single), known.iloc[drawn])}", flush=True)
+
+
+def _table(path: str) -> pd.DataFrame:
+    if path.endswith(".parquet"):
+        return pd.read_parquet(path)
+    if path.endswith(".arff"):
+        package, _, inside = path.removeprefix("python:").partition("/")
+        lines = (resources.files(package) / inside).read_text(encoding="utf-8").splitlines()
+        names = [line.split()[1] for line in lines if line.lower().startswith("@attribute")]
+        start = next(i for i, line in enumerate(lines) if line.lower().startswith("@data"))
+        # Nominal values hold no commas there.
+        return pd.DataFrame([line.split(",") for line in lines[start + 1 :] if line], columns=names)
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _written(tables: Sequence[pd.DataFrame], files: Sequence[str], folder: Path) -> list[Path]:
+    folder.mkdir()
+    paths = []
+    for i, (table, file) in enumerate(zip(tables, files, strict=True)):
+        parquet = file.endswith(".parquet")
+        path = folder / f"{i}.{'parquet' if parquet else 'csv'}"
+        if parquet:
+            table.reset_index(drop=True).to_parquet(path, index=False)
+        else:
+            table.to_csv(path, index=False)
+        paths.append(path)
+    return paths
+
+
+def _apart(found: pd.DataFrame, known: pd.DataFrame) -> str:
+    """How far two tables of predictions are apart."""
+    numbers = known.select_dtypes("number").columns
+    cells = (found[numbers] != known[numbers]) & ~(found[numbers].isna() & known[numbers].isna())
+    flags = int((found["flags"].fillna("") != known["flags"].fillna("")).sum())
+    if not cells.to_numpy().any():
+        return f"the same to the bit, {flags} flags differ"
+    largest = (found[numbers] - known[numbers]).abs().max(axis=None)
+    number = int(cells.to_numpy().sum())
+    return f"{number} of {cells.size} numbers differ, by {largest:.1e} at most; {flags} flags differ"
 
 
 def _raw(study: Any, results: Path) -> list[str]:
@@ -202,6 +292,7 @@ def main() -> None:
     one.add_argument("config", type=Path)
     one.add_argument("results", type=Path)
     one.add_argument("--config", dest="changes", nargs="*", default=[])
+    one.add_argument("--alone", type=int, default=5, help="samples that are predicted alone")
     two = verbs.add_parser("speed")
     two.add_argument("--rows", type=int, default=45050)
     two.add_argument("--features", type=int, default=6405)
@@ -209,7 +300,7 @@ def main() -> None:
     two.add_argument("--format", choices=["csv", "parquet"], default="csv")
     options = parser.parse_args()
     if options.verb == "same":
-        same(options.config, options.results, options.changes)
+        same(options.config, options.results, options.changes, options.alone)
     else:
         speed(options.rows, options.features, options.format, options.files)
 
