@@ -60,6 +60,17 @@ LICENCES = {
     "numba": "BSD-2-Clause",
     "torch": "BSD-3-Clause and others, all permissive",
 }
+#: Of whom the core's size is told, in this order, with what they need.
+_SHARES = {
+    "PyTorch": ["torch"],
+    "Arrow": ["pyarrow"],
+    "NumPy, SciPy, pandas and scikit-learn": ["numpy", "scipy", "pandas", "scikit-learn"],
+    "matplotlib": ["matplotlib"],
+    "Snakemake, with SLURM": ["snakemake", "snakemake-executor-plugin-slurm"],
+    "the other packages": [],
+}
+#: Beginnings of names of PyTorch's files that nothing here uses.
+_UNUSED = ("torch/test/", "torch/include/", "torch/bin/test_", "torch/bin/protoc")
 _SHORT = {
     "Apache Software License": "Apache-2.0",
     "BSD License": "BSD",
@@ -192,9 +203,37 @@ def rows(part: str) -> list[tuple[str, str, str, str, str]]:
     return sorted(found, key=lambda row: (-float(row[3]), row[0]))
 
 
+def shares() -> dict[str, float]:
+    """What of the core's size is whose, in MB; each package counts for the first that needs it."""
+    core = closure([PROJECT])
+    counted = {PROJECT}
+    found = {}
+    for said, names in _SHARES.items():
+        mine = (closure(names) if names else core).keys() - counted
+        found[said] = sum(megabytes(core[name].distribution) for name in mine)
+        counted |= mine
+    return found
+
+
+def unused() -> float:
+    """MB of PyTorch's files that nothing here uses: its own tests, compiled, and what C++ is built with."""
+    torch = distribution("torch")
+    files = [file for file in torch.files or [] if str(file).startswith(_UNUSED)]
+    return sum(Path(str(file.locate())).stat().st_size for file in files) / 1e6
+
+
+def _bounds() -> str:
+    """What of the core is how large, and what bounds it."""
+    total, lines = 0.0, []
+    for said, size in shares().items():
+        total += size
+        lines.append(f"- {said}: {size:.0f} MB, with those above {total:.0f} MB")
+    return _BOUNDS.format(lines="\n".join(lines), unused=unused(), left=total - unused())
+
+
 def page() -> str:
     """The text of docs/dependencies.md."""
-    lines = [_HEAD]
+    lines = [_HEAD, _bounds()]
     for part in ("", *EXTRAS):
         found = rows(part)
         total = sum(float(row[3]) for row in found)
@@ -217,6 +256,19 @@ and ecos, and `[expression]` one under the LGPL, gensim. [install.md](install.md
 
 Beside what it imports, the package carries the chart library of the [report](report.md): Apache ECharts, as
 its makers publish it (Apache-2.0; its licence lies beside it).
+"""
+
+
+_BOUNDS = """## What bounds its size
+
+The core was meant to take less than 1200 MB. What every study needs takes more by itself, each package with
+what it asks for:
+
+{lines}
+
+Of PyTorch {unused:.0f} MB are its own tests, compiled, and what C++ is built with. Nothing here uses them,
+but its makers put them into the package. Without them ([install.md](install.md) has the line) {left:.0f} MB
+are left. What few studies need is in the parts below.
 """
 
 

@@ -1,13 +1,13 @@
 """Locks: every package that the core installs, by version and by digest. ``make lock`` writes both.
 
 ``locks/gpu.txt`` is what the public index has for Linux: PyTorch with what drives NVIDIA's cards.
-``locks/cpu.txt`` is the same with PyTorch's build for processors, which has an index of its own; where that
-is out of reach, name a folder that holds the wheel in ``UV_FIND_LINKS``.
+``locks/cpu.txt`` is the same without PyTorch and what only cards need. PyTorch's build for processors is on
+an index of PyTorch's own, and a digest that was not read there would be no promise: the head of the file says
+by which line that exact version is installed.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -22,9 +22,15 @@ OF_CARDS = re.compile(r"(nvidia|cuda|triton)(-|$)")
 EVERYWHERE = {"setuptools"}
 
 _HEAD = """# What the core of m3h-pipeline installs on Linux (x86-64, Python {python}), {said}.
-# Written by `make lock`; docs/install.md says how it is used.
+# Every package here is locked by its version and by the digests that the public index has of it.
+{more}# Written by `make lock`; docs/install.md says how it is used.
 """
-_SAID = {"cpu": "with PyTorch's build for processors", "gpu": "with PyTorch for NVIDIA's cards"}
+_TORCH_FIRST = """# PyTorch's build for processors is on an index of its own: its version is locked,
+# its digest is not. Install it first:
+#   {command}
+"""
+#: Where PyTorch keeps its build for processors.
+INDEX = "https://download.pytorch.org/whl/cpu"
 
 
 def pins(text: str) -> dict[str, str]:
@@ -38,32 +44,52 @@ def pins(text: str) -> dict[str, str]:
     return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
 
 
-def locked(kind: str) -> str:
-    """The text of a lock, resolved anew: from pyproject.toml, within constraints.txt."""
-    backend = ["--torch-backend", "cpu"] if kind == "cpu" and "UV_FIND_LINKS" not in os.environ else []
-    environment = {k: v for k, v in os.environ.items() if k != "UV_FIND_LINKS" or kind == "cpu"}
+def for_cards() -> str:
+    """The text of the lock for cards, resolved anew: from pyproject.toml, within constraints.txt."""
     done = subprocess.run(
         [
             *(sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--quiet", "--generate-hashes"),
             *("--constraint", "constraints.txt", "--python-version", PYTHON),
             *("--python-platform", "x86_64-manylinux_2_28", "--no-annotate", "--no-header"),
-            *("--no-emit-index-url", "--no-emit-find-links", *backend),
+            *("--no-emit-index-url", "--no-emit-find-links"),
         ],
         cwd=ROOT,
-        env=environment,
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
-    return _HEAD.format(python=PYTHON, said=_SAID[kind]) + done.stdout
+    return _HEAD.format(python=PYTHON, said="with PyTorch for NVIDIA's cards", more="") + done.stdout
+
+
+def for_processors(cards: str) -> str:
+    """The text of the lock for processors.
+
+    Args:
+        cards: of that for cards.
+
+    Examples:
+        >>> text = "# head\\ntorch==2.13.0 x\\n    --hash=a\\nyte==1.9.4 x\\n    --hash=b\\n"
+        >>> for_processors(text).splitlines()[-2:]
+        ['yte==1.9.4 x', '    --hash=b']
+    """
+    blocks = re.finditer(r"^(?!#)(\S+?)==.*\n(?: .*\n)*", cards, flags=re.MULTILINE)
+    kept = [one[0] for one in blocks if one[1] != "torch" and not OF_CARDS.match(one[1])]
+    more = _TORCH_FIRST.format(command=torch_command(pins(cards)["torch"]))
+    return _HEAD.format(python=PYTHON, said="for processors, but for PyTorch", more=more) + "".join(kept)
+
+
+def torch_command(version: str) -> str:
+    """What installs PyTorch's build for processors."""
+    return f"pip install --no-deps --index-url {INDEX} torch=={version}+cpu"
 
 
 def main() -> None:
     """Write both locks."""
     folder = ROOT / "locks"
     folder.mkdir(exist_ok=True)
-    for kind, text in [(kind, locked(kind)) for kind in KINDS]:
-        (folder / f"{kind}.txt").write_text(text, encoding="utf-8")
+    cards = for_cards()
+    (folder / "gpu.txt").write_text(cards, encoding="utf-8")
+    (folder / "cpu.txt").write_text(for_processors(cards), encoding="utf-8")
 
 
 if __name__ == "__main__":

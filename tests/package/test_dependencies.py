@@ -9,7 +9,18 @@ import pytest
 
 from m3h_pipeline import errors
 from tests.conftest import ROOT
-from tests.package.dependencies import EXTRAS, PAGE, PROJECT, closure, is_gpl, licence, megabytes, page
+from tests.package.dependencies import (
+    EXTRAS,
+    PAGE,
+    PROJECT,
+    closure,
+    is_gpl,
+    licence,
+    megabytes,
+    page,
+    shares,
+    unused,
+)
 from tests.package.lock import pins
 
 CORE = closure([PROJECT])
@@ -64,6 +75,16 @@ def test_the_page_is_as_generated() -> None:
         assert key in listed, f"{row}: {said}"
         assert float(row[3]) == pytest.approx(listed[key], rel=0.25, abs=1.0), f"{row}: {said}"
     assert len(listed) == len(_table(now)), said
+
+
+def test_what_bounds_the_size_is_all_of_it() -> None:
+    """Every package of the core counts once; without what PyTorch could spare it is below what was meant."""
+    whole = sum(megabytes(one.distribution) for name, one in CORE.items() if name != PROJECT)
+    assert sum(shares().values()) == pytest.approx(whole)
+    assert min(shares().values()) > 1
+    assert 50 < unused() < megabytes(CORE["torch"].distribution) / 3
+    if "+cpu" in CORE["torch"].distribution.version:
+        assert whole - unused() < 1200
 
 
 def test_versions_are_those_the_project_is_tested_with() -> None:
