@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from m3h_pipeline.report import charts
-from m3h_pipeline.report.answer import comparable, effect, surviving
 from m3h_pipeline.report.blocks import Block, Chapter, chart, heading, table, words
+from m3h_pipeline.report.facts import comparable, effect, surviving
 from m3h_pipeline.report.gather import Gathered, Row
 from m3h_pipeline.report.wording import counted, metric_name, signed
 
@@ -51,9 +52,9 @@ def _name(gathered: Gathered, task: str) -> str:
 
 
 def _heatmap(gathered: Gathered, rows: Sequence[Row]) -> Block:
-    known = {row["task"] for row in rows} | {row["companion"] for row in rows}
-    tasks = [task for task in gathered.learned if task in known]
-    controls = sorted(known - set(tasks))
+    named = {row["task"] for row in rows} | {row["companion"] for row in rows}
+    tasks = [task for task in gathered.learned if task in named]
+    controls = sorted(named - set(tasks))
     by_department = sorted(
         tasks, key=lambda task: (gathered.tasks[task].department, gathered.tasks[task].title)
     )
@@ -70,9 +71,9 @@ def _heatmap(gathered: Gathered, rows: Sequence[Row]) -> Block:
         for row in rows
     ]
     shown = [_name(gathered, task) for task in names]
-    limit = float(np.percentile([abs(row["estimate"]) for row in rows], _WITHIN)) or 1.0
+    limit, metric = _strongest(gathered, rows)
     spec = charts.heatmap(shown, [_name(gathered, task) for task in lines], cells, _MEASURES, limit)
-    clustered = [names[i] for i in _clustered(rows, by_department, place)] + controls
+    clustered = [names[i] for i in _clustered(rows, by_department, place, limit)] + controls
     spec["orders"] = [
         {
             "name": name,
@@ -81,8 +82,9 @@ def _heatmap(gathered: Gathered, rows: Sequence[Row]) -> Block:
         }
         for name, order in (("by department", names), ("clustered", clustered))
     ]
-    best = max(rows, key=lambda row: row["estimate"])
-    least = min(rows, key=lambda row: row["estimate"])
+    known = [row for row in rows if np.isfinite(row["estimate"])] or rows
+    best = max(known, key=lambda row: row["estimate"])
+    least = min(known, key=lambda row: row["estimate"])
     alt = (
         f"Heatmap of {len(names)} by {len(names)} outcomes. The largest change is {_said(gathered, best)}, "
         f"the smallest {_said(gathered, least)}. The numbers stand in the table below."
@@ -91,10 +93,27 @@ def _heatmap(gathered: Gathered, rows: Sequence[Row]) -> Block:
         "Point at a cell for the change, its 95 % interval, the number of differences it is the mean of, "
         "and the change less that of permuted companions. A dot marks what survives. † control: shuffled "
         "labels or noise; its row and its column should be empty of colour but for the cost of sharing. "
-        "Changes are in "
-        "the outcome's own metric; phenotypes, whose silhouettes cannot be compared, have no row."
+        f"Changes are in the outcome's own metric, colours for {metric_name(metric)}: what is more has the "
+        "strongest one. Phenotypes, whose silhouettes cannot be compared, have no row."
     )
     return chart("All pairs", spec, caption, alt, wide=True)
+
+
+def _strongest(gathered: Gathered, rows: Sequence[Row]) -> tuple[float, str]:
+    """The change of the strongest colour, and the metric whose changes it is of: that of most rows.
+
+    One outcome with a large negative R² would else leave all others white.
+    """
+    metrics = [_metric_of(gathered, row) for row in rows]
+    metric = Counter(metrics).most_common(1)[0][0]
+    mine = [abs(row["estimate"]) for row, one in zip(rows, metrics, strict=True) if one == metric]
+    finite = [value for value in mine if np.isfinite(value)]
+    return float(np.percentile(finite, _WITHIN)) if any(finite) else 1.0, metric
+
+
+def _metric_of(gathered: Gathered, row: Row) -> str:
+    task = gathered.tasks.get(row["task"].partition("~")[0])
+    return task.metric if task else ""
 
 
 def _said(gathered: Gathered, row: Row) -> str:
@@ -107,8 +126,8 @@ def _number(value: float) -> float | None:
     return value if value == value else None
 
 
-def _clustered(rows: Sequence[Row], tasks: Sequence[str], place: dict[str, int]) -> list[int]:
-    """Places of tasks, those next to each other that help each other (average linkage)."""
+def _clustered(rows: Sequence[Row], tasks: Sequence[str], place: dict[str, int], limit: float) -> list[int]:
+    """Places of tasks, those next to each other that help each other by their colours (average linkage)."""
     from scipy.cluster.hierarchy import leaves_list, linkage
 
     n = len(tasks)
@@ -118,8 +137,9 @@ def _clustered(rows: Sequence[Row], tasks: Sequence[str], place: dict[str, int])
     for row in rows:
         one, other = place[row["task"]], place[row["companion"]]
         if one < n and other < n:
-            matrix[one, other] += row["estimate"] / 2
-            matrix[other, one] += row["estimate"] / 2
+            change = float(np.clip(np.nan_to_num(row["estimate"]), -limit, limit))
+            matrix[one, other] += change / 2
+            matrix[other, one] += change / 2
     distance = (matrix.max() - matrix)[np.triu_indices(n, 1)]
     order: list[int] = leaves_list(linkage(np.round(distance, 9), "average")).tolist()
     return order

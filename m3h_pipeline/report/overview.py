@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from m3h_pipeline.evaluation.claims import BETTER, NOTHING, OPEN, UNTESTED, WORSE
@@ -33,14 +35,24 @@ class Cell:
 def overview(gathered: Gathered) -> dict[str, Any]:
     """What ``outcomes.html.j2`` shows."""
     rows = gathered.rows("evaluation")
-    ends = [abs(row[f"difference_{end}"]) for row in rows for end in ("low", "high") if _told(row)]
-    most = max([end for end in ends if end == end], default=0.0) or 1.0
+    scales = _scales(rows)
     departments = sorted({row["department"] for row in rows if row["department"]})
     return {
         "departments": departments,
-        "rows": [_row(gathered, row, most) for row in rows],
-        "scale": f"{most:.3f}",
+        "rows": [_row(gathered, row, scales) for row in rows],
+        "scales": ", ".join(f"{metric_name(metric)} ±{most:.3f}" for metric, most in scales.items()),
     }
+
+
+def _scales(rows: Sequence[Row]) -> dict[str, float]:
+    """Metric -> the end of an interval that lies furthest from 0: one scale for all would be that of R²."""
+    found: dict[str, float] = {}
+    for row in rows:
+        for end in ("low", "high"):
+            value = abs(row[f"difference_{end}"])
+            if _told(row) and isfinite(value):
+                found[row["metric"]] = max(found.get(row["metric"], 0.0), value)
+    return found
 
 
 def head(gathered: Gathered, task: str) -> dict[str, Any]:
@@ -86,9 +98,7 @@ def _sentence(gathered: Gathered, row: Row) -> str:
 def _settled(row: Row) -> str:
     if row["verdict"] == OPEN:
         found = row["detectable"]
-        return "the data do not settle it" + (
-            f" (a true difference of {found:.3f} would have been found)" if found == found else ""
-        )
+        return "the data do not settle it" + (f" (detectable: {found:.3f})" if found == found else "")
     return {BETTER: "a gain", WORSE: "a loss"}.get(row["verdict"], str(row["verdict"]))
 
 
@@ -96,7 +106,7 @@ def _told(row: Row) -> bool:
     return bool(row["metric"] != "silhouette" and row["verdict"] not in {UNTESTED, NOTHING})
 
 
-def _row(gathered: Gathered, row: Row, most: float) -> dict[str, Any]:
+def _row(gathered: Gathered, row: Row, scales: Mapping[str, float]) -> dict[str, Any]:
     task = row["task"]
     # Of phenotypes one number in all places: by the distances of the inputs, where models can be compared.
     scores = {one["model"]: one["silhouette"] for one in gathered.rows("phenotype_scores", task)}
@@ -124,7 +134,7 @@ def _row(gathered: Gathered, row: Row, most: float) -> dict[str, Any]:
             signed(row["difference"]) if _told(row) else "", _value(row["difference"]) if _told(row) else ""
         ),
         "interval": between(row, "difference") if _told(row) else "",
-        "bar": _bar(row, most) if _told(row) else None,
+        "bar": _bar(row, scales.get(row["metric"]) or 1.0) if _told(row) else None,
     }
 
 
@@ -137,7 +147,7 @@ def _bar(row: Row, most: float) -> dict[str, float] | None:
     places = {
         name: round(_WIDTH / 2 + row[key] / most * (_WIDTH / 2 - _MARGIN), 1)
         for name, key in (("low", "difference_low"), ("at", "difference"), ("high", "difference_high"))
-        if row[key] == row[key]
+        if isfinite(row[key])
     }
     return places if len(places) == 3 else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from m3h_pipeline.config import Study, validate
 from m3h_pipeline.files import replacing
@@ -69,25 +69,19 @@ def first_screen(gathered: Gathered) -> dict[str, Any]:
     }
 
 
+#: Lists of the answer and their titles, in order.
+_LISTS: Final = {
+    "gains": "Gain from learning together",
+    "losses": "Lose by learning together",
+    "simpler": "Use a simpler model instead",
+    "unsettled": "Not settled by these data",
+    "helpful": "Most helpful companions",
+    "harmful": "Most harmful companions",
+    "alone": "Learn alone",
+    "open": "What must be known beside it",
+}
+
+
 def _lists(said: Answer) -> list[tuple[str, str, list[str], str]]:
     """Name, title, sentences, and what is said where there are none."""
-    return [
-        ("gains", "Gain from learning together", said.gains, "No gain is shown."),
-        ("losses", "Lose by learning together", said.losses, "No loss is shown."),
-        (
-            "simpler",
-            "Use a simpler model instead",
-            said.simpler,
-            "Nowhere: what the search selected is used.",
-        ),
-        (
-            "unsettled",
-            "Not settled by these data",
-            said.unsettled,
-            "Every outcome that was tested is settled.",
-        ),
-        ("helpful", "Most helpful companions", said.helpful, "No help survives the correction."),
-        ("harmful", "Most harmful companions", said.harmful, "No harm survives the correction."),
-        ("alone", "Learn alone", said.alone, "Every outcome was selected a companion."),
-        ("open", "What must be known beside it", said.open, ""),
-    ]
+    return [(name, title, getattr(said, name), said.otherwise[name]) for name, title in _LISTS.items()]

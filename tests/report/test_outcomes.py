@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from m3h_pipeline.report.blocks import Block
+from m3h_pipeline.report.facts import chosen
 from m3h_pipeline.report.gather import Gathered
 from m3h_pipeline.report.outcomes.advice import advice_blocks
 from m3h_pipeline.report.outcomes.binary import event_rate, slider
 from m3h_pipeline.report.outcomes.pages import BLOCKS, outcome_page
-from m3h_pipeline.report.outcomes.said import chosen
 from m3h_pipeline.report.overview import overview
 from tests.figures.fakes import description
 from tests.figures.fakes import of_class as of_kind
@@ -125,6 +125,15 @@ def test_bars_of_risks_add_up_to_all(gathered: Gathered) -> None:
     assert whole == pytest.approx(100, abs=1.5)
 
 
+def using(gathered: Gathered, task: str, candidate: str) -> Gathered:
+    """The same with another candidate chosen."""
+    rows = tuple(
+        row | {"chosen": row["candidate"] in (candidate, "chosen")} if row["task"] == task else row
+        for row in gathered.tables["choice"]
+    )
+    return replace(gathered, tables={**gathered.tables, "choice": rows})
+
+
 def said(blocks: list[Block]) -> str:
     return " ".join(blocks[-1]["items"])
 
@@ -139,7 +148,9 @@ def test_advice_follows_the_numbers(gathered: Gathered) -> None:
     assert "too far apart" in said(advice_blocks(steep, task))
     flat = changed(many, "choice", task, value=0.52, low=0.48, high=0.56)
     assert "may be chance" in said(advice_blocks(flat, task))
-    worse = changed(many, "evaluation", task, reference="linear", reference_verdict="worse")
+    worse = using(
+        changed(many, "evaluation", task, reference="linear", reference_verdict="worse"), task, "linear"
+    )
     assert "Use the linear model: it is better" in said(advice_blocks(worse, task))
     control = replace(gathered.tasks[task], control="permuted labels")
     permuted = replace(gathered, tasks={**gathered.tasks, task: control})
@@ -148,6 +159,62 @@ def test_advice_follows_the_numbers(gathered: Gathered) -> None:
     unsteady = changed(gathered, "phenotype_scores", phenotype, stability=0.2, rank=1.1)
     assert "Seeds agree little" in said(advice_blocks(unsteady, phenotype))
     assert "all but 1.1 directions" in said(advice_blocks(unsteady, phenotype))
+
+
+def test_advice_claims_no_more_than_its_numbers(gathered: Gathered) -> None:
+    task = of_class(gathered, "binary")
+    # The choice is made out of fold: a look at the test part does not turn it round.
+    network = using(gathered, task, "together")
+    worse = changed(network, "evaluation", task, reference="linear", reference_verdict="worse")
+    assert "The choice stands" in said(advice_blocks(worse, task))
+    assert "Use the linear model" not in said(advice_blocks(worse, task))
+    blend = using(worse, task, "blend")
+    assert "linear" not in said(advice_blocks(blend, task))
+    # A difference that is not settled may be large.
+    unsettled = {"reference": "linear", "reference_verdict": "not significant", "versus_reference_high": 0.31}
+    text = said(advice_blocks(changed(network, "evaluation", task, **unsettled), task))
+    assert "loses at most 0.310" in text
+    # A value below the other's interval is chance where the intervals meet.
+    rows = tuple(
+        row
+        | (
+            {"value": 0.7, "low": 0.66, "high": 0.74}
+            if row["part"] == "test"
+            else {"value": 0.75, "low": 0.72}
+        )
+        if row["task"] == task
+        else row
+        for row in network.tables["choice"]
+    )
+    meeting = replace(network, tables={**network.tables, "choice": rows})
+    assert "lucky" not in said(advice_blocks(meeting, task))
+    apart = changed(meeting, "choice", task, high=0.71)
+    assert "lucky" in said(advice_blocks(apart, task))
+    # Without a calibration nobody knows how many events there are.
+    unknown = replace(network, tables={**network.tables, "calibration_slopes": ()})
+    assert "have the event" not in said(advice_blocks(unknown, task))
+
+
+def test_of_many_subgroups_it_is_said_what_chance_does(gathered: Gathered) -> None:
+    task = of_class(gathered, "binary")
+    network = using(gathered, task, "together")
+    base = next(row for row in network.rows("subgroups", task) if row["candidate"] == "together")
+    base |= {"measure": gathered.tasks[task].metric, "state": "before"}
+    rows = tuple(
+        base | {"subgroup": f"ward {i}", "gap": gap, "gap_low": gap - 0.05, "gap_high": gap + 0.05}
+        for i in range(400)
+        for gap in [-0.06 - i / 1e5 if i % 40 == 0 else 0.01]
+    )
+    many = replace(network, tables={**network.tables, "subgroups": rows})
+    text = said(advice_blocks(many, task))
+    assert "Of 400 groups looked at, about 10 would be so by chance alone." in text
+    assert "and 4 more than for all others" in text
+    blocks = outcome_page(many, task).blocks
+    (gaps,) = [b for b in blocks if b.get("title") == "Each group less all others"]
+    assert len(gaps["spec"]["rows"]) <= 40
+    assert "20 of 400" in gaps["caption"]
+    (table,) = [b for b in blocks if b.get("title") == "All 400 groups"]
+    assert len(table["rows"]) == 400
 
 
 def test_nothing_is_advised_where_nothing_is_wrong(gathered: Gathered) -> None:

@@ -9,9 +9,10 @@ from m3h_pipeline.evaluation.claims import BETTER, OPEN, WORSE
 from m3h_pipeline.evaluation.participants.alike import TOLD
 from m3h_pipeline.inference.metrics import CHANCE
 from m3h_pipeline.report.blocks import Block, heading, points
-from m3h_pipeline.report.gather import Gathered
+from m3h_pipeline.report.facts import chosen
+from m3h_pipeline.report.gather import Gathered, Row
 from m3h_pipeline.report.outcomes.clustering import UNSTEADY
-from m3h_pipeline.report.outcomes.said import called, chosen, excludes, interval, metric, number, one
+from m3h_pipeline.report.outcomes.said import called, excludes, interval, metric, number, one
 from m3h_pipeline.report.wording import listed
 
 #: With fewer events in the test part calibration and rates are hardly known (Collins et al., Statistics in
@@ -19,6 +20,11 @@ from m3h_pipeline.report.wording import listed
 FEW_EVENTS: Final = 100
 #: An interval of a score wider than this settles little.
 WIDE: Final = 0.1
+#: So many subgroups are named; of so many on it is said what chance does; the share of intervals of no gap
+#: that lie below 0.
+_NAMED: Final = 6
+_MANY: Final = 10
+_BELOW: Final = 0.025
 #: Silhouettes of a latent of so few directions are large by that alone.
 COLLAPSED: Final = 2.0
 
@@ -55,7 +61,8 @@ def _of_task(gathered: Gathered, task: str) -> Iterator[str]:
 def _of_labels(gathered: Gathered, task: str) -> Iterator[str]:
     slopes = gathered.rows("calibration_slopes", task)
     events = next((row["events"] for row in slopes if row["events"] is not None), None)
-    if gathered.tasks[task].problem_class in ("binary", "survival") and (events or 0) < FEW_EVENTS:
+    kind = gathered.tasks[task].problem_class
+    if slopes and kind in ("binary", "survival") and (events or 0) < FEW_EVENTS:
         told = "Few" if events is None else f"{events:,}"
         yield (
             f"{told} test samples have the event. Widen the definition, take in more admissions, or a "
@@ -82,29 +89,41 @@ def _of_score(gathered: Gathered, task: str) -> Iterator[str]:
                 f"The interval of the {name} is wide: {interval(best)}. More test patients make it "
                 "narrower; more seeds only if the two networks differ by seed."
             )
-        if fold is not None and fold["low"] is not None and best["value"] < fold["low"]:
+        # Intervals that do not meet: a value below the other's interval is often chance alone.
+        if fold is not None and fold["low"] is not None and best["high"] < fold["low"]:
             yield (
-                f"On the test part the {name} is {number(best['value'])}, below its interval out of fold "
+                f"On the test part the {name} is {interval(best)}, below that out of fold "
                 f"({interval(fold)}): the search was lucky, or the parts differ."
             )
-    if row["reference"] and (
-        row["reference_verdict"] == WORSE or use not in ("together", "alone", "blend", None)
-    ):
-        worse = row["reference_verdict"] == WORSE
-        simple = called(row["reference"] if worse else str(use))
-        why = "is better than the network" if worse else "does as well out of fold and is simpler"
-        yield f"Use {simple}: it {why}."
-    elif row["reference"] and row["reference_verdict"] == OPEN:
-        yield (
-            f"The network is not shown to be better than {called(row['reference'])}: where a simple "
-            "model is wanted, that one loses little."
-        )
+    yield from _of_reference(row, use)
     if row["verdict"] == OPEN:
+        size = row["detectable"]
+        found = f": differences of {number(size)} are found four times in five" if size == size else ""
         yield (
-            "Together or alone is not settled: this study finds differences of "
-            f"{number(row['detectable'])} or more. More final replicates, then more test patients, bring "
-            "that down."
+            f"Together or alone is not settled{found}. More final replicates, then more test patients, tell "
+            "smaller ones."
         )
+
+
+def _of_reference(row: Row, use: str | None) -> Iterator[str]:
+    """What the strongest reference on the test part, and the choice out of fold, call for."""
+    if use not in ("together", "alone", "blend", None):
+        worse = row["reference"] == use and row["reference_verdict"] == WORSE
+        why = "is better than the network" if worse else "does as well out of fold and is simpler"
+        yield f"Use {called(str(use))}: it {why}."
+    elif use == "blend":
+        # The reference is part of it.
+        return
+    elif row["reference"] and row["reference_verdict"] == WORSE:
+        yield (
+            f"On the test part {called(row['reference'])} is better than the network, which out of fold it "
+            "was not. The choice stands, as the test part has no say in it; ask other patients before the "
+            "network is used."
+        )
+    elif row["reference"] and row["reference_verdict"] == OPEN:
+        most = row["versus_reference_high"]
+        loss = f" By its interval that one loses at most {number(max(0.0, most))}." if most == most else ""
+        yield f"The network is not shown to be better than {called(row['reference'])}.{loss}"
 
 
 def _of_search(gathered: Gathered, task: str) -> Iterator[str]:
@@ -157,10 +176,21 @@ def _of_groups(gathered: Gathered, task: str) -> Iterator[str]:
     rows = [
         row for row in gathered.rows("subgroups", task) if row["candidate"] == use and row["measure"] == name
     ]
-    worse = [row["subgroup"] for row in rows if excludes(row, "gap", 0.0) and row["gap"] < 0]
+    asked = [row for row in rows if row["gap"] is not None]
+    worse = [row for row in asked if excludes(row, "gap", 0.0) and row["gap"] < 0]
     if worse:
+        worse.sort(key=lambda row: (row["gap"], row["subgroup"]))
+        names = [row["subgroup"] for row in worse]
+        more = len(names) - _NAMED
+        said = listed(names if more < 2 else [*names[:_NAMED], f"{more} more"])
+        chance = (
+            f" Of {len(asked)} groups looked at, about {max(1, round(len(asked) * _BELOW))} would be so by "
+            "chance alone."
+            if len(asked) >= _MANY
+            else ""
+        )
         yield (
-            f"The score is lower for {listed(worse)} than for all others. See whether these patients are "
+            f"The score is lower for {said} than for all others.{chance} See whether these patients are "
             "fewer, sicker, or measured less, before anything is done for them by this model."
         )
 
@@ -176,8 +206,8 @@ def _of_sources(gathered: Gathered, task: str) -> Iterator[str]:
     carried = [row for row in rows if excludes(row, "value", 0.0) and row["value"] > 0]
     if len(carried) == 1 and len(rows) > 1:
         yield (
-            f"Only {carried[0]['name']} carries the score: the others cost effort, and where it is missing "
-            "the model knows little."
+            f"Only {carried[0]['name']} is shown to carry the score: of the others less than what these "
+            "patients tell, or what they share with each other. Where it is missing the model knows little."
         )
 
 

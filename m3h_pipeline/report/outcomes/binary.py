@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from m3h_pipeline.report import charts
 from m3h_pipeline.report.blocks import Block, chart, heading, table, words
+from m3h_pipeline.report.facts import chosen
 from m3h_pipeline.report.gather import Gathered
 from m3h_pipeline.report.outcomes.said import (
     Row,
-    chosen,
     columns,
     filled,
     interval,

@@ -8,10 +8,10 @@ from typing import Final
 from m3h_pipeline.evaluation.claims import NOTHING, UNTESTED
 from m3h_pipeline.report import charts
 from m3h_pipeline.report.blocks import Block, chart, heading, table, words
+from m3h_pipeline.report.facts import chosen
 from m3h_pipeline.report.gather import Gathered
 from m3h_pipeline.report.outcomes.said import (
     Row,
-    chosen,
     excludes,
     interval,
     look,
@@ -22,6 +22,9 @@ from m3h_pipeline.report.outcomes.said import (
 )
 
 _PARTS: Final = (("test", "test part", "multi"), ("validation", "out of fold", "single"))
+#: So many subgroups have room in a chart; the share of intervals of no gap that are without 0.
+_ROOM: Final = 40
+_OUTSIDE: Final = 0.05
 _STEADY: Final = {"slope": 1.0, "intercept": 0.0, "observed_to_expected": 1.0}
 
 
@@ -88,14 +91,14 @@ def _compared(gathered: Gathered, task: str) -> Iterator[Block]:
             f"difference of {metric(row['metric'])}",
             "q",
             "verdict",
-            "would have been found",
+            "detectable",
         ]
         yield table(
             "Differences on the test part",
             header,
             cells,
-            "Would have been found: the least true difference that this study finds with a power of 80 %. "
-            "Not significant is no proof of no effect.",
+            "Detectable: the true difference that such a test finds four times in five, before the "
+            "correction for all outcomes. Not significant is no proof of no effect.",
         )
 
 
@@ -115,22 +118,24 @@ def _gaps(gathered: Gathered, task: str, rows: Sequence[Row]) -> Iterator[Block]
     name = gathered.tasks[task].metric
     scores = [row for row in rows if row["measure"] == name and row["value"] is not None]
     if scores:
-        numbers = {key: [row[key] for row in scores] for key in ("value", "low", "high")}
+        shown = _extreme(scores)
+        numbers = {key: [row[key] for row in shown] for key in ("value", "low", "high")}
         yield chart(
             "Score by subgroup",
             charts.intervals(
                 charts.axis(metric(name)),
-                [row["subgroup"] for row in scores],
+                [row["subgroup"] for row in shown],
                 [
-                    {"name": model(str(scores[0]["candidate"])), "look": look(str(scores[0]["candidate"]))}
+                    {"name": model(str(shown[0]["candidate"])), "look": look(str(shown[0]["candidate"]))}
                     | numbers
                 ],
             ),
             "The chosen model on the test part; groups of few patients, and what would tell of them, are "
-            "left out.",
-            "; ".join(f"{row['subgroup']} {interval(row)}" for row in scores),
+            f"left out.{_left_out(shown, scores)}",
+            "; ".join(f"{row['subgroup']} {interval(row)}" for row in shown),
         )
-        gaps = [row for row in scores if row["gap"] is not None]
+        gaps = [row for row in shown if row["gap"] is not None]
+        asked = sum(row["gap"] is not None for row in scores)
         if gaps:
             numbers = {key: [r[c] for r in gaps] for key, c in _gap_columns()}
             yield chart(
@@ -141,9 +146,18 @@ def _gaps(gathered: Gathered, task: str, rows: Sequence[Row]) -> Iterator[Block]
                     [{"name": "gap", "look": look(str(gaps[0]["candidate"]))} | numbers],
                     zero=0.0,
                 ),
-                "Of twenty gaps without any difference one is expected to have an interval without 0; no "
-                "correction is made. A gap that matters is one that was asked for beforehand.",
+                f"{_by_chance(asked)} No correction is made: a gap that matters is one that was asked for "
+                f"beforehand.{_left_out(shown, scores)}",
                 "; ".join(f"{row['subgroup']} {interval(row, 'gap', sign=True)}" for row in gaps),
+            )
+        if len(shown) < len(scores):
+            yield table(
+                f"All {len(scores)} groups",
+                ["subgroup", metric(name), "less all others"],
+                [[row["subgroup"], interval(row), interval(row, "gap", sign=True)] for row in scores],
+                search=True,
+                folded=True,
+                name=f"subgroups-table-{task}",
             )
     calibrated = [row for row in rows if row["measure"] in _STEADY]
     state = "after" if any(row["state"] == "after" for row in calibrated) else "before"
@@ -166,6 +180,29 @@ def _gaps(gathered: Gathered, task: str, rows: Sequence[Row]) -> Iterator[Block]
             "without 0.",
             folded=True,
         )
+
+
+def _extreme(scores: Sequence[Row]) -> list[Row]:
+    """Rows that a chart has room for, in their order: of many those whose gaps are the largest."""
+    if len(scores) <= _ROOM:
+        return list(scores)
+    ranked = sorted(scores, key=lambda row: (-abs(row["gap"] or 0.0), row["subgroup"]))
+    kept = {row["subgroup"] for row in ranked[:_ROOM]}
+    return [row for row in scores if row["subgroup"] in kept]
+
+
+def _left_out(shown: Sequence[Row], scores: Sequence[Row]) -> str:
+    if len(shown) == len(scores):
+        return ""
+    return f" The {len(shown)} of {len(scores)} groups with the largest gaps; the table has all."
+
+
+def _by_chance(asked: int) -> str:
+    if asked < 1 / _OUTSIDE:
+        return "Of twenty gaps without any difference one is expected to have an interval without 0."
+    return (
+        f"Were there no difference, about {round(asked * _OUTSIDE)} of {asked} intervals would be without 0."
+    )
 
 
 def _gap_columns() -> tuple[tuple[str, str], ...]:

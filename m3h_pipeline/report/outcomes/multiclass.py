@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from m3h_pipeline.figures.text import class_title
 from m3h_pipeline.report import charts
 from m3h_pipeline.report.blocks import Block, chart, heading, table, words
+from m3h_pipeline.report.facts import chosen
 from m3h_pipeline.report.gather import Gathered
 from m3h_pipeline.report.outcomes.binary import slope_table
-from m3h_pipeline.report.outcomes.said import chosen, filled, interval, look, model, number, one, share
+from m3h_pipeline.report.outcomes.said import filled, interval, look, model, number, one, share
 
 
 def multiclass_blocks(gathered: Gathered, task: str) -> list[Block]:

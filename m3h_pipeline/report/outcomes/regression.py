@@ -7,9 +7,10 @@ from typing import Final
 
 from m3h_pipeline.report import charts
 from m3h_pipeline.report.blocks import Block, chart, heading, words
+from m3h_pipeline.report.facts import chosen
 from m3h_pipeline.report.gather import Gathered
 from m3h_pipeline.report.outcomes.binary import slope_table
-from m3h_pipeline.report.outcomes.said import Row, chosen, interval, look, model, number, one, percent
+from m3h_pipeline.report.outcomes.said import Row, interval, look, model, number, one, percent
 
 #: Fewer samples than this in a column of the grid say nothing of its ends.
 _LEAST: Final = 20

@@ -115,12 +115,6 @@ def companions(gathered: Gathered, combination: str, task: str) -> list[str]:
     return [gathered.title(name) for name in combination.split("+") if name != task]
 
 
-def chosen(gathered: Gathered, task: str) -> str | None:
-    """The candidate that was chosen for a task; None: there is no choice."""
-    names = [row["candidate"] for row in gathered.rows("choice", task) if row["chosen"]]
-    return next((name for name in names if name != "chosen"), None)
-
-
 def one(rows: Sequence[Row], **wanted: Any) -> Row | None:
     """The first of some rows whose columns are as wanted."""
     return next((row for row in rows if all(row[key] == value for key, value in wanted.items())), None)

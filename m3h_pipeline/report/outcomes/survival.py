@@ -7,9 +7,10 @@ from typing import Final
 
 from m3h_pipeline.report import charts
 from m3h_pipeline.report.blocks import Block, chart, heading, table
+from m3h_pipeline.report.facts import chosen
 from m3h_pipeline.report.gather import Gathered
 from m3h_pipeline.report.outcomes.binary import slope_table
-from m3h_pipeline.report.outcomes.said import chosen, columns, interval, look, model, number, one
+from m3h_pipeline.report.outcomes.said import columns, interval, look, model, number, one
 
 _GROUPS: Final = ("low risk", "medium risk", "high risk")
 _SCORES: Final = {
