@@ -293,7 +293,7 @@ def _instead(gathered: Gathered, row: Row) -> str:
         return f"{row['title']}: {words}; together {signed(row['difference'])} ({between(row, 'difference')})"
     versus = row["versus_reference"]
     beside = (
-        f"; the network {signed(versus)} ({between(row, 'versus_reference')}) to it on the test part"
+        f"; on the test part the network {signed(versus)} ({between(row, 'versus_reference')}) against it"
         if row["reference"] == chosen(gathered, row["task"]) and versus == versus
         else ""
     )

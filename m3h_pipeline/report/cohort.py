@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from m3h_pipeline.disclosure import small_count
+from m3h_pipeline.figures.text import class_title
 from m3h_pipeline.report.blocks import Block, Chapter, heading, points, table, words
 from m3h_pipeline.report.gather import Gathered, Row
 from m3h_pipeline.report.wording import percent, signed
@@ -94,8 +95,9 @@ def _table_one(gathered: Gathered) -> Iterator[Block]:
 
 
 def _name(gathered: Gathered, row: Row) -> str:
-    name = gathered.title(row["name"]) if row["what"] == "outcome" else str(row["name"])
-    return f"{name}: {row['level']}" if row["level"] else name
+    if row["what"] == "outcome":
+        return gathered.title(row["name"]) + (f": {class_title(row['level'])}" if row["level"] else "")
+    return f"{row['name']}: {row['level']}" if row["level"] else str(row["name"])
 
 
 def _person(gathered: Gathered, row: Row) -> list[str]:
@@ -116,7 +118,8 @@ def _number(row: Row, part: str) -> str:
         return "not shown"
     if row["measure"] == "share":
         return percent(value)
-    return f"{value:.3g}" + (f" ({deviation:.3g})" if deviation is not None else "")
+    shown = f"{value:.3g}".replace("-", "−")
+    return shown + (f" ({deviation:.3g})" if deviation is not None else "")
 
 
 def _missing(gathered: Gathered) -> Iterator[Block]:
@@ -139,7 +142,7 @@ def _prevalence(gathered: Gathered) -> Iterator[Block]:
         [
             gathered.title(row["task"]),
             row["part"],
-            row["class"],
+            class_title(row["class"]),
             _share(row["share"]),
             row["n"],
             row["observed"],
@@ -160,6 +163,12 @@ def _share(text: str) -> str:
         return text or "not shown"
 
 
+def _status(status: str) -> str:
+    """What became of a value; a class by its title."""
+    word, _, name = status.partition(" ")
+    return f"class {class_title(name)}" if word == "class" and name else status
+
+
 def _audit(gathered: Gathered) -> Iterator[Block]:
     rows = gathered.texts["values"]
     yield words(
@@ -173,10 +182,13 @@ def _audit(gathered: Gathered) -> Iterator[Block]:
             f"ICD-{row['version']}" if row["version"] else "",
             row["code"],
             row["title"],
-            row["status"],
+            _status(row["status"]),
             row["by"],
         ]
         for row in rows
     ]
     header = ["Outcome", "Group", "Version", "Code", "Title or value", "Status", "By"]
+    # Columns that no outcome of the study fills are left out.
+    kept = [j for j in range(len(header)) if not j or any(row[j] for row in shown)]
+    header, shown = [header[j] for j in kept], [[row[j] for j in kept] for row in shown]
     yield table("", header, shown, search=True, name="audit-table")

@@ -48,7 +48,8 @@ def interaction(gathered: Gathered) -> Chapter:
 def _name(gathered: Gathered, task: str) -> str:
     """A title, with a dagger where nothing is to be found."""
     marked = "~" in task or (task in gathered.tasks and gathered.tasks[task].control)
-    return gathered.title(task) + (" †" if marked else "")
+    # Before the title: the end of a long one is cut off.
+    return ("† " if marked else "") + gathered.title(task)
 
 
 def _heatmap(gathered: Gathered, rows: Sequence[Row]) -> Block:

@@ -9,6 +9,7 @@ from typing import Any
 from m3h_pipeline.config import Modality, Study
 from m3h_pipeline.report.blocks import Block, Chapter, heading, points, table, words
 from m3h_pipeline.report.checklist import checklist
+from m3h_pipeline.report.facts import counts_seeds
 from m3h_pipeline.report.gather import Gathered
 from m3h_pipeline.report.reproducibility import reproducibility
 from m3h_pipeline.report.wording import counted, listed, percent
@@ -127,7 +128,7 @@ def _search(gathered: Gathered) -> list[str]:
             f"From each outcome alone, companions were added one at a time{limit}, "
             f"of which the best {search.beam} combinations went on ({counted(search.replicates, 'seed')}). A "
             "combination was preferred by its score out of fold; a larger one had to gain "
-            f"{search.standard_errors:g} standard errors.{cost}"
+            f"{search.standard_errors:g} standard error{'' if search.standard_errors == 1 else 's'}.{cost}"
         ),
         (
             f"Task interaction: {', '.join(modes) or tim.mode}, {counted(tim.replicates, 'seed')}, by "
@@ -149,13 +150,14 @@ def _evaluation(gathered: Gathered) -> list[str]:
             "interaction had used; their predictions are averaged."
         ),
         (
-            f"Intervals: 95 %, from {int(how.get('draws', evaluation.draws)):,} bootstrap draws of patients "
-            "and a jackknife over seeds, t distribution."
+            f"Intervals: 95 %, from {int(how.get('draws', evaluation.draws)):,} bootstrap draws of patients"
+            f"{' and a jackknife over seeds' if counts_seeds(gathered) else ''}, t distribution."
         ),
         (
             f"Better: q at most {evaluation.fdr:g} among the outcomes that were tested, the interval of the "
             "difference above 0, and the model's own lower bound above chance. Worse: the same the other way "
-            "round. Detectable: the difference that the test finds with a power of 80 %."
+            "round. Detectable: the difference that one test at 5 % finds with a power of 80 %; the "
+            "correction for all outcomes asks for more."
         ),
         (
             f"References on the same rows and folds: {listed(references) or 'none'}; the strongest is chosen "

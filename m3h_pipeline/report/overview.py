@@ -64,7 +64,7 @@ def head(gathered: Gathered, task: str) -> dict[str, Any]:
         "kind": kind_name(described.problem_class),
         "control": described.control,
         "facts": [],
-        "use": use(gathered, task),
+        "use": use(gathered, task).removeprefix("use "),
     }
     if row is None:
         return found | {"words": "No comparison was made.", "verdict": "", "word": ""}

@@ -217,6 +217,34 @@ def test_of_many_subgroups_it_is_said_what_chance_does(gathered: Gathered) -> No
     assert len(table["rows"]) == 400
 
 
+def test_curves_of_a_network_are_called_what_they_are(gathered: Gathered) -> None:
+    """One that learned alone is no multitask network, and what was chosen may be another model."""
+    for kind, title in (
+        ("survival", "Kaplan-Meier curves ({})"),
+        ("multiclass", "ROC curve of each class ({})"),
+        ("regression", "{}: numbers of samples"),
+    ):
+        task = of_class(gathered, kind)
+        linear = using(gathered, task, "linear")
+        for combination, name in ((task, "Single-task"), (f"sepsis+{task}", "Multitask")):
+            mine = changed(linear, "selection", task, combination=combination)
+            (block,) = [b for b in outcome_page(mine, task).blocks if b.get("title") == title.format(name)]
+            assert "not of what was chosen: the linear model" in block["caption"]
+        (block,) = [
+            b
+            for b in outcome_page(using(gathered, task, "together"), task).blocks
+            if b.get("title") == title.format("Multitask")
+        ]
+        assert "not of what was chosen" not in block["caption"]
+
+
+def test_no_companion_is_said_to_help_a_silhouette(gathered: Gathered) -> None:
+    task = of_class(gathered, "clustering")
+    blocks = outcome_page(changed(gathered, "tim", task, significant=True, control=False), task).blocks
+    assert "Which companions help, which harm" not in titles(blocks)
+    assert not any("Flagged" in str(b.get("caption")) for b in blocks)
+
+
 def test_nothing_is_advised_where_nothing_is_wrong(gathered: Gathered) -> None:
     task = of_class(gathered, "binary")
     nothing = replace(gathered, tables=dict.fromkeys(gathered.tables, ()))

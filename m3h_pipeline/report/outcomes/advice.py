@@ -206,8 +206,8 @@ def _of_sources(gathered: Gathered, task: str) -> Iterator[str]:
     carried = [row for row in rows if excludes(row, "value", 0.0) and row["value"] > 0]
     if len(carried) == 1 and len(rows) > 1:
         yield (
-            f"Only {carried[0]['name']} is shown to carry the score: of the others less than what these "
-            "patients tell, or what they share with each other. Where it is missing the model knows little."
+            f"Only {carried[0]['name']} is shown to carry the score: without any other one the loss may "
+            "be 0, which is no proof that it is. Where it is missing the model knows little."
         )
 
 

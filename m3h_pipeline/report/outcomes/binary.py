@@ -10,10 +10,10 @@ from m3h_pipeline.report import charts
 from m3h_pipeline.report.blocks import Block, chart, heading, table, words
 from m3h_pipeline.report.facts import chosen
 from m3h_pipeline.report.gather import Gathered
+from m3h_pipeline.report.outcomes.common import slope_table
 from m3h_pipeline.report.outcomes.said import (
     Row,
     columns,
-    filled,
     interval,
     look,
     model,
@@ -21,6 +21,7 @@ from m3h_pipeline.report.outcomes.said import (
     one,
     percent,
     share,
+    together,
 )
 
 #: Rates of the table of operating points, and how they are called.
@@ -51,7 +52,7 @@ def binary_blocks(gathered: Gathered, task: str) -> list[Block]:
         blocks.append(_too_few())
     if alerts := [*_alerts(gathered, task, points, rate)]:
         blocks += [heading("What alerting would do"), *alerts]
-    slopes = slope_table(gathered.rows("calibration_slopes", task), use)
+    slopes = slope_table(gathered, task)
     right = [*_calibration(gathered, task), *_risks(points, rate), *slopes]
     return [*blocks, heading("Are the probabilities right"), *right]
 
@@ -77,7 +78,7 @@ def _curves(gathered: Gathered, task: str, rate: float | None) -> Iterator[Block
     roc, precision = [], []
     for name in wanted:
         points = sorted((r for r in every if r["candidate"] == name), key=lambda row: -row["at"])
-        if not points or (name == "alone" and use != name and _same(points, every, "together")):
+        if not points:
             continue
         title = f"{model(str(name))}{' (chosen)' if name == use else ''}"
         drawn = [
@@ -121,13 +122,6 @@ def _curve(title: str, name: str, drawn: Sequence[tuple[float, float]], used: bo
     """A line of a candidate; of the one that is used with its points."""
     x, y = [at for at, _ in drawn], [value for _, value in drawn]
     return charts.series(title, x, y, look=look(name), dash=not used, dots=used)
-
-
-def _same(points: Sequence[Row], every: Sequence[Row], other: str) -> bool:
-    """Whether two candidates have the same points: one model under two names."""
-    numbers = ("at", "sensitivity", "ppv")
-    theirs = sorted((r for r in every if r["candidate"] == other), key=lambda row: -row["at"])
-    return [[r[k] for k in numbers] for r in points] == [[r[k] for k in numbers] for r in theirs]
 
 
 def _alerts(gathered: Gathered, task: str, points: Sequence[Row], rate: float | None) -> Iterator[Block]:
@@ -216,7 +210,7 @@ def _calibration(gathered: Gathered, task: str) -> Iterator[Block]:
     for name in ("single", "multi"):
         mine = sorted((row for row in rows if row["model"] == name), key=lambda row: row["predicted"])
         x, y, low, high = columns(mine, "predicted", "observed", "low", "high")
-        if mine and not (name == "multi" and drawn and _alike(rows)):
+        if mine and (name == "single" or together(gathered, task)):
             drawn.append(charts.series(model(name), x, y, low, high, look=name, dots=True))
     if drawn:
         most = min(1.0, 1.1 * max(row["high"] for row in rows))
@@ -229,35 +223,9 @@ def _calibration(gathered: Gathered, task: str) -> Iterator[Block]:
                 diagonal=True,
             ),
             "Fractions of the test part of equal size by predicted risk, as the networks predict before "
-            "recalibration; none of few patients. On the line the risks are right.",
+            "recalibration; none of few patients. On the line the risks are right. How the chosen model does "
+            "after it, says the table of slopes.",
             "Calibration of the networks: observed event rates by predicted risk.",
-        )
-
-
-def _alike(rows: Sequence[Row]) -> bool:
-    one_, other = (
-        [(row["predicted"], row["observed"]) for row in rows if row["model"] == name]
-        for name in ("multi", "single")
-    )
-    return one_ == other
-
-
-def slope_table(slopes: Sequence[Row], use: str | None) -> Iterator[Block]:
-    """Slopes and intercepts of the candidates, as they predict and recalibrated."""
-    cells = []
-    for name in dict.fromkeys(row["candidate"] for row in slopes):
-        before, after = (one(slopes, candidate=name, state=state) for state in ("before", "after"))
-        cells.append(
-            [f"{model(name)}{' (chosen)' if name == use else ''}"]
-            + [interval(row, what, 2) for row in (before, after) for what in ("slope", "intercept")]
-        )
-    if cells:
-        yield table(
-            "Calibration slope and intercept",
-            *filled(["model", "slope", "intercept", "slope, recalibrated", "intercept, recalibrated"], cells),
-            "A slope of 1 and an intercept of 0 are right; below 1 the risks are too far apart, an "
-            "intercept above 0 says that there were more events than predicted. Recalibration learns "
-            "from predictions out of fold.",
         )
 
 

@@ -13,6 +13,7 @@ from m3h_pipeline.report.gather import Gathered
 from m3h_pipeline.report.outcomes.said import (
     Row,
     excludes,
+    filled,
     interval,
     look,
     metric,
@@ -26,6 +27,15 @@ _PARTS: Final = (("test", "test part", "multi"), ("validation", "out of fold", "
 _ROOM: Final = 40
 _OUTSIDE: Final = 0.05
 _STEADY: Final = {"slope": 1.0, "intercept": 0.0, "observed_to_expected": 1.0}
+
+_EVENTS: Final = "the risks are too far apart, with an intercept above 0 too low"
+#: Problem class -> what a slope below 1 and an intercept above 0 say.
+_SLOPES: Final = {
+    "binary": _EVENTS,
+    "survival": _EVENTS,
+    "multiclass": "the probabilities are too far apart",
+    "regression": "the predictions are too far apart, with an intercept above 0 too small",
+}
 
 
 def score_blocks(gathered: Gathered, task: str) -> list[Block]:
@@ -207,6 +217,25 @@ def _by_chance(asked: int) -> str:
 
 def _gap_columns() -> tuple[tuple[str, str], ...]:
     return (("value", "gap"), ("low", "gap_low"), ("high", "gap_high"))
+
+
+def slope_table(gathered: Gathered, task: str) -> Iterator[Block]:
+    """Slopes and intercepts of the candidates, as they predict and recalibrated."""
+    slopes, use, cells = gathered.rows("calibration_slopes", task), chosen(gathered, task), []
+    for name in dict.fromkeys(row["candidate"] for row in slopes):
+        before, after = (one(slopes, candidate=name, state=state) for state in ("before", "after"))
+        cells.append(
+            [f"{model(name)}{' (chosen)' if name == use else ''}"]
+            + [interval(row, what, 2) for row in (before, after) for what in ("slope", "intercept")]
+        )
+    if cells:
+        yield table(
+            "Calibration slope and intercept",
+            *filled(["model", "slope", "intercept", "slope, recalibrated", "intercept, recalibrated"], cells),
+            "A slope of 1 and an intercept of 0 are right; with a slope below 1 "
+            f"{_SLOPES[gathered.tasks[task].problem_class]}. Recalibration learns from predictions out of "
+            "fold.",
+        )
 
 
 def reliance_blocks(gathered: Gathered, task: str) -> list[Block]:

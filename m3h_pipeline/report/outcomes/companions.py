@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
+from m3h_pipeline.evaluation.claims import OWN_SPACES
 from m3h_pipeline.report import charts
 from m3h_pipeline.report.blocks import Block, chart, heading, table, words
 from m3h_pipeline.report.gather import Gathered
@@ -158,6 +159,13 @@ def _attention(gathered: Gathered, task: str) -> Block | None:
 
 def _mattered(gathered: Gathered, task: str) -> Iterator[Block]:
     """The companions that help and harm most, less what permuted companions do."""
+    if gathered.tasks[task].metric in OWN_SPACES:
+        yield words(
+            "What companions do to a silhouette is no help or harm, and is not shown: each is of the space "
+            "that its own model made, the scores above too.",
+            note=True,
+        )
+        return
     rows = [row for row in gathered.rows("tim", task) if not row["control"]]
     excess = any(row["excess"] == row["excess"] for row in rows)
     name = "excess" if excess else "estimate"

@@ -9,8 +9,8 @@ from m3h_pipeline.report import charts
 from m3h_pipeline.report.blocks import Block, chart, heading, table, words
 from m3h_pipeline.report.facts import chosen
 from m3h_pipeline.report.gather import Gathered
-from m3h_pipeline.report.outcomes.binary import slope_table
-from m3h_pipeline.report.outcomes.said import filled, interval, look, model, number, one, share
+from m3h_pipeline.report.outcomes.common import slope_table
+from m3h_pipeline.report.outcomes.said import arm, filled, interval, model, number, one, share
 
 
 def multiclass_blocks(gathered: Gathered, task: str) -> list[Block]:
@@ -20,7 +20,7 @@ def multiclass_blocks(gathered: Gathered, task: str) -> list[Block]:
         *_confusion(gathered, task),
         heading("Each class against the others"),
         *_classes(gathered, task),
-        *slope_table(gathered.rows("calibration_slopes", task), chosen(gathered, task)),
+        *slope_table(gathered, task),
     ]
 
 
@@ -67,9 +67,8 @@ def _confusion(gathered: Gathered, task: str) -> Iterator[Block]:
 
 
 def _classes(gathered: Gathered, task: str) -> Iterator[Block]:
-    use = chosen(gathered, task)
-    arm = look(use) if use in ("alone", "together") else "multi"
-    curves = [row for row in gathered.rows("roc", task) if row["model"] == arm]
+    use, (network, drawn_as, other) = chosen(gathered, task), arm(gathered, task)
+    curves = [row for row in gathered.rows("roc", task) if row["model"] == network]
     drawn = []
     for name in gathered.tasks[task].classes:
         mine = [row for row in curves if row["class_name"] == name][::5]
@@ -78,14 +77,15 @@ def _classes(gathered: Gathered, task: str) -> Iterator[Block]:
             drawn.append(charts.series(title, [r["fpr"] for r in mine], [r["tpr"] for r in mine]))
     if drawn:
         yield chart(
-            f"ROC curve of each class ({model(arm if use not in ('alone', 'together') else str(use))})",
+            f"ROC curve of each class ({drawn_as})",
             charts.lines(
                 charts.axis("false positive rate", 0, 1, percent=True),
                 charts.axis("sensitivity", 0, 1, percent=True),
                 drawn,
                 diagonal=True,
             ),
-            "A class against all others, with its area; at corners between which no 1 to 10 patients are.",
+            "A class against all others, with its area; at corners between which no 1 to 10 patients are."
+            + other,
             f"ROC curves of {len(drawn)} classes.",
         )
     rows = [

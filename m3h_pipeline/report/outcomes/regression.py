@@ -9,8 +9,18 @@ from m3h_pipeline.report import charts
 from m3h_pipeline.report.blocks import Block, chart, heading, words
 from m3h_pipeline.report.facts import chosen
 from m3h_pipeline.report.gather import Gathered
-from m3h_pipeline.report.outcomes.binary import slope_table
-from m3h_pipeline.report.outcomes.said import Row, interval, look, model, number, one, percent
+from m3h_pipeline.report.outcomes.common import slope_table
+from m3h_pipeline.report.outcomes.said import (
+    Row,
+    arm,
+    interval,
+    look,
+    model,
+    number,
+    one,
+    percent,
+    recalibrated,
+)
 
 #: Fewer samples than this in a column of the grid say nothing of its ends.
 _LEAST: Final = 20
@@ -25,14 +35,13 @@ def regression_blocks(gathered: Gathered, task: str) -> list[Block]:
         heading("How wrong it is"),
         *_errors(gathered, task),
         *_coverage(gathered, task),
-        *slope_table(gathered.rows("calibration_slopes", task), chosen(gathered, task)),
+        *slope_table(gathered, task),
     ]
 
 
 def _agreement(gathered: Gathered, task: str) -> Iterator[Block]:
-    use, unit = chosen(gathered, task), gathered.tasks[task].unit
-    arm = look(use) if use in ("alone", "together") else "multi"
-    cells = [row for row in gathered.rows("agreement", task) if row["model"] == arm]
+    unit, (name, title, other) = gathered.tasks[task].unit, arm(gathered, task)
+    cells = [row for row in gathered.rows("agreement", task) if row["model"] == name]
     cells.sort(key=lambda row: (row["predicted_low"], row["observed_low"]))
     of = f", {unit}" if unit else ""
     if not cells:
@@ -45,10 +54,10 @@ def _agreement(gathered: Gathered, task: str) -> Iterator[Block]:
         for row in cells
     ]
     yield chart(
-        f"{model(arm if use not in ('alone', 'together') else str(use))}: numbers of samples",
+        f"{title}: numbers of samples",
         charts.grid(charts.axis(f"predicted{of}"), observed, grid, diagonal=True),
         f"{n:,} test samples in cells of at least 11 patients; other cells are left out. On the line the "
-        "prediction is right.",
+        f"prediction is right.{other}",
         f"{len(cells)} cells of predicted and observed values.",
     )
     columns = _columns(cells)
@@ -62,7 +71,7 @@ def _agreement(gathered: Gathered, task: str) -> Iterator[Block]:
                 observed,
                 [
                     charts.series(
-                        "median, and 10 to 90 of 100 samples", at, median, low, high, look=arm, dots=False
+                        "median, and 10 to 90 of 100 samples", at, median, low, high, look=name, dots=False
                     )
                 ],
                 diagonal=True,
@@ -114,7 +123,7 @@ def _errors(gathered: Gathered, task: str) -> Iterator[Block]:
     if whole["mae"] is not None:
         yield words(
             f"Mean absolute error {interval(whole['mae'], digits=2)} {unit}, root mean squared error "
-            f"{interval(whole['rmse'], digits=2)} {unit}, on the test part, recalibrated."
+            f"{interval(whole['rmse'], digits=2)} {unit}, on the test part, {recalibrated(state)}."
         )
     by_size = [row for row in rows if row["measure"] == "mae" and row["class_name"]]
     if by_size:

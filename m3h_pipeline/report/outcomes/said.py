@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from m3h_pipeline.figures.looks import looks
+from m3h_pipeline.report.facts import chosen
 from m3h_pipeline.report.gather import Gathered
 from m3h_pipeline.report.wording import fixed, metric_name, signed
 from m3h_pipeline.report.wording import percent as written
@@ -129,6 +130,30 @@ def filled(header: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[s
     """
     kept = [j for j in range(len(header)) if not j or any(row[j] != _NOTHING for row in rows)]
     return [header[j] for j in kept], [[row[j] for j in kept] for row in rows]
+
+
+def arm(gathered: Gathered, task: str) -> tuple[str, str, str]:
+    """The network whose curves the evaluation keeps: the chosen one, else what the search selected.
+
+    Returns:
+        its name in the tables (``single``, ``multi``), a name for people, and what must be said where another
+        model was chosen; empty: it is the chosen one.
+    """
+    use = chosen(gathered, task)
+    name = ARMS.get(str(use)) or ("multi" if together(gathered, task) else "single")
+    other = "" if use is None or use in ARMS else f" Of the network, not of what was chosen: {called(use)}."
+    return name, model(name), other
+
+
+def together(gathered: Gathered, task: str) -> bool:
+    """Whether the search selected companions: else both networks of the tables are one."""
+    found = gathered.row("selection", task)
+    return found is None or bool(found["combination"] != task)
+
+
+def recalibrated(state: str) -> str:
+    """A state of predictions in words."""
+    return "recalibrated" if state == "after" else "as the model predicts"
 
 
 def columns(rows: Sequence[Row], *names: str) -> list[list[Any]]:

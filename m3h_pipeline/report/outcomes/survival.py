@@ -9,8 +9,18 @@ from m3h_pipeline.report import charts
 from m3h_pipeline.report.blocks import Block, chart, heading, table
 from m3h_pipeline.report.facts import chosen
 from m3h_pipeline.report.gather import Gathered
-from m3h_pipeline.report.outcomes.binary import slope_table
-from m3h_pipeline.report.outcomes.said import columns, interval, look, model, number, one
+from m3h_pipeline.report.outcomes.common import slope_table
+from m3h_pipeline.report.outcomes.said import (
+    arm,
+    columns,
+    interval,
+    look,
+    model,
+    number,
+    one,
+    recalibrated,
+    together,
+)
 
 _GROUPS: Final = ("low risk", "medium risk", "high risk")
 _SCORES: Final = {
@@ -28,7 +38,7 @@ def survival_blocks(gathered: Gathered, task: str) -> list[Block]:
         *_over_time(gathered, task),
         heading("Are the risks right"),
         *_horizons(gathered, task),
-        *slope_table(gathered.rows("calibration_slopes", task), chosen(gathered, task)),
+        *slope_table(gathered, task),
         *_scores(gathered, task),
     ]
 
@@ -39,9 +49,8 @@ def _unit(gathered: Gathered, task: str) -> str:
 
 
 def _curves(gathered: Gathered, task: str) -> Iterator[Block]:
-    use = chosen(gathered, task)
-    arm = look(use) if use in ("alone", "together") else "multi"
-    rows = [row for row in gathered.rows("kaplan_meier", task) if row["model"] == arm]
+    network, title, other = arm(gathered, task)
+    rows = [row for row in gathered.rows("kaplan_meier", task) if row["model"] == network]
     drawn, said = [], []
     for group in _GROUPS:
         mine = sorted((row for row in rows if row["group"] == group), key=lambda row: row["time"])
@@ -52,14 +61,14 @@ def _curves(gathered: Gathered, task: str) -> Iterator[Block]:
     if drawn:
         p = rows[0]["p"]
         yield chart(
-            f"Kaplan-Meier curves ({model(arm if use not in ('alone', 'together') else str(use))})",
+            f"Kaplan-Meier curves ({title})",
             charts.lines(
                 charts.axis(_unit(gathered, task), 0),
                 charts.axis("without the event", 0, 1, percent=True),
                 drawn,
             ),
             "Thirds of the test part by predicted risk, at times between which no 1 to 10 patients have "
-            f"the event. Log-rank test between them: p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}.",
+            f"the event. Log-rank test between them: p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}.{other}",
             "; ".join(said),
         )
 
@@ -67,9 +76,8 @@ def _curves(gathered: Gathered, task: str) -> Iterator[Block]:
 def _over_time(gathered: Gathered, task: str) -> Iterator[Block]:
     use = chosen(gathered, task)
     rows = gathered.rows("dynamic_auroc", task)
-    names = [
-        n for n in dict.fromkeys(row["model"] for row in rows) if n in ("multi", "single", look(str(use)))
-    ]
+    wanted = ({"multi", "single"} if together(gathered, task) else {"single"}) | {look(str(use))}
+    names = [name for name in dict.fromkeys(row["model"] for row in rows) if name in wanted]
     drawn = []
     for name in names:
         mine = sorted((row for row in rows if row["model"] == name), key=lambda row: row["time"])
@@ -126,7 +134,7 @@ def _horizons(gathered: Gathered, task: str) -> Iterator[Block]:
                 ],
                 diagonal=True,
             ),
-            f"Until {', '.join(f'{t:g}' for t in both)} {gathered.tasks[task].unit}, recalibrated.",
+            f"Until {', '.join(f'{t:g}' for t in both)} {gathered.tasks[task].unit}, {recalibrated(state)}.",
             "; ".join(f"until {t:g}: observed {interval(found['observed_risk', t], digits=2)}" for t in both),
         )
     cells = [
