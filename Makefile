@@ -27,8 +27,8 @@ lock: $(INSTALLED)  ## Write locks/: every package of the core with its digests,
 study: $(INSTALLED)  ## Run the default study: results/default
 	. $(BIN)/activate && snakemake --cores $(CORES)
 
-report: $(INSTALLED)  ## Write report.html of the default study
-	. $(BIN)/activate && snakemake --cores $(CORES) --report report.html
+report: $(INSTALLED)  ## Write Snakemake's own report of the default study: snakemake-report.html
+	. $(BIN)/activate && snakemake --cores $(CORES) --report snakemake-report.html
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -44,7 +44,7 @@ def _rehearsed(command: str) -> list[str]:
         return ["make", "--dry-run", *words[1:]]
     if words[0] == "snakemake":
         # A report needs finished results, a cluster its scheduler: both are tested elsewhere.
-        words = [word for word in words if word not in {"--report", "report.html"}]
+        words = [word for word in words if word not in {"--report", "snakemake-report.html"}]
         executor = ["--executor", "dryrun"] if "--profile" in words else []
         return [*words, "--dry-run", *executor]
     return words

@@ -1,12 +1,13 @@
 """What a section of the report consists of, as plain data: headings, words, tables, charts.
 
-A block is a dictionary with a ``kind`` that ``assets/blocks.html.j2`` knows. Text is shown as it is, never
+A block is a dictionary with a ``kind`` that ``assets/blocks.html.j2`` knows; ``printed``: false where it
+is left out on paper. Text is shown as it is, never
 as HTML; every number in it is written by who makes the block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +46,11 @@ class OutcomePage:
 
     task: str
     blocks: Sequence[Block] = field(default=())
+
+
+def on_screen(blocks: Iterable[Block]) -> list[Block]:
+    """The same blocks, of which none is printed."""
+    return [{**block, "printed": False} for block in blocks]
 
 
 def heading(text: str) -> Block:

@@ -226,16 +226,19 @@ def grid(
     return found | ({"diagonal": True} if diagonal else {})
 
 
-def scatter(x: Spec, y: Spec, drawn: Sequence[Mapping[str, Any]], measure: str = "samples") -> Spec:
-    """Groups of points, each point an aggregate of ``n``.
+def tiles(
+    x: Spec, y: Spec, drawn: Sequence[Mapping[str, Any]], side: tuple[float, float], measure: str = "samples"
+) -> Spec:
+    """A map of cells on a grid, each in the colour of its group and the darker the more it holds.
 
     Args:
         x, y: of :func:`axis`.
-        drawn: ``{"name", "points": [(x, y, n), ...]}``.
-        measure: what n counts; it is the area of the mark.
+        drawn: ``{"name", "points": [(x, y, n), ...]}``: middles of cells.
+        side: width and height of a cell.
+        measure: what n counts.
     """
     made = [{**one, "points": [_all(point) for point in one["points"]]} for one in drawn]
-    return {"kind": "scatter", "x": x, "y": y, "series": made, "measure": measure}
+    return {"kind": "tiles", "x": x, "y": y, "series": made, "side": _all(side), "measure": measure}
 
 
 def network(

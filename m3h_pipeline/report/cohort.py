@@ -12,7 +12,7 @@ from typing import Any
 
 from m3h_pipeline.disclosure import small_count
 from m3h_pipeline.figures.text import class_title
-from m3h_pipeline.report.blocks import Block, Chapter, heading, points, table, words
+from m3h_pipeline.report.blocks import Block, Chapter, heading, on_screen, points, table, words
 from m3h_pipeline.report.gather import Gathered, Row
 from m3h_pipeline.report.wording import percent, signed
 
@@ -173,7 +173,7 @@ def _audit(gathered: Gathered) -> Iterator[Block]:
     rows = gathered.texts["values"]
     yield words(
         "Every code or value that a label looked at: counted, or excluded and why. Search for a code, a "
-        "title or an outcome. Values of few patients are left out."
+        "title or an outcome. Values of few patients are left out. Not printed: labels/audit.tsv has it."
     )
     shown = [
         [
@@ -191,4 +191,4 @@ def _audit(gathered: Gathered) -> Iterator[Block]:
     # Columns that no outcome of the study fills are left out.
     kept = [j for j in range(len(header)) if not j or any(row[j] for row in shown)]
     header, shown = [header[j] for j in kept], [[row[j] for j in kept] for row in shown]
-    yield table("", header, shown, search=True, name="audit-table")
+    yield from on_screen([table("", header, shown, search=True, name="audit-table")])

@@ -117,7 +117,7 @@ def _row(gathered: Gathered, row: Row, scales: Mapping[str, float]) -> dict[str,
     order = list(VERDICTS).index(row["verdict"])
     return {
         "task": task,
-        "title": row["title"],
+        "title": gathered.title(task),
         "control": row["control"],
         "department": row["department"],
         "kind": f"{kind_name(row['problem_class'])}, {metric_name(row['metric'])}",

@@ -167,9 +167,7 @@ class Reader:
         if wanted != 0:
             folder = layout.evaluation.baselines("x").parent
             yield Part("references", _count(folder, "*.parquet"), wanted)
-        evaluation = layout.evaluation
-        tables = [*evaluation.tables(), evaluation.phenotypes, evaluation.missing]
-        tables += [evaluation.performance, evaluation.subgroups, evaluation.participants]
+        tables = [path for path in layout.tables() if path.parent == layout.evaluation.folder]
         yield Part("evaluation", sum(path.exists() for path in tables), len(tables))
         suffix = study.figures.formats[0] if study else "svg"
         names = figures_of(t["problem_class"] for t in tasks.values()) if tasks else list(FIGURES)

@@ -66,9 +66,9 @@ def test_figures_are_byte_identical_when_made_again(default_study: Run, programs
 
 
 def test_the_report_tells_the_story_in_order_and_opens_offline(default_study: Run, programs: Path) -> None:
-    made = snakemake(default_study.folder, "--cores", "all", "--report", "report.html", programs=programs)
+    made = snakemake(default_study.folder, "--cores", "all", "--report", "snakemake-report.html", programs=programs)
     assert made.status == 0, made.output[-6000:]
-    page = (default_study.folder / "report.html").read_text(encoding="utf-8")
+    page = (default_study.folder / "snakemake-report.html").read_text(encoding="utf-8")
     # The report sorts its chapters by name.
     chapters = sorted({spec.chapter for spec in FIGURES.values()} | {"1 Cohort", "2 Tasks", "4 Selection"})
     assert [chapter[0] for chapter in chapters] == list("1234567")

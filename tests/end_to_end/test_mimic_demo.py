@@ -35,9 +35,9 @@ def test_the_whole_study_ends(real_data: Path, tmp_path: Path, programs: Path) -
     assert np.isfinite(found.multi).all()
     for figure in figures_of(task["problem_class"] for task in tasks.values()):
         assert (results / f"figures/{figure}.svg").stat().st_size > 0
-    made = snakemake(tmp_path, *call, "--report", "report.html", programs=programs)
+    made = snakemake(tmp_path, *call, "--report", "snakemake-report.html", programs=programs)
     assert made.status == 0, made.output[-6000:]
-    assert "prove the path, not the medicine" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "prove the path, not the medicine" in (tmp_path / "snakemake-report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.real_data

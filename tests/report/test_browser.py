@@ -50,6 +50,7 @@ class Opened:
     """A report in a browser, what it logged and what it asked for."""
 
     page: Page
+    own: str
     tasks: list[str]
     faults: list[str] = field(default_factory=list)
 
@@ -112,10 +113,10 @@ def opened(
     """
     path, tasks = reports[request.param]
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    found = Opened(page, tasks)
+    found = Opened(page, path.as_uri(), tasks)
     page.on("console", lambda said: found.faults.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: found.faults.append(str(error)))
-    own = path.as_uri()
+    own = found.own
     page.on(
         "request",
         lambda asked: (
@@ -203,7 +204,8 @@ def test_every_row_opens_its_page_and_every_page_leads_back(opened: Opened) -> N
     for task in opened.tasks:
         opened.visit(f"outcome-{task}")
         assert section.count() == 1
-        assert section.locator("h2").inner_text()
+        assert section.locator("h1").inner_text()
+        assert page.locator("h1:visible").count() == 1
     page.get_by_text("All outcomes").locator("visible=true").click()
     section.wait_for(state="hidden")
     assert page.locator("#outcomes-table").is_visible()
@@ -259,15 +261,64 @@ def test_the_threshold_changes_what_is_alerted(opened: Opened) -> None:
         said.append(float(alerts.inner_text().replace(",", "")))
     assert said == sorted(said, reverse=True)
     assert said[0] > said[2]
+    # A mouse, and then a finger, at a tenth and at nine tenths of its length.
+    box = slider.bounding_box()
+    assert box is not None
+    y, places = box["y"] + box["height"] / 2, [box["x"] + share * box["width"] for share in (0.1, 0.9)]
+    page.mouse.move(places[0], y)
+    page.mouse.down()
+    low = float(alerts.inner_text())
+    page.mouse.move(places[1], y, steps=4)
+    page.mouse.up()
+    assert float(alerts.inner_text()) < low
+
+
+def test_the_threshold_follows_a_finger(browser: Browser, reports: dict[str, tuple[Path, list[str]]]) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(f"{reports['small'][0].as_uri()}#outcome-sepsis")
+    page.wait_for_selector("html[data-ready]")
+    block = page.locator("#outcome-sepsis [data-threshold]")
+    slider = block.locator("input[type=range]")
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    assert box is not None
+    said = []
+    for share in (0.1, 0.9):
+        page.touchscreen.tap(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+        said.append(float(block.locator('[data-rate="alerts"]').inner_text()))
+    assert said[1] < said[0]
+    context.close()
+
+
+@pytest.mark.parametrize("opened", ["small"], indirect=True)
+def test_an_address_that_says_nothing_shows_the_answer(opened: Opened) -> None:
+    for target in ("%", "%E0%A4%A", "outcome-nobody", "'\"><b>"):
+        opened.page.goto("about:blank")
+        opened.page.goto(f"{opened.own}#{target}")
+        opened.page.wait_for_selector("html[data-ready]")
+        assert opened.page.locator("#answer h1").is_visible()
 
 
 @pytest.mark.parametrize("opened", ["small"], indirect=True)
 def test_it_can_be_printed_with_every_page(opened: Opened, tmp_path: Path) -> None:
     opened.page.emulate_media(media="print")
     assert opened.page.locator("section.outcome:visible").count() == len(opened.tasks)
+    # Of an outcome its curves and what to try; what is to be moved, opened or searched stays on the screen.
+    page = opened.page.locator("#outcome-sepsis")
+    assert page.locator("h2:visible").all_inner_texts() == [
+        "How good, beside what else there is",
+        "Whom it ranks above whom",
+        "What alerting would do",
+        "Are the probabilities right",
+        "What to try when it fails",
+    ]
+    assert not page.locator("[data-threshold]").is_visible()
+    assert not opened.page.locator("#audit-table").is_visible()
     printed = opened.page.pdf(path=tmp_path / "report.pdf", format="A4")
     assert printed.startswith(b"%PDF")
-    assert printed.count(b"/Type /Page\n") + printed.count(b"/Type /Page ") >= len(opened.tasks)
+    pages = printed.count(b"/Type /Page\n") + printed.count(b"/Type /Page ")
+    assert len(opened.tasks) <= pages <= 3 * len(opened.tasks)
 
 
 def test_without_scripts_all_is_there_one_after_the_other(

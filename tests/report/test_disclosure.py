@@ -118,12 +118,12 @@ def test_no_chart_shows_a_mark_of_few(page: str) -> None:
     assert found
     specs: dict[str, dict[str, Any]] = json.loads(found[1])["charts"]
     kinds = {spec["kind"] for spec in specs.values()}
-    assert {"grid", "heatmap", "lines"} <= kinds
+    assert {"grid", "heatmap", "lines", "tiles"} <= kinds
     marks = [cell[4] for spec in specs.values() if spec["kind"] == "grid" for cell in spec["cells"]]
     marks += [
         point[2]
         for spec in specs.values()
-        if spec["kind"] == "scatter"
+        if spec["kind"] == "tiles"
         for one in spec["series"]
         for point in one["points"]
     ]

@@ -18,10 +18,11 @@ from m3h_pipeline.contracts import SCORES
 from m3h_pipeline.files import write_json, write_table
 from m3h_pipeline.jobs.running import Running
 from m3h_pipeline.layout import Layout, StageFiles
+from m3h_pipeline.report.gather import TABLES
 from m3h_pipeline.status.named import Named, named
 from m3h_pipeline.status.remains import remains
 from m3h_pipeline.status.show import show_status
-from m3h_pipeline.status.state import Reader
+from m3h_pipeline.status.state import Part, Reader
 
 FITS = 6
 
@@ -249,3 +250,20 @@ def test_watching_takes_a_second_or_more(
     (tmp_path / "results/x/search").mkdir(parents=True)
     assert main(["status", "x", f"--watch={seconds}"]) == 2
     assert "is no number of seconds" in capsys.readouterr().err
+
+
+def test_the_evaluation_is_whole_when_the_report_has_all_its_tables(layout: Layout) -> None:
+    wanted = [path for path, _ in TABLES.values() if path.parent == Path("evaluation")]
+    assert len(wanted) > 15
+    for path in layout.tables():
+        write(path, "")
+
+    def evaluated() -> Part:
+        parts = list(Reader(layout, None)._after({}))
+        return next(part for part in parts if part.name == "evaluation")
+
+    assert evaluated().finished
+    for path in wanted:
+        (layout.folder / path).unlink()
+        assert not evaluated().finished, path.name
+        write(layout.folder / path, "")

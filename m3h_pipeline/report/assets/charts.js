@@ -48,12 +48,28 @@ function valueAxis(axis, place) {
   };
 }
 
-function legend(names) {
+// Lines that a legend takes where it is not to be leafed through: marks, names and gaps, by the letter.
+function legendLines(names, width) {
+  let lines = 1, used = 0;
+  names.forEach((name) => {
+    const takes = 42 + 6.4 * Math.min(60, name.length);
+    if (used && used + takes > width) [lines, used] = [lines + 1, 0];
+    used += takes;
+  });
+  return lines;
+}
+
+function legend(names, width) {
   return names.length < 2 ? undefined : {
-    type: "scroll", top: 0, left: 0, itemWidth: 22, itemHeight: 9, data: names, textStyle: { fontSize: 12, color: INK },
+    type: legendLines(names, width) > MOST_LINES ? "scroll" : "plain", top: 0, left: 0, itemWidth: 22, itemHeight: 9, data: names,
+    formatter: (name) => (name.length > 60 ? `${name.slice(0, 58)}…` : name), textStyle: { fontSize: 12, color: INK },
   };
 }
-const GRID = (names) => ({ left: 62, right: 18, top: names.length < 2 ? 14 : 34, bottom: 46 });
+const MOST_LINES = 4;
+const GRID = (names, width) => {
+  const lines = legendLines(names, width);
+  return { left: 62, right: 18, top: names.length < 2 ? 14 : 34 + (lines > MOST_LINES ? 0 : 19 * (lines - 1)), bottom: 46 };
+};
 
 // A straight line across, of which a legend knows nothing.
 function ruler(spec) {
@@ -74,7 +90,7 @@ function diagonal(spec, xs, ys) {
     lineStyle: { color: MUTED, type: "dashed", width: 1 } }];
 }
 
-function drawLines(spec) {
+function drawLines(spec, width) {
   const made = [], names = [];
   spec.series.forEach((one, place) => {
     const tint = colour(one.look, place), name = named(one);
@@ -102,7 +118,7 @@ function drawLines(spec) {
   const known = (key) => spec.series.flatMap((one) => one[key]).filter((value) => value !== null);
   made.push(...diagonal(spec, known("x"), known("y")));
   return {
-    ...BASE(), legend: legend(names), grid: GRID(names), xAxis: valueAxis(spec.x, "x"), yAxis: valueAxis(spec.y, "y"), series: made,
+    ...BASE(), legend: legend(names, width), grid: GRID(names, width), xAxis: valueAxis(spec.x, "x"), yAxis: valueAxis(spec.y, "y"), series: made,
     tooltip: {
       ...BASE().tooltip, trigger: "axis", axisPointer: { type: "line", lineStyle: { color: MUTED } },
       formatter: (items) => {
@@ -134,7 +150,7 @@ function whiskers(name, tint, data, along, width = 1.5) {
   };
 }
 
-function drawIntervals(spec) {
+function drawIntervals(spec, width) {
   const made = [], names = [], many = spec.series.length;
   spec.series.forEach((one, place) => {
     const tint = colour(one.look, place), name = named(one), shift = (place - (many - 1) / 2) * Math.min(10, 26 / many);
@@ -159,7 +175,7 @@ function drawIntervals(spec) {
   });
   if (made.length && spec.zero !== undefined) made[0].markLine = ruler({ rules: [{ x: spec.zero }] });
   return {
-    ...BASE(), legend: legend(names), grid: { ...GRID(names), left: 10, containLabel: true }, series: made,
+    ...BASE(), legend: legend(names, width), grid: { ...GRID(names, width), left: 10, containLabel: true }, series: made,
     xAxis: valueAxis(spec.x, "x"),
     yAxis: { type: "category", data: spec.rows, inverse: true, axisLabel: { color: INK, width: 150, overflow: "truncate", interval: 0 },
       axisTick: { show: false }, axisLine: { show: false }, splitLine: { show: true, lineStyle: { color: FAINT } } },
@@ -171,7 +187,7 @@ function drawIntervals(spec) {
   };
 }
 
-function drawBars(spec) {
+function drawBars(spec, width) {
   const made = [], names = spec.series.map(named);
   spec.series.forEach((one, place) => {
     const tint = colour(one.look, place);
@@ -188,7 +204,7 @@ function drawBars(spec) {
   };
   const values = valueAxis(spec.y, spec.lying ? "x" : "y");
   return {
-    ...BASE(), legend: legend(names), grid: spec.lying ? { ...GRID(names), left: 10, containLabel: true } : GRID(names),
+    ...BASE(), legend: legend(names, width), grid: spec.lying ? { ...GRID(names, width), left: 10, containLabel: true } : GRID(names, width),
     xAxis: spec.lying ? values : categories, yAxis: spec.lying ? categories : values, series: made,
     tooltip: { ...BASE().tooltip, trigger: "axis", axisPointer: { type: "shadow" }, formatter: (items) => {
       const at = items.filter((item) => item.seriesType === "bar");
@@ -228,7 +244,8 @@ function drawHeatmap(given, width, order) {
       seriesIndex: 0, orient: "horizontal", left: width < 560 ? 8 : side + 8, bottom: 0, itemWidth: 12, itemHeight: 140, precision: 3,
       inRange: { color: spec.diverging ? DIVERGING : SEQUENTIAL }, textStyle: { color: INK },
       text: [number(spec.limit), number(spec.diverging ? -spec.limit : spec.least)] },
-    series: [{ type: "heatmap", data: spec.cells, itemStyle: { borderColor: "#fff", borderWidth: 1 }, progressive: 0,
+    series: [{ type: "heatmap", data: spec.cells, label: { show: !spec.diverging && spec.columns.length <= 12, color: INK,
+      textBorderColor: "#fff", textBorderWidth: 2, formatter: (item) => number(item.value[2]) }, itemStyle: { borderColor: "#fff", borderWidth: 1 }, progressive: 0,
       emphasis: { itemStyle: { borderColor: INK, borderWidth: 2 } } }, dot],
     tooltip: { ...BASE().tooltip, trigger: "item", formatter: (item) => {
       const [column, row, ...values] = item.value;
@@ -244,7 +261,7 @@ function drawGrid(spec) {
   const ends = (a, b) => [Math.min(...spec.cells.map((c) => c[a])), Math.max(...spec.cells.map((c) => c[b]))];
   const within = (axis, range) => ({ min: range[0], max: range[1], ...axis });
   return {
-    ...BASE(), grid: { ...GRID([]), bottom: 46 }, xAxis: valueAxis(within(spec.x, ends(0, 1)), "x"), yAxis: valueAxis(within(spec.y, ends(2, 3)), "y"),
+    ...BASE(), grid: { ...GRID([], 0), bottom: 46 }, xAxis: valueAxis(within(spec.x, ends(0, 1)), "x"), yAxis: valueAxis(within(spec.y, ends(2, 3)), "y"),
     visualMap: { show: false, min: 1, max: most, dimension: 4, seriesIndex: 0, inRange: { color: SEQUENTIAL } },
     series: [{
       type: "custom", data: spec.cells, encode: { x: [0, 1], y: [2, 3] }, clip: true, markLine: ruler(spec),
@@ -261,15 +278,20 @@ function drawGrid(spec) {
   };
 }
 
-function drawScatter(spec) {
-  const most = Math.max(1, ...spec.series.flatMap((one) => one.points.map((point) => point[2] || 1)));
-  const names = spec.series.map(named);
+function drawTiles(spec, width) {
+  const points = spec.series.flatMap((one) => one.points), most = Math.max(1, ...points.map((point) => point[2]));
+  const names = spec.series.map(named), [wide, high] = spec.side.map((side) => side / 2);
+  const around = (place, half) => ({ min: Math.min(...points.map((p) => p[place])) - 2 * half, max: Math.max(...points.map((p) => p[place])) + 2 * half });
+  const bare = (axis, at, place, half) => ({ ...valueAxis({ ...axis, ...around(place, half) }, at), axisLabel: { show: false }, axisTick: { show: false }, nameGap: 12 });
   return {
-    ...BASE(), legend: legend(names), grid: GRID(names), xAxis: valueAxis(spec.x, "x"), yAxis: valueAxis(spec.y, "y"),
+    ...BASE(), legend: legend(names, width), grid: { ...GRID(names, width), left: 30, bottom: 30 }, xAxis: bare(spec.x, "x", 0, wide), yAxis: bare(spec.y, "y", 1, high),
     series: spec.series.map((one, place) => ({
-      type: "scatter", name: named(one), data: one.points, itemStyle: { color: colour(one.look, place), opacity: 0.8 },
-      symbol: ["circle", "rect", "triangle", "diamond"][Math.floor(place / 8) % 4],
-      symbolSize: (point) => 5 + 13 * Math.sqrt((point[2] || 1) / most),
+      type: "custom", name: named(one), data: one.points, encode: { x: 0, y: 1 }, clip: true, itemStyle: { color: colour(one.look, place) },
+      renderItem: (params, api) => {
+        const [x, y, n] = [0, 1, 2].map((i) => api.value(i)), a = api.coord([x - wide, y + high]), b = api.coord([x + wide, y - high]);
+        return { type: "rect", shape: { x: a[0], y: a[1], width: b[0] - a[0], height: b[1] - a[1] },
+          style: { fill: colour(one.look, place), opacity: 0.25 + 0.7 * n / most, stroke: colour(one.look, place), lineWidth: 1 } };
+      },
     })),
     tooltip: { ...BASE().tooltip, trigger: "item", formatter: (item) =>
       `${item.marker} ${escaped(item.seriesName)}<br>${escaped(spec.measure)}: ${number(item.value[2])}` },
@@ -299,7 +321,7 @@ function drawNetwork(spec, width) {
   };
 }
 
-const DRAWN = { lines: drawLines, intervals: drawIntervals, bars: drawBars, heatmap: drawHeatmap, grid: drawGrid, scatter: drawScatter, network: drawNetwork };
+const DRAWN = { lines: drawLines, intervals: drawIntervals, bars: drawBars, heatmap: drawHeatmap, grid: drawGrid, tiles: drawTiles, network: drawNetwork };
 
 // The least width in pixels: what needs more than there is scrolls in its own box.
 const leastWidthOf = (spec) => (spec.kind === "heatmap" ? 104 + 13 * spec.columns.length : 0);
@@ -309,5 +331,7 @@ function heightOf(spec, width) {
   if (spec.kind === "heatmap") return Math.min(spec.rows.length * 24, Math.max(spec.rows.length * 13, width - 210)) + (width < 560 ? 170 : 260);
   if (spec.kind === "intervals") return 90 + spec.rows.length * Math.max(26, 12 * spec.series.length);
   if (spec.kind === "bars" && spec.lying) return 90 + spec.categories.length * Math.max(22, 12 * spec.series.length);
-  return spec.kind === "network" ? Math.min(720, Math.max(360, width)) : 320;
+  if (spec.kind === "network") return Math.min(720, Math.max(360, width));
+  const lines = spec.series ? Math.min(MOST_LINES, legendLines(spec.series.map(named), width)) : 1;
+  return (document.documentElement.classList.contains("printing") ? 180 : 320) + 19 * (lines - 1);
 }

@@ -13,7 +13,7 @@ const TABLES = {
     [spec.rows[row], spec.columns[column], ...values.map((value) => number(value))])],
   grid: (spec) => [[spec.x.name, spec.y.name, spec.measure], spec.cells.map(([x0, x1, y0, y1, n]) =>
     [between(x0, x1), between(y0, y1), number(n)])],
-  scatter: (spec) => [["group", spec.x.name, spec.y.name, spec.measure], spec.series.flatMap((one) => one.points.map((point) =>
+  tiles: (spec) => [["group", spec.x.name, spec.y.name, spec.measure], spec.series.flatMap((one) => one.points.map((point) =>
     [named(one), number(point[0]), number(point[1]), number(point[2])]))],
   network: (spec) => [["from", "to", ...spec.measures], spec.edges.map((edge) =>
     [spec.nodes[edge.from].name, spec.nodes[edge.to].name, ...edge.values.map((value) => number(value))])],

@@ -14,7 +14,7 @@ function offerOrders(figure, spec) {
   spec.orders.forEach((one) => select.append(element("option", one.name)));
   select.addEventListener("change", () => redraw(figure));
   label.append(select);
-  figure.querySelector("h4").after(label);
+  figure.querySelector(".title").after(label);
 }
 
 function redraw(figure) {
@@ -67,9 +67,18 @@ const PASSED = new IntersectionObserver((entries) => {
 }, { rootMargin: "-20% 0px -75% 0px" });
 document.querySelectorAll("section.chapter").forEach((chapter) => PASSED.observe(chapter));
 
+// An address may say anything, also what decodes to nothing.
+function targeted(hash) {
+  try {
+    return decodeURIComponent(hash);
+  } catch {
+    return "";
+  }
+}
+
 // An outcome's page is shown alone, the chapters together.
 function show() {
-  const id = decodeURIComponent(location.hash.slice(1));
+  const id = targeted(location.hash.slice(1));
   const target = id && document.getElementById(id);
   const page = target && target.closest("section.outcome");
   document.documentElement.classList.toggle("one", Boolean(page));
@@ -122,12 +131,19 @@ document.querySelectorAll("table[data-sortable] th button").forEach((button) => 
   button.addEventListener("click", () => sort(button.closest("table"), head.cellIndex, button));
 });
 
+// The text of a row, in which a search looks again at every letter.
+const TEXTS = new WeakMap();
+function textOf(row) {
+  if (!TEXTS.has(row)) TEXTS.set(row, row.textContent.toLowerCase());
+  return TEXTS.get(row);
+}
+
 function filter(table) {
   const words = document.querySelector(`[data-search="${table.id}"]`)?.value.trim().toLowerCase() ?? "";
   const chosen = document.querySelector(`[data-filter="${table.id}"]`)?.value ?? "";
   let left = 0;
   [...table.tBodies[0].rows].forEach((row) => {
-    row.hidden = !row.textContent.toLowerCase().includes(words) || (chosen !== "" && row.dataset.group !== chosen);
+    row.hidden = !textOf(row).includes(words) || (chosen !== "" && row.dataset.group !== chosen);
     left += row.hidden ? 0 : 1;
   });
   const told = document.querySelector(`[data-left="${table.id}"]`);

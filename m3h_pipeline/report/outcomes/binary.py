@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from m3h_pipeline.report import charts
-from m3h_pipeline.report.blocks import Block, chart, heading, table, words
+from m3h_pipeline.report.blocks import Block, chart, heading, on_screen, table, words
 from m3h_pipeline.report.facts import chosen
 from m3h_pipeline.report.gather import Gathered
 from m3h_pipeline.report.outcomes.common import slope_table
@@ -53,7 +53,7 @@ def binary_blocks(gathered: Gathered, task: str) -> list[Block]:
     if alerts := [*_alerts(gathered, task, points, rate)]:
         blocks += [heading("What alerting would do"), *alerts]
     slopes = slope_table(gathered, task)
-    right = [*_calibration(gathered, task), *_risks(points, rate), *slopes]
+    right = [*_calibration(gathered, task), *_risks(points, rate), *on_screen(slopes)]
     return [*blocks, heading("Are the probabilities right"), *right]
 
 
@@ -109,7 +109,7 @@ def _curves(gathered: Gathered, task: str, rate: float | None) -> Iterator[Block
         "Precision and recall",
         charts.lines(
             charts.axis("sensitivity (recall)", 0, 1, percent=True),
-            charts.axis("alerts that are right (precision)", 0, 1, percent=True),
+            charts.axis("precision (PPV)", 0, 1, percent=True),
             precision,
             rules=[] if rate is None else [{"y": rate, "name": "everybody"}],
         ),
@@ -143,12 +143,16 @@ def _alerts(gathered: Gathered, task: str, points: Sequence[Row], rate: float | 
             + [interval(found.get("alerts_per_100"), digits=0)]
         )
     if cells:
-        yield table(
-            "Thresholds found by predictions out of fold",
-            ["chosen for", "threshold", *_RATES.values(), "alerts per 100"],
-            cells,
-            "On the test part, recalibrated. Thresholds between which there are 1 to 10 patients are "
-            "left out.",
+        yield from on_screen(
+            [
+                table(
+                    "Thresholds found by predictions out of fold",
+                    ["chosen for", "threshold", *_RATES.values(), "alerts per 100"],
+                    cells,
+                    "On the test part, recalibrated. Thresholds between which there are 1 to 10 patients are "
+                    "left out.",
+                )
+            ]
         )
     yield from _benefit(gathered, task, points, rate)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -63,11 +64,26 @@ def _map(gathered: Gathered, task: str) -> Iterator[Block]:
     n = sum(row["n"] for row in cells)
     yield chart(
         f"Map of the latents ({by})",
-        charts.scatter(charts.axis(f"{by} 1"), charts.axis(f"{by} 2"), drawn),
+        charts.tiles(charts.axis(f"{by} 1"), charts.axis(f"{by} 2"), drawn, _side(cells)),
         f"{n:,} test samples of the first seed in cells of at least 11 patients, in the colour of the "
-        "cluster that most of them belong to. Distances on such a map say little; neighbours do.",
+        "cluster that most of them belong to, the stronger the more there are; other cells are left out. "
+        "Distances on such a map say little; neighbours do.",
         f"A map of {len(drawn)} clusters in {len(cells)} cells.",
     )
+
+
+def _side(cells: Sequence[Row]) -> tuple[float, float]:
+    """Width and height of a map's cells: the least step between two of their middles.
+
+    Examples:
+        >>> _side([{"x": 0.0, "y": 1.0}, {"x": 6.0, "y": 1.0}, {"x": 2.0, "y": 4.0}])
+        (2.0, 3.0)
+    """
+    found = []
+    for name in ("x", "y"):
+        at = sorted({round(row[name], 9) for row in cells})
+        found.append(min((b - a for a, b in itertools.pairwise(at)), default=1.0))
+    return found[0], found[1]
 
 
 def _clusters(rows: Sequence[Row]) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from m3h_pipeline.evaluation.claims import NOTHING, UNTESTED
 from m3h_pipeline.report import charts
-from m3h_pipeline.report.blocks import Block, chart, heading, table, words
+from m3h_pipeline.report.blocks import Block, chart, heading, on_screen, table, words
 from m3h_pipeline.report.facts import chosen
 from m3h_pipeline.report.gather import Gathered
 from m3h_pipeline.report.outcomes.said import (
@@ -43,7 +43,8 @@ def score_blocks(gathered: Gathered, task: str) -> list[Block]:
     return [
         heading("How good, beside what else there is"),
         *_scores(gathered, task),
-        *_compared(gathered, task),
+        # What the sentence above the page says, too.
+        *on_screen(_compared(gathered, task)),
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from m3h_pipeline.figures.text import class_title
 from m3h_pipeline.report import charts
-from m3h_pipeline.report.blocks import Block, chart, heading, table, words
+from m3h_pipeline.report.blocks import Block, chart, heading, on_screen, table, words
 from m3h_pipeline.report.facts import chosen
 from m3h_pipeline.report.gather import Gathered
 from m3h_pipeline.report.outcomes.common import slope_table
@@ -20,7 +20,7 @@ def multiclass_blocks(gathered: Gathered, task: str) -> list[Block]:
         *_confusion(gathered, task),
         heading("Each class against the others"),
         *_classes(gathered, task),
-        *slope_table(gathered, task),
+        *on_screen(slope_table(gathered, task)),
     ]
 
 

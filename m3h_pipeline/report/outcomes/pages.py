@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from m3h_pipeline.report.blocks import Block, OutcomePage
+from m3h_pipeline.report.blocks import Block, OutcomePage, on_screen
 from m3h_pipeline.report.gather import Gathered
 from m3h_pipeline.report.outcomes.advice import advice_blocks
 from m3h_pipeline.report.outcomes.binary import binary_blocks
@@ -29,16 +29,16 @@ BLOCKS: Final[dict[str, Callable[[Gathered, str], list[Block]]]] = {
 def outcome_page(gathered: Gathered, task: str) -> OutcomePage:
     """The page of one outcome."""
     kind = gathered.tasks[task].problem_class
-    own = BLOCKS[kind](gathered, task)
+    own, companions = BLOCKS[kind](gathered, task), on_screen(companion_blocks(gathered, task))
     if kind == "clustering":
-        parts = [own, companion_blocks(gathered, task)]
+        parts = [own, companions]
     else:
         parts = [
             score_blocks(gathered, task),
-            companion_blocks(gathered, task),
+            companions,
             own,
-            subgroup_blocks(gathered, task),
-            reliance_blocks(gathered, task),
+            on_screen(subgroup_blocks(gathered, task)),
+            on_screen(reliance_blocks(gathered, task)),
         ]
     return OutcomePage(task, [block for part in (*parts, advice_blocks(gathered, task)) for block in part])
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from m3h_pipeline.report import charts
-from m3h_pipeline.report.blocks import Block, chart, heading, words
+from m3h_pipeline.report.blocks import Block, chart, heading, on_screen, words
 from m3h_pipeline.report.facts import chosen
 from m3h_pipeline.report.gather import Gathered
 from m3h_pipeline.report.outcomes.common import slope_table
@@ -35,7 +35,7 @@ def regression_blocks(gathered: Gathered, task: str) -> list[Block]:
         heading("How wrong it is"),
         *_errors(gathered, task),
         *_coverage(gathered, task),
-        *slope_table(gathered, task),
+        *on_screen(slope_table(gathered, task)),
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from m3h_pipeline.report import charts
-from m3h_pipeline.report.blocks import Block, chart, heading, table
+from m3h_pipeline.report.blocks import Block, chart, heading, on_screen, table, words
 from m3h_pipeline.report.facts import chosen
 from m3h_pipeline.report.gather import Gathered
 from m3h_pipeline.report.outcomes.common import slope_table
@@ -38,7 +38,7 @@ def survival_blocks(gathered: Gathered, task: str) -> list[Block]:
         *_over_time(gathered, task),
         heading("Are the risks right"),
         *_horizons(gathered, task),
-        *slope_table(gathered, task),
+        *on_screen(slope_table(gathered, task)),
         *_scores(gathered, task),
     ]
 
@@ -54,7 +54,7 @@ def _curves(gathered: Gathered, task: str) -> Iterator[Block]:
     drawn, said = [], []
     for group in _GROUPS:
         mine = sorted((row for row in rows if row["group"] == group), key=lambda row: row["time"])
-        if mine:
+        if len(mine) > 1:
             x, y, low, high = columns(mine, "time", "survival", "low", "high")
             drawn.append(charts.series(group, x, y, low, high, step=True))
             said.append(f"{group} {number(mine[-1]['survival'], 2)} at {mine[-1]['time']:g}")
@@ -71,6 +71,8 @@ def _curves(gathered: Gathered, task: str) -> Iterator[Block]:
             f"the event. Log-rank test between them: p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}.{other}",
             "; ".join(said),
         )
+    else:
+        yield words("Few test patients have the event: curves would tell of single ones.")
 
 
 def _over_time(gathered: Gathered, task: str) -> Iterator[Block]:
@@ -79,10 +81,12 @@ def _over_time(gathered: Gathered, task: str) -> Iterator[Block]:
     wanted = ({"multi", "single"} if together(gathered, task) else {"single"}) | {look(str(use))}
     names = [name for name in dict.fromkeys(row["model"] for row in rows) if name in wanted]
     drawn = []
+    # The interval of the chosen one; of a network where the tables have none of that.
+    banded = look(str(use)) if look(str(use)) in names else arm(gathered, task)[0]
     for name in names:
         mine = sorted((row for row in rows if row["model"] == name), key=lambda row: row["time"])
         x, y, low, high = columns(mine, "time", "auroc", "low", "high")
-        used = name == look(str(use))
+        used = name == banded
         drawn.append(
             charts.series(model(name), x, y, low if used else None, high if used else None, look=name)
         )
