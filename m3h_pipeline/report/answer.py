@@ -266,7 +266,10 @@ def _unsettled(row: Row) -> str:
 
 
 def use(gathered: Gathered, task: str) -> str:
-    """What to use for a task, in words and with titles; empty: nothing was chosen."""
+    """What to use for a task, in words and with titles; empty: nothing was chosen, or it is a control."""
+    if gathered.tasks[task].control:
+        # Nothing can be learned of it: no model of it is to be used.
+        return ""
     text = str(gathered.said["choice"].get("words", {}).get(task, ""))
     candidate = chosen(gathered, task)
     row = gathered.row("evaluation", task)

@@ -18,24 +18,24 @@ _ANSWER, _OUTCOMES, _COHORT, _METHODS = "answer", "outcomes", "cohort", "methods
 
 #: Item, what it asks for, the chapter that answers it (empty: none), and a word on how.
 ITEMS: Final = (
-    ("1", "Title names the study as developing or evaluating a prediction model", "", "for the paper"),
-    ("2", "Abstract", "", "for the paper; the answer is a draft of its results"),
-    ("3a", "Healthcare context and rationale", "", "for the paper"),
+    ("1", "Title names the study as developing or evaluating a prediction model", "", ""),
+    ("2", "Abstract", "", "the answer is a draft of its results"),
+    ("3a", "Healthcare context and rationale", "", ""),
     ("3b", "Target population, intended purpose and users", "purpose", ""),
-    ("3c", "Known health inequalities", "", "for the paper"),
+    ("3c", "Known health inequalities", "", ""),
     ("4", "Objectives", _ANSWER, "what was asked"),
     ("5a", "Sources of data", _METHODS, "input files by name and digest"),
-    ("5b", "Dates of the data", "", "for the paper: tables tell no calendar years"),
-    ("6a", "Setting", "", "for the paper"),
+    ("5b", "Dates of the data", "", "tables tell no calendar years"),
+    ("6a", "Setting", "", ""),
     ("6b", "Eligibility", _COHORT, "flow, and what was set aside; criteria are the source's"),
-    ("6c", "Treatments received", "", "for the paper"),
+    ("6c", "Treatments received", "", ""),
     ("7", "Data preparation, and whether it was alike across groups", _METHODS, "scaling; the same for all"),
     ("8a", "Outcomes, and how and when they were assessed", _COHORT, "audit of labels"),
-    ("8b", "Who assessed subjective outcomes", "", "for the paper"),
-    ("8c", "Blinding of the assessment of outcomes", "", "for the paper"),
+    ("8b", "Who assessed subjective outcomes", "", ""),
+    ("8c", "Blinding of the assessment of outcomes", "", ""),
     ("9a", "Choice of the initial predictors", _METHODS, "sources of each modality"),
     ("9b", "Definition of all predictors", _COHORT, "sources and features"),
-    ("9c", "Who assessed subjective predictors", "", "for the paper"),
+    ("9c", "Who assessed subjective predictors", "", ""),
     (
         "10",
         "Size of the study",
@@ -55,7 +55,7 @@ ITEMS: Final = (
         "12d",
         "Heterogeneity between clusters (hospitals, countries)",
         "",
-        "for the paper; subgroups on the pages",
+        "subgroups on the pages",
     ),
     ("12e", "Measures of performance", _METHODS, "discrimination, calibration, net benefit"),
     ("12f", "Updating of the model", _OUTCOMES, "recalibrated out of fold; before and after on the pages"),
@@ -64,14 +64,14 @@ ITEMS: Final = (
     ("14", "Fairness", _OUTCOMES, "subgroups with gaps and intervals on the outcomes' pages"),
     ("15", "Output of the model", _OUTCOMES, "probabilities and thresholds on the outcomes' pages"),
     ("16", "Training data against evaluation data", _COHORT, "Table 1 by part"),
-    ("17", "Ethical approval", "", "for the paper"),
-    ("18a", "Funding", "", "for the paper"),
-    ("18b", "Conflicts of interest", "", "for the paper"),
-    ("18c", "Protocol", "", "for the paper; the ledger tells when the test part was opened"),
-    ("18d", "Registration", "", "for the paper"),
-    ("18e", "Sharing of data", "", "for the paper"),
+    ("17", "Ethical approval", "", ""),
+    ("18a", "Funding", "", ""),
+    ("18b", "Conflicts of interest", "", ""),
+    ("18c", "Protocol", "", "the ledger tells when the test part was opened"),
+    ("18d", "Registration", "", ""),
+    ("18e", "Sharing of data", "", ""),
     ("18f", "Sharing of code", _METHODS, "software, versions and digests"),
-    ("19", "Involvement of patients and the public", "", "for the paper"),
+    ("19", "Involvement of patients and the public", "", ""),
     ("20a", "Flow of participants", _COHORT, "flow"),
     ("20b", "Characteristics of participants", _COHORT, "Table 1"),
     ("20c", "Development against evaluation data", _COHORT, "standardised differences"),
@@ -89,7 +89,7 @@ ITEMS: Final = (
         "sources that are missing, on the pages",
     ),
     ("27b", "What users must do and know", "bundle", ""),
-    ("27c", "Next steps", "", "for the paper; `m3h evaluate-bundle` validates elsewhere"),
+    ("27c", "Next steps", "", "`m3h evaluate-bundle` validates elsewhere"),
 )
 _TITLES: Final = {_ANSWER: "Answer", _OUTCOMES: "Outcomes", _COHORT: "Cohort", _METHODS: "Methods"}
 
@@ -110,7 +110,7 @@ def checklist(gathered: Gathered) -> Iterator[Block]:
         elif where == "purpose" and stated:
             place, how = "Stated", " ".join(stated)
         else:
-            place, how = NOT_AVAILABLE, how or "for the paper"
+            place, how = NOT_AVAILABLE, "; ".join(filter(None, ["for the paper", how]))
         rows.append([item, asked, place, how])
     there = sum(row[2] != NOT_AVAILABLE for row in rows)
     yield words(

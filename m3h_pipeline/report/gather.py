@@ -98,7 +98,8 @@ class Gathered:
     def title(self, task: str) -> str:
         """A task's name for people; of a permuted companion (``diabetes~1``) that of its task."""
         name, _, copy = task.partition("~")
-        title = self.tasks[name].title if name in self.tasks else name
+        # A link needs a name that can be seen.
+        title = (self.tasks[name].title.strip() if name in self.tasks else "") or name
         return f"{title} (permuted)" if copy else title
 
     @cached_property

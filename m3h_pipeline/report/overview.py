@@ -59,7 +59,7 @@ def head(gathered: Gathered, task: str) -> dict[str, Any]:
     """What stands above the page of an outcome."""
     described, row = gathered.tasks[task], gathered.row("evaluation", task)
     found: dict[str, Any] = {
-        "title": described.title,
+        "title": gathered.title(task),
         "department": described.department,
         "kind": kind_name(described.problem_class),
         "control": described.control,

@@ -77,7 +77,7 @@ def read_assessed(path: Path) -> dict[str, Task]:
                 id=name,
                 problem_class=str(entry["problem_class"]),
                 metric=str(entry["metric"]),
-                title=str(entry.get("title") or "").strip() or name,
+                title=str(entry.get("title") or name),
                 department=str(entry.get("department") or ""),
                 unit=str(entry.get("unit") or ""),
                 classes=tuple(str(c) for c in entry.get("classes") or ()),

@@ -12,7 +12,7 @@ from statistics import median
 import pytest
 
 from m3h_pipeline.evaluation.claims import NOTHING, UNTESTED
-from m3h_pipeline.report.answer import NAMED, Answer, answer
+from m3h_pipeline.report.answer import NAMED, Answer, answer, use
 from m3h_pipeline.report.gather import Gathered, Row
 from m3h_pipeline.report.interaction import interaction
 from m3h_pipeline.report.overview import overview
@@ -254,6 +254,14 @@ def test_a_control_that_is_predicted_is_told() -> None:
     assert not any(
         "better than chance" in one for one in answer(with_rows(gathered, "evaluation", fair)).open
     )
+
+
+def test_no_model_of_a_control_is_to_be_used() -> None:
+    gathered, truth = study(2)
+    victim = min(truth.simpler)
+    assert use(gathered, victim)
+    tasks = {**gathered.tasks, victim: replace(gathered.tasks[victim], control="planted noise")}
+    assert use(replace(gathered, tasks=tasks), victim) == ""
 
 
 def test_a_second_look_takes_back_that_nobody_has_looked() -> None:

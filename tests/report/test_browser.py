@@ -133,7 +133,7 @@ def opened(
 def test_the_answer_is_the_first_thing_that_is_seen(opened: Opened) -> None:
     for width in WIDTHS:
         opened.page.set_viewport_size({"width": width, "height": 800})
-        box = opened.page.locator("h1").bounding_box()
+        box = opened.page.locator("h1:visible").bounding_box()
         header = opened.page.locator("header.top").bounding_box()
         assert box is not None
         assert header is not None
@@ -206,7 +206,7 @@ def test_every_row_opens_its_page_and_every_page_leads_back(opened: Opened) -> N
         assert section.count() == 1
         assert section.locator("h1").inner_text()
         assert page.locator("h1:visible").count() == 1
-    page.get_by_text("All outcomes").locator("visible=true").click()
+    page.get_by_text("All outcomes", exact=True).locator("visible=true").click()
     section.wait_for(state="hidden")
     assert page.locator("#outcomes-table").is_visible()
 
