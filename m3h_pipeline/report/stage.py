@@ -14,7 +14,7 @@ from m3h_pipeline.report.blocks import Chapter
 from m3h_pipeline.report.cohort import cohort
 from m3h_pipeline.report.gather import Gathered, gather
 from m3h_pipeline.report.interaction import interaction
-from m3h_pipeline.report.methods import methods
+from m3h_pipeline.report.methodology.methods import methods
 from m3h_pipeline.report.outcomes.pages import outcome_pages
 from m3h_pipeline.report.overview import head, overview
 from m3h_pipeline.report.planted import planted

@@ -289,8 +289,12 @@ function drawTiles(spec, width) {
       type: "custom", name: named(one), data: one.points, encode: { x: 0, y: 1 }, clip: true, itemStyle: { color: colour(one.look, place) },
       renderItem: (params, api) => {
         const [x, y, n] = [0, 1, 2].map((i) => api.value(i)), a = api.coord([x - wide, y + high]), b = api.coord([x + wide, y - high]);
-        return { type: "rect", shape: { x: a[0], y: a[1], width: b[0] - a[0], height: b[1] - a[1] },
-          style: { fill: colour(one.look, place), opacity: 0.25 + 0.7 * n / most, stroke: colour(one.look, place), lineWidth: 1 } };
+        const [w, h] = [b[0] - a[0], b[1] - a[1]], children = [{ type: "rect", shape: { x: a[0], y: a[1], width: w, height: h },
+          style: { fill: colour(one.look, place), opacity: 0.2 + 0.6 * n / most, stroke: colour(one.look, place), lineWidth: 1 } }];
+        // A number too: colours come again, and not everybody tells them apart.
+        if (w > 12 && h > 9) children.push({ type: "text", style: { text: named(one).split(" ").pop(), x: a[0] + w / 2, y: a[1] + h / 2,
+          align: "center", verticalAlign: "middle", fontSize: 10, fill: INK, stroke: "#fff", lineWidth: 2 } });
+        return { type: "group", children };
       },
     })),
     tooltip: { ...BASE().tooltip, trigger: "item", formatter: (item) =>

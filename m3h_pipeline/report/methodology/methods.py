@@ -8,10 +8,10 @@ from typing import Any
 
 from m3h_pipeline.config import Modality, Study
 from m3h_pipeline.report.blocks import Block, Chapter, heading, points, table, words
-from m3h_pipeline.report.checklist import checklist
 from m3h_pipeline.report.facts import counts_seeds
 from m3h_pipeline.report.gather import Gathered
-from m3h_pipeline.report.reproducibility import reproducibility
+from m3h_pipeline.report.methodology.checklist import checklist
+from m3h_pipeline.report.methodology.reproducibility import reproducibility
 from m3h_pipeline.report.wording import counted, listed, percent
 
 
