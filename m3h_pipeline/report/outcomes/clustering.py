@@ -66,8 +66,8 @@ def _map(gathered: Gathered, task: str) -> Iterator[Block]:
         f"Map of the latents ({by})",
         charts.tiles(charts.axis(f"{by} 1"), charts.axis(f"{by} 2"), drawn, _side(cells)),
         f"{n:,} test samples of the first seed in cells of at least 11 patients, in the colour and "
-        "with the number of the cluster that most of them belong to, the stronger the more there are; other cells are left out. "
-        "Distances on such a map say little; neighbours do.",
+        "with the number of the cluster that most of them belong to, the stronger the more there "
+        "are; other cells are left out. Distances on such a map say little; neighbours do.",
         f"A map of {len(drawn)} clusters in {len(cells)} cells.",
     )
 
