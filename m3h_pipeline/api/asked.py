@@ -83,7 +83,7 @@ def answers_of(frame: pd.DataFrame, y: pd.DataFrame | None, outcomes: Mapping[st
 
 
 def check_same_rows(frame: pd.DataFrame, other: Any, what: str) -> None:
-    """Refuse what has an index of its own that is not the frame's: row by row it would be of other rows.
+    """Refuse what has no rows, or an index of its own that is not the frame's: its rows would be others.
 
     Args:
         frame: with n rows.
@@ -91,7 +91,7 @@ def check_same_rows(frame: pd.DataFrame, other: Any, what: str) -> None:
         what: it is, for the message.
 
     Raises:
-        InputError: its index is another one, or in another order.
+        InputError: its index is another one, or in another order, or it is one value.
 
     Examples:
         >>> frame = pd.DataFrame({"age": [50, 60]}, index=["ann", "bob"])
@@ -101,6 +101,10 @@ def check_same_rows(frame: pd.DataFrame, other: Any, what: str) -> None:
         m3h_pipeline.errors.InputError: `groups` has another index than `X`, or in another order
           to do: give both the same: `.loc[X.index]`, or, where row belongs to row, `.set_axis(X.index)`
     """
+    if not isinstance(other, Iterable):
+        raise InputError(
+            f"{what} needs a value for each row, and is {brief(other)}", hint="give a list as long as `X`"
+        )
     if isinstance(other, pd.DataFrame | pd.Series) and not other.index.equals(frame.index):
         raise InputError(
             f"{what} has another index than `X`, or in another order",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from sklearn.utils.validation import check_is_fitted
 from m3h_pipeline.api import saved
 from m3h_pipeline.api.asked import (
     answers_of,
-    brief,
     check_disjoint,
     check_same_rows,
     modalities_of,
@@ -279,11 +278,6 @@ class MultitaskModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         if isinstance(groups, str) and groups in names:
             raise ConfigError(f"`{groups}` says whose the rows are, and is no feature", where="modalities")
         whose = frame[groups].tolist() if isinstance(groups, str) else groups
-        if whose is not None and not isinstance(whose, Iterable):
-            raise InputError(
-                f"`groups` says whose each row is, and is {brief(whose)}",
-                hint="give the name of a column, or a list as long as `X`",
-            )
         if whose is not None:
             check_same_rows(frame, whose, "`groups`")
             whose = list(whose)

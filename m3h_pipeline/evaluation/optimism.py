@@ -23,13 +23,13 @@ from m3h_pipeline.config import Search
 from m3h_pipeline.contracts import TRAJECTORY
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.evaluation.arms import Chosen
-from m3h_pipeline.evaluation.budget import equal_budget
 from m3h_pipeline.evaluation.validation import out_of_fold
 from m3h_pipeline.files import read_table
 from m3h_pipeline.inference.bootstrap import percentile_interval
 from m3h_pipeline.inference.metrics import Float64
 from m3h_pipeline.inference.predictions import FitTask
 from m3h_pipeline.inference.resampled import Cohort, Index, MeanDraws, Wanted, mean_draws
+from m3h_pipeline.search.budget import equal_budget
 from m3h_pipeline.search.greedy import improvement
 from m3h_pipeline.search.scores import Scores
 

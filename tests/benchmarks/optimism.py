@@ -19,10 +19,10 @@ import pyarrow as pa
 
 from m3h_pipeline.config import Search
 from m3h_pipeline.contracts import SCORES
-from m3h_pipeline.evaluation.budget import equal_budget
 from m3h_pipeline.evaluation.optimism import LeastGain, Looked, SharedReplicates, corrected, search_luck
 from m3h_pipeline.inference.bootstrap import patient_counts
 from m3h_pipeline.inference.metrics import Float64
+from m3h_pipeline.search.budget import equal_budget
 from m3h_pipeline.search.greedy import advance, start
 from m3h_pipeline.search.scores import Scores, scores_of
 from tests.conftest import ROOT

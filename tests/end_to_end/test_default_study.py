@@ -66,7 +66,9 @@ def test_figures_are_byte_identical_when_made_again(default_study: Run, programs
 
 
 def test_the_report_tells_the_story_in_order_and_opens_offline(default_study: Run, programs: Path) -> None:
-    made = snakemake(default_study.folder, "--cores", "all", "--report", "snakemake-report.html", programs=programs)
+    made = snakemake(
+        default_study.folder, "--cores", "all", "--report", "snakemake-report.html", programs=programs
+    )
     assert made.status == 0, made.output[-6000:]
     page = (default_study.folder / "snakemake-report.html").read_text(encoding="utf-8")
     # The report sorts its chapters by name.

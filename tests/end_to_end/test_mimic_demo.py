@@ -37,7 +37,9 @@ def test_the_whole_study_ends(real_data: Path, tmp_path: Path, programs: Path) -
         assert (results / f"figures/{figure}.svg").stat().st_size > 0
     made = snakemake(tmp_path, *call, "--report", "snakemake-report.html", programs=programs)
     assert made.status == 0, made.output[-6000:]
-    assert "prove the path, not the medicine" in (tmp_path / "snakemake-report.html").read_text(encoding="utf-8")
+    assert "prove the path, not the medicine" in (tmp_path / "snakemake-report.html").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.real_data

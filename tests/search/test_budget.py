@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from m3h_pipeline.evaluation.budget import deviation_by_seed, equal_budget, expected_largest
+from m3h_pipeline.search.budget import deviation_by_seed, equal_budget, expected_largest
 from m3h_pipeline.search.scores import Scores
 from tests.benchmarks.optimism import TASK, table
 
