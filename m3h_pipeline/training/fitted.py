@@ -295,9 +295,13 @@ class FittedModel:
         centres = torch.from_numpy(np.array(self._arrays[f"centres/{task}"]))
         if not len(latent):
             return torch.zeros(0, 2)
-        near, cluster = squared_distances(latent[None], centres[None].to(latent)).min(2)
+        # Clusters of few patients have the centre of another one (`training.scoring`). Of two that are as near
+        # it is the first, and not what rounding says, which differs with the rows beside.
+        found = squared_distances(latent[None], centres[None].to(latent))
+        cluster = found.float().argmin(2)
+        near = found.gather(2, cluster[:, :, None])[:, :, 0]
         if distances:
-            return torch.stack([cluster[0].double(), near[0].clamp_min(0).sqrt()], 1)
+            return torch.stack([cluster[0].double(), near[0].sqrt()], 1)
         valid = torch.ones_like(cluster, dtype=torch.bool)
         value = silhouettes(latent[None], cluster, valid, len(centres))
         return torch.stack([cluster[0].double(), value[0]], 1)

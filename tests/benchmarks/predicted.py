@@ -95,10 +95,10 @@ def _evaluated(bundle: Bundle, finished: Finished, cohort: Any, rows: pd.DataFra
         held = candidates.predictions(task.chosen, TEST, cohort.folds)
         assert held is not None
         columns = _raw_columns(name, task)
-        error = np.abs(rows[columns].to_numpy() - held[0]).max(axis=0)
+        error, spread = np.abs(rows[columns].to_numpy() - held[0]).max(axis=0), held[0].std(axis=0)
         line = f"  {name}: {task.chosen}, largest difference {error.max():.1e}"
         if task.problem_class in {"regression", "survival"}:
-            line += f" ({(error / held[0].std(axis=0)).max():.1e} of the standard deviation)"
+            line += f" ({(error[spread > 0] / spread[spread > 0]).max():.1e} of the standard deviation)"
         if task.interval is not None:
             y = cohort.observed(name, TEST)
             seen = ~np.isnan(y)

@@ -16,7 +16,7 @@ from m3h_pipeline.contracts import FIT_ATTENTION, LATENTS, PREDICTIONS, SCORES
 from m3h_pipeline.errors import ConfigError, ContractError, InputError
 from m3h_pipeline.files import read_table, write_json
 from m3h_pipeline.training.fits import run_fits
-from m3h_pipeline.training.fitted import load_model, save_model
+from m3h_pipeline.training.fitted import FittedModel, load_model, save_model
 from m3h_pipeline.training.pack import read_pack, train_pack
 from m3h_pipeline.training.spec import next_fits
 from m3h_pipeline.training.store import FitStore
@@ -147,6 +147,24 @@ def test_predictions_do_not_depend_on_the_other_new_rows(tmp_path: Path) -> None
     far = model.standardise({name: 1e6 * x for name, x in data.features.items()})
     assert float(far.abs().max()) == 10.0
     assert model.predict({name: x[:0] for name, x in data.features.items()})["anemia"].shape == (0, 1)
+
+
+def test_of_two_clusters_with_one_centre_it_is_the_first() -> None:
+    """A cluster of few patients has the centre of another one: rounding, which is of all rows, said which."""
+    data = study()
+    (result,) = run_fits([spec("phenotype", "stay", fold=-1)], data, settings(), keep_models=True, code="")
+    assert result.parameters is not None
+    centres = np.array(result.parameters["centres/phenotype"])
+    near = centres[:1] + 0.1
+    twice = np.concatenate([near + 9, near - 9, near + 5, near, near]).astype(centres.dtype)
+    model = FittedModel(
+        {**result.parameters, "centres/phenotype": twice}, result.metadata, dtype=torch.float64
+    )
+    whole = model.predict(data.features, distances=True)["phenotype"]
+    assert set(whole[:, 0]) == {3.0}
+    for some in (slice(5), slice(7, 8), slice(None, None, -1)):
+        part = model.predict({name: x[some] for name, x in data.features.items()}, distances=True)
+        assert part["phenotype"].tolist() == whole[some].tolist()
 
 
 def test_a_model_is_always_the_same_bytes(tmp_path: Path) -> None:
