@@ -295,8 +295,8 @@ class FittedModel:
         centres = torch.from_numpy(np.array(self._arrays[f"centres/{task}"]))
         if not len(latent):
             return torch.zeros(0, 2)
-        # Clusters of few patients have the centre of another one (`training.scoring`). Of two that are as near
-        # it is the first, and not what rounding says, which differs with the rows beside.
+        # Clusters of few patients have the centre of another one (`training.scoring`). Of two as near it is
+        # the first, and not what rounding says, which differs with the rows beside.
         found = squared_distances(latent[None], centres[None].to(latent))
         cluster = found.float().argmin(2)
         near = found.gather(2, cluster[:, :, None])[:, :, 0]

@@ -119,25 +119,25 @@ def _moved(
     """
     rng = np.random.default_rng(0)
     tables = [_table(path) for path in files]
-    links = [file.id for file in study.source.files] if isinstance(study.source, TableSource) else [None]
+    links = [file.id for file in study.source.files] if isinstance(study.source, TableSource) else []
+    numbered = links[:1] == [None]
     orders = [rng.permutation(len(table)) for table in tables]
     shuffled = [t.iloc[o, rng.permutation(t.shape[1])] for t, o in zip(tables, orders, strict=True)]
     found = _said(bundle, _written(shuffled, files, folder / "shuffled"), folder / "said")
-    if links[0] is None:
+    if numbered:
         found.index = known.index[orders[0]]
     print(f"  rows and columns shuffled: {_apart(found.loc[known.index], known)}", flush=True)
-    drawn = np.sort(rng.choice(len(known), min(alone, len(known)), replace=False))
     single = []
-    for number in drawn:
-        first = tables[0].iloc[[number]]
-        others = [
-            t[t[link] == first[links[0]].iloc[0]] for t, link in zip(tables[1:], links[1:], strict=True)
-        ]
-        # A file without a row is none: the sample has nothing there, and is given with somebody else's.
-        others = [t if len(t) else w.iloc[:1] for t, w in zip(others, tables[1:], strict=True)]
-        out = _said(bundle, _written([first, *others], files, folder / f"f{number}"), folder / f"s{number}")
-        single.append(out.head(1).set_axis(known.index[[number]]))
-    print(f"  {len(drawn)} samples, each alone: {_apart(pd.concat(single), known.iloc[drawn])}", flush=True)
+    for number in np.sort(rng.choice(len(tables[0]), min(alone, len(tables[0])), replace=False)):
+        parts = [tables[0].iloc[[number]]]
+        for table, link in zip(tables[1:], links[1:], strict=True):
+            its = table[table[link] == parts[0][links[0]].iloc[0]]
+            # A file without a row is none: the sample has nothing there, and is given with somebody else's.
+            parts.append(its if len(its) else table.iloc[:1])
+        out = _said(bundle, _written(parts, files, folder / f"f{number}"), folder / f"s{number}").head(1)
+        single.append(out.set_axis(known.index[[number]]) if numbered else out)
+    every = pd.concat(single)
+    print(f"  {len(single)} samples, each alone: {_apart(every, known.loc[every.index])}", flush=True)
 
 
 def _table(path: str) -> pd.DataFrame:
@@ -150,7 +150,8 @@ def _table(path: str) -> pd.DataFrame:
         start = next(i for i, line in enumerate(lines) if line.lower().startswith("@data"))
         # Nominal values hold no commas there.
         return pd.DataFrame([line.split(",") for line in lines[start + 1 :] if line], columns=names)
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+    # Broken lines, as the published table has two, are read by nobody.
+    return pd.read_csv(path, dtype=str, keep_default_na=False, on_bad_lines="skip")
 
 
 def _written(tables: Sequence[pd.DataFrame], files: Sequence[str], folder: Path) -> list[Path]:
