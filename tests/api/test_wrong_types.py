@@ -101,8 +101,9 @@ def loaded() -> LoadedBundle:
 @pytest.mark.parametrize("value", [one for one in WRONG if one is not None])
 def test_what_a_bundle_is_given(loaded: LoadedBundle, value: Any) -> None:
     # An empty list is a list of names.
-    names = 7 if isinstance(value, dict) else value
-    for given in (value, {"patients": value}, [value], [None], {"patients": None}):
+    names: Any = 7 if isinstance(value, dict) else value
+    some: list[Any] = [value, {"patients": value}, [value], [None], {"patients": None}]
+    for given in some:
         with pytest.raises(m3h.M3HError):
             loaded.predict(given, progress=io.StringIO())
     with pytest.raises(m3h.M3HError, match=r"`tasks` is a list of names|has no task|`patients`"):

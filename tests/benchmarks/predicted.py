@@ -175,7 +175,7 @@ def _apart(found: pd.DataFrame, known: pd.DataFrame) -> str:
     flags = int((found["flags"].fillna("") != known["flags"].fillna("")).sum())
     if not cells.to_numpy().any():
         return f"the same to the bit, {flags} flags differ"
-    largest = (found[numbers] - known[numbers]).abs().max(axis=None)
+    largest = float(np.nanmax((found[numbers] - known[numbers]).abs().to_numpy()))
     number = int(cells.to_numpy().sum())
     return f"{number} of {cells.size} numbers differ, by {largest:.1e} at most; {flags} flags differ"
 

@@ -70,6 +70,17 @@ def test_binary_slopes_are_those_of_a_logistic_regression() -> None:
     assert found.slope.standard_error == pytest.approx(error, rel=0.08)
 
 
+def test_log_odds_that_hardly_differ_have_a_slope() -> None:
+    """A penalty has shrunk them to a five-hundredth, far from 0: the slope is as of the same, spread out."""
+    rng = np.random.default_rng(4)
+    z = rng.normal(size=95)
+    y = (rng.random(95) < sigmoid(0.8 * z - 1.5)).astype(float)
+    wide = calibration_of("binary", y, sigmoid(z - 1.5)[:, None], np.arange(95)).slope
+    shrunk = calibration_of("binary", y, sigmoid(0.002 * z - 1.5)[:, None], np.arange(95)).slope
+    for name in ("estimate", "low", "high"):
+        assert getattr(shrunk, name) * 0.002 == pytest.approx(getattr(wide, name), rel=1e-6)
+
+
 def test_multiclass_slopes_are_those_of_a_plain_likelihood() -> None:
     rng = np.random.default_rng(2)
     odds = np.column_stack([np.zeros(2000), rng.normal(size=(2000, 2))])

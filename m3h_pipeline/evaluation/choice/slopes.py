@@ -101,7 +101,9 @@ def _odds_slope(x: Float64, y: npt.NDArray[np.intp], patient: Index) -> Interval
     present = np.unique(y)
     full = np.column_stack([np.zeros(len(x)), x])[:, present]
     x = full[:, 1:] - full[:, :1]
-    # In units of their spread: a penalty may have shrunk log odds a hundredfold.
+    # About their mean, which the intercepts take up, and in units of their spread: a penalty may have shrunk
+    # log odds a hundredfold, and far from 0 what little they differ by is hard to tell from an intercept.
+    x = x - x.mean(axis=0)
     spread = float(x.std()) or 1.0
     x = x / spread
     n, odds = x.shape

@@ -102,7 +102,8 @@ def test_a_truth_alone_in_its_file_is_what_it_was_in_the_study(tmp_path: Path) -
     reading = read_reading(tmp_path / "cohort/reading.json")
     x = {name: read_features(tmp_path / f"cohort/features/{name}.parquet")[0] for name in blocks}
     for truth, forms in {True: ("TRUE", "true", "True", "1", "1.0"), False: ("FALSE", "0")}.items():
-        (at, *_) = np.flatnonzero((a["smoker"] == truth) & (a["ventilated"] == truth) & (b["shock"] == truth))
+        alike = (a["smoker"] == truth) & (a["ventilated"] == truth) & (b["shock"] == truth)
+        at = int(np.flatnonzero(alike)[0])
         one = {"a": a.iloc[[at]], "b": b.iloc[[at]]}
         for form in forms:
             texts = {f"{k}.csv": frame.astype(object).replace({truth: form}) for k, frame in one.items()}
