@@ -131,7 +131,8 @@ def _moved(
     for number in np.sort(rng.choice(len(tables[0]), min(alone, len(tables[0])), replace=False)):
         parts = [tables[0].iloc[[number]]]
         for table, link in zip(tables[1:], links[1:], strict=True):
-            its = table[table[link] == parts[0][links[0]].iloc[0]]
+            # An identifier is text in one file and a number in another.
+            its = table[table[link].astype(str) == str(parts[0][links[0]].iloc[0])]
             # A file without a row is none: the sample has nothing there, and is given with somebody else's.
             parts.append(its if len(its) else table.iloc[:1])
         out = _said(bundle, _written(parts, files, folder / f"f{number}"), folder / f"s{number}").head(1)
