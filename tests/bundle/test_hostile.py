@@ -110,8 +110,8 @@ def test_no_data_and_what_is_no_table_are_refused(tmp_path: Path) -> None:
     sparse = frame.assign(age=pd.arrays.SparseArray(frame["age"]))
     truths = pd.Series([True, 2.5] * 10, dtype=object, index=frame.index)
     given: list[tuple[Any, str]] = [
-        (None, "this is no data: NoneType"),
-        (3, "this is no data: int"),
+        (None, "this is no data: None"),
+        (3, "this is no data: 3"),
         ({"new": frame.assign(age=truths)}, "`age` holds truths among other numbers"),
         ({"new": sparse}, "`new` cannot be written as a table"),
     ]

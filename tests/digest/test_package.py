@@ -120,7 +120,8 @@ CHANGES = {
     "a default of a section": (
         "PositiveInt = Field(default=8, description",
         "PositiveInt = Field(default=2, description",
-        "",
+        # A pack predicts with its kept models as they are read later, whatever their description leaves out.
+        "packs",
     ),
     "a description": ('description="layers of the transformer"', 'description="its layers"', ""),
     "a field more": (

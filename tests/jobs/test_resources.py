@@ -98,8 +98,10 @@ def test_training_jobs_get_what_sizing_says_of_the_largest_pack(files: Layout, g
 
 
 def test_the_limit_goes_by_the_card_that_is_asked_for(files: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two measured cards the slow one is 1000 times slower than the estimate."""
-    slow = {name: 1000 * getattr(rates.ESTIMATE, name) for name in ("per_operation", "per_byte", "per_row")}
+    """Of two measured cards the slow one is 100,000 times slower than the estimate."""
+    slow = {
+        name: 100_000 * getattr(rates.ESTIMATE, name) for name in ("per_operation", "per_byte", "per_row")
+    }
     known = {"NVIDIA A100": replace(rates.ESTIMATE, **slow), "NVIDIA H100": rates.ESTIMATE}
     monkeypatch.setattr(rates, "cards", lambda: known)
     limits = {}
