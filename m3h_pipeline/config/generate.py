@@ -84,7 +84,7 @@ DEFAULT_STUDY: dict[str, Any] = {
         "learning_rates": [2e-3],
         "early_stopping": None,
     },
-    "search": {"beam": 2, "max_size": 3, "combinations_per_job": 24},
+    "search": {"beam": 2, "max_size": 3, "combinations_per_job": 40},
     "tim": {"replicates": 2},
     "evaluation": {"replicates": 3},
 }
