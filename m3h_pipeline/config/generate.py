@@ -85,7 +85,7 @@ DEFAULT_STUDY: dict[str, Any] = {
         "early_stopping": None,
     },
     "search": {"beam": 2, "max_size": 3, "combinations_per_job": 40},
-    "tim": {"replicates": 2},
+    "tim": {"controls": 2, "replicates": 2},
     "evaluation": {"replicates": 3},
 }
 
