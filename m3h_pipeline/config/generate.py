@@ -86,7 +86,7 @@ DEFAULT_STUDY: dict[str, Any] = {
     },
     "search": {"beam": 2, "max_size": 3, "combinations_per_job": 40},
     "tim": {"controls": 2, "replicates": 2},
-    "evaluation": {"replicates": 3},
+    "evaluation": {"replicates": 3, "draws": 500},
 }
 
 _README_HEAD = """# Configuration
