@@ -125,7 +125,8 @@ def _untested(by: dict[str, list[Row]]) -> str:
 def _figures(by: dict[str, list[Row]], tested: Sequence[Row]) -> list[tuple[str, str, str]]:
     better, worse, unsettled = (by[verdict] for verdict in (BETTER, WORSE, OPEN))
     rest = [f"{len(worse)} lose" + ("s" if len(worse) == 1 else ""), f"{len(unsettled)} not settled"]
-    rest += [f"{len(by[UNTESTED])} learn alone"] if by[UNTESTED] else []
+    alone = len(by[UNTESTED])
+    rest += [f"{alone} learn{'s' if alone == 1 else ''} alone"] if alone else []
     rest += [f"{len(by[NOTHING])} without a comparison"] if by[NOTHING] else []
     found = [
         (
