@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -217,7 +218,7 @@ def _calibration(gathered: Gathered, task: str) -> Iterator[Block]:
         if mine and (name == "single" or together(gathered, task)):
             drawn.append(charts.series(model(name), x, y, low, high, look=name, dots=True))
     if drawn:
-        most = min(1.0, 1.1 * max(row["high"] for row in rows))
+        most = end_of_risks(max(row["high"] for row in rows))
         yield chart(
             "Observed against predicted risk",
             charts.lines(
@@ -231,6 +232,17 @@ def _calibration(gathered: Gathered, task: str) -> Iterator[Block]:
             "after it, says the table of slopes.",
             "Calibration of the networks: observed event rates by predicted risk.",
         )
+
+
+def end_of_risks(highest: float) -> float:
+    """Where an axis of risks ends: a round share with some room above the highest.
+
+    Examples:
+        >>> [end_of_risks(x) for x in (0.012, 0.22, 0.88, 0.99)]
+        [0.02, 0.25, 1.0, 1.0]
+    """
+    step = next(step for step in (0.01, 0.05, 0.1, 0.2) if highest <= 5 * step)
+    return min(1.0, round(math.ceil(1.05 * highest / step) * step, 2))
 
 
 def _risks(points: Sequence[Row], rate: float | None) -> Iterator[Block]:
