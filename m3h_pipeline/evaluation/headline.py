@@ -14,6 +14,8 @@ Row = Mapping[str, Any]
 def headline(rows: Sequence[Row], looks: int = 1) -> str:
     """A paragraph on rows of contracts.EVALUATION.
 
+    Controls are in no count: what is claimed of one is a sentence of its own.
+
     Args:
         rows: of all tasks.
         looks: with how many sets of models the test part was opened so far.
@@ -26,7 +28,8 @@ def headline(rows: Sequence[Row], looks: int = 1) -> str:
         Together is better than alone for 1 of 1 tested tasks (Sepsis +0.021), worse for none.
     """
     supervised = [row for row in rows if row["metric"] != "silhouette"]
-    parts = _together(supervised) + _reference(supervised)
+    asked = [row for row in supervised if not row["control"]]
+    parts = _together(asked) + _reference(asked) if asked or not supervised else []
     if len(supervised) < len(rows):
         parts.append("Phenotypes are described, not tested: each silhouette is of its model's own space.")
     parts += _controls(supervised)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import textwrap
 import threading
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from m3h_pipeline.config import Study
+from m3h_pipeline.config import Study, TableSource
 from m3h_pipeline.layout import Layout
 from m3h_pipeline.progress import ELSEWHERE, duration
 from m3h_pipeline.status.remains import Remains, remains
@@ -70,7 +71,7 @@ class Screen:
             stamps = _stamps(self._layout)
             ran = [path for path, stamp in stamps.items() if self._benchmarks.get(path) != stamp]
             width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
-            self._say("\n".join(ending(self._layout, seconds, ran, width)))
+            self._say("\n".join(ending(self._layout, self._study, seconds, ran, width)))
 
     def _follow(self) -> None:
         reader, last, pause = Reader(self._layout, self._study), "", self._every
@@ -108,11 +109,12 @@ def progress(state: State, left: Remains) -> str:
     return f"{said}; {now}" if now else said
 
 
-def ending(layout: Layout, seconds: float, benchmarks: list[Path], width: int) -> Iterator[str]:
+def ending(layout: Layout, study: Study, seconds: float, benchmarks: list[Path], width: int) -> Iterator[str]:
     """The last screen: the answer, where everything is, what it took.
 
     Args:
         layout: of a finished study.
+        study: its configuration.
         seconds: of the run.
         benchmarks: of the jobs that ran.
         width: columns.
@@ -128,8 +130,20 @@ def ending(layout: Layout, seconds: float, benchmarks: list[Path], width: int) -
         yield f"  report   {layout.report.as_posix()}"
     yield f"  tables   {layout.evaluation.summary.as_posix()}"
     bundle = layout.bundle.folder.as_posix()
-    yield f"  models   {bundle}, to be used by: m3h predict {bundle} FILE"
+    yield f"  models   {bundle}, to be used by:"
+    yield f"           m3h predict {shlex.join([bundle, *_asked_of(study)])} --out predictions.csv"
     yield f"  it took  {', '.join(took(seconds, benchmarks))}"
+
+
+def _asked_of(study: Study) -> list[str]:
+    """Files of new patients, by the names that the study's own have."""
+    source = study.source
+    if not isinstance(source, TableSource):
+        return ["FILE"]
+    # A block without a file takes its columns from any.
+    holding = {block.file for block in source.blocks.values()}
+    some = [file for at, file in enumerate(source.files) if at in holding or None in holding]
+    return [Path(file.path).name for file in some]
 
 
 def took(seconds: float, benchmarks: list[Path]) -> Iterator[str]:

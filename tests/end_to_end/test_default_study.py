@@ -18,6 +18,7 @@ from m3h_pipeline.files import read_json, read_samples, read_table
 from tests.end_to_end.asked import UNSAID, jobs_of
 from tests.end_to_end.conftest import Run, snakemake
 from tests.end_to_end.planted import PERMUTED, assert_groups_gain, assert_truth_is_found
+from tests.report.opened import opening, started
 
 pytestmark = pytest.mark.study
 #: MB that a job may ask for whatever it uses: libraries, and what a small study does not show.
@@ -83,6 +84,29 @@ def test_the_report_tells_the_story_in_order_and_opens_offline(default_study: Ru
     assert all(len(parts) == 1 for parts in results.values())
     assert (default_study.folder / "workflow/profiles/default/report.css").read_text() in page
     assert not re.findall(r"(?:src|href)=[\"']https?://", page)
+
+
+def test_the_report_can_be_used_in_a_browser_from_a_phone_to_a_large_screen(default_study: Run) -> None:
+    """Every page of it: all within reach, every chart drawn, nothing asked for, no serious fault for axe."""
+    path = _results(default_study) / "report.html"
+    known = read_json(_results(default_study) / "labels/tasks.json")["tasks"]
+    tasks = [name for name, task in known.items() if task["status"] == "ok"]
+    one_of_a_class = {known[task]["problem_class"]: task for task in tasks}
+    with started() as browser, opening(browser, path, tasks) as opened:
+        # Axe takes longer the more is drawn.
+        faults = opened.serious("body")
+        for task in one_of_a_class.values():
+            opened.visit(f"outcome-{task}")
+            faults += opened.serious(f"#outcome-{task}")
+        assert sorted(set(faults)) == []
+        for task in tasks:
+            assert opened.out_of_reach(f"outcome-{task}") == []
+            assert opened.draw_all(task) > 1, task
+        assert opened.out_of_reach("answer") == []
+        opened.visit("interaction")
+        charts = [*opened.charts("heatmap"), *opened.charts("network")]
+        for chart in (chart for chart in charts if chart.startswith("interaction")):
+            opened.drawn(chart)
 
 
 def test_no_patient_straddles_the_split(default_study: Run) -> None:

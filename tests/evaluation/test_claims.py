@@ -143,6 +143,11 @@ def test_the_headline_says_what_controls_show() -> None:
     assert (
         "Nothing is to be found for Gout (planted noise): what is claimed of it is a false discovery." in loud
     )
+    # No count has them, as in the report: 0 of 1, however the control came out.
+    for text in (silent, loud):
+        assert "for 0 of 1 tested tasks, worse for none" in text
+        assert "for 0 of 1 tasks, worse for none" in text
+    assert headline([row("Gout", control="planted noise")]).startswith("Of Gout")
     assert "control" not in headline([row()])
     for verdict in ("better", "worse"):
         beside = headline([row("Gout", control="planted noise", reference_verdict=verdict), row()])

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from tests.report.test_browser import CHROMIUM
+from tests.report.opened import CHROMIUM
 
 #: Width of the window; height of the first screen and of the table, in pixels.
 WIDTH, ANSWER, TABLE = 1120, 760, 560

@@ -2,94 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser
 
 from m3h_pipeline.report.told import report
 from tests.figures.fakes import description, of_class
 from tests.report.fakes import write_study
+from tests.report.opened import WIDTHS, Opened, opening, started
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-#: A phone, a laptop, a large screen.
-WIDTHS = (390, 1280, 1920)
-#: What lies where nobody can scroll to: left of the page, above it, or beyond its right edge in no box of its
-#: own.
-OUTSIDE = """() => {
-  const width = document.documentElement.clientWidth;
-  const boxed = (e) => { for (let p = e.parentElement; p; p = p.parentElement)
-    if (getComputedStyle(p).overflowX !== "visible") return true; return false; };
-  const found = [...document.body.querySelectorAll("*")].filter((e) => {
-    const box = e.getBoundingClientRect();
-    if (!box.width || !box.height || e.closest("svg, .skip")) return false;
-    const [left, top, right] = [box.left + scrollX, box.top + scrollY, box.right + scrollX];
-    return left < -1 || top < -1 || (right > width + 1 && !boxed(e));
-  });
-  const wide = document.documentElement.scrollWidth > width ? ["the page itself"] : [];
-  return [...wide, ...found.map((e) => `${e.tagName} ${e.className} ${e.textContent.slice(0, 40)}`)];
-}"""
-#: A link within the page, and what follows it.
-FOLLOWED = """target => new Promise((done) => {
-  if (location.hash === `#${target}`) return done();
-  addEventListener("hashchange", () => setTimeout(done), { once: true });
-  location.hash = target;
-})"""
 ROWS = "#outcomes-table tbody tr"
 VALUES = "cells => cells.map(cell => cell.dataset.value)"
 
 
-@dataclass
-class Opened:
-    """A report in a browser, what it logged and what it asked for."""
-
-    page: Page
-    own: str
-    tasks: list[str]
-    faults: list[str] = field(default_factory=list)
-
-    def charts(self, kind: str) -> list[str]:
-        """Ids of the charts of a kind."""
-        charts: dict[str, dict[str, Any]] = json.loads(self.page.locator("#data").inner_text())["charts"]
-        return [name for name, spec in charts.items() if spec["kind"] == kind]
-
-    def visit(self, target: str) -> None:
-        """Follow a link within the page."""
-        self.page.evaluate(FOLLOWED, target)
-
-    def drawn(self, chart: str) -> None:
-        """Scroll to a chart and wait until it is drawn."""
-        figure = self.page.locator(f'[data-chart="{chart}"]')
-        figure.scroll_into_view_if_needed()
-        figure.locator(".canvas svg").first.wait_for()
-
-    def serious(self, within: str) -> list[str]:
-        """What axe calls serious or critical in what is shown now; charts are pictures, with words."""
-        context = {"include": [[within]], "exclude": [[".canvas > *"]]}
-        found = Axe().run(self.page, context=context).response["violations"]
-        return [
-            f"{one['id']}: {one['nodes'][0]['html'][:200]}"
-            for one in found
-            if one["impact"] in ("serious", "critical")
-        ]
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A browser of this machine; none is downloaded."""
-    if CHROMIUM is None:
-        pytest.skip("there is no browser here (Debian: apt-get install chromium)")
-    with sync_playwright() as started:
-        # Whoever runs this as root, as in a container, has no sandbox.
-        found = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with started() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
@@ -107,27 +38,10 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, l
 def opened(
     browser: Browser, reports: dict[str, tuple[Path, list[str]]], request: pytest.FixtureRequest
 ) -> Iterator[Opened]:
-    """A report that was just opened; whatever is done with it, it logs no error and asks for nothing.
-
-    The small one has a page of every problem class.
-    """
+    """A report that was just opened. The small one has a page of every problem class."""
     path, tasks = reports[request.param]
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    found = Opened(page, path.as_uri(), tasks)
-    page.on("console", lambda said: found.faults.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: found.faults.append(str(error)))
-    own = found.own
-    page.on(
-        "request",
-        lambda asked: (
-            None if asked.url.startswith((own, "data:", "blob:")) else found.faults.append(asked.url)
-        ),
-    )
-    page.goto(own)
-    page.wait_for_selector("html[data-ready]")
-    yield found
-    page.close()
-    assert found.faults == []
+    with opening(browser, path, tasks) as found:
+        yield found
 
 
 def test_the_answer_is_the_first_thing_that_is_seen(opened: Opened) -> None:
@@ -144,11 +58,7 @@ def test_the_answer_is_the_first_thing_that_is_seen(opened: Opened) -> None:
 def test_nothing_lies_out_of_reach_at_any_width(opened: Opened) -> None:
     shown = opened.tasks if len(opened.tasks) < 20 else opened.tasks[:1]
     for target in ("answer", *(f"outcome-{task}" for task in shown)):
-        opened.visit(target)
-        for width in WIDTHS:
-            opened.page.set_viewport_size({"width": width, "height": 900})
-            opened.page.wait_for_timeout(30)
-            assert opened.page.evaluate(OUTSIDE) == [], (target, width)
+        assert opened.out_of_reach(target) == []
 
 
 @pytest.mark.parametrize("opened", ["small"], indirect=True)
@@ -213,17 +123,8 @@ def test_every_row_opens_its_page_and_every_page_leads_back(opened: Opened) -> N
 
 @pytest.mark.parametrize("opened", ["small"], indirect=True)
 def test_every_chart_of_a_page_is_drawn_and_has_its_numbers(opened: Opened) -> None:
-    page = opened.page
     for task in opened.tasks:
-        opened.visit(f"outcome-{task}")
-        figures = page.locator(f"#outcome-{task} figure[data-chart]")
-        for i in range(figures.count()):
-            figure = figures.nth(i)
-            opened.drawn(str(figure.get_attribute("data-chart")))
-            numbers = figure.locator("details.numbers")
-            numbers.locator("summary").click()
-            numbers.locator("table tr").nth(1).wait_for(state="attached")
-        assert figures.count() > 1, task
+        assert opened.draw_all(task) > 1, task
 
 
 def test_pointing_at_a_cell_of_the_heatmap_says_its_numbers(opened: Opened) -> None:

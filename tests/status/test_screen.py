@@ -6,6 +6,7 @@ import io
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,9 +60,30 @@ def test_the_last_screen_has_the_answer_where_all_is_and_what_it_took(layout: La
     assert all(len(line) <= 100 or "/" in line for line in lines)
     assert len(lines) < 24, "one screen"
     assert layout.report.as_posix() in said
-    assert f"m3h predict {layout.bundle.folder.as_posix()} FILE" in said
+    assert f"m3h predict {layout.bundle.folder.as_posix()} FILE --out predictions.csv" in said
     # Of the jobs of this run; those that ran before are not of it.
     assert lines[-1].endswith("1 jobs that took 1 min 00 s together, at most 1.2 GB in one of them")
+
+
+def test_it_names_every_file_that_a_prediction_needs(layout: Layout) -> None:
+    """Features stand beside the outcomes as often as not; codes of diagnoses are outcomes alone."""
+    source: dict[str, Any] = {
+        "kind": "table",
+        "files": [
+            {"path": "a/outcomes.csv", "id": "stay"},
+            {"path": "a/codes.csv", "id": "stay"},
+            {"path": "a/first labs.csv", "id": "stay"},
+        ],
+        "blocks": {"person": {"columns": ["age"], "file": 0}, "labs": {"pattern": ".+", "file": 2}},
+        "columns": ["died"],
+    }
+    tables = study(source=source, modalities={"all": {"sources": ["person", "labs"]}})
+    asked = "outcomes.csv 'first labs.csv' --out predictions.csv"
+    assert f"m3h predict {layout.bundle.folder.as_posix()} {asked}" in _run(layout, tables)
+    # Whose columns may stand in any file takes all of them.
+    source["blocks"] = {"person": {"columns": ["age"]}}
+    tables = study(source=source, modalities={"all": {"sources": ["person"]}})
+    assert "outcomes.csv codes.csv 'first labs.csv' --out" in _run(layout, tables)
 
 
 def test_a_run_that_makes_a_part_of_the_study_has_no_answer(layout: Layout, one: Study) -> None:
