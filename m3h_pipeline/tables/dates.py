@@ -62,11 +62,15 @@ def no_dates(text: pa.Array | pa.ChunkedArray, column: str, *, where: str, leave
         raise dates_error(column, where=where, leave=leave)
 
 
+class DatesError(InputError):
+    """A column holds dates where numbers, categories or labels are read."""
+
+
 def dates_error(
     column: str, *, where: str, leave: str = "leave the column out (of a block: `exclude`)"
-) -> InputError:
+) -> DatesError:
     """What to say of a column of dates."""
-    return InputError(
+    return DatesError(
         f"column `{column}` holds dates or times, which are neither numbers, categories nor labels",
         where=where,
         hint=f"{leave}, or {TO_DO}",

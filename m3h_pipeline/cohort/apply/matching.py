@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from m3h_pipeline.cohort.apply.meant import GIVEN, HINTED, hinted, meant_file, no_column, some
 from m3h_pipeline.cohort.apply.problems import Problems, listed
 from m3h_pipeline.cohort.reading import Part, Reading, SourceReading
 from m3h_pipeline.cohort.table.expression import without_version
@@ -17,13 +17,6 @@ from m3h_pipeline.config.sources import TableSource
 from m3h_pipeline.errors import InputError, M3HError
 from m3h_pipeline.tables.identifiers import called
 from m3h_pipeline.tables.reader import TableFileReader
-
-#: What may be a unit behind a name: ``creatinine (mg/dL)``, ``creatinine_umol_l``, ``creatinine [µmol/l]``.
-_UNIT = re.compile(
-    r"[ _.\-(\[/]+(m?mol|[µu]mol|nmol|pmol|m?eq|[mµun]?g|k?pa|mmhg|cm|mm|kg|lbs?|°?[cf]|%|percent|[mµu]?iu?)"
-    r"([ _/.\-]*(d?l|ml|kg|m2|min|h))?[)\] ]*",
-    re.IGNORECASE,
-)
 
 
 @dataclass
@@ -84,9 +77,12 @@ def match_files(
         beside = [*beside, set(source.diagnoses.named)]
     if outcomes:
         needed, known = ([one | beside[i] for i, one in enumerate(each)] for each in (needed, known))
-    readers = _assigned(source, needed, known, beside, paths, problems, stack)
+    # What outcomes are made of cannot be absent.
+    held = [[] if outcomes and beside[i] else _held_by(i, reading) for i in range(len(needed))]
+    used_names = frozenset().union(*known, *beside, (file.id for file in source.files if file.id is not None))
+    readers = _assigned(source, needed, known, beside, held, paths, problems, stack)
     matched = Matched(source, readers, [])
-    matched.links = [_link(i, source, readers, problems) for i in range(len(readers))]
+    matched.links = [_link(i, source, readers, used_names, problems) for i in range(len(readers))]
     # A file of nothing but what is absent still says which samples there are, or who they are.
     used = {0, *(link[0] for i, link in enumerate(matched.links) if link is not None and needed[i])}
     for i, reader in enumerate(readers):
@@ -94,12 +90,44 @@ def match_files(
             problems.unused.append(reader.shown)
             readers[i] = matched.links[i] = None
     for name, one in reading.sources.items():
-        matched.sources[name] = None if name in absent else _found(name, one, source, readers, problems)
+        matched.sources[name] = None if name in absent else _found(name, one, readers, used_names, problems)
     for i, reader in enumerate(readers):
         key = source.files[i].id
         if reader is not None and key is not None and reader.count(key) != 1:
-            problems.add(_no_column(key, "the id of its rows", reader, readers))
+            problems.add(no_column(key, "the id of its rows", reader, readers, used_names))
+    if outcomes:
+        _check_beside(reading, source, readers, used_names, problems)
     return matched
+
+
+def _check_beside(
+    reading: Reading,
+    source: TableSource,
+    readers: Sequence[TableFileReader | None],
+    used: frozenset[str],
+    problems: Problems,
+) -> None:
+    """Every column that outcomes and groups of patients are made of stands in one of the given files."""
+    given = [reader for reader in readers if reader is not None]
+    wanted = {*source.columns, *(group.column for group in source.subgroups.values())}
+    # Of a file that is not given that alone is said.
+    wanted -= {name for i, reader in enumerate(readers) if reader is None for name in reading.columns[i]}
+    if None not in readers:
+        wanted |= {source.patient_id, source.stay_id} - {None, source.files[0].id}
+    lacking = sorted(
+        name for name in wanted if name and not any(one.count(name) or name in one.arrays for one in given)
+    )
+    if not lacking or not given:
+        return
+    hints = [next(filter(None, (hinted(n, r, given, used) for r in given)), None) for n in lacking[:HINTED]]
+    named = "name columns as the study did; an outcome that nobody recorded may be a column without values"
+    problems.add(
+        InputError(
+            f"columns by which outcomes, groups and patients are told are absent: {listed(lacking)}",
+            where=", ".join(reader.shown for reader in given),
+            hint="; ".join([*filter(None, hints)][:5]) or named,
+        )
+    )
 
 
 def _needed(reading: Reading, source: TableSource, absent: Sequence[str]) -> list[set[str]]:
@@ -109,6 +137,11 @@ def _needed(reading: Reading, source: TableSource, absent: Sequence[str]) -> lis
         for part in one.parts if name not in absent else ():
             found[part.file] |= {_symbol(called(column), one) for column in part.columns}
     return found
+
+
+def _held_by(file: int, reading: Reading) -> list[str]:
+    """Sources of which a file of the study holds features."""
+    return [name for name, one in reading.sources.items() if any(part.file == file for part in one.parts)]
 
 
 def _symbol(name: str, source: SourceReading) -> str:
@@ -121,6 +154,7 @@ def _assigned(
     needed: Sequence[set[str]],
     known: Sequence[set[str]],
     beside: Sequence[set[str]],
+    held: Sequence[Sequence[str]],
     paths: Sequence[str],
     problems: Problems,
     stack: ExitStack,
@@ -177,31 +211,39 @@ def _assigned(
                 InputError(
                     "the file has none of the columns that are read",
                     where=path,
-                    hint=f"{source.files[lacking[0]].path} of the study has {_some(needed[lacking[0]])}"
-                    if lacking
-                    else "leave it out",
+                    hint=meant_file(tried[0], source, needed, lacking) if lacking else "leave it out",
                 )
             )
     absent = [i for i, names in enumerate(needed) if names and found[i] is None]
     # What cannot be opened may be just that.
     for i in absent if len(absent) > unread else ():
         file = source.files[i]
+        holder = next((one for one in found if one is not None and _holds(one, needed[i])), None)
+        hint = "give it too"
+        if held[i]:
+            hint += f"; if nobody has what it holds, say `--absent {' '.join(held[i])}`"
         problems.add(
             InputError(
-                f"no given file is the study's `{file.path}`, with the columns {_some(needed[i])}",
-                hint="give it too; if nobody has what it holds, say `--absent SOURCE`",
+                f"no given file is the study's `{file.path}`, with the columns {some(needed[i])}",
+                hint=hint
+                if holder is None
+                else f"they stand in {holder.shown}: give them, with their ids, as a file of their own, too",
             )
         )
     return found
 
 
-def _some(names: set[str]) -> str:
-    shown = sorted(names)
-    return ", ".join(f"`{name}`" for name in shown[:3]) + (", ..." if len(shown) > 3 else "")
+def _holds(reader: TableFileReader, names: set[str]) -> bool:
+    own = {called(name) for name in reader.header}
+    return names <= own | {without_version(name) for name in own}
 
 
 def _link(
-    i: int, source: TableSource, readers: Sequence[TableFileReader | None], problems: Problems
+    i: int,
+    source: TableSource,
+    readers: Sequence[TableFileReader | None],
+    used: frozenset[str],
+    problems: Problems,
 ) -> tuple[int, str] | None:
     """The column of an earlier file that a file's id is compared with; None: the sample's id."""
     file = source.files[i]
@@ -218,15 +260,15 @@ def _link(
         return None
     first = next((r for r in readers[:i] if r is not None), None)
     if first is not None:
-        problems.add(_no_column(column, f"which `{file.path}` is joined on", first, readers))
+        problems.add(no_column(column, f"which `{file.path}` is joined on", first, readers, used))
     return None
 
 
 def _found(
     name: str,
     one: SourceReading,
-    source: TableSource,
     readers: Sequence[TableFileReader | None],
+    used: frozenset[str],
     problems: Problems,
 ) -> SourceReading:
     """A source's reading with the keys of the given files; what is absent is a problem."""
@@ -247,14 +289,15 @@ def _found(
         assert reader is not None
         names = list(dict.fromkeys(names))
         if len(names) == 1:
-            problems.add(_no_column(names[0], f"of source `{name}`", reader, readers))
+            problems.add(no_column(names[0], f"of source `{name}`", reader, readers, used))
         else:
-            hints = [hint for column in names if (hint := _hint(column, reader, readers))]
+            # Thousands of genes may be absent, and each is compared with thousands of names.
+            hints = [hint for column in names[:HINTED] if (hint := hinted(column, reader, readers, used))]
             problems.add(
                 InputError(
                     f"{len(names):,} columns of source `{name}` are absent: {listed(names)}",
                     where=reader.shown,
-                    hint="; ".join(hints[:5]) or None,
+                    hint="; ".join(hints[:5]) or GIVEN,
                 )
             )
     return one.model_copy(update={"parts": parts})
@@ -301,45 +344,3 @@ def _keys(
     if len(part.columns) == part.of:
         return keys or None
     return list(part.columns) if set(part.columns) <= set(keys) else None
-
-
-def _no_column(
-    name: str, what: str, reader: TableFileReader, readers: Sequence[TableFileReader | None]
-) -> InputError:
-    if reader.count(name) > 1:
-        return InputError(
-            f"column `{name}`, {what}, stands {reader.count(name)} times in the header",
-            where=reader.shown,
-            hint="rename or remove the others",
-        )
-    return InputError(
-        f"column `{name}`, {what}, is absent", where=reader.shown, hint=_hint(name, reader, readers)
-    )
-
-
-def _hint(name: str, reader: TableFileReader, readers: Sequence[TableFileReader | None]) -> str | None:
-    """Where a column may be: in another file, under another unit, under another spelling."""
-    for other in readers:
-        if other is not None and other is not reader and other.count(name):
-            return f"`{name}` stands in {other.shown}"
-    own = [called(key) for key in reader.names]
-    if alike := next((one for one in own if one.strip().casefold() == name.strip().casefold()), None):
-        return f"is `{alike}` meant for `{name}`? Then name it so"
-    bare = _without_unit(name)
-    for one in own:
-        if _without_unit(one) == bare:
-            return f"`{one}` may be `{name}` in another unit: convert it, and name it `{name}`"
-    close = difflib.get_close_matches(name, own, n=1, cutoff=0.6)
-    return f"is `{close[0]}` meant for `{name}`? Then name it so" if close else None
-
-
-def _without_unit(name: str) -> str:
-    """A column's name without its unit.
-
-    Examples:
-        >>> [_without_unit(name) for name in ("Creatinine (mg/dL)", "creatinine_umol_l", "age")]
-        ['creatinine', 'creatinine', 'age']
-    """
-    found = list(_UNIT.finditer(name))
-    bare = name[: found[-1].start()] if found and found[-1].end() == len(name) else name
-    return bare.strip().casefold()

@@ -87,13 +87,13 @@ def check_given(reading: Reading, paths: Sequence[str], absent: Sequence[str], p
     if set(absent) >= set(reading.sources):
         problems.add(InputError("every source is absent", hint="there is nothing to predict from"))
     for path in sorted({path for path in paths if paths.count(path) > 1}):
-        problems.add(InputError("the file is given twice", where=path))
+        problems.add(InputError("the file is given twice", where=path, hint="give it once"))
     for path in paths:
         if not path.startswith("python:") and not Path(path).exists():
             problems.add(InputError("the file does not exist", where=path, hint="check the path"))
     problems.check()
     if not paths:
-        raise InputError("no file is given")
+        raise InputError("no file is given", hint="give the study's files, as new patients have them")
 
 
 def _check_kinds(reading: Reading, kinds: dict[str, str], problems: Problems) -> None:

@@ -22,6 +22,7 @@ from m3h_pipeline.cohort.table.features import unseen, values_of
 from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.tables.content import Content, NotNumericError, stream_columns
+from m3h_pipeline.tables.dates import DatesError
 from m3h_pipeline.tables.identifiers import normal_ids
 from m3h_pipeline.tables.reader import TableFileReader, no_row
 from m3h_pipeline.tables.values import Absent, Limits
@@ -225,6 +226,10 @@ class _Ids:
             )
 
 
+#: What to do about a column of numbers that holds something else.
+_NUMBERS = "give numbers, as the study had them; what was not observed stays empty"
+
+
 def _contents(file: int, matched: Matched, problems: Problems) -> Iterator[Content]:
     """The columns of a file that have a use, some rows at a time; whatever is wrong is a problem."""
     reader, source = matched.readers[file], matched.source
@@ -234,8 +239,8 @@ def _contents(file: int, matched: Matched, problems: Problems) -> Iterator[Conte
     def problem(column: str, error: InputError) -> None:
         if column not in told:
             told.add(column)
-            if isinstance(error, NotNumericError):
-                error = InputError(error.what, where=error.where, hint="give numbers, as the study had them")
+            if isinstance(error, NotNumericError | DatesError):
+                error = InputError(error.what, where=error.where, hint=_NUMBERS)
             problems.add(error)
 
     key = source.files[file].id
