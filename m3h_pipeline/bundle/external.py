@@ -118,7 +118,8 @@ def evaluate_files(
     who = f"{small_count(len(patient))} samples of {small_count(len(np.unique(patient)))} patients"
     with replacing(out) as temporary:
         temporary.write_text(page(bundle, who, table), encoding="utf-8")
-    stream.write("".join(f"{note}\n" for note in problems.notes))
+    unscored = [f"{name} is not scored: {text}" for name, text in remarks.items()]
+    stream.write("".join(f"{note}\n" for note in [*problems.notes, *unscored]))
     return rows
 
 

@@ -138,6 +138,29 @@ def test_a_task_without_outcomes_is_named(
     assert "`ill`" in capsys.readouterr().err
 
 
+def test_every_column_that_outcomes_lack_is_named(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = patients(seed=8).drop(columns=["ill", "patient"]).rename(columns={"grade": "Grade"})
+    frame.to_csv(tmp_path / "other.csv", index=False)
+    words = [str(bundle.folder), str(tmp_path / "other.csv"), "--out", str(tmp_path / "p.html")]
+    assert main(["evaluate-bundle", *words]) == 2
+    said = capsys.readouterr().err
+    assert "are told are absent: `grade`, `ill`, `patient`" in said
+    assert "is `Grade` meant for `grade`? Then name it so" in said
+
+
+def test_a_task_that_is_not_scored_is_said_on_the_screen(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = patients(seed=8)
+    frame["grade"] = ""
+    frame.to_csv(tmp_path / "other.csv", index=False)
+    words = [str(bundle.folder), str(tmp_path / "other.csv"), "--out", str(tmp_path / "p.html")]
+    assert main(["evaluate-bundle", *words, "--draws", "20"]) == 0
+    assert "grade is not scored: the criterion matches no row" in capsys.readouterr().err
+
+
 def test_columns_of_an_absent_source_may_lack(bundle: Bundle, tmp_path: Path) -> None:
     frame = patients(seed=8)
     path, bare = tmp_path / "whole.csv", tmp_path / "bare.csv"
