@@ -145,6 +145,8 @@ def _useless(column: Column, table: Table) -> str:
         return "it is empty"
     if column.distinct == 1:
         return "it has one value"
+    if _numbering(column):
+        return "it numbers the rows"
     if column.dates:
         return "dates are no features; days between two of them would be"
     if column.why:
@@ -157,6 +159,12 @@ def _useless(column: Column, table: Table) -> str:
     if not column.numeric and not column.values and 20 * column.distinct > column.observed:
         return "free text, or too many values for categories"
     return ""
+
+
+def _numbering(column: Column) -> bool:
+    """Whether a column counts through the rows, as an index does that was written along with a table."""
+    counted = column.numeric and column.whole and column.unique
+    return counted and column.rows > 10 and column.high - column.low == column.rows - 1
 
 
 def _predicted(plan: Plan, rest: Sequence[tuple[int, Column]]) -> list[tuple[int, Column]]:

@@ -51,7 +51,7 @@ def draft_study(name: str, paths: Sequence[str], folder: Path, screen: TextIO) -
     if not paths:
         raise InputError("no table is given", hint="name at least one after `--from`")
     if len(set(paths)) < len(paths):
-        raise InputError("a table is given twice", where=", ".join(paths))
+        raise InputError("a table is given twice", where=", ".join(paths), hint="name each once")
     meeting = meet(look_at(paths))
     plan = plan_of(meeting)
     withhold_telling(plan)
@@ -59,7 +59,7 @@ def draft_study(name: str, paths: Sequence[str], folder: Path, screen: TextIO) -
         raise InputError(
             "no column is left that a model could see",
             where=", ".join(paths),
-            hint="give the tables with what is known of the patients before the outcome, too",
+            hint=_unused(plan) or "give tables with what is known before the outcome, too",
         )
     coded = [meeting.codes.table.path] if meeting.codes else []
     data, short = _common([*(file.table.path for file in meeting.files), *coded])
@@ -76,6 +76,13 @@ def draft_study(name: str, paths: Sequence[str], folder: Path, screen: TextIO) -
     tasks_of(validate(Study, parse_yaml(texts[study], str(study)), where=str(study)).tasks)
     _say(plan, study, tasks, screen)
     return study, tasks
+
+
+def _unused(plan: Plan) -> str:
+    """Why columns that might have been features are none; empty: there is none."""
+    reasons = [f"`{name}`: {why}" for columns in plan.ignored.values() for name, why in columns.items()]
+    more = f" and {len(reasons) - 5:,} more" if len(reasons) > 5 else ""
+    return f"no use was found for {'; '.join(reasons[:5])}{more}" if reasons else ""
 
 
 def _common(paths: Sequence[str]) -> tuple[str, list[str]]:
@@ -102,6 +109,8 @@ def _say(plan: Plan, study: Path, tasks: Path, screen: TextIO) -> None:
     screen.writelines(
         f"task {one.name} ({one.problem_class}, {one.sure}): {counts(one)}\n" for one in plan.outcomes
     )
+    if not plan.outcomes:
+        screen.write(f"no column looks like an outcome: name yours in {tasks}\n")
     screen.writelines(f"withheld: `{name}` {why}\n" for name, why in plan.later.items())
     ignored = sum(map(len, plan.ignored.values()))
     if ignored:

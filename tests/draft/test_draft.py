@@ -216,10 +216,29 @@ def test_a_comma_may_stand_in_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert load_study(Path("config/ward.yaml")).source.files[0].path == "a file, x.csv"  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "nr"])
+@pytest.mark.parametrize("start", [0, 1])
+def test_numbers_of_rows_are_no_feature(name: str, start: int, tmp_path: Path) -> None:
+    """Tables are often written with their index; where rows are sorted, it tells the outcome."""
+    rows = [[i + start, f"r{i}", i * 7 % 13 / 3, int(i > 25)] for i in range(50)]
+    write(tmp_path / "t.csv", [name, "id", "x", "died"], rows)
+    study, _, _ = drafted(tmp_path, [tmp_path / "t.csv"])
+    assert study["source"]["blocks"] == {"t": {"columns": ["x"]}}
+    assert f"# Not used: `{name}`: it numbers the rows." in (tmp_path / "ward.yaml").read_text()
+
+
+def test_why_no_column_is_left_is_said(tmp_path: Path) -> None:
+    write(tmp_path / "t.csv", ["id", "x", "x", "died"], [[f"r{i}", i / 7, i / 3, i % 2] for i in range(50)])
+    with pytest.raises(M3HError, match="no column is left") as caught:
+        drafted(tmp_path, [tmp_path / "t.csv"])
+    assert caught.value.hint == "no use was found for `x`: its name stands more than once in the header"
+
+
 def test_a_study_without_outcomes_says_so(tmp_path: Path) -> None:
     write(tmp_path / "t.csv", ["id", "a", "b"], [[f"r{i}", i / 7, -i / 3] for i in range(50)])
-    _, tasks, _ = drafted(tmp_path, [tmp_path / "t.csv"])
+    _, tasks, said = drafted(tmp_path, [tmp_path / "t.csv"])
     assert list(tasks) == ["phenotypes"]
+    assert "no column looks like an outcome: name yours in " in said
     assert "# ? no column looks like an outcome" in (tmp_path / "ward_tasks.yaml").read_text()
 
 
