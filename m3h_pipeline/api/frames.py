@@ -103,7 +103,7 @@ def learned_columns(
         if kind in {"number", "nothing"}:
             found[name] = Column(name, "number")
         elif kind == "category":
-            text = pa.array(texts(frame[name]), pa.string())
+            text = _categories(frame[name])
             if len(text.drop_null().unique()) > MOST_CATEGORIES:
                 wrong.append(f"`{name}` has more than {MOST_CATEGORIES:,} different texts")
                 continue
@@ -131,7 +131,10 @@ def check_types(frame: pd.DataFrame, columns: Iterable[Column]) -> None:
             have = _WORDS.get(kind, kind)
             wrong.append(f"`{column.name}` holds {have}, where the model knows {_WORDS[column.kind]}")
     if wrong:
-        raise InputError("columns have another type than in training: " + _listed(wrong))
+        raise InputError(
+            "columns have another type than in training: " + _listed(wrong),
+            hint="turn them into what the model knows (`pandas.to_numeric` makes numbers of texts)",
+        )
 
 
 def feature_values(frame: pd.DataFrame, columns: Sequence[Column]) -> Float32Array:
@@ -152,7 +155,7 @@ def feature_values(frame: pd.DataFrame, columns: Sequence[Column]) -> Float32Arr
             x[:, at] = numbers(frame[column.name])
             at += 1
             continue
-        known = with_others(pa.array(texts(frame[column.name]), pa.string()), column.values)
+        known = with_others(_categories(frame[column.name]), column.values)
         for value in column.values:
             x[:, at] = pc.cast(pc.equal(known, value), pa.float32()).to_numpy(zero_copy_only=False)
             at += 1
@@ -165,6 +168,8 @@ def kind_of(values: pd.Series[Any]) -> str:
     Examples:
         >>> [kind_of(pd.Series(v)) for v in ([1, None], [True], ["a", None], [None], [1, "a"])]
         ['number', 'number', 'category', 'nothing', 'numbers and text']
+        >>> kind_of(pd.Series(["", " "]))
+        'nothing'
         >>> kind_of(pd.Series([True, 2.5])), kind_of(pd.Series([True, None, False]))
         ('truths among other numbers', 'number')
         >>> kind_of(pd.Series(pd.to_datetime(["2024-05-01"])))
@@ -182,7 +187,7 @@ def kind_of(values: pd.Series[Any]) -> str:
         return "durations"
     held = {_held(value) for value in values.dropna().unique()} if _hashable(values) else {"objects"}
     if held == {"text"}:
-        return "category"
+        return "category" if any(value.strip() for value in values.dropna().unique()) else "nothing"
     if held == {"numbers"}:
         known = values.dropna().tolist()
         mixed = any(isinstance(value, bool | np.bool_) for value in known) and not {*known} <= {0, 1}
@@ -196,6 +201,8 @@ def numbers(values: pd.Series[Any]) -> npt.NDArray[np.float64]:
     Raises:
         InputError: one is infinite.
     """
+    if kind_of(values) == "nothing":
+        return np.full(len(values), np.nan)
     found = pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
     with np.errstate(over="ignore"):
         beyond = np.isinf(found.astype(np.float32))
@@ -215,6 +222,16 @@ def texts(values: pd.Series[Any]) -> list[str | None]:
         ['2', None, '3']
     """
     return [None if pd.isna(value) else _text(value) for value in values.tolist()]
+
+
+def _categories(values: pd.Series[Any]) -> pa.Array:
+    """The values of a feature of categories: blanks around one say nothing, as in a study's tables.
+
+    Examples:
+        >>> _categories(pd.Series(["MICU ", " ", None])).to_pylist()
+        ['MICU', None, None]
+    """
+    return pa.array([None if one is None else one.strip() or None for one in texts(values)], pa.string())
 
 
 def _text(value: Any) -> str:

@@ -149,6 +149,14 @@ def test_rare_categories_are_one(frame: pd.DataFrame) -> None:
     assert same(everything(learned, new[0]), everything(learned, new[1]))
 
 
+def test_blanks_around_a_category_say_nothing(fitted: MultitaskModel, frame: pd.DataFrame) -> None:
+    padded = frame.assign(ward=frame["ward"] + " ")
+    assert same(everything(fitted, padded), everything(fitted, frame))
+    assert model(tasks={"died": "binary"}, replicates=1).fit(padded).features_ == fitted.features_
+    blank = frame.assign(ward=" ", age=" ")
+    assert same(everything(fitted, blank), everything(fitted, frame.assign(ward=None, age=None)))
+
+
 def test_an_absent_modality(fitted: MultitaskModel, frame: pd.DataFrame) -> None:
     without = frame.assign(pulse=np.nan, pressure=np.nan)
     found = everything(fitted, frame.drop(columns=["pulse", "pressure"]), absent=["vitals"])
