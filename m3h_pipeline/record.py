@@ -161,7 +161,11 @@ def read_record(layout: Layout) -> dict[str, Any]:
     """
     path = layout.record
     if not path.is_file():
-        raise InputError("the study has no record", where=str(path), hint="run `snakemake` to its end")
+        raise InputError(
+            "the study has no record",
+            where=str(path),
+            hint="run the study to its end; name the folder of its results",
+        )
     content: dict[str, Any] = read_json(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -32,6 +33,9 @@ class Parser(argparse.ArgumentParser):
         # A wrong option first: without this, argparse complains of the right one, which is absent.
         if args is not None and self._verbs() is None and not self._passes_on():
             self._check_options(args)
+        if args is not None and self._verbs() is not None:
+            # Of the whole command only what stands before the verb.
+            self._check_options(itertools.takewhile(lambda word: word.startswith("-"), args))
         return super().parse_known_args(args, namespace)
 
     def parse_args(  # type: ignore[override]  # overloaded for namespaces of other types

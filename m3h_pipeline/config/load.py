@@ -58,7 +58,11 @@ def read_yaml(path: Path | str) -> Any:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(f"cannot read the file: {error.strerror}", where=str(path)) from error
+        raise InputError(
+            f"cannot read the file: {error.strerror}",
+            where=str(path),
+            hint="check the path",
+        ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"the file is not UTF-8: {error.reason}", where=str(path)) from error
     return parse_yaml(text, str(path))

@@ -40,7 +40,7 @@ def compare_studies(a: Layout, b: Layout, screen: TextIO, out: Path | None = Non
         ContractError: files do not fit each other.
     """
     if a.folder.resolve() == b.folder.resolve():
-        raise InputError("this is one study, named twice", where=str(a.folder))
+        raise InputError("this is one study, named twice", where=str(a.folder), hint="name two")
     if out is not None and out.exists():
         raise InputError("the file is there already, and is not overwritten", where=str(out))
     records = [read_record(layout) for layout in (a, b)]
