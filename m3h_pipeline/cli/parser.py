@@ -24,6 +24,10 @@ EXITS = {
 }
 
 
+#: Options of the whole command alone, and what follows them.
+_FIRST = {"--log": " FILE VERB ...", "--version": ""}
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that says what was probably meant; that of the whole command lists people's verbs first."""
 
@@ -91,6 +95,8 @@ class Parser(argparse.ArgumentParser):
             if word == "--":
                 return
             name = word.partition("=")[0]
+            if name in _FIRST and name not in known:
+                self.error(f"`{name}` stands before the verb: `m3h {name}{_FIRST[name]}`")
             if name.startswith("--") and " " not in name and not any(one.startswith(name) for one in known):
                 self.error(f"there is no option `{name}`; {nearest(name, known)}")
 

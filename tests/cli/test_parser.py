@@ -37,6 +37,7 @@ def test_help_shows_peoples_verbs_first(capsys: pytest.CaptureFixture[str]) -> N
         (["frobnicate"], "there is no verb `frobnicate`; `m3h --help` lists them"),
         ([], "m3h: error: say what to do: `m3h --help` lists the verbs"),
         (["--versoin"], "m3h: error: there is no option `--versoin`; did you mean `--version`?"),
+        (["check", "--log", "x"], "`--log` stands before the verb: `m3h --log FILE VERB ...`"),
         (["--qiet", "check"], "m3h: error: there is no option `--qiet`; did you mean `--quiet`?"),
         (["check", "--configfle", "x"], "there is no option `--configfle`; did you mean `--configfile`?"),
         # The required option that is absent is the same slip.
