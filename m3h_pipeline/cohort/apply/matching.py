@@ -96,13 +96,13 @@ def match_files(
         if reader is not None and key is not None and reader.count(key) != 1:
             problems.add(no_column(key, "the id of its rows", reader, readers, used_names))
     if outcomes:
-        _check_beside(reading, source, readers, used_names, problems)
+        _check_beside(source, beside, readers, used_names, problems)
     return matched
 
 
 def _check_beside(
-    reading: Reading,
     source: TableSource,
+    beside: Sequence[set[str]],
     readers: Sequence[TableFileReader | None],
     used: frozenset[str],
     problems: Problems,
@@ -111,11 +111,12 @@ def _check_beside(
     given = [reader for reader in readers if reader is not None]
     wanted = {*source.columns, *(group.column for group in source.subgroups.values())}
     # Of a file that is not given that alone is said.
-    wanted -= {name for i, reader in enumerate(readers) if reader is None for name in reading.columns[i]}
+    wanted -= {name for i, reader in enumerate(readers) if reader is None for name in beside[i]}
     if None not in readers:
-        wanted |= {source.patient_id, source.stay_id} - {None, source.files[0].id}
+        ids = {source.patient_id, source.stay_id} - {source.files[0].id}
+        wanted |= {one for one in ids if one is not None}
     lacking = sorted(
-        name for name in wanted if name and not any(one.count(name) or name in one.arrays for one in given)
+        name for name in wanted if not any(one.count(name) or name in one.arrays for one in given)
     )
     if not lacking or not given:
         return

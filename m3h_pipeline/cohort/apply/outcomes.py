@@ -132,5 +132,9 @@ def _haim(reading: Reading, paths: Sequence[str]) -> HaimSource:
         found["key_ids" if {"haim_id", "subject_id"} <= set(names) and len(names) < 10 else "table"] = path
     for key, what in (("table", "the table is"), ("key_ids", "the key ids (haim_id, subject_id, ...) are")):
         if key not in found:
-            raise InputError(f"{what} not among the files", where=", ".join(paths))
+            raise InputError(
+                f"{what} not among the files",
+                where=", ".join(paths),
+                hint="labels are made of both: give it, too",
+            )
     return HaimSource.model_validate({**reading.source, **found})
