@@ -230,12 +230,16 @@ class Number(ColumnCriterion):
     def label(self, columns: Mapping[str, Column]) -> Labelled:
         column = columns[self.column]
         y = column.numbers(self.missing, self.otherwise) * self.scale
-        low = -np.inf if self.minimum is None else self.minimum
-        high = np.inf if self.maximum is None else self.maximum
-        impossible, empty = (y < low) | (y > high), np.isnan(y)
-        y[impossible] = np.nan
+        empty = np.isnan(y)
+        impossible = []
+        if self.minimum is not None:
+            impossible.append(Outcome(column.name, f"under {self.minimum:g}", "missing", y < self.minimum))
+        if self.maximum is not None:
+            impossible.append(Outcome(column.name, f"over {self.maximum:g}", "missing", y > self.maximum))
+        for one in impossible:
+            y[one.rows] = np.nan
         return y, [
             Outcome(column.name, "a number", "observed", ~np.isnan(y)),
-            Outcome(column.name, f"outside {low:g} to {high:g}", "missing", impossible),
+            *impossible,
             *outcomes(column, [(empty, "missing")]),
         ]

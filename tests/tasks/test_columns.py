@@ -98,6 +98,24 @@ def test_number(x: list[float | None], scale: float) -> None:
     assert same(y, [NAN if v is None or not 0 <= v * scale <= 20 else v * scale for v in x])
 
 
+@pytest.mark.parametrize(
+    ("bounds", "missing"),
+    [
+        ({}, []),
+        ({"minimum": 0}, [("under 0", [1])]),
+        ({"maximum": 20}, [("over 20", [2])]),
+        ({"minimum": 0, "maximum": 20}, [("under 0", [1]), ("over 20", [2])]),
+    ],
+)
+def test_what_is_impossible_is_told_by_the_bound_that_says_so(
+    bounds: dict[str, float], missing: list[tuple[str, list[int]]]
+) -> None:
+    y, outcomes = label(Number(column="x", **bounds), x=pa.array([1.0, -1.0, 21.0], pa.float64()))
+    told = [(one.value, np.flatnonzero(one.rows).tolist()) for one in outcomes if one.status == "missing"]
+    assert told == missing
+    assert np.flatnonzero(np.isnan(y)).tolist() == sorted(row for _, rows in missing for row in rows)
+
+
 @given(
     st.lists(st.tuples(st.none() | st.integers(-2, 20), st.sampled_from([1.0, 0.0, None])), max_size=30),
     st.sampled_from(["missing", "negative"]),
