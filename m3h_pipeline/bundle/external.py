@@ -76,11 +76,11 @@ def evaluate_files(
     Raises:
         InputError: with the complete list of what keeps the files from being read; or no task has outcomes.
     """
+    spare(paths, out, out.with_suffix(".tsv"))
     if out.suffix != ".html":
         raise InputError("the report is written as .html", where=str(out), hint="name the file so")
     if draws < LEAST_DRAWS:
         raise InputError(f"{draws} draws make no interval", hint=f"give `--draws` of at least {LEAST_DRAWS}")
-    spare(paths, out, out.with_suffix(".tsv"))
     names = task_names(bundle, tasks)
     problems = Problems()
     with scratch(out.parent, "evaluate", "check its free space and its permissions") as folder:

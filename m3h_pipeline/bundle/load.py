@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +72,21 @@ class Sketch:
     missing: Float64
     low: Float64
     high: Float64
+
+
+class Models(Protocol):
+    """What the models of a bundle say of some rows."""
+
+    #: How many rows.
+    n: int
+
+    def network(self, file: str) -> dict[str, Float64]:
+        """Of a network: task -> (n, width)."""
+        ...
+
+    def reference(self, file: str) -> Float64:
+        """Of a reference: (n, width)."""
+        ...
 
 
 class Bundle:
@@ -176,14 +191,28 @@ class Bundle:
             InputError: a source is unknown, has another number of features or rows, or there are none at all;
                 a task or candidate is unknown.
         """
-        whole, n = self._checked(features)
+        whole, n = self.checked(features)
         names = list(self.tasks) if tasks is None else list(tasks)
         for name in names:
             if name not in self.tasks:
                 raise InputError(f"the bundle has no task `{name}`; " + nearest(name, self.tasks))
-        said: dict[str, dict[str, Float64]] = {}
+        return self.predictions(_Rows(self, whole, n), names, candidate)
+
+    def predictions(
+        self, models: Models, tasks: Sequence[str], candidate: str | None = None
+    ) -> dict[str, Prediction]:
+        """Predictions from what the models say: blended and recalibrated.
+
+        Args:
+            models: what each says.
+            tasks: which, all known.
+            candidate: as of :meth:`predict_features`.
+
+        Raises:
+            InputError: a candidate is unknown, or a model is not one of its task.
+        """
         found = {}
-        for name in names:
+        for name in tasks:
             task = self.tasks[name]
             which = candidate or task.chosen
             if which not in task.candidates:
@@ -191,12 +220,15 @@ class Bundle:
                     f"the bundle has no candidate `{which}` of task `{name}`; "
                     + nearest(which, task.candidates)
                 )
-            raw = self._candidate(name, which, whole, n, said)
-            found[name] = self._prediction(task, raw, candidate is None)
+            found[name] = self._prediction(task, self._candidate(name, which, models), candidate is None)
         return found
 
-    def _checked(self, features: Features) -> tuple[dict[str, Floats], int]:
-        """Features of every source, those that are left out missing; and how many rows there are."""
+    def checked(self, features: Features) -> tuple[dict[str, Floats], int]:
+        """Features of every source, those that are left out missing; and how many rows there are.
+
+        Raises:
+            InputError: as :meth:`predict_features`.
+        """
         for name in features:
             if name not in self.sources:
                 raise InputError(f"the bundle has no source `{name}`; " + nearest(name, self.sources))
@@ -220,38 +252,21 @@ class Bundle:
             whole[name] = x.astype(np.float32, copy=False)
         return whole, n
 
-    def _candidate(
-        self,
-        task: str,
-        name: str,
-        features: Mapping[str, Floats],
-        n: int,
-        said: dict[str, dict[str, Float64]],
-    ) -> Float64:
-        """What a candidate predicts, (n, width); ``said``: what networks of several tasks have said."""
+    def _candidate(self, task: str, name: str, models: Models) -> Float64:
+        """What a candidate predicts, (n, width)."""
         one: Candidate = self.tasks[task].candidates[name]
         kind = self.tasks[task].problem_class
         if one.kind == "blend":
             assert one.blend is not None
-            members = [self._candidate(task, member, features, n, said) for member in one.members]
+            members = [self._candidate(task, member, models) for member in one.members]
             return rounded(blended(kind, blend_of(one.blend), members))
         if one.kind == "reference":
-            found = self._reference(one.files[0]).predict(features)
+            found = models.reference(one.files[0])
         else:
-            found = ensemble(
-                np.stack([self._network_says(f, features, n, said)[task] for f in one.files]), kind
-            )
-        if found.shape != (n, width_of(self.tasks[task])):
+            found = ensemble(np.stack([models.network(file)[task] for file in one.files]), kind)
+        if found.shape != (models.n, width_of(self.tasks[task])):
             raise InputError(f"the model is not one of task `{task}`", where=one.files[0], hint=_COPY)
         return rounded(found)
-
-    def _network_says(
-        self, file: str, features: Mapping[str, Floats], n: int, said: dict[str, dict[str, Float64]]
-    ) -> dict[str, Float64]:
-        if file not in said:
-            found = self.network(file).predict(self._modalities(features), distances=True)
-            said[file] = {task: values.astype(np.float64) for task, values in found.items()}
-        return said[file]
 
     def attention_of(self, file: str, features: Features) -> dict[tuple[str, str], Float64]:
         """What one network's tasks attend to: (attended, attending) -> (n,).
@@ -263,13 +278,14 @@ class Bundle:
         Raises:
             InputError: as :meth:`predict_features`.
         """
-        whole, _ = self._checked(features)
+        whole, _ = self.checked(features)
         network = self.network(file)
-        weights = network.attention(self._modalities(whole))
+        weights = network.attention(self.modalities_of(whole))
         order = list(enumerate(network.positions))
         return {(other, task): weights[:, u, t] for u, other in order for t, task in order}
 
-    def _modalities(self, features: Mapping[str, Floats]) -> dict[str, Floats]:
+    def modalities_of(self, features: Mapping[str, Floats]) -> dict[str, Floats]:
+        """Modality -> (n, F) features of its sources, beside one another."""
         return {
             name: np.concatenate([features[source] for source in sources], axis=1)
             for name, sources in self.description.modalities.items()
@@ -288,7 +304,12 @@ class Bundle:
                 self._networks[file] = load_model(self.folder / file, torch.float64)
         return self._networks[file]
 
-    def _reference(self, file: str) -> Kept:
+    def reference(self, file: str) -> Kept:
+        """A reference model of the bundle.
+
+        Args:
+            file: its name in ``description.files``.
+        """
         if file not in self._references:
             self._references[file] = read_kept(self.folder / file)
         return self._references[file]
@@ -305,6 +326,31 @@ class Bundle:
             half = task.interval.half_width
             interval = np.concatenate([calibrated - half, calibrated + half], axis=1)
         return Prediction(raw, calibrated, interval)
+
+
+class _Rows:
+    """What models say of whole rows; each is asked once.
+
+    Args:
+        bundle: whose models.
+        features: of every source.
+        n: how many rows.
+    """
+
+    def __init__(self, bundle: Bundle, features: Mapping[str, Floats], n: int) -> None:
+        self.n = n
+        self._bundle, self._features = bundle, features
+        self._said: dict[str, dict[str, Float64]] = {}
+
+    def network(self, file: str) -> dict[str, Float64]:
+        if file not in self._said:
+            modalities = self._bundle.modalities_of(self._features)
+            found = self._bundle.network(file).predict(modalities, distances=True)
+            self._said[file] = {task: values.astype(np.float64) for task, values in found.items()}
+        return self._said[file]
+
+    def reference(self, file: str) -> Float64:
+        return self._bundle.reference(file).predict(self._features)
 
 
 def rounded(values: Float64) -> Float64:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from m3h_pipeline.bundle.columns import task_columns, writing_table
 from m3h_pipeline.bundle.drift import Drift
-from m3h_pipeline.bundle.explain import attention, contributions
+from m3h_pipeline.bundle.explain import attention, contributions, cost, silent
 from m3h_pipeline.bundle.load import Bundle
 from m3h_pipeline.cohort.apply.batch import Batch
 from m3h_pipeline.cohort.apply.problems import Problems
@@ -25,6 +25,7 @@ from m3h_pipeline.progress import Progress
 
 #: Numbers of features that are predicted from at a time, and the most samples.
 _NUMBERS, _ROWS = 8_000_000, 4096
+_FILE = "name a file, in that folder or elsewhere"
 #: Features of one kind of flag that are named.
 _NAMED = 3
 
@@ -68,6 +69,8 @@ def predict_files(
     drift = Drift(bundle.sketches, bundle.sources)
     flagged: dict[str, int] = {}
     problems = Problems()
+    if with_contributions:
+        stream.write(cost(bundle))
     with (
         writing_table(out) as table,
         scratch(out.parent, "predict", "check its free space and its permissions") as folder,
@@ -83,16 +86,20 @@ def predict_files(
                 columns |= task_columns(name, bundle.tasks[name], said[name])
             if with_attention:
                 columns |= attention(bundle, features, wanted)
-            if with_contributions:
-                columns |= contributions(bundle, features, wanted)
-            table.add(batch.ids, columns, flags(bundle, batch, drift, flagged))
             progress.total = max(batch.total or 0, progress.done + len(batch.ids))
-            progress.advance(len(batch.ids))
+            if with_contributions:
+                # Here is most of the time.
+                columns |= contributions(bundle, features, wanted, progress.advance)
+            else:
+                progress.advance(len(batch.ids))
+            table.add(batch.ids, columns, flags(bundle, batch, drift, flagged))
         progress.total = progress.done
     shifted = _write_drift(drift, beside)
     stream.write("".join(f"{path}: not needed, nothing is predicted from it\n" for path in problems.unused))
     stream.write("".join(f"{note}\n" for note in problems.notes))
     stream.write("".join(_company(bundle, wanted)))
+    if with_attention:
+        stream.write(silent(bundle, wanted))
     said_of = [f"{flag}: {count:,} of {table.rows:,} samples\n" for flag, count in sorted(flagged.items())]
     stream.write("".join(said_of))
     if shifted:
@@ -102,17 +109,19 @@ def predict_files(
 
 
 def spare(paths: Sequence[str | Path], *written: Path) -> None:
-    """See that nothing that is read is written over.
+    """See that nothing that is read is written over, and that no folder stands where a file is to be.
 
     Args:
         paths: files and folders that are read.
         written: files that will be written.
 
     Raises:
-        InputError: one of these is one of those, or lies in such a folder.
+        InputError: one of these is one of those, lies in such a folder, or is a folder.
     """
     read = {Path(path).resolve() for path in paths}
     for path in written:
+        if path.is_dir():
+            raise InputError("this is a folder, and a file is to be written", where=str(path), hint=_FILE)
         place = path.resolve()
         if not read.isdisjoint({place, *place.parents}):
             raise InputError(

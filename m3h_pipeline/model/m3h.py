@@ -226,13 +226,35 @@ class M3H(nn.Module):
         for i, item in enumerate(self.architecture.inputs):
             part = x[:, :, start : start + item.features]
             start += item.features
-            site = None if noise is None else noise.site(f"encoder/{item.name}")
-            seen = None if present is None or not item.absence else present[:, i]
-            # Rows of padding have no modality.
-            more = (valid if seen is None else seen,) if item.options is not None else ()
-            encoding = self.encoders[item.name](part, site, *more)
-            encodings.append(encoding if seen is None else self.absent[item.name](encoding, seen))
+            encodings.append(
+                self.encode_one(i, part, noise, valid, None if present is None else present[:, i])
+            )
         return encodings
+
+    def encode_one(
+        self,
+        index: int,
+        part: Tensor,
+        noise: Noise | None = None,
+        valid: Tensor | None = None,
+        present: Tensor | None = None,
+    ) -> Tensor:
+        """Encode one modality: (K, B, width).
+
+        Args:
+            index: of the modality.
+            part: its scaled features, (G, B, F of it).
+            noise: as of :meth:`encode`.
+            valid: as of :meth:`encode`.
+            present: (G, B), False where the modality is missing; None: nowhere.
+        """
+        item = self.architecture.inputs[index]
+        site = None if noise is None else noise.site(f"encoder/{item.name}")
+        seen = None if not item.absence else present
+        # Rows of padding have no modality.
+        more = (valid if seen is None else seen,) if item.options is not None else ()
+        encoding: Tensor = self.encoders[item.name](part, site, *more)
+        return encoding if seen is None else self.absent[item.name](encoding, seen)
 
     def contrast(self, encodings: Sequence[Tensor], present: Tensor | None) -> Tensor:
         """Contrastive loss, (K,).

@@ -40,6 +40,8 @@ NETWORK = "network/"
 TIMES = "times/"
 #: Of a modality's numbers of features whose missing values have a column of their own.
 INDICATORS = "indicators/"
+#: Rows that are computed at a time where each is computed by itself.
+_TOGETHER = 1024
 
 
 def described(item: Input) -> dict[str, Any]:
@@ -154,20 +156,29 @@ class FittedModel:
         Raises:
             InputError: a modality is missing or has another number of features.
         """
-        parts = []
-        for name, width in self.modalities.items():
-            if name not in features:
-                raise InputError("the modality is missing", where=f"modality {name}")
-            x = np.asarray(features[name])
-            if x.ndim != 2 or x.shape[1] != width:
-                raise InputError(
-                    f"{x.shape[-1]} features, but the model was trained on {width}", where=f"modality {name}"
-                )
-            x = with_indicators(x, self._indicated[name]) if len(self._indicated[name]) else x
-            parts.append(x[:, self._arrays[f"columns/{name}"]].astype(np.float64))
-        x = np.concatenate(parts, axis=1)
-        x = (x - self._arrays["feature/shift"]) * self._arrays["feature/inverse"]
-        x = np.where(np.isnan(x), self._arrays["feature/missing"], np.clip(x, -CLIP, CLIP))
+        x = np.concatenate([self._chosen(features, name) for name in self.modalities], axis=1)
+        return self._scaled(x, slice(None))
+
+    def _chosen(self, features: Mapping[str, Array], name: str) -> Array:
+        """Of a modality the columns that are read, (n, F) float64, NaN = missing."""
+        width = self.modalities[name]
+        if name not in features:
+            raise InputError("the modality is missing", where=f"modality {name}")
+        x = np.asarray(features[name])
+        if x.ndim != 2 or x.shape[1] != width:
+            raise InputError(
+                f"{x.shape[-1]} features, but the model was trained on {width}", where=f"modality {name}"
+            )
+        x = with_indicators(x, self._indicated[name]) if len(self._indicated[name]) else x
+        return np.asarray(x[:, self._arrays[f"columns/{name}"]].astype(np.float64))
+
+    def _scaled(self, x: Array, columns: slice) -> Tensor:
+        """Some columns of the input, scaled."""
+        shift, inverse, missing = (
+            self._arrays[f"feature/{name}"][..., columns] for name in ("shift", "inverse", "missing")
+        )
+        x = (x - shift) * inverse
+        x = np.where(np.isnan(x), missing, np.clip(x, -CLIP, CLIP))
         return torch.from_numpy(x).to(self._dtype)
 
     def present(self, features: Mapping[str, Array]) -> Tensor:
@@ -228,15 +239,66 @@ class FittedModel:
         for a in range(0, len(x), self._batch):
             part = slice(a, a + self._batch)
             seen = x[None, part]
-            encodings = self.network.encode(seen, present=present[None, :, part])
-            attended, _ = self.network.attend(encodings)
-            for index, span in enumerate(self.network.spans):
-                if span.kind.clusters:
-                    out = attended[0, span.start : span.stop].mT
-                else:
-                    out = self.network.raw(attended[:, span.start : span.stop], index, seen)
-                for p in range(span.count):
-                    raw[self.positions[span.start + p]].append(out[p])
+            self._decoded(self.network.encode(seen, present=present[None, :, part]), seen, raw)
+        return self._predictions(raw, distances)
+
+    @torch.inference_mode()
+    def predict_crossed(
+        self, features: Mapping[str, Array], rows: Mapping[str, npt.NDArray[np.int64]]
+    ) -> dict[str, Array]:
+        """Predict rows that share modalities: each is encoded once, however many rows have it.
+
+        What comes out is what :meth:`predict` says of the whole rows. Rows are computed by more at a time
+        than there: only of networks that compute each row by itself.
+
+        Args:
+            features: modality -> (its own number of rows, F_raw), NaN = missing.
+            rows: modality -> (n,) which of these each of the n rows has.
+
+        Raises:
+            InputError: a modality is missing or has another number of features.
+        """
+        inputs = self.network.architecture.inputs
+        centre, start = self._arrays["feature/missing"], 0
+        scaled, encoded = [], []
+        for i, item in enumerate(inputs):
+            columns = slice(start, start + item.features)
+            start += item.features
+            x = self._scaled(self._chosen(features, item.name), columns)
+            present = torch.from_numpy(~np.isnan(np.asarray(features[item.name])).all(1))
+            middle = torch.from_numpy(centre[..., columns]).to(self._dtype)
+            x = replaced(x[None], present[None, None], [item.features], middle)[0]
+            scaled.append(x)
+            # What encoders of genes compute on the way is large.
+            size = self._batch if item.options is not None else max(self._batch, _TOGETHER)
+            parts = [
+                self.network.encode_one(i, x[None, a : a + size], present=present[None, a : a + size])
+                for a in range(0, len(x), size)
+            ]
+            encoded.append(torch.cat(parts, 1))
+        which = [torch.from_numpy(rows[item.name]) for item in inputs]
+        raw: dict[str, list[Tensor]] = {task: [] for task in self.positions}
+        for a in range(0, len(which[0]), _TOGETHER):
+            at = [one[a : a + _TOGETHER] for one in which]
+            # Whole rows are what a linear path reads, and nothing else.
+            wanted = at if len(self.network.linear) else [one[:0] for one in at]
+            seen = torch.cat([x[one] for x, one in zip(scaled, wanted, strict=True)], 1)[None]
+            self._decoded([x[:, one] for x, one in zip(encoded, at, strict=True)], seen, raw)
+        return self._predictions(raw, True)
+
+    def _decoded(self, encodings: list[Tensor], seen: Tensor, raw: dict[str, list[Tensor]]) -> None:
+        """Add the tasks' raw outputs to ``raw``, (n, outputs) each; of clustering tasks the embedding."""
+        attended, _ = self.network.attend(encodings)
+        for index, span in enumerate(self.network.spans):
+            if span.kind.clusters:
+                out = attended[0, span.start : span.stop].mT
+            else:
+                out = self.network.raw(attended[:, span.start : span.stop], index, seen)
+            for p in range(span.count):
+                raw[self.positions[span.start + p]].append(out[p])
+
+    def _predictions(self, raw: Mapping[str, list[Tensor]], distances: bool) -> dict[str, Array]:
+        """Predictions of all tasks from their raw outputs."""
         predictions = {}
         for span in self.network.spans:
             for p in range(span.start, span.stop):
