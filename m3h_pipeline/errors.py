@@ -57,7 +57,20 @@ class ContractError(M3HError):
 
 
 class TaskError(M3HError):
-    """A task's definition is wrong, or the task cannot be learned or evaluated on this cohort."""
+    """A task's definition is wrong, or the task cannot be learned or evaluated on this cohort.
+
+    Args:
+        what: what is wrong.
+        where: as of :class:`M3HError`.
+        hint: as of :class:`M3HError`.
+        shown: the same without a value of any patient, for what is given away; None: ``what`` names none.
+    """
+
+    def __init__(
+        self, what: str, *, where: str | None = None, hint: str | None = None, shown: str | None = None
+    ) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.shown = what if shown is None else shown
 
 
 class WorkflowError(M3HError):

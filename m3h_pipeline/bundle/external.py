@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,8 @@ from m3h_pipeline.cohort.apply.outcomes import outcome_cohort
 from m3h_pipeline.cohort.apply.problems import Problems
 from m3h_pipeline.disclosure import LEAST, is_small, small_count
 from m3h_pipeline.disclosure.text import tsv
-from m3h_pipeline.errors import InputError, M3HError
+from m3h_pipeline.dotted import is_path
+from m3h_pipeline.errors import InputError, M3HError, TaskError
 from m3h_pipeline.evaluation.choice.slopes import calibration_of
 from m3h_pipeline.evaluation.shown import patients_of, shown_number
 from m3h_pipeline.files import read_labels, read_samples, replacing
@@ -43,6 +44,7 @@ COLUMNS = (
 _SEED = 0
 #: Fewer draws of patients make no interval.
 LEAST_DRAWS = 20
+_UNTOLD = "its outcome cannot be made of these files; why is said on the screen"
 
 
 def evaluate_files(
@@ -92,11 +94,10 @@ def evaluate_files(
             absent,
             embeddings,
         )
-        labels, remarks = _labels(bundle, names, cohort, folder)
+        labels, reasons = _labels(bundle, names, cohort, folder)
         if not labels:
-            raise InputError(
-                "no task has outcomes in these files", hint="; ".join(f"{k}: {v}" for k, v in remarks.items())
-            )
+            hint = "; ".join(f"{name}: {why.screen}" for name, why in reasons.items())
+            raise InputError("no task has outcomes in these files", hint=hint)
         samples = read_samples(CohortFiles(cohort).samples)
         said = _predictions(bundle, list(labels), files, folder, problems, absent, embeddings, stream)
         place = {name: i for i, name in enumerate(said[0])}
@@ -111,40 +112,50 @@ def evaluate_files(
         predictions = {name: _rows_of(one, at) for name, one in said[1].items()}
         observed = {name: y[there] for name, y in labels.items()}
     rows = list(measured(bundle, observed, predictions, patient, groups, draws))
-    rows += [{"task": name, "group": "", "measure": "", "remark": text} for name, text in remarks.items()]
+    rows += [{"task": name, "group": "", "measure": "", "remark": why.page} for name, why in reasons.items()]
     table = [COLUMNS, *(tuple(_text(row.get(column)) for column in COLUMNS) for row in rows)]
     with replacing(out.with_suffix(".tsv")) as temporary:
         temporary.write_text(tsv(table), encoding="utf-8")
     who = f"{small_count(len(patient))} samples of {small_count(len(np.unique(patient)))} patients"
     with replacing(out) as temporary:
         temporary.write_text(page(bundle, who, table), encoding="utf-8")
-    unscored = [f"{name} is not scored: {text}" for name, text in remarks.items()]
+    unscored = [f"{name} is not scored: {why.screen}" for name, why in reasons.items()]
     stream.write("".join(f"{note}\n" for note in [*problems.notes, *unscored]))
     return rows
 
 
+class _Reason(NamedTuple):
+    """Why a task is not scored: for the screen, and for a page that is given away and repeats no value."""
+
+    screen: str
+    page: str
+
+
 def _labels(
     bundle: Bundle, names: Sequence[str], cohort: Path, folder: Path
-) -> tuple[dict[str, Float32], dict[str, str]]:
+) -> tuple[dict[str, Float32], dict[str, _Reason]]:
     """Labels of the tasks that have any, and why others have none."""
     found: dict[str, Float32] = {}
-    remarks: dict[str, str] = {}
+    reasons: dict[str, _Reason] = {}
     for name in names:
         task = bundle.tasks[name]
         if task.problem_class == "clustering":
-            remarks[name] = "phenotypes have no outcome to be compared with"
+            reasons[name] = _Reason(*2 * ("phenotypes have no outcome to be compared with",))
             continue
         if not task.definition:
-            remarks[name] = "the bundle does not say how its outcome is defined"
+            reasons[name] = _Reason(*2 * ("the bundle does not say how its outcome is defined",))
             continue
         path = folder / f"{name}.parquet"
+        definition = TaskDefinition.model_validate(task.definition)
         try:
-            definition = TaskDefinition.model_validate(task.definition)
             label_task(name, definition, cohort, path, folder / f"{name}.tsv")
             found[name] = read_labels(path)[0]
         except M3HError as error:
-            remarks[name] = error.what
-    return found, remarks
+            # What a criterion of the user's own says of values is not known.
+            own = is_path(definition.criterion.kind)
+            shown = error.shown if isinstance(error, TaskError) and not own else _UNTOLD
+            reasons[name] = _Reason(error.what, shown)
+    return found, reasons
 
 
 def _predictions(

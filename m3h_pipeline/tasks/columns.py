@@ -153,6 +153,7 @@ class Column:
                 f"column `{self.name}` is to hold numbers and holds {self.shown(wrong)}",
                 hint=f"name what means `not observed`: `missing: {self.list_of(wrong)}`, or say "
                 "`otherwise: missing` for all that is no number",
+                shown=f"column `{self.name}` is to hold numbers and holds what is none",
             )
         return np.where(self.rows(absent), np.nan, self.number)
 
@@ -198,7 +199,10 @@ def sort_out(
     """
     named = np.array([column.holds(side.values) for side in [*sides, Side("missing", missing, "missing")]])
     if (twice := named.sum(axis=0) > 1).any():
-        raise TaskError(f"{column.shown(twice)} of column `{column.name}` stands in two lists")
+        raise TaskError(
+            f"{column.shown(twice)} of column `{column.name}` stands in two lists",
+            shown=f"a value of column `{column.name}` stands in two lists",
+        )
     if len(sides) == 2 and not sides[1].values and _coded(column, sides[0], named[-1]):
         named[0], named[1] = column.holds([1.0]) & ~named[-1], column.holds([0.0]) & ~named[-1]
     keys = ", ".join(f"`{side.key}`" for side in sides[:6]) + (", …" if len(sides) > 6 else "")
@@ -209,12 +213,14 @@ def sort_out(
             f"column `{column.name}` holds values that the criterion does not name: {column.shown(left)}",
             hint=f"name each of {column.list_of(left)} under {keys} or `missing`, "
             f"or say {both} for all of them",
+            shown=f"column `{column.name}` holds values that the criterion does not name",
         )
     if left.any() and not (named[0] if len(sides) == 2 else named[:-1]).any():
         first = f"`{sides[0].key}`" if len(sides) == 2 else keys
         raise TaskError(
             f"no row of column `{column.name}` holds a value of {first}: {column.shown(left)}",
             hint="are they spelled as in the table?",
+            shown=f"no row of column `{column.name}` holds a value of {first}",
         )
     if left.any():
         named[1 if otherwise == "negative" else -1] |= left

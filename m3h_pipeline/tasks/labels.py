@@ -60,7 +60,7 @@ def label_task(
             y = permute_between_patients(y, samples["patient_id"].to_pylist(), permute_seed, task_id)
     except TaskError as error:
         where = f"task `{task_id}`" + (f", {error.where}" if error.where else "")
-        raise TaskError(error.what, where=where, hint=error.hint) from error
+        raise TaskError(error.what, where=where, hint=error.hint, shown=error.shown) from error
     remove_leftovers(Path(audit).parent, Path(output).parent)
     with replacing(audit) as temporary:
         text = tsv([AUDIT_COLUMNS, *([task_id, *row] for row in rows)])
@@ -120,6 +120,7 @@ def _as_single(labels: npt.NDArray[np.floating[Any]]) -> Float32Array:
             "which training cannot tell from infinity",
             hint="if they stand for a missing value, name it in `source.missing_values` (tables) or leave the"
             " cells empty; else choose another unit (`scale`)",
+            shown=f"labels are beyond {LARGEST:.0e}",
         )
     return labels.astype(np.float32)
 

@@ -116,6 +116,22 @@ def test_what_is_scored_is_not_written_over(bundle: Bundle, tmp_path: Path) -> N
     assert path.read_bytes() == before
 
 
+def test_no_value_of_few_is_repeated_on_the_page(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = patients(seed=8)
+    frame.loc[frame.index[:3], "ill"] = "zebra"
+    frame.to_csv(tmp_path / "other.csv", index=False)
+    out = tmp_path / "page.html"
+    words = ["evaluate-bundle", str(bundle.folder), str(tmp_path / "other.csv"), "--out", str(out)]
+    assert main([*words, "--tasks", "sick", "stay", "--draws", "20"]) == 0
+    assert "`zebra` (<11)" in capsys.readouterr().err
+    for path in (out, out.with_suffix(".tsv")):
+        text = path.read_text()
+        assert "column `ill` holds values that the criterion does not name" in text
+        assert "zebra" not in text
+
+
 def test_a_task_without_outcomes_is_named(
     bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
+from m3h_pipeline.bundle import explain
 from m3h_pipeline.bundle.drift import Drift
 from m3h_pipeline.bundle.explain import contributions
 from m3h_pipeline.bundle.load import Bundle
@@ -164,6 +165,60 @@ def test_attention_and_contributions_sum_to_what_is_said(bundle: Bundle, tmp_pat
             np.testing.assert_allclose(found[shares].sum(axis=1), 1, atol=1e-9)
         else:
             assert not shares
+
+
+def test_contributions_are_those_of_plain_enumeration(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(4)
+    x: dict[str, npt.NDArray[Any] | None] = {}
+    for name, columns in bundle.sources.items():
+        # Categories are 0 or 1, and 0 is a number, too.
+        values = np.where(rng.random((40, len(columns))) < 0.2, np.nan, 0.0)
+        at = [i for i, column in enumerate(columns) if column in ("age", "b0", "b1", "b2")]
+        values[:, at] += rng.normal(50, 20, (40, len(at)))
+        values[rng.random(40) < 0.3] = np.nan
+        x[name] = values.astype(np.float32)
+    monkeypatch.setattr(explain, "_PAIRS", 30)
+    done: list[int] = []
+    found = contributions(bundle, x, SUPERVISED, done.append)
+    assert len(done) > 1
+    assert sum(done) == 40
+    for name, values in explain.enumerated(bundle, bundle.checked(x)[0], SUPERVISED).items():
+        nothing, one, other, both = values.T
+        first, second = explain.players(bundle)
+        expected = {
+            first: (one - nothing + both - other) / 2,
+            second: (other - nothing + both - one) / 2,
+            "nothing": nothing,
+        }
+        for what, column in expected.items():
+            np.testing.assert_allclose(found[f"{name}.contribution.{what}"], column, atol=1e-10, rtol=0)
+
+
+def test_a_task_without_attention_is_named(bundle: Bundle, tmp_path: Path) -> None:
+    task = bundle.tasks["sick"]
+    reference = next(name for name, one in task.candidates.items() if one.kind == "reference")
+    tasks = {**bundle.tasks, "sick": task.model_copy(update={"chosen": reference})}
+    other = Bundle(bundle.folder, bundle.description.model_copy(update={"tasks": tasks}))
+    patients().iloc[:20].drop(columns=OUTCOMES).to_csv(tmp_path / "new.csv", index=False)
+    stream = io.StringIO()
+    options: Any = {"tasks": ["sick"], "with_attention": True, "with_contributions": True, "stream": stream}
+    predict_files(other, [tmp_path / "new.csv"], tmp_path / "out.csv", **options)
+    assert (
+        "no attention, which networks alone have: sick (predicted by a reference model)" in stream.getvalue()
+    )
+    assert (
+        "contributions of each source, 2 in all: each sample is predicted up to 4 times" in stream.getvalue()
+    )
+
+
+def test_a_folder_is_said_to_be_one(bundle: Bundle, tmp_path: Path) -> None:
+    patients().iloc[:20].to_csv(tmp_path / "new.csv", index=False)
+    for name in ("out.csv", "out"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(InputError, match="this is a folder, and a file is to be written"):
+            predict_files(bundle, [tmp_path / "new.csv"], tmp_path / name, stream=io.StringIO())
 
 
 def test_a_missing_source_contributes_nothing(bundle: Bundle) -> None:

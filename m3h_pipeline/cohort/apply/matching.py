@@ -8,7 +8,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from m3h_pipeline.cohort.apply.meant import GIVEN, HINTED, hinted, meant_file, no_column, some
+from m3h_pipeline.cohort.apply.meant import (
+    GIVEN,
+    HINTED,
+    hinted,
+    in_capitals,
+    meant_file,
+    no_column,
+    of_lists,
+    some,
+)
 from m3h_pipeline.cohort.apply.problems import Problems, listed
 from m3h_pipeline.cohort.reading import Part, Reading, SourceReading
 from m3h_pipeline.cohort.table.expression import without_version
@@ -181,6 +190,7 @@ def _assigned(
             problems.add(errors[0])
             unread += 1
     found: list[TableFileReader | None] = [None] * len(source.files)
+    misspelt: set[int] = set()
     taken: set[str] = set()
     for share, _, path, i in sorted(ranked, key=lambda one: (-one[0], -one[1])):
         if share > 0 and path not in taken and found[i] is None:
@@ -208,6 +218,7 @@ def _assigned(
             problems.unused.append(path)
         else:
             lacking = [i for i, names in enumerate(needed) if names and found[i] is None]
+            misspelt |= {i for i in lacking if in_capitals(tried[0], needed[i])}
             problems.add(
                 InputError(
                     "the file has none of the columns that are read",
@@ -221,7 +232,9 @@ def _assigned(
         file = source.files[i]
         holder = next((one for one in found if one is not None and _holds(one, needed[i])), None)
         hint = "give it too"
-        if held[i]:
+        if i in misspelt:
+            hint = "name the columns of the file above as the study did"
+        elif held[i]:
             hint += f"; if nobody has what it holds, say `--absent {' '.join(held[i])}`"
         problems.add(
             InputError(
@@ -289,6 +302,11 @@ def _found(
         reader = readers[i]
         assert reader is not None
         names = list(dict.fromkeys(names))
+        for column in (column for column in names if column in reader.arrays):
+            problems.add(of_lists(column, f"of source `{name}`", reader))
+        names = [column for column in names if column not in reader.arrays]
+        if not names:
+            continue
         if len(names) == 1:
             problems.add(no_column(names[0], f"of source `{name}`", reader, readers, used))
         else:

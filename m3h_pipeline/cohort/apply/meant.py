@@ -29,7 +29,7 @@ def meant_file(
 ) -> str:
     """Which of the study's files a file without any of its columns may be."""
     own = {called(name).casefold(): called(name) for name in reader.header}
-    alike = {i: sorted(name for name in needed[i] if name.casefold() in own) for i in lacking}
+    alike = {i: in_capitals(reader, needed[i]) for i in lacking}
     best = max(lacking, key=lambda i: len(alike[i]) / len(needed[i]))
     if alike[best]:
         spelt = ", ".join(f"`{own[name.casefold()]}`" for name in alike[best][:3])
@@ -41,6 +41,28 @@ def meant_file(
         return f"{source.files[best].path} of the study has {some(needed[best])}"
     return "columns of the study's files: " + "; ".join(
         f"{source.files[i].path} has {some(needed[i])}" for i in lacking
+    )
+
+
+def in_capitals(reader: TableFileReader, names: set[str]) -> list[str]:
+    """The names that a file without any of them has in other capitals."""
+    own = {called(name).casefold() for name in reader.header}
+    return sorted(name for name in names if name.casefold() in own)
+
+
+def of_lists(name: str, what: str, reader: TableFileReader) -> InputError:
+    """What to say of a column of lists where one value is read.
+
+    Args:
+        name: of the column, in ``reader.arrays``.
+        what: it is, in words.
+        reader: of the file.
+    """
+    width = len(reader.arrays[name])
+    return InputError(
+        f"column `{name}`, {what}, holds lists (of {width:,} numbers), and the study's held one value a row",
+        where=reader.shown,
+        hint="write one value in each row, as the study had it",
     )
 
 
@@ -72,6 +94,8 @@ def no_column(
             where=reader.shown,
             hint="rename or remove the others",
         )
+    if name in reader.arrays:
+        return of_lists(name, what, reader)
     hint = hinted(name, reader, readers, used) or (GIVEN if what.startswith("of source") else _NAMED)
     return InputError(f"column `{name}`, {what}, is absent", where=reader.shown, hint=hint)
 

@@ -196,6 +196,28 @@ def test_a_broken_input_is_refused_with_its_sentence(
     assert re.search(sentence, _message(study[0], tables, tmp_path)), name
 
 
+def test_names_in_capitals_are_no_absent_source(study: tuple[Reading, Path], tmp_path: Path) -> None:
+    """Whoever said `--absent` then would throw away what is there."""
+    tables = without_outcomes(frames())
+    tables["labs.csv"] = tables["labs.csv"].rename(columns=str.upper)
+    said = _message(study[0], tables, tmp_path)
+    assert "differ in capitals" in said
+    assert "--absent" not in said
+
+
+def test_a_column_of_lists_is_said_to_be_one(study: tuple[Reading, Path], tmp_path: Path) -> None:
+    tables = without_outcomes(frames())
+    labs = tables.pop("labs.csv")
+    people = write(tmp_path / "new", tables)
+    labs["hb"] = [[12.0, 13.0]] * len(labs)
+    labs.to_parquet(tmp_path / "labs.parquet")
+    with pytest.raises(InputError) as caught:
+        read(study[0], [*people, str(tmp_path / "labs.parquet")], tmp_path / "scratch")
+    said = str(caught.value)
+    assert "column `hb`, of source `labs`, holds lists (of 2 numbers)" in said
+    assert "hb.1" not in said
+
+
 def test_a_column_of_the_study_is_no_other_name_of_one(tmp_path: Path) -> None:
     """Whoever followed such a hint would give a model one feature as another."""
     names = ["lab_3", "lab_13", "lab_23"]
