@@ -173,10 +173,10 @@ def test_contributions_are_those_of_plain_enumeration(
     rng = np.random.default_rng(4)
     x: dict[str, npt.NDArray[Any] | None] = {}
     for name, columns in bundle.sources.items():
-        # Categories are 0 or 1, and 0 is a number, too.
-        values = np.where(rng.random((40, len(columns))) < 0.2, np.nan, 0.0)
+        # Features of categories stay 0.
+        values = np.zeros((40, len(columns)))
         at = [i for i, column in enumerate(columns) if column in ("age", "b0", "b1", "b2")]
-        values[:, at] += rng.normal(50, 20, (40, len(at)))
+        values[:, at] = np.where(rng.random((40, len(at))) < 0.2, np.nan, rng.normal(50, 20, (40, len(at))))
         values[rng.random(40) < 0.3] = np.nan
         x[name] = values.astype(np.float32)
     monkeypatch.setattr(explain, "_PAIRS", 30)
@@ -196,21 +196,17 @@ def test_contributions_are_those_of_plain_enumeration(
             np.testing.assert_allclose(found[f"{name}.contribution.{what}"], column, atol=1e-10, rtol=0)
 
 
-def test_a_task_without_attention_is_named(bundle: Bundle, tmp_path: Path) -> None:
-    task = bundle.tasks["sick"]
-    reference = next(name for name, one in task.candidates.items() if one.kind == "reference")
-    tasks = {**bundle.tasks, "sick": task.model_copy(update={"chosen": reference})}
-    other = Bundle(bundle.folder, bundle.description.model_copy(update={"tasks": tasks}))
+def test_a_task_without_attention_is_named(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = finished.export_of("linear", tmp_path / "b", monkeypatch)
     patients().iloc[:20].drop(columns=OUTCOMES).to_csv(tmp_path / "new.csv", index=False)
     stream = io.StringIO()
     options: Any = {"tasks": ["sick"], "with_attention": True, "with_contributions": True, "stream": stream}
     predict_files(other, [tmp_path / "new.csv"], tmp_path / "out.csv", **options)
-    assert (
-        "no attention, which networks alone have: sick (predicted by a reference model)" in stream.getvalue()
-    )
-    assert (
-        "contributions of each source, 2 in all: each sample is predicted up to 4 times" in stream.getvalue()
-    )
+    said = stream.getvalue()
+    assert "no attention, which networks alone have: sick (predicted by a reference model)" in said
+    assert "contributions of each source, 2 in all: each sample is predicted up to 4 times" in said
 
 
 def test_a_folder_is_said_to_be_one(bundle: Bundle, tmp_path: Path) -> None:
