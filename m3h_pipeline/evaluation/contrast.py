@@ -111,7 +111,15 @@ def contrast(
 
 
 def intervals(contrasts: Iterable[Contrast], name: str) -> dict[str, Interval]:
-    """95 % intervals of one quantity of the tasks that have it; they lend each other variance of seeds."""
+    """95 % intervals of one quantity of the tasks that have it; they lend each other variance of seeds.
+
+    A model that is both arms of its task has one interval, that of ``single``: what is lent in ``multi``
+    comes from other models.
+    """
     having = [one for one in contrasts if name in one.quantities]
     found = pooled_intervals([one.quantities[name] for one in having], [one.metric for one in having])
-    return {one.task: interval for one, interval in zip(having, found, strict=True)}
+    known = {one.task: interval for one, interval in zip(having, found, strict=True)}
+    if name == "multi" and any(one.identical for one in having):
+        single = intervals(having, "single")
+        known |= {one.task: single[one.task] for one in having if one.identical}
+    return known

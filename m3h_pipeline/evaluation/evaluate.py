@@ -138,7 +138,8 @@ def evaluate(
     rows = evaluation_rows(chosen, contrasts, strongest, cohort, evaluation.fdr)
     notes = {one.task: _note(contrasts.get(one.task), arms[one.task]) for one in chosen}
     chosen_rows = marked(chosen_rows, cohort.tasks)
-    compared = comparison_rows(rows, network_scores(said, cohort), reference_scores(references, cohort))
+    networks = network_scores(said, cohort, [one.task for one in chosen if one.alone])
+    compared = comparison_rows(rows, networks, reference_scores(references, cohort))
     curves = curve_rows(chosen, contrasts, cohort, quantiles)
     survived = survival_rows(contrasts, cohort, references)
     tables: list[tuple[str, pa.Schema, Rows]] = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,10 +65,17 @@ def out_of_fold(
     return OutOfFold(keys, means)
 
 
-def network_scores(predictions: ArmPredictions, cohort: Cohort) -> dict[str, dict[str, dict[str, Interval]]]:
+def network_scores(
+    predictions: ArmPredictions, cohort: Cohort, alone: Collection[str] = ()
+) -> dict[str, dict[str, dict[str, Interval]]]:
     """Scores out of fold of every task's two arms: task -> arm -> ``validation`` -> score with its interval.
 
     They are those of the final fits, whose seeds nobody chose by; the variance counts patients and seeds.
+
+    Args:
+        predictions: of the final fits.
+        cohort: labels, parts and drawn patients.
+        alone: tasks whose arms are one model, which has one interval (``contrast.intervals``).
     """
     found: dict[str, dict[str, dict[str, Interval]]] = {}
     for arm in ("single", "multi"):
@@ -84,6 +91,8 @@ def network_scores(predictions: ArmPredictions, cohort: Cohort) -> dict[str, dic
         scores = pooled_intervals(quantities, [cohort.tasks[task].metric for task in known])
         for task, interval in zip(known, scores, strict=True):
             found.setdefault(task, {})[arm] = {"validation": interval}
+    for task in set(alone) & set(found):
+        found[task]["multi"] = found[task]["single"]
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.stats import binom
 
@@ -20,6 +22,23 @@ def test_the_same_model_has_no_difference_but_its_score_an_interval() -> None:
     assert (difference.estimate, difference.low, difference.high, difference.p) == (0, 0, 0, 1)
     assert single.low < single.estimate < single.high
     assert intervals([one], "multi")["t"] == single
+
+
+def test_a_model_that_is_both_arms_has_one_interval_whatever_the_others_lend() -> None:
+    """Of a finished study: alone 0.809 (0.693 to 0.925), "together" 0.809 (0.687 to 0.931), of one model."""
+    rng = np.random.default_rng(3)
+    y = (rng.random(120) < 0.4).astype(np.float64)
+    cohort = cohort_of(y, np.arange(120), "binary")
+
+    def seeds(spread: float) -> Floats:
+        return np.asarray(y[None, :, None] + spread * rng.normal(size=(3, 120, 1)))
+
+    single = seeds(1.0)
+    mine = contrast(cohort, "t", -1, single, single, identical=True)
+    others = [replace(contrast(cohort, "t", -1, seeds(1.0), seeds(4.0)), task=f"other{i}") for i in range(3)]
+    known = {name: intervals([mine, *others], name) for name in ("single", "multi")}
+    assert known["multi"]["t"] == known["single"]["t"]
+    assert all(known["multi"][one.task] != known["single"][one.task] for one in others)
 
 
 def test_an_undefined_score_has_an_undefined_interval() -> None:

@@ -92,6 +92,18 @@ def test_a_task_selected_alone_has_a_difference_of_exactly_0(tables: Tables) -> 
     assert np.isnan([row["p"], row["q"], row["detectable"]]).all()
     assert row["verdict"] == "not tested"
     assert row["single_low"] < row["single"] < row["single_high"]
+    # It is one model, and has one interval, on both parts.
+    assert (row["multi_low"], row["multi_high"]) == (row["single_low"], row["single_high"])
+    for part in ("validation", "test"):
+        single, multi = (
+            [
+                (r["value"], r["low"], r["high"])
+                for r in tables["comparison"]
+                if (r["task"], r["model"], r["part"]) == ("grade", model, part)
+            ]
+            for model in ("single", "multi")
+        )
+        assert single == multi, part
 
 
 def test_silhouettes_of_two_spaces_are_not_compared(written: Study, tables: Tables) -> None:
