@@ -165,7 +165,8 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     style.write(
         figure, 0.1, top + down / 2, "Source task", rotation=90, ha="center", va="center", fontweight="bold"
     )
-    _legend(figure, scales, top + down + 0.14, bool(np.isnan(share[~blank]).any()))
+    unknown = bool(np.isnan(share[~blank]).any())
+    _legend(figure, scales, top + down + 0.14, unknown, PERMUTED in columns)
     return figure
 
 
@@ -246,8 +247,13 @@ def _scales(frame: pd.DataFrame) -> list[tuple[str, float, bool]]:
     return scales
 
 
-def _legend(figure: Figure, scales: list[tuple[str, float, bool]], top: float, missing: bool) -> None:
-    """One colour bar with the limits of each metric, and what dots and blanks mean."""
+def _legend(
+    figure: Figure, scales: list[tuple[str, float, bool]], top: float, missing: bool, controls: bool
+) -> None:
+    """One colour bar with the limits of each metric, and what dots and blanks mean.
+
+    Colours are estimates; with ``controls`` a dot is about what is left of one beyond permuted companions.
+    """
     width = float(figure.get_size_inches()[0])
     step = _BAR
     left = max(0.15, (width - step * len(scales)) / 2 + 0.22)
@@ -269,9 +275,10 @@ def _legend(figure: Figure, scales: list[tuple[str, float, bool]], top: float, m
         ax.set_yticks([])
         ax.spines[:].set_visible(False)
         ax.set_title(style.fit(f"Change of {name}", step - 0.05, style.SMALL), pad=2.5, fontsize=style.SMALL)
+    beyond = "beyond permuted labels" if controls else "significant"
     entries: list[style.Entry] = [
         (
-            "significant (false discovery rate controlled)",
+            f"{beyond} (false discovery rate controlled)",
             {"marker": "o", "color": style.INK, "markersize": 2.6, "markeredgewidth": 0},
         )
     ]

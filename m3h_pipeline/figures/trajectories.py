@@ -54,8 +54,9 @@ def table(
 ) -> pd.DataFrame:
     """What each task looked at, in the figure's order, with the selection and the single-task baseline.
 
-    The row of the selected combination has its score corrected for the luck of the search, with its interval:
-    ``compared``, less what :data:`~m3h_pipeline.contracts.OPTIMISM` takes off the score that was selected.
+    The row of the selected combination has its score without the patients' part of the search's luck (BBC-CV;
+    that of seeds is still in it), with its interval: ``compared``, less what
+    :data:`~m3h_pipeline.contracts.OPTIMISM` takes off the score that was selected.
     ``first`` marks what the search ranked first of its size.
     """
     frame = trajectory.copy()
@@ -88,7 +89,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     wide = min(2.6, (style.WIDTH - left - 0.06 - gap * (columns - 1)) / columns)
     tall = min(0.72 * wide, 1.1, (style.HEIGHT - top - 0.3) / bands - 0.44)
     band = tall + 0.42
-    width = max(left + columns * wide + (columns - 1) * gap + 0.06, 5.9)
+    width = max(left + columns * wide + (columns - 1) * gap + 0.06, 6.2)
     height = top + bands * band + 0.12
     figure = style.canvas(width, height)
     style.key(figure, 0.06, 0.1, _ENTRIES)
@@ -125,7 +126,7 @@ _ENTRIES: list[style.Entry] = [
     ("ranked first of its size", {"linestyle": "-", "color": style.BLUE}),
     ("selected", {"marker": "o", "color": style.BLUE, "markersize": 4.4}),
     (
-        "corrected for the search, 95 % interval",
+        "less the patients' luck (BBC-CV), 95 % interval",
         {"linestyle": "-", "marker": "D", "color": style.VERMILLION, "markersize": 2.6, "linewidth": 0.7},
     ),
     ("single task", {"linestyle": style.LINES[1], "color": style.INK}),

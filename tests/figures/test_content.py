@@ -230,6 +230,17 @@ def test_tim_draws_each_pair_where_it_belongs() -> None:
     assert sum(text.get_text() == "Permuted labels" for text in figure.texts) == 2
 
 
+@pytest.mark.parametrize(("controls", "said"), [(True, "beyond permuted labels"), (False, "significant")])
+def test_tim_says_what_a_dot_is_about(controls: bool, said: str) -> None:
+    """Colours are estimates, dots are about what is left beyond permuted companions, where there are some."""
+    measured = _frame(fakes.tim(ALL))
+    frame = tim.table(measured if controls else measured[~measured["control"]], _catalogue(ALL))
+    with style.applied():
+        figure = tim.draw(frame, _catalogue(ALL))
+    shown = [text.get_text() for text in figure.texts]
+    assert f"{said} (false discovery rate controlled)" in shown
+
+
 def test_tim_without_permuted_source_tasks_has_no_row_for_them() -> None:
     table = _frame(fakes.tim(fakes.description(5)))
     table = table[~table["task"].str.contains("~")]
@@ -571,6 +582,20 @@ def test_an_interval_that_goes_on_beyond_its_panel_has_a_tip_there() -> None:
             lines = trajectories.draw(frame, _catalogue(tasks)).axes[0].get_lines()
         tips[half] = [np.size(line.get_xdata()) for line in lines if line.get_marker() in ("^", "v")]
     assert tips == {0.0: [0, 0], 10.0: [8, 8]}
+
+
+def test_trajectories_call_bbc_cv_what_it_is() -> None:
+    """It sees the patients' luck and not that of seeds: "corrected for the search" would be both."""
+    tasks = fakes.description(8)
+    chosen = fakes.selection(tasks)
+    catalogue = _catalogue(tasks)
+    frame = trajectories.table(
+        _frame(fakes.trajectory(tasks, chosen)), _frame(chosen), _frame(fakes.optimism(chosen)), catalogue
+    )
+    with style.applied():
+        shown = [text.get_text() for text in trajectories.draw(frame, catalogue).texts]
+    assert "less the patients' luck (BBC-CV), 95 % interval" in shown
+    assert not any("corrected for the search" in text for text in shown)
 
 
 def test_trajectories_mark_the_selection_and_the_baseline() -> None:
