@@ -275,10 +275,10 @@ def _legend(
         ax.set_yticks([])
         ax.spines[:].set_visible(False)
         ax.set_title(style.fit(f"Change of {name}", step - 0.05, style.SMALL), pad=2.5, fontsize=style.SMALL)
-    beyond = "beyond permuted labels" if controls else "significant"
+    about = "beyond permuted labels" if controls else "significant"
     entries: list[style.Entry] = [
         (
-            f"{beyond} (false discovery rate controlled)",
+            f"{about} (false discovery rate controlled)",
             {"marker": "o", "color": style.INK, "markersize": 2.6, "markeredgewidth": 0},
         )
     ]
