@@ -96,13 +96,17 @@ def _explain_rerun(verbs: Any) -> None:
 
 def _replay(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
-        from m3h_pipeline.config import Search, settings
+        from m3h_pipeline.config import Search, Study, Tim, settings
         from m3h_pipeline.search.measured import replay_search
+        from m3h_pipeline.tim.measured import replay_tim
 
         search = settings(f'{{"search": {options.search}}}', search=Search)["search"]
-        replay_search(options.scores, options.out, search, sys.stdout)
+        tim = settings(f'{{"tim": {options.tim or "{}"}}}', tim=Tim)["tim"]
+        table = replay_search(options.scores, options.out, search, sys.stdout)
+        seed = Study.model_fields["seed"].default if options.seed is None else options.seed
+        replay_tim(table, options.out, tim, seed, sys.stderr, asked=options.tim is not None)
 
-    text = "the search for companions on a table of measured scores; nothing is trained"
+    text = "the search for companions and TIM on a table of measured scores; nothing is trained"
     parser = add_verb(verbs, "replay", run, text, settings=False)
     parser.add_argument(
         "scores",
@@ -118,6 +122,18 @@ def _replay(verbs: Any) -> None:
         default="{}",
         metavar="JSON",
         help="the section `search` of a study, as JSON or @FILE (default: what a study does by default)",
+    )
+    parser.add_argument(
+        "--tim",
+        type=told_json,
+        metavar="JSON",
+        help="the section `tim` of a study, as JSON or @FILE (default: pairs, where the table has them all)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="of the study, by which the sets of `mode: sampled` were drawn (default: a study's default)",
     )
 
 

@@ -1,4 +1,5 @@
-"""The verb ``replay``: the search on a table of measured scores, in place of training.
+"""The verb ``replay``: the search on a table of measured scores, in place of training; TIM on the same is
+:mod:`m3h_pipeline.tim.measured`.
 
 What a search would have chosen and cost under other settings is asked of scores that somebody has measured:
 a study's own (``search/round_*/scores.parquet`` of an exhaustive search), those of another project, simulated
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pv
 import pyarrow.parquet as pq
 
+from m3h_pipeline.coding import PERMUTED_MARK
 from m3h_pipeline.config import Search
 from m3h_pipeline.contracts import SCORES, SEARCH_REPORT, TRAJECTORY, combination_key, combination_tasks
 from m3h_pipeline.disclosure.text import tsv
@@ -31,12 +33,12 @@ from m3h_pipeline.training.spec import Entry, FitSpec, Outcome, chosen, run_thro
 
 #: What a table of measured scores must say, and what it may.
 REQUIRED = ("combination", "task", "replicate", "fold", "value")
-OPTIONAL = ("batch_size", "learning_rate", "status")
+OPTIONAL = ("batch_size", "learning_rate", "status", "metric")
 #: Measures what a search wants: a table of contracts.SCORES.
 Measure = Callable[[Wanted], pa.Table]
 
 
-def replay_search(measured: Sequence[Path], out: Path, search: Search, stream: TextIO) -> None:
+def replay_search(measured: Sequence[Path], out: Path, search: Search, stream: TextIO) -> pa.Table:
     """Run the search on measured scores; nothing is trained.
 
     Of every round it sees the scores that it would have had trained, and no others: with ``search.race``
@@ -49,12 +51,19 @@ def replay_search(measured: Sequence[Path], out: Path, search: Search, stream: T
         search: how combinations are searched. Tasks alone and pairs have all the replicates of the table.
         stream: where the report is shown.
 
+    Returns:
+        The measured scores (contracts.SCORES): those of permuted companions too, which no search looks at.
+
     Raises:
-        InputError: a file is absent, unreadable, or lacks a column.
+        InputError: a file is absent, unreadable, lacks a column, or scores permuted companions only.
         ContractError: the search wants scores that the table does not hold.
         TaskError: a task alone has no score.
     """
-    table = read_measured(measured)
+    everything = read_measured(measured)
+    joined = pc.match_substring(everything.column("combination"), PERMUTED_MARK)
+    table = everything.filter(pc.invert(joined))
+    if not len(table):
+        raise InputError("only permuted companions are scored", where=_named(measured))
     progress, scores = searched(tasks_of(table), _of_table(table, search), search)
     states = ended(progress, "measure them, or ask for less, such as `--search '{\"max_size\": 2}'`")
     trajectory, report = trajectory_table(states, scores), report_table(states, scores)
@@ -62,6 +71,7 @@ def replay_search(measured: Sequence[Path], out: Path, search: Search, stream: T
     write_table(trajectory, files.trajectory, TRAJECTORY)
     write_table(report, files.search_report, SEARCH_REPORT)
     stream.write(tsv([SEARCH_REPORT.names, *(list(map(_shown, row.values())) for row in report.to_pylist())]))
+    return everything
 
 
 def _shown(value: float | str | None) -> str:
@@ -173,17 +183,28 @@ def read_measured(paths: Sequence[Path]) -> pa.Table:
 
     Raises:
         InputError: a file is absent, unreadable, empty, lacks a column or has one twice, or holds what is no
-            score; a task is scored at a combination that it does not belong to, or a fit lacks one of its
-            tasks; or two rows claim the same place with different scores.
+            score; a task has several metrics, or is scored at a combination that it does not belong to; a fit
+            lacks one of its tasks; or two rows claim the same place with different scores.
     """
     table = pa.concat_tables([_read(path) for path in paths])
+    metrics = table.group_by(["task", "metric"]).aggregate([]).group_by("task").aggregate([([], "count_all")])
+    if len(several := metrics.filter(pc.greater(metrics.column("count_all"), 1))):
+        raise InputError(
+            f"task `{several.column('task')[0]}` has scores of several metrics",
+            where=_named(paths),
+            hint="`metric` is the same in all rows of a task, in every file",
+        )
     _check_fits(table, paths)
     return table
 
 
+def _named(paths: Sequence[Path]) -> str:
+    return ", ".join(str(path) for path in paths)
+
+
 def _check_fits(table: pa.Table, paths: Sequence[Path]) -> None:
     """Each fit scores all its tasks, and each of them once or as often alike."""
-    where = ", ".join(str(path) for path in paths)
+    where = _named(paths)
     place = ["fit_key", "task"]
     alike = (
         table.group_by([*place, "value", "status"])
@@ -243,7 +264,7 @@ def _read(path: Path) -> pa.Table:
         raise InputError(f"there are several columns `{twofold[0]}`", where=str(path))
     known = {name: table.column(name) for name in (*REQUIRED, *OPTIONAL) if name in table.column_names}
     known = {"batch_size": pa.repeat(0, n), "learning_rate": pa.repeat(0.0, n)} | known
-    known.setdefault("status", pa.repeat("ok", n))
+    known = {"status": pa.repeat("ok", n), "metric": pa.repeat("measured", n)} | known
     try:
         cast = {name: pc.cast(column, SCORES.field(name).type) for name, column in known.items()}
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -272,7 +293,6 @@ def _read(path: Path) -> pa.Table:
         raise InputError("column `value` holds an infinite score", where=str(path))
     rest = {
         "fit_key": fits,
-        "metric": pa.repeat("measured", n),
         "n_scored": pa.array(np.zeros(n, np.int32)),
         "epochs": pa.array(np.zeros(n, np.int32)),
         "seconds": pa.array(np.zeros(n)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,29 +94,51 @@ def compute_tim(
     cohort = load_cohort(resampled, labels, split, samples, settings.draws, train=seed, permuted=seed)
     (found,) = mean_draws(predictions, contrasts.wanted(table, set(resampled)), [cohort])
     drawn = contrasts.drawn(found, settings.draws)
-    rows = _rows(contrasts, drawn, everyone, set(permuted), cohort, settings) if design.pairs else []
-    metadata = _described(settings, replicates, cohort.folds, list(permuted))
-    metadata["estimand"] = estimand(design, settings, len(known))
-    schema = TIM.with_metadata({"tim": json.dumps(metadata, sort_keys=True)})
-    write_table(pa.Table.from_pylist(rows, schema=schema), out, TIM)
+    write_table(tim_table(contrasts, drawn, everyone, list(permuted), cohort, settings), out, TIM)
 
 
-def _described(
-    settings: Tim, replicates: Collection[int], folds: Collection[int], permuted: list[str]
-) -> dict[str, Any]:
-    counted = ["patients"] + ["seeds"] * (len(replicates) > 1) + ["sets"] * (settings.mode == "sampled")
+def tim_table(
+    contrasts: Contrasts,
+    drawn: Float64,
+    tasks: Mapping[str, Task],
+    permuted: list[str],
+    cohort: Cohort | None,
+    settings: Tim,
+) -> pa.Table:
+    """The table of contracts.TIM, with what its numbers are in its metadata.
+
+    Args:
+        contrasts: which scores.
+        drawn: the same under resampled patients, (slots, replicates, draws).
+        tasks: id -> task or permuted companion.
+        permuted: the permuted companions.
+        cohort: whose patients were drawn; None: there are scores alone, and folds stand for patients.
+        settings: mode, draws, false discovery rate.
+    """
+    rows = _rows(contrasts, drawn, tasks, set(permuted), cohort, settings) if contrasts.pairs else []
+    metadata = _described(settings, contrasts.value.shape[1:], permuted, cohort is not None)
+    metadata["estimand"] = estimand(contrasts.design, settings, len(tasks) - len(permuted))
+    return pa.Table.from_pylist(rows, schema=TIM.with_metadata({"tim": json.dumps(metadata, sort_keys=True)}))
+
+
+def _described(settings: Tim, shape: tuple[int, ...], permuted: list[str], resampled: bool) -> dict[str, Any]:
+    replicates, folds = shape
+    counted = ["patients" if resampled else "folds"]
+    counted += ["seeds"] * (replicates > 1) + ["sets"] * (settings.mode == "sampled")
     return {
         "mode": settings.mode,
-        "replicates": len(replicates),
-        "folds": len(folds),
-        "draws": settings.draws,
+        "replicates": replicates,
+        "folds": folds,
+        "draws": settings.draws if resampled else 0,
         "fdr": settings.fdr,
         "level": 0.95,
         "permuted companions": permuted,
         "flags": "excess: the estimate less the mean of the permuted companions"
         if permuted
         else "estimate: the general cost of sharing is in it",
-        "variance": " and ".join(counted) + ("" if len(replicates) > 1 else " only: one replicate"),
+        "variance": " and ".join(counted)
+        + ("" if replicates > 1 else " only: one replicate")
+        + ("" if resampled else "; patients are not counted: from scores alone"),
     }
 
 
@@ -125,7 +147,7 @@ def _rows(
     drawn: Float64,
     tasks: Mapping[str, Task],
     permuted: set[str],
-    cohort: Cohort,
+    cohort: Cohort | None,
     settings: Tim,
 ) -> list[dict[str, Any]]:
     """The rows of the table; ``drawn``: scores under resampled patients, (slots, replicates, draws)."""
@@ -191,16 +213,18 @@ class Uncertainty:
         contrasts: which scores.
         drawn: the same under resampled patients, (slots, replicates, draws).
         tasks: id -> task.
-        cohort: whose patients were drawn.
+        cohort: whose patients were drawn; None: there are scores alone.
     """
 
     def __init__(
-        self, contrasts: Contrasts, drawn: Float64, tasks: Mapping[str, Task], cohort: Cohort
+        self, contrasts: Contrasts, drawn: Float64, tasks: Mapping[str, Task], cohort: Cohort | None
     ) -> None:
         self._contrasts, self._tasks = contrasts, tasks
         self._by_replicate = contrasts.by_replicate()
         self._drawn = drawn.mean(axis=1)
-        self._units = {task: cohort.informative(task, cohort.folds) for task in cohort.tasks}
+        self._units = (
+            {task: cohort.informative(task, cohort.folds) for task in cohort.tasks} if cohort else {}
+        )
         self._slots = {task: contrasts.of_task(task) for task in {task for _, task in contrasts.slots}}
         self._luck = {
             task: luck(self._by_replicate[slots], drawn[slots] if task in self._units else None)
@@ -246,7 +270,7 @@ class Uncertainty:
         return found
 
     def inflation(self, permuted: set[str]) -> dict[str, tuple[float, float]]:
-        """Of each metric, by how much permuted companions differ beyond patients and seeds."""
+        """Of each metric, by how much permuted companions differ beyond patients (or folds) and seeds."""
         rows: dict[str, list[int]] = {}
         for row, (task, companion) in enumerate(self._contrasts.pairs):
             if companion in permuted and len(_entries(self._contrasts.matrix, row)[0]):
@@ -257,8 +281,10 @@ class Uncertainty:
                 slots = self._slots[task]
                 weights = self._contrasts.matrix[mine, :][:, slots].toarray()
                 drawn = weights @ self._drawn[slots] if task in self._units else None
+                folds = weights @ self._contrasts.value[slots].mean(axis=1)
                 means = weights @ self._by_replicate[slots].mean(axis=1)
-                spreads[self._tasks[task].metric].append(spread(means, drawn, weights, self._luck[task]))
+                one = spread(means, drawn, folds, weights, self._luck[task])
+                spreads[self._tasks[task].metric].append(one)
         return {metric: inflation(mine) for metric, mine in spreads.items()}
 
     def _patients(self, task: str, slots: Index, weights: Float64) -> tuple[float, float]:

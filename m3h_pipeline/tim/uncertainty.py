@@ -4,7 +4,9 @@ A TIM score is a contrast: a weighted sum of scores of one task within several c
 weights sum to 0. Its variance is a sum of components, each with its degrees of freedom (Satterthwaite):
 
 - *patients*: the variance when patients are resampled, models fixed. Its degrees of freedom are the number of
-  patients that carry the information (those of the rarest class) minus one.
+  patients that carry the information (those of the rarest class) minus one. Where patients cannot be
+  resampled (scores alone, :mod:`m3h_pipeline.tim.measured`) *folds* stand for them: the variance between folds,
+  with the correction for training rows that folds share (:func:`m3h_pipeline.inference.intervals.fold_component`).
 - *seeds*: of the scores of a task in its slots and replicates, what neither the slot nor the replicate
   explains is a fit's own luck: (slots - 1) (replicates - 1) degrees of freedom instead of the replicates - 1
   of a single difference, whose variance is by luck now tiny, now huge. Replicates share initial weights and
@@ -29,6 +31,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from m3h_pipeline.inference.intervals import fold_component
 from m3h_pipeline.inference.metrics import Float64
 
 #: A variance below this is rounding.
@@ -127,12 +130,15 @@ class Spread:
     freedom: float
 
 
-def spread(estimates: Float64, drawn: Float64 | None, weights: Float64, own: Luck) -> Spread:
+def spread(
+    estimates: Float64, drawn: Float64 | None, by_fold: Float64, weights: Float64, own: Luck
+) -> Spread:
     """The spread of a task's permuted companions.
 
     Args:
         estimates: of each, shape (companions,).
-        drawn: under resampled patients, shape (companions, draws).
+        drawn: under resampled patients, shape (companions, draws); None: they cannot be, folds stand for them.
+        by_fold: in each fold, shape (companions, folds).
         weights: of each in the task's slots, shape (companions, slots).
         own: luck of the task's fits.
     """
@@ -141,6 +147,8 @@ def spread(estimates: Float64, drawn: Float64 | None, weights: Float64, own: Luc
     if drawn is not None:
         defined = drawn[:, np.isfinite(drawn).all(axis=0)]
         explained += float((defined - defined.mean(axis=1, keepdims=True)).var(axis=0, ddof=1).mean())
+    else:
+        explained += sum(fold_component(one)[0] for one in by_fold - by_fold.mean(axis=0)) / freedom
     return Spread(float(estimates.var(ddof=1)), explained, freedom)
 
 

@@ -6,6 +6,8 @@ estimates, intervals, flags. A task's prediction is separation times label plus 
 the fit's, so that its AUROC is Φ(separation / √variance).
 
     python -m tests.benchmarks.tim_coverage --mode pairs --studies 200
+
+With ``--scores`` as ``m3h replay`` has them: from scores alone, by folds and seeds.
 """
 
 from __future__ import annotations
@@ -87,7 +89,7 @@ def auroc(separation: float) -> float:
 
 
 def study(
-    settings: Tim, n_tasks: int, rows: int, prevalence: float, chance: float, seed: int
+    settings: Tim, n_tasks: int, rows: int, prevalence: float, chance: float, seed: int, scores: bool = False
 ) -> list[dict[str, Any]]:
     """The table of one study, each pair with its truth."""
     rng = np.random.default_rng([seed, 1])
@@ -105,7 +107,9 @@ def study(
     fits = Fits(design.keys, known, separation, seed)
     contrasts = Contrasts.of(design, cast(Scores, fits), tuple(range(REPLICATES)))
     members = [fits.member(*slot) for slot in contrasts.slots]
-    rows_ = _rows(contrasts, fits.drawn[members], {**tasks, **permuted}, set(permuted), known, settings)
+    patients = None if scores else known
+    every = _rows(contrasts, fits.drawn[members], {**tasks, **permuted}, set(permuted), patients, settings)
+    table = [row for row in every if not row["control"]]
 
     largest = {"pairs": 0, "exact": n_tasks - 2, "sampled": min(settings.max_size, n_tasks) - 2}[
         settings.mode
@@ -122,12 +126,12 @@ def study(
 
     # Permuted companions stand beside sets of all other tasks, none of which is the companion.
     without = {task: expected((task, "permuted"), 0.0) for task in tasks}
-    for row in rows_:
+    for row in table:
         pair = row["task"], row["companion"]
         row["truth"] = expected(pair, effect.get(pair, 0.0))
         row["excess_truth"] = row["truth"] - without[row["task"]]
         row["planted"] = pair in effect
-    return [row for row in rows_ if not row["control"]]
+    return table
 
 
 def main() -> None:
@@ -140,6 +144,7 @@ def main() -> None:
     parser.add_argument("--chance", type=float, default=0.0)
     parser.add_argument("--controls", type=int, default=3)
     parser.add_argument("--prevalence", type=float, nargs="*", default=[0.02, 0.1, 0.3])
+    parser.add_argument("--scores", action="store_true")
     options = parser.parse_args()
     settings = Tim(
         mode=options.mode, sets=options.sets, draws=200, replicates=REPLICATES, controls=options.controls
@@ -150,7 +155,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for prevalence in options.prevalence:
         tables = [
-            study(settings, options.tasks, options.rows, prevalence, options.chance, seed)
+            study(settings, options.tasks, options.rows, prevalence, options.chance, seed, options.scores)
             for seed in range(options.studies)
         ]
         for name in ("", "excess_"):
