@@ -97,13 +97,16 @@ def _explain_rerun(verbs: Any) -> None:
 def _replay(verbs: Any) -> None:
     def run(options: argparse.Namespace) -> None:
         from m3h_pipeline.config import Search, Study, Tim, settings
+        from m3h_pipeline.errors import ConfigError
         from m3h_pipeline.search.measured import replay_search
         from m3h_pipeline.tim.measured import replay_tim
 
         search = settings(f'{{"search": {options.search}}}', search=Search)["search"]
         tim = settings(f'{{"tim": {options.tim or "{}"}}}', tim=Tim)["tim"]
-        table = replay_search(options.scores, options.out, search, sys.stdout)
         seed = Study.model_fields["seed"].default if options.seed is None else options.seed
+        if seed < 0:
+            raise ConfigError("a seed is a whole number from 0 on", where="--seed")
+        table = replay_search(options.scores, options.out, search, sys.stdout)
         replay_tim(table, options.out, tim, seed, sys.stderr, asked=options.tim is not None)
 
     text = "the search for companions and TIM on a table of measured scores; nothing is trained"

@@ -138,7 +138,7 @@ def _described(settings: Tim, shape: tuple[int, ...], permuted: list[str], resam
         else "estimate: the general cost of sharing is in it",
         "variance": " and ".join(counted)
         + ("" if replicates > 1 else " only: one replicate")
-        + ("" if resampled else "; patients are not counted: from scores alone"),
+        + ("" if resampled else "; patients are not resampled: from scores alone"),
     }
 
 

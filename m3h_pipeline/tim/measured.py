@@ -58,6 +58,8 @@ def replay_tim(
         return
     write_table(table, path, TIM)
     stream.write(f"TIM is in {path}; its intervals count folds and seeds, not patients (docs/tim.md)\n")
+    if len(table) and not any(table.column("control").to_pylist()):
+        stream.write("There are no permuted companions: its flags hold what sharing costs\n")
 
 
 def _measured_tim(measured: pa.Table, settings: Tim, seed: int) -> pa.Table:
@@ -70,8 +72,8 @@ def _measured_tim(measured: pa.Table, settings: Tim, seed: int) -> pa.Table:
     if design.pairs and not replicates:
         raise ContractError(
             _absent(design.keys, scores, settings.mode),
-            hint='measure them, in every fold; or ask for less: `--tim \'{"mode": "pairs"}\'` needs tasks alone '
-            "and pairs, `\"controls\": 0` no permuted companions; sets of the mode `sampled` follow `--seed`",
+            hint='measure them, in every fold; or ask for less with `--tim`: `"mode": "pairs"` needs tasks '
+            'alone and pairs, `"controls": 0` no permuted companions; `--seed` draws the sets of `sampled`',
         )
     contrasts = Contrasts.of(design, scores, replicates)
     metrics = dict(zip(*(measured.column(name).to_pylist() for name in ("task", "metric")), strict=True))
@@ -98,8 +100,8 @@ def _absent(keys: Sequence[str], scores: Scores, mode: str) -> str:
     lacking = [key for key in keys if not scores.trained(key)]
     if lacking:
         return (
-            f"TIM (`mode: {mode}`) needs {len(keys):,} combinations, of which the table lacks "
-            f"{len(lacking):,}, or a fold of theirs in each replicate: {', '.join(lacking)}"
+            f"TIM (`mode: {mode}`) needs {len(keys):,} combinations, of which {len(lacking):,} are absent "
+            f"or lack a fold in every replicate: {', '.join(lacking)}"
         )
     by_replicate = (
         f"replicate {replicate} lacks "

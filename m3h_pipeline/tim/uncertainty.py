@@ -4,9 +4,10 @@ A TIM score is a contrast: a weighted sum of scores of one task within several c
 weights sum to 0. Its variance is a sum of components, each with its degrees of freedom (Satterthwaite):
 
 - *patients*: the variance when patients are resampled, models fixed. Its degrees of freedom are the number of
-  patients that carry the information (those of the rarest class) minus one. Where patients cannot be
-  resampled (scores alone, :mod:`m3h_pipeline.tim.measured`) *folds* stand for them: the variance between folds,
-  with the correction for training rows that folds share (:func:`m3h_pipeline.inference.intervals.fold_component`).
+  patients that carry the information (those of the rarest class) minus one. Where there is nothing to
+  resample (scores alone, :mod:`m3h_pipeline.tim.measured`) *folds* stand for them: the variance between
+  folds, corrected for the training rows that they share, with folds - 1 degrees of freedom
+  (:func:`m3h_pipeline.inference.intervals.fold_component`).
 - *seeds*: of the scores of a task in its slots and replicates, what neither the slot nor the replicate
   explains is a fit's own luck: (slots - 1) (replicates - 1) degrees of freedom instead of the replicates - 1
   of a single difference, whose variance is by luck now tiny, now huge. Replicates share initial weights and
@@ -137,7 +138,7 @@ def spread(
 
     Args:
         estimates: of each, shape (companions,).
-        drawn: under resampled patients, shape (companions, draws); None: they cannot be, folds stand for them.
+        drawn: under resampled patients, shape (companions, draws); None: folds stand for them.
         by_fold: in each fold, shape (companions, folds).
         weights: of each in the task's slots, shape (companions, slots).
         own: luck of the task's fits.
