@@ -283,7 +283,7 @@ class Uncertainty:
                 drawn = weights @ self._drawn[slots] if task in self._units else None
                 folds = weights @ self._contrasts.value[slots].mean(axis=1)
                 means = weights @ self._by_replicate[slots].mean(axis=1)
-                one = spread(means, drawn, folds, weights, self._luck[task])
+                one = spread(means, drawn, weights, self._luck[task], folds)
                 spreads[self._tasks[task].metric].append(one)
         return {metric: inflation(mine) for metric, mine in spreads.items()}
 

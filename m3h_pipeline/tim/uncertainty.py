@@ -132,23 +132,23 @@ class Spread:
 
 
 def spread(
-    estimates: Float64, drawn: Float64 | None, by_fold: Float64, weights: Float64, own: Luck
+    estimates: Float64, drawn: Float64 | None, weights: Float64, own: Luck, by_fold: Float64 | None = None
 ) -> Spread:
     """The spread of a task's permuted companions.
 
     Args:
         estimates: of each, shape (companions,).
         drawn: under resampled patients, shape (companions, draws); None: folds stand for them.
-        by_fold: in each fold, shape (companions, folds).
         weights: of each in the task's slots, shape (companions, slots).
         own: luck of the task's fits.
+        by_fold: the estimates in each fold, shape (companions, folds); needed where nothing is drawn.
     """
     freedom = float(len(estimates) - 1)
     explained = own.variance * float(((weights - weights.mean(axis=0)) ** 2).sum()) / freedom
     if drawn is not None:
         defined = drawn[:, np.isfinite(drawn).all(axis=0)]
         explained += float((defined - defined.mean(axis=1, keepdims=True)).var(axis=0, ddof=1).mean())
-    else:
+    elif by_fold is not None:
         explained += sum(fold_component(one)[0] for one in by_fold - by_fold.mean(axis=0)) / freedom
     return Spread(float(estimates.var(ddof=1)), explained, freedom)
 

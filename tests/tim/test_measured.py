@@ -34,7 +34,8 @@ def replayed(scores: list[Path], out: Path, settings: Tim, seed: int = SEED) -> 
 
 
 def by_pair(path: Path) -> pd.DataFrame:
-    return read_table(path, TIM).to_pandas().set_index(["task", "companion"])
+    frame: pd.DataFrame = read_table(path, TIM).to_pandas()
+    return frame.set_index(["task", "companion"])
 
 
 def said(path: Path) -> dict[str, Any]:
@@ -241,7 +242,7 @@ def test_intervals_by_folds_and_seeds_hold_the_truth(
     the excess, whose permuted companions differ by nothing but luck, is not widened by that twice.
     """
     truth = np.zeros((7, 7))
-    truth[:4, :4] = [[0, 0.02, 0, -0.02], [0, 0, 0.02, 0], [0, 0, 0, 0], [0.01, 0, 0, 0]]
+    truth[:4, :4] = [[0.0, 0.02, 0.0, -0.02], [0.0, 0.0, 0.02, 0.0], [0.0] * 4, [0.01, 0.0, 0.0, 0.0]]
     rows, widths = [], []
     for seed in range(40):
         sim = Simulated(

@@ -82,6 +82,16 @@ def test_the_spread_that_luck_explains_is_that_of_the_weights() -> None:
     assert spread(np.zeros(2), None, weights, Luck(1.0, 9.0)).explained == pytest.approx(truth, rel=0.05)
 
 
+def test_folds_explain_what_an_interval_by_folds_counts() -> None:
+    """What all companions share of a fold is none of their differences."""
+    rng = np.random.default_rng(9)
+    found = [
+        spread(np.zeros(3), None, np.eye(3), Luck(0.0, np.inf), rng.normal(size=5) + rng.normal(size=(3, 5)))
+        for _ in range(4000)
+    ]
+    assert np.mean([one.explained for one in found]) == pytest.approx(1 / 5 + 1 / 4, rel=0.05)
+
+
 def test_an_inflated_variance_has_the_freedom_of_what_inflates_it() -> None:
     parts = [(2.0, 50.0), (1.0, 20.0)]
     assert inflated(parts, (1.0, 26.0)) == parts
