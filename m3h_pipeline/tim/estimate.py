@@ -125,6 +125,11 @@ def _described(settings: Tim, shape: tuple[int, ...], permuted: list[str], resam
     replicates, folds = shape
     counted = ["patients" if resampled else "folds"]
     counted += ["seeds"] * (replicates > 1) + ["sets"] * (settings.mode == "sampled")
+    variance = " and ".join(counted) + ("" if replicates > 1 else " only: one replicate")
+    if not resampled:
+        if min(replicates, folds) < 2:
+            variance = "not known with one replicate or one fold"
+        variance += "; patients are not resampled: from scores alone"
     return {
         "mode": settings.mode,
         "replicates": replicates,
@@ -136,9 +141,7 @@ def _described(settings: Tim, shape: tuple[int, ...], permuted: list[str], resam
         "flags": "excess: the estimate less the mean of the permuted companions"
         if permuted
         else "estimate: the general cost of sharing is in it",
-        "variance": " and ".join(counted)
-        + ("" if replicates > 1 else " only: one replicate")
-        + ("" if resampled else "; patients are not resampled: from scores alone"),
+        "variance": variance,
     }
 
 
@@ -291,6 +294,9 @@ class Uncertainty:
         if task in self._units:
             units = self._units[task]
             return bootstrap_variance(weights @ self._drawn[slots], units), float(max(1, units - 1))
+        # A seed's luck that all folds share is between no folds: one replicate would look surer than it is.
+        if self._contrasts.value.shape[1] < 2:
+            return float("nan"), 1.0
         return fold_component(weights @ self._contrasts.value[slots].mean(axis=1))
 
 

@@ -6,6 +6,7 @@ resampled, so that they count what folds and seeds change (:mod:`m3h_pipeline.ti
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
@@ -57,7 +58,8 @@ def replay_tim(
         stream.write(f"No TIM: {error}\n")
         return
     write_table(table, path, TIM)
-    stream.write(f"TIM is in {path}; its intervals count folds and seeds, not patients (docs/tim.md)\n")
+    variance = json.loads(table.schema.metadata[b"tim"])["variance"]
+    stream.write(f"TIM is in {path}. Variance behind its intervals: {variance} (docs/tim.md)\n")
     if len(table) and not any(table.column("control").to_pylist()):
         stream.write("There are no permuted companions: its flags hold what sharing costs\n")
 

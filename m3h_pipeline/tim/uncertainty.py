@@ -7,7 +7,8 @@ weights sum to 0. Its variance is a sum of components, each with its degrees of 
   patients that carry the information (those of the rarest class) minus one. Where there is nothing to
   resample (scores alone, :mod:`m3h_pipeline.tim.measured`) *folds* stand for them: the variance between
   folds, corrected for the training rows that they share, with folds - 1 degrees of freedom
-  (:func:`m3h_pipeline.inference.intervals.fold_component`).
+  (:func:`m3h_pipeline.inference.intervals.fold_component`); not with one
+  replicate, whose luck all folds share.
 - *seeds*: of the scores of a task in its slots and replicates, what neither the slot nor the replicate
   explains is a fit's own luck: (slots - 1) (replicates - 1) degrees of freedom instead of the replicates - 1
   of a single difference, whose variance is by luck now tiny, now huge. Replicates share initial weights and

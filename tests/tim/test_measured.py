@@ -158,7 +158,7 @@ def test_the_verb(tmp_path: Path, scores: list[Path], capsys: pytest.CaptureFixt
     command = ["replay", *map(str, scores), "--out", str(out), "--search", '{"max_size": 2}']
     assert main(command) == 0
     shown = capsys.readouterr()
-    assert "folds and seeds, not patients" in shown.err
+    assert "intervals: folds and seeds; patients are not resampled" in shown.err
     assert len(pd.read_csv(io.StringIO(shown.out), sep="\t")) == 5
     assert said(out / "tim/tim.parquet")["fdr"] == 0.05
     (tmp_path / "tim.json").write_text('{"fdr": 0.2, "controls": 0}')
@@ -210,13 +210,20 @@ def test_an_improvement_to_what_may_be_chance_needs_the_name_of_the_metric(tmp_p
         read_measured([tmp_path / "x.csv"])
 
 
-def test_one_fold_has_estimates_and_no_interval(tmp_path: Path, scores: list[Path]) -> None:
+@pytest.mark.parametrize("one", ["fold", "replicate"])
+def test_one_fold_or_one_seed_has_estimates_and_no_interval(
+    tmp_path: Path, scores: list[Path], one: str
+) -> None:
+    """Folds do not know what a seed changes in all of them."""
     frame = pd.concat(map(pd.read_parquet, scores))
-    frame[frame["fold"] == 0].to_parquet(tmp_path / "one.parquet")
+    frame[frame[one] == 0].to_parquet(tmp_path / "one.parquet")
     found = replayed([tmp_path / "one.parquet"], tmp_path, Tim())
     assert found["estimate"].notna().all()
     assert found[["low", "high", "p", "q", "excess_low", "excess_p"]].isna().all(axis=None)
     assert not found["significant"].any()
+    assert said(tmp_path / "tim/tim.parquet")["variance"].startswith(
+        "not known with one replicate or one fold;"
+    )
 
 
 def simulated(sim: Simulated) -> pa.Table:
