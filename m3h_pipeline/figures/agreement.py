@@ -18,7 +18,7 @@ from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import AGREEMENT, EVALUATION
 from m3h_pipeline.disclosure import LEAST, small_count
 from m3h_pipeline.figures import style
-from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.catalogue import EXPLAINED, Catalogue, read_catalogue, with_controls
 from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.files import read_table
 
@@ -40,6 +40,7 @@ def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
     catalogue = read_catalogue(inputs["tasks"])
     scores = read_table(inputs["evaluation"], EVALUATION).to_pandas().set_index("task")
     frame = table(read_table(inputs["agreement"], AGREEMENT).to_pandas(), catalogue)
+    frame = with_controls(frame, catalogue)
     with style.applied():
         return Drawn(draw(frame, catalogue, scores), frame, ("n",))
 
@@ -110,6 +111,8 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue, scores: pd.DataFrame) -> Fig
     shown = tasks[:_SHOWN]
     left, gap, side, band = 0.55, 0.3, 2.3, 3.12
     figure = style.canvas(style.WIDTH, band * len(shown) + (0.2 if len(tasks) > len(shown) else 0.0))
+    if catalogue.explained(shown):
+        style.note(figure, 0.14, EXPLAINED)
     for k, task in enumerate(shown):
         rows = frame[frame["task"] == task]
         top = k * band

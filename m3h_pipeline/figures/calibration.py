@@ -16,7 +16,7 @@ from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import CALIBRATION, CALIBRATION_SLOPES
 from m3h_pipeline.disclosure import LEAST, small_count
 from m3h_pipeline.figures import style
-from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue, with_controls
 from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.files import read_table
 
@@ -42,6 +42,7 @@ def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
     everything = read_table(inputs["calibration"], CALIBRATION).to_pandas()
     slopes = read_table(inputs["calibration_slopes"], CALIBRATION_SLOPES).to_pandas()
     frame = with_slopes(table(everything, catalogue, settings.calibration_tasks), slopes)
+    frame = with_controls(frame, catalogue)
     with style.applied():
         return Drawn(draw(frame, catalogue, settings.calibration_subgroup), frame, ("n",))
 
@@ -131,7 +132,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue, subgroup: str = "subgroup") 
     if note:
         text = f"{len(every) - len(tasks)} more binary tasks are in the table behind this figure."
         style.write(figure, 0.06, top + bands * band - 0.2, text, color=style.MUTED, fontsize=style.SMALL)
-    _key(figure, groups, colours, subgroup)
+    _key(figure, groups, colours, subgroup, catalogue.explained(tasks))
     for k, task in enumerate(tasks):
         column, row = k % columns, k // columns
         x, y = left + column * (panel + gap), top + row * band
@@ -157,7 +158,9 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue, subgroup: str = "subgroup") 
     return figure
 
 
-def _key(figure: Figure, groups: list[str], colours: dict[str, str], subgroup: str) -> None:
+def _key(
+    figure: Figure, groups: list[str], colours: dict[str, str], subgroup: str, more: list[style.Entry]
+) -> None:
     names = {"all": "all samples"}
     entries: list[style.Entry] = [(names.get(g, g), {"marker": "o", "color": colours[g]}) for g in groups]
     if groups != ["all"]:
@@ -167,7 +170,7 @@ def _key(figure: Figure, groups: list[str], colours: dict[str, str], subgroup: s
     else:
         start = 0.06
     entries.append(("as predicted", {"linestyle": style.LINES[1], "color": style.MUTED}))
-    style.key(figure, start, 0.1, entries)
+    style.key(figure, start, 0.1, [*entries, *more])
 
 
 def _sizes(figure: Figure, left: float, top: float, rows: pd.DataFrame, colours: dict[str, str]) -> None:

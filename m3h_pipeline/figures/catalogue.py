@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from m3h_pipeline.figures.text import plain
 from m3h_pipeline.tasks.assessed import Task, read_assessed
@@ -14,6 +17,8 @@ _CLASS_RANK = {"binary": 0, "multiclass": 1, "regression": 2, "survival": 3, "cl
 
 #: What stands behind the title of a control, a task of which nothing can be learned.
 CONTROL = "†"
+#: What a figure says of the mark, in its key or in a note.
+EXPLAINED = f"{CONTROL} control"
 
 #: Where tasks without a department stand.
 _NO_DEPARTMENT = "Other"
@@ -56,6 +61,10 @@ class Catalogue:
         """The task's title; its id if nothing is known about it."""
         return self[task].title
 
+    def explained(self, tasks: Iterable[str]) -> list[tuple[str, dict[str, Any]]]:
+        """The entry of a key that explains the mark, where one of the tasks that are drawn is a control."""
+        return [(EXPLAINED, {"marker": "None"})] if any(self[task].control for task in tasks) else []
+
     def order(self, tasks: Iterable[str]) -> list[str]:
         """The given tasks, each once, in the order of all figures."""
         given = set(tasks)
@@ -81,6 +90,26 @@ def read_catalogue(path: Path) -> Catalogue:
         ContractError: it does not describe tasks.
     """
     return Catalogue(_shown(task) for task in read_assessed(path).values() if task.learned)
+
+
+def with_controls(
+    frame: pd.DataFrame, catalogue: Catalogue, of: str = "task", name: str = "control"
+) -> pd.DataFrame:
+    """A table behind a figure with a mark of its controls.
+
+    Args:
+        frame: with the tasks' ids in the column ``of``.
+        catalogue: the study's tasks.
+        of: whose control is named: the task, or its companion.
+        name: of the new column, which stands behind ``of``: why nothing can be learned of the task
+            (``permuted labels``, ``planted noise``); empty of an outcome. A table that has it stays as it is.
+    """
+    if name in frame:
+        return frame
+    frame = frame.copy()
+    reasons = [catalogue[task].control for task in frame[of]]
+    frame.insert(list(frame.columns).index(of) + 1, name, pd.Series(reasons, frame.index, dtype=object))
+    return frame
 
 
 def _shown(task: Task) -> Task:

@@ -129,7 +129,8 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
             *([("Chosen", _RING | {"markersize": 6.0})] if frame["chosen"].any() else []),
         ],
     )
-    style.key(figure, left, 0.24, verdicts.entries({v for name in _VERDICTS for v in frame[name].dropna()}))
+    said = verdicts.entries({v for name in _VERDICTS for v in frame[name].dropna()})
+    style.key(figure, left, 0.24, [*said, *catalogue.explained(frame["task"])])
     for i, text in enumerate(_PARTS.values()):
         style.write(
             figure, first + i * (panel + gap) + panel / 2, top - 0.09, text, ha="center", fontweight="bold"

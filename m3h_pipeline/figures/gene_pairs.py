@@ -20,7 +20,7 @@ from m3h_pipeline.config import Figures, GenePairs
 from m3h_pipeline.contracts.gene_pairs import GENE_HEADS, GENE_IMPORTANCE, GENE_PAIRS
 from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.figures import style
-from m3h_pipeline.figures.catalogue import read_catalogue
+from m3h_pipeline.figures.catalogue import CONTROL, EXPLAINED, read_catalogue
 from m3h_pipeline.files import read_table
 from m3h_pipeline.layout import GenePairFiles
 
@@ -45,7 +45,8 @@ def draw_gene_pairs(task: str, tasks: Path, folder: Path, gene_pairs: GenePairs,
         InputError: a table is absent or unreadable.
         ContractError: a table does not follow its schema.
     """
-    title = read_catalogue(tasks).title(task)
+    described = read_catalogue(tasks)[task]
+    title, control = described.title, described.control
     folder = Path(folder)
     files = GenePairFiles(folder)
     pairs = read_table(files.pairs, GENE_PAIRS).to_pandas()
@@ -54,11 +55,16 @@ def draw_gene_pairs(task: str, tasks: Path, folder: Path, gene_pairs: GenePairs,
     top = strongest(pairs, gene_pairs.top)
     with style.applied():
         figure = network(top, dict(zip(genes["gene"], genes["importance"], strict=True)), title)
-        style.save(figure, top, folder / "network", settings, f"Top interactions: {title}")
-        style.save(head_map(heads, title), heads, folder / "heads", settings, f"Attention by head: {title}")
         volcano_of = pairs.loc[_notable(pairs, gene_pairs.fdr)]
-        figure = volcano(pairs, gene_pairs.fdr, title)
-        style.save(figure, volcano_of, folder / "volcano", settings, f"Differential attention: {title}")
+        drawn = {
+            "network": (figure, top, "Top interactions"),
+            "heads": (head_map(heads, title), heads, "Attention by head"),
+            "volcano": (volcano(pairs, gene_pairs.fdr, title), volcano_of, "Differential attention"),
+        }
+        for name, (figure, frame, what) in drawn.items():
+            if control and any(CONTROL in text.get_text() for text in figure.texts):
+                style.note(figure, 0.28, EXPLAINED)
+            style.save(figure, frame.assign(control=control), folder / name, settings, f"{what}: {title}")
 
 
 def strongest(pairs: pd.DataFrame, count: int) -> pd.DataFrame:

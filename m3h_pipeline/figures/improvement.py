@@ -17,7 +17,7 @@ from m3h_pipeline.contracts import EVALUATION
 from m3h_pipeline.contracts.reported import PHENOTYPE_SCORES
 from m3h_pipeline.evaluation.claims import DECIDED, OPEN
 from m3h_pipeline.figures import style, verdicts
-from m3h_pipeline.figures.catalogue import CONTROL, Catalogue, read_catalogue
+from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.figures.rows import Rows, pitch_for, rows
 from m3h_pipeline.figures.text import wrapped
@@ -111,7 +111,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue, said: str = "") -> Figure:
     absolute.set_xlabel("Change of the task’s metric")
     relative.set_xlabel("Relative change (%)")
     _columns(figure, frame, block, top, right)
-    _key(figure, frame, left)
+    _key(figure, frame, left, catalogue.explained(tasks))
     for i, line in enumerate(lines):
         style.write(figure, left, axis + _LINE * (i + 0.5), line, fontsize=style.SMALL)
     return figure
@@ -217,10 +217,8 @@ def _columns(figure: Figure, frame: pd.DataFrame, block: Rows, top: float, right
             )
 
 
-def _key(figure: Figure, frame: pd.DataFrame, left: float) -> None:
+def _key(figure: Figure, frame: pd.DataFrame, left: float, more: list[style.Entry]) -> None:
     entries = verdicts.entries(frame.loc[frame["companions"], "verdict"])
     if not frame["companions"].all():
         entries.append(("no companion selected", {"marker": "|", "color": style.GREY, "markersize": 5}))
-    if frame["control"].any():
-        entries.append((f"{CONTROL} control", {"marker": "None"}))
-    style.key(figure, left, 0.1, entries)
+    style.key(figure, left, 0.1, [*entries, *more])

@@ -59,10 +59,12 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     names = [name for name in dict.fromkeys(frame["modality"]) if name != _EVERY]
     looks = {name: _look(i) for i, name in enumerate(names)}
     looks[_EVERY] = {"color": style.INK, "marker": ".", "linestyle": "-", "linewidth": 1.4}
+    more = dict(catalogue.explained(tasks))
+    looks |= more
     columns = 6 if len(tasks) > 24 else 4
     left, gap = 0.42, 0.36
     wide = (style.WIDTH - left - 0.06 - gap * (columns - 1)) / columns
-    lines = _lines([*names, _EVERY])
+    lines = _lines([*names, _EVERY, *more])
     top = 0.12 + _LINE * len(lines)
     bands = -(-len(tasks) // columns)
     tall = min(0.72 * wide, 1.1, (style.HEIGHT - top - 0.3) / bands - 0.44)

@@ -77,7 +77,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     lines = int(np.ceil(len(tasks) / _COLUMNS))
     height = top + lines * (_TITLE + panel + _AXIS + _GAP)
     figure = style.canvas(style.WIDTH, height)
-    _key(figure, left)
+    _key(figure, left, catalogue.explained(tasks))
     for i, task in enumerate(tasks):
         line, column = divmod(i, _COLUMNS)
         x = left + column * (labels + width + 0.24)
@@ -103,14 +103,14 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     return figure
 
 
-def _key(figure: Figure, left: float) -> None:
+def _key(figure: Figure, left: float, more: list[style.Entry]) -> None:
     entries: list[style.Entry] = [
         (_PARTS["validation"], {"marker": "o", "color": style.INK, "linestyle": "-"}),
         (_PARTS["test"], {"marker": "o", "color": style.INK, "markerfacecolor": "white", "linestyle": "-"}),
         ("the reference, out of fold", {"color": style.ORANGE, "linestyle": ":"}),
         ("no information", {"color": style.MUTED, "linestyle": "-", "linewidth": 0.6}),
     ]
-    style.key(figure, left, 0.12, entries)
+    style.key(figure, left, 0.12, [*entries, *more])
 
 
 def _panel(ax: Axes, frame: pd.DataFrame, rows: dict[str, int], metric: str, height: float) -> None:

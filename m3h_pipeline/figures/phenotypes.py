@@ -17,7 +17,7 @@ from m3h_pipeline.contracts import PHENOTYPES
 from m3h_pipeline.contracts.reported import PHENOTYPE_SCORES
 from m3h_pipeline.disclosure import LEAST, small_count
 from m3h_pipeline.figures import style
-from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue, with_controls
 from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.files import read_table
 
@@ -58,6 +58,7 @@ def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
     catalogue = read_catalogue(inputs["tasks"])
     scores = read_table(inputs["phenotype_scores"], PHENOTYPE_SCORES).to_pandas()
     frame = table(read_table(inputs["phenotypes"], PHENOTYPES).to_pandas(), scores, catalogue)
+    frame = with_controls(frame, catalogue)
     with style.applied():
         return Drawn(draw(frame, catalogue), frame, ("n",))
 
@@ -105,7 +106,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
         entries.append(
             (text, {"marker": "s", "color": style.GREY, "markersize": 4.4 * part, "markeredgewidth": 0})
         )
-    style.key(figure, left, band * len(shown) + 0.06, entries)
+    style.key(figure, left, band * len(shown) + 0.06, [*entries, *catalogue.explained(shown)])
     if len(tasks) > len(shown):
         text = f"{len(tasks) - len(shown)} more clustering tasks are in the table behind this figure."
         style.write(

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import ROC
 from m3h_pipeline.figures import style
-from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.catalogue import EXPLAINED, Catalogue, read_catalogue, with_controls
 from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.files import read_table
 
@@ -34,7 +34,7 @@ def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str)
 def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
     """Draw the figure; ``inputs`` are ``roc`` and ``tasks``."""
     catalogue = read_catalogue(inputs["tasks"])
-    frame = table(read_table(inputs["roc"], ROC).to_pandas(), catalogue)
+    frame = with_controls(table(read_table(inputs["roc"], ROC).to_pandas(), catalogue), catalogue)
     with style.applied():
         return Drawn(draw(frame, catalogue), frame)
 
@@ -91,6 +91,8 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     heights = [max(side, need) + 0.75 for need in needs]
     figure = style.canvas(style.WIDTH, sum(heights) + 0.05 + (0.2 if len(tasks) > len(shown) else 0))
     top = 0.05
+    if catalogue.explained(shown):
+        style.note(figure, top + 0.1, EXPLAINED)
     for k, (task, height) in enumerate(zip(shown, heights, strict=True)):
         rows = frame[frame["task"] == task]
         classes = [name for name in dict.fromkeys(rows["class_name"]) if name != _MACRO]

@@ -236,6 +236,12 @@ def key(figure: Figure, left: float, top: float, entries: Sequence[Entry]) -> fl
     return left
 
 
+def note(figure: Figure, top: float, text: str) -> None:
+    """A small remark at the right edge, ``top`` inches down, where a figure has no key to say it in."""
+    edge = float(figure.get_size_inches()[0]) - 0.06
+    write(figure, edge, top, text, ha="right", fontsize=SMALL, color=MUTED)
+
+
 def strokes(ax: Axes, lines: Iterable[npt.ArrayLike], **options: Any) -> None:
     """Many lines, each of (points, 2), as one path: a hundred times lighter than as many artists."""
     gap = np.full((1, 2), np.nan)

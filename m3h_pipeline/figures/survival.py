@@ -16,7 +16,7 @@ from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import DYNAMIC_AUROC, KAPLAN_MEIER, SURVIVAL
 from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.figures import style
-from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue, with_controls
 from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.files import read_table
 
@@ -47,6 +47,7 @@ def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
         read_table(inputs["survival"], SURVIVAL).to_pandas(),
         catalogue,
     )
+    frame = with_controls(frame, catalogue)
     with style.applied():
         return Drawn(
             draw(frame, catalogue),
@@ -82,7 +83,7 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     shown, more = tasks[:_SHOWN], len(tasks) - _SHOWN
     figure = style.canvas(style.WIDTH, 0.3 + _HEIGHT * len(shown) + (0.2 if more > 0 else 0))
     groups = [(name, {"color": colour, "linestyle": "-"}) for name, colour in _GROUPS.items()]
-    style.key(figure, _LEFT, 0.12, groups)
+    style.key(figure, _LEFT, 0.12, [*groups, *catalogue.explained(shown)])
     for k, task in enumerate(shown):
         _task(figure, 0.3 + k * _HEIGHT, style.letter(k), catalogue, task, frame[frame["task"] == task])
     if more > 0:

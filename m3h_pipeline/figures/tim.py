@@ -15,9 +15,10 @@ from m3h_pipeline.coding import is_permuted, labelled_by
 from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import TIM
 from m3h_pipeline.figures import style
-from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue, with_controls
 from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.files import read_table
+from m3h_pipeline.tasks.assessed import PERMUTED_LABELS
 
 Matrix = npt.NDArray[np.float64]
 
@@ -46,6 +47,9 @@ def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
     """Draw the figure; ``inputs`` are ``tim`` and ``tasks``."""
     catalogue = read_catalogue(inputs["tasks"])
     frame = table(read_table(inputs["tim"], TIM).to_pandas(), catalogue)
+    for of in ("task", "companion"):
+        frame = with_controls(frame, catalogue, of, f"{of}_control")
+        frame.loc[frame[of] == PERMUTED, f"{of}_control"] = PERMUTED_LABELS
     with style.applied():
         return Drawn(draw(frame, catalogue), frame)
 
@@ -166,7 +170,8 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
         figure, 0.1, top + down / 2, "Source task", rotation=90, ha="center", va="center", fontweight="bold"
     )
     unknown = bool(np.isnan(share[~blank]).any())
-    _legend(figure, scales, top + down + 0.14, unknown, PERMUTED in columns)
+    explained = catalogue.explained(columns)
+    _legend(figure, scales, top + down + 0.14, unknown, PERMUTED in columns, explained)
     return figure
 
 
@@ -248,11 +253,17 @@ def _scales(frame: pd.DataFrame) -> list[tuple[str, float, bool]]:
 
 
 def _legend(
-    figure: Figure, scales: list[tuple[str, float, bool]], top: float, missing: bool, controls: bool
+    figure: Figure,
+    scales: list[tuple[str, float, bool]],
+    top: float,
+    missing: bool,
+    controls: bool,
+    explained: list[style.Entry],
 ) -> None:
     """One colour bar with the limits of each metric, and what dots and blanks mean.
 
     Colours are estimates; with ``controls`` a dot is about what is left of one beyond permuted companions.
+    ``explained`` says what the mark behind titles is.
     """
     width = float(figure.get_size_inches()[0])
     step = _BAR
@@ -284,5 +295,6 @@ def _legend(
     ]
     if missing:
         entries.append(("not measured", {"marker": (2, 0, -45), "color": style.GREY, "markersize": 5}))
+    entries += explained
     length = sum(0.29 + style.text_width(text, style.SMALL) for text, _ in entries)
     style.key(figure, max(0.1, (width - length) / 2), top + 0.62, entries)

@@ -23,7 +23,7 @@ from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import OPTIMISM, SELECTION, TRAJECTORY
 from m3h_pipeline.evaluation.claims import OWN_SPACES
 from m3h_pipeline.figures import style
-from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue, with_controls
 from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.files import read_table
 
@@ -44,7 +44,7 @@ def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
     trajectory = read_table(inputs["trajectory"], TRAJECTORY).to_pandas()
     selection = read_table(inputs["selection"], SELECTION).to_pandas()
     optimism = read_table(inputs["optimism"], OPTIMISM).to_pandas()
-    frame = table(trajectory, selection, optimism, catalogue)
+    frame = with_controls(table(trajectory, selection, optimism, catalogue), catalogue)
     with style.applied():
         return Drawn(draw(frame, catalogue), frame)
 
@@ -89,10 +89,12 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     wide = min(2.6, (style.WIDTH - left - 0.06 - gap * (columns - 1)) / columns)
     tall = min(0.72 * wide, 1.1, (style.HEIGHT - top - 0.3) / bands - 0.44)
     band = tall + 0.42
-    width = max(left + columns * wide + (columns - 1) * gap + 0.06, 6.2)
+    explained = catalogue.explained(tasks)
+    # Of a few tasks the figure is as wide as its key.
+    width = max(left + columns * wide + (columns - 1) * gap + 0.06, 6.8 if explained else 6.2)
     height = top + bands * band + 0.12
     figure = style.canvas(width, height)
-    style.key(figure, 0.06, 0.1, _ENTRIES)
+    style.key(figure, 0.06, 0.1, [*_ENTRIES, *explained])
     sheet = _Sheet()
     most = max(int(frame["size"].max()), 2)
     size = style.BASE if columns < 6 else style.SMALL

@@ -19,6 +19,7 @@ from m3h_pipeline.disclosure.text import tsv
 from m3h_pipeline.errors import ContractError, TaskError
 from m3h_pipeline.files import read_audit, read_labels, read_samples, read_table, replacing, write_json
 from m3h_pipeline.layout import LabelFiles
+from m3h_pipeline.tasks.assessed import PERMUTED_LABELS, PLANTED_NOISE
 from m3h_pipeline.tasks.audit import AUDIT_COLUMNS, VALUES_COLUMNS, values_told
 from m3h_pipeline.tasks.prevalence import PREVALENCE_COLUMNS, Slice, prevalence
 
@@ -122,8 +123,8 @@ def unevaluable(
 def _control(description: Mapping[str, Any], noise: bool) -> str:
     """Why nothing can be learned of a task; empty: it is an outcome."""
     if description.get("permuted"):
-        return "permuted labels"
-    return "planted noise" if noise else ""
+        return PERMUTED_LABELS
+    return PLANTED_NOISE if noise else ""
 
 
 def _lacking(what: str, counts: list[tuple[str, int]], least: int) -> str:

@@ -11,6 +11,9 @@ from m3h_pipeline.coding import prediction_width
 from m3h_pipeline.errors import ContractError, TaskError
 from m3h_pipeline.files import read_json
 
+#: Why nothing can be learned of a control (:attr:`Task.control`).
+PERMUTED_LABELS, PLANTED_NOISE = "permuted labels", "planted noise"
+
 
 @dataclass(frozen=True)
 class Task:

@@ -651,7 +651,16 @@ def tables(tasks: Tasks, only: Collection[str] = tuple(SCHEMAS)) -> dict[str, pa
         "evaluation/missing.parquet": lambda: missing(tasks),
         "evaluation/attention.parquet": lambda: attention(chosen),
     }
-    return {name: make() for name, make in makers.items() if name in only}
+    return {name: _marked(make(), tasks) for name, make in makers.items() if name in only}
+
+
+def _marked(table: pa.Table, tasks: Tasks) -> pa.Table:
+    """The table with each task's control, where it names it."""
+    if "control" not in table.column_names or not pa.types.is_string(table.schema.field("control").type):
+        return table
+    controls = [tasks[task].get("control", "") for task in table.column("task").to_pylist()]
+    at = table.column_names.index("control")
+    return table.set_column(at, table.schema.field("control"), pa.array(controls, pa.string()))
 
 
 def write_study(

@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from m3h_pipeline import contracts
+from m3h_pipeline.config import Figures
 from m3h_pipeline.figures import (
     agreement,
     attention,
@@ -24,6 +25,7 @@ from m3h_pipeline.figures import (
     comparison,
     improvement,
     phenotypes,
+    registry,
     roc,
     style,
     survival,
@@ -32,11 +34,12 @@ from m3h_pipeline.figures import (
     verdicts,
 )
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
+from m3h_pipeline.figures.registry import FIGURES
 from m3h_pipeline.figures.text import fit, text_width, wrapped
 from m3h_pipeline.files import write_json
 from m3h_pipeline.tasks.assessed import Task
 from tests.figures import fakes
-from tests.figures.legibility import texts
+from tests.figures.legibility import problems, texts
 
 
 def _catalogue(tasks: fakes.Tasks) -> Catalogue:
@@ -173,6 +176,44 @@ def test_controls_are_marked_in_every_figure_by_their_title(tmp_path: Path) -> N
         shown = [text.get_text() for text in improvement.draw(frame, catalogue).texts]
     assert "Sepsis †" in shown
     assert "† control" in shown
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("reason", ["", "planted noise"])
+def test_controls_are_marked_behind_every_figure_and_explained_on_it(
+    name: str, reason: str, tmp_path: Path
+) -> None:
+    tasks = fakes.description(8) | fakes.of_class(2, "survival")
+    controls = ["sepsis", "thoracic", "days_left", "phenotype", "survival_00"]
+    for task in controls:
+        tasks[task]["control"] = reason
+    fakes.write_study(tmp_path, tasks, only=FIGURES[name].inputs)
+    made = registry.drawn(name, tmp_path, Figures(calibration_tasks=["sepsis", "anemia"]))
+    marks = {"task": "control"}
+    if name == "attention":
+        marks["companion"] = "companion_control"
+    elif name == "tim":
+        marks = {"task": "task_control", "companion": "companion_control"}
+    usual = {tim.PERMUTED: "permuted labels"}
+    for of, mark in marks.items():
+        expected = [reason if task in controls else usual.get(task, "") for task in made.frame[of]]
+        assert made.frame[mark].tolist() == expected
+        assert not reason or reason in expected
+    said = [text.get_text() for text in texts(made.figure)]
+    assert said.count("† control") == bool(reason)
+    assert any("†" in text for text in said) == bool(reason)
+    assert problems(made.figure) == []
+
+
+def test_calibration_explains_no_mark_of_a_task_that_it_does_not_draw(tmp_path: Path) -> None:
+    tasks = fakes.description(41)
+    tasks["sepsis"]["control"] = "planted noise"
+    table = fakes.calibration(tasks, chosen=6)
+    replaced = {"evaluation/calibration.parquet": table}
+    fakes.write_study(tmp_path, tasks, replaced, only=FIGURES["calibration"].inputs)
+    made = registry.drawn("calibration", tmp_path, Figures())
+    assert "sepsis" in table.column("task").to_pylist()
+    assert not any("†" in text.get_text() for text in texts(made.figure))
 
 
 def test_improvement_marks_tasks_without_companions() -> None:

@@ -46,6 +46,15 @@ def test_is_legible(name: str, tasks: int, drawn: Drawn) -> None:
     drawn(name, fakes.description(tasks), None)
 
 
+@pytest.mark.parametrize("tasks", [1, 2, 41])
+@pytest.mark.parametrize("name", FIGURES)
+def test_is_legible_where_controls_are_explained(name: str, tasks: int, drawn: Drawn) -> None:
+    described = fakes.description(tasks)
+    for entry in described.values():
+        entry["control"] = "permuted labels"
+    drawn(name, described, None)
+
+
 @pytest.mark.parametrize("name", ["roc", "agreement", "survival", "phenotypes", "calibration"])
 def test_is_legible_with_many_tasks_of_its_class(name: str, drawn: Drawn) -> None:
     kinds = {"roc": "multiclass", "agreement": "regression", "phenotypes": "clustering"}

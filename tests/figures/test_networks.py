@@ -67,6 +67,19 @@ def test_the_figure_is_legible(tasks: int, count: int) -> None:
     assert len(markers) == 2 * tasks * (2 * count + 2)
 
 
+def test_controls_are_explained() -> None:
+    frame, _ = made(2, 1)
+    for control in ("", "permuted labels"):
+        title = "One †" if control else "One"
+        catalogue = Catalogue(
+            [Task(t, "binary", "auroc", title=title, control=control) for t in ("t0", "t1")]
+        )
+        with style.applied():
+            figure = networks.draw(networks.table(frame, catalogue), catalogue)
+            assert problems(figure) == []
+        assert [text.get_text() for text in texts(figure)].count("† control") == bool(control)
+
+
 def test_a_score_that_is_undefined_leaves_a_gap() -> None:
     frame, catalogue = made(2, 1)
     frame.loc[frame["task"] == "t0", ["value", "low", "high"]] = np.nan

@@ -8,6 +8,7 @@ from typing import Any
 
 import networkx as nx
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -17,7 +18,7 @@ from m3h_pipeline.contracts import SELECTION
 from m3h_pipeline.contracts.gene_pairs import GENE_HEADS, GENE_IMPORTANCE, GENE_PAIRS, GENE_SETS
 from m3h_pipeline.errors import ConfigError, InputError
 from m3h_pipeline.figures.gene_pairs import draw_gene_pairs
-from m3h_pipeline.files import read_table, write_json, write_labels, write_table
+from m3h_pipeline.files import read_json, read_table, write_json, write_labels, write_table
 from m3h_pipeline.gene_pairs.attention import read_attention
 from m3h_pipeline.gene_pairs.stage import Sources, find_gene_pairs
 from m3h_pipeline.training.fitted import load_model
@@ -184,7 +185,18 @@ def test_the_same_seed_gives_the_same_bytes(trained: Path, tmp_path: Path) -> No
 def test_figures_are_drawn_from_the_tables(trained: Path, tmp_path: Path) -> None:
     run(trained, "anemia", tmp_path)
     settings = GenePairs(tasks=["anemia"], top=5)
-    draw_gene_pairs("anemia", trained / "labels/tasks.json", tmp_path, settings, Figures())
+    described = read_json(trained / "labels/tasks.json")
+    described["tasks"]["anemia"]["control"] = "permuted labels"
+    write_json(described, tmp_path / "tasks.json")
+    for number, tasks in enumerate([trained / "labels/tasks.json", tmp_path / "tasks.json"]):
+        draw_gene_pairs("anemia", tasks, tmp_path, settings, Figures())
+        for name in ("network", "heads", "volcano"):
+            mark = pd.read_csv(tmp_path / f"{name}.csv", keep_default_na=False)["control"]
+            assert set(mark) == {["", "permuted labels"][number]}
+            said = (tmp_path / f"{name}.svg").read_text()
+            # Where nothing can be drawn, the figure names no task.
+            assert ("† control" in said) == ("†:" in said)
+        assert ("† control" in (tmp_path / "network.svg").read_text()) == bool(number)
     for name in ("network", "heads", "volcano"):
         for suffix in ("svg", "png", "csv"):
             assert (tmp_path / f"{name}.{suffix}").stat().st_size > 0
