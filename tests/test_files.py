@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from m3h_pipeline.contracts import SURVIVAL_LABELS, samples_schema
+from m3h_pipeline.contracts import SURVIVAL_LABELS, TIM, samples_schema
 from m3h_pipeline.errors import ContractError, InputError
 from m3h_pipeline.files import (
     check_schema,
@@ -109,6 +109,23 @@ def test_a_table_that_breaks_its_contract_is_neither_written_nor_read(
     with pytest.raises(ContractError, match=said) as refused:
         read_table(tmp_path / "read.parquet", SCHEMA)
     assert str(tmp_path / "read.parquet") in str(refused.value)
+
+
+def test_a_table_of_a_study_that_another_version_wrote_says_how_it_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "results/default/tim/tim.parquet"
+    path.parent.mkdir(parents=True)
+    older = [name for name in TIM.names if name not in {"task_control", "companion_control"}]
+    write_table(TIM.empty_table().select(older), path)
+    with pytest.raises(ContractError, match="missing: companion_control, task_control") as refused:
+        read_table(path, TIM)
+    assert str(path) == refused.value.where
+    assert "another version" in str(refused.value)
+    assert "run `snakemake` on its study; rule `tim` makes it again" in str(refused.value)
+    # A table that no rule makes was written by somebody else.
+    write_table(TIM.empty_table().select(older), tmp_path / "mine.parquet")
+    with pytest.raises(ContractError) as refused:
+        read_table(tmp_path / "mine.parquet", TIM)
+    assert refused.value.hint is None
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,8 @@ def tim_scores(
     Returns:
         One row per ordered pair: ``task``, ``companion``, ``estimate`` (of the task's metric), ``low`` and
         ``high`` (95 %), ``p``, ``q``, the same of ``excess`` (the estimate less that of permuted companions),
-        ``significant``, ``control``, ``n_differences``, ``mode``. ``plot.tim`` draws it.
+        ``significant``, ``control``, ``task_control`` and ``companion_control`` (why nothing can be learned
+        of it; empty: an outcome), ``n_differences``, ``mode``. ``plot.tim`` draws it.
 
     Raises:
         InputError: rows are needed and not given, there are too few groups, or it is neither study nor model.

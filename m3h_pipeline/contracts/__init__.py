@@ -84,11 +84,14 @@ SEARCH_REPORT = schema(
 #: TIM(task, companion): how much learning ``companion`` too changes the score of ``task``. ``excess`` is the
 #: estimate less the mean of the task's permuted companions, NaN where there are none; ``significant`` goes by
 #: it, or without permuted companions by the estimate. ``control``: task or companion is a permuted one.
+#: ``task_control``, ``companion_control``: why nothing can be learned of it (permuted companions: permuted
+#: labels), empty of an outcome.
 TIM = schema(
     required(pa.string(), "task", "companion"),
     required(pa.float64(), "estimate", "low", "high", "p", "q"),
     required(pa.float64(), "excess", "excess_low", "excess_high", "excess_p", "excess_q"),
     required(pa.bool_(), "significant", "control"),
+    required(pa.string(), "task_control", "companion_control"),
     required(pa.int32(), "n_differences"),
     required(pa.string(), "mode"),
 )

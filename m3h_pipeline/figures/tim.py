@@ -15,7 +15,7 @@ from m3h_pipeline.coding import is_permuted, labelled_by
 from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import TIM
 from m3h_pipeline.figures import style
-from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue, with_controls
+from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.files import read_table
 from m3h_pipeline.tasks.assessed import PERMUTED_LABELS
@@ -47,9 +47,6 @@ def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
     """Draw the figure; ``inputs`` are ``tim`` and ``tasks``."""
     catalogue = read_catalogue(inputs["tasks"])
     frame = table(read_table(inputs["tim"], TIM).to_pandas(), catalogue)
-    for of in ("task", "companion"):
-        frame = with_controls(frame, catalogue, of, f"{of}_control")
-        frame.loc[frame[of] == PERMUTED, f"{of}_control"] = PERMUTED_LABELS
     with style.applied():
         return Drawn(draw(frame, catalogue), frame)
 
@@ -81,7 +78,8 @@ def _controls(named: pd.DataFrame) -> Iterator[pd.DataFrame]:
         rows = rows[rows["metric"] == rows["metric"].mode().iloc[0]] if name == "task" and len(rows) else rows
         for key, group in rows.groupby(other, sort=True):
             mean = {name: [PERMUTED], other: [key], "estimate": [group["estimate"].mean()]}
-            same = {"metric": [group["metric"].iloc[0]], "mode": [group["mode"].iloc[0]]}
+            same = {column: [group[column].iloc[0]] for column in ("metric", "mode", f"{other}_control")}
+            mean[f"{name}_control"] = [PERMUTED_LABELS]
             yield pd.DataFrame({**mean, **same, "significant": [False], "control": [True]})
 
 

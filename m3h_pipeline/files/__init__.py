@@ -143,13 +143,23 @@ def read_table(
 
     Raises:
         InputError: the file is absent, damaged or no Parquet file.
-        ContractError: the file does not follow the schema.
+        ContractError: the file does not follow the schema: of a finished study, another version wrote it.
     """
     with reading(path, "Parquet file"):
         table = pq.read_table(path, memory_map=True)
     if schema is not None:
-        table = check_schema(table, schema, str(path))
+        try:
+            table = check_schema(table, schema, str(path))
+        except ContractError as error:
+            raise ContractError(error.what, where=error.where, hint=_of_another_version(path)) from error
     return table if columns is None else table.select(columns)
+
+
+def _of_another_version(path: Path | str) -> str | None:
+    """What to do where a table of a study has other columns than this version writes; None: no such table."""
+    made = maker(Path(path))
+    rule = f"rule `{made[0]}` makes it again" if made else ""
+    return f"another version may have written it: run `snakemake` on its study; {rule}" if rule else None
 
 
 def metadata_of(table: pa.Table, name: str, kind: type[Kind], path: Path | str) -> Kind:

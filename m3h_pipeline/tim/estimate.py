@@ -27,7 +27,7 @@ from m3h_pipeline.inference.intervals import (
 from m3h_pipeline.inference.metrics import CHANCE, Float64, can_be_resampled
 from m3h_pipeline.inference.resampled import Cohort, Index, load_cohort, mean_draws
 from m3h_pipeline.search.scores import read_scores
-from m3h_pipeline.tasks.assessed import Task, read_tasks
+from m3h_pipeline.tasks.assessed import PERMUTED_LABELS, Task, read_tasks
 from m3h_pipeline.tasks.permuted import permuted_companions
 from m3h_pipeline.tim.contrasts import Contrasts, less_permuted
 from m3h_pipeline.tim.design import design_of, estimand
@@ -177,6 +177,7 @@ def _rows(
         level.low > CHANCE.get(tasks[task].metric, -np.inf)
         for level, (task, _) in zip(of.levels(), pairs, strict=True)
     ]
+    reasons = {name: PERMUTED_LABELS if name in permuted else task.control for name, task in tasks.items()}
     return [
         {
             "task": task,
@@ -197,6 +198,8 @@ def _rows(
                 and counted(tasks[task].metric)
             ),
             "control": not bool(real[row]),
+            "task_control": reasons[task],
+            "companion_control": reasons[companion],
             "n_differences": contrasts.count(row),
             "mode": settings.mode,
         }

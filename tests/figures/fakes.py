@@ -223,6 +223,10 @@ def tim(tasks: Tasks, seed: int = 2) -> pa.Table:
     rows = []
     scale = {"regression": 0.03, "clustering": 0.06}
     permuted = [f"{task}~1" for task in list(tasks)[:3]]
+
+    def reason(name: str) -> str:
+        return "permuted labels" if name in permuted else str(tasks[name].get("control", ""))
+
     for task, entry in {**tasks, **{name: tasks[name[:-2]] for name in permuted}}.items():
         width = scale.get(entry["problem_class"], 0.012)
         for companion in [*tasks, *permuted]:
@@ -247,6 +251,8 @@ def tim(tasks: Tasks, seed: int = 2) -> pa.Table:
                     "excess_q": float("nan") if control else min(q, 1.0),
                     "significant": q < 0.05 and not control,
                     "control": control,
+                    "task_control": reason(task),
+                    "companion_control": reason(companion),
                     "n_differences": 15,
                     "mode": "pairs",
                 }

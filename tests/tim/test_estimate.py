@@ -405,6 +405,25 @@ def test_missing_and_misfitting_inputs_are_explained(tmp_path: Path) -> None:
     assert not (tmp_path / "tim.parquet").exists()
 
 
+def test_controls_are_named_on_both_sides_of_a_pair(tmp_path: Path) -> None:
+    study = make_study(tmp_path, binary_labels(["a", "b", "c"], 300))
+    tasks = read_json(study.tasks)
+    tasks["tasks"]["b"]["control"] = "planted noise"
+    write_json(tasks, study.tasks)
+    found = study.measure(noisy_model(study), Tim(draws=20, replicates=2))
+    assert len(found) == 6
+    assert study.controls
+
+    def reason(name: str) -> str:
+        return "permuted labels" if is_permuted(name) else "planted noise" if name == "b" else ""
+
+    for (task, companion), row in (found | study.controls).items():
+        assert (row["task_control"], row["companion_control"]) == (reason(task), reason(companion))
+        # The study's own controls count as before.
+        assert row["control"] == (is_permuted(task) or is_permuted(companion))
+    assert any(np.isfinite(row["q"]) for (task, _), row in found.items() if task == "b")
+
+
 def test_the_general_cost_of_sharing_is_no_interaction(tmp_path: Path) -> None:
     """Every companion takes something off whoever it is; two help on top of that. Without permuted
     companions most pairs are flagged as harmful, with them only what was planted, as what it is."""
