@@ -237,8 +237,9 @@ MISSING = schema(
 )
 
 #: Mean cross-task attention of the final models: the row of ``task`` within its selected combination.
+#: ``companion_control``: as ``control``, of the companion.
 ATTENTION = schema(
-    required(pa.string(), "task", "companion"),
+    required(pa.string(), "task", "control", "companion", "companion_control"),
     required(pa.float64(), "weight"),
 )
 

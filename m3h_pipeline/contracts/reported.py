@@ -76,11 +76,12 @@ FLOW = _schema(**_texts("step"), **dict.fromkeys(("samples", "patients"), pa.int
 
 #: Table 1 by part. ``what`` is subgroup, source (share of samples that lack it), feature (of sources with at
 #: most 30) or outcome; ``level`` a class; ``group`` the subgroup that an outcome is looked at in, null: all
-#: samples. ``measure``: share or mean (with deviations). ``*_missing``: share without a value.
+#: samples. ``control``: of an outcome, why nothing can be learned of it; else empty. ``measure``: share or
+#: mean (with deviations). ``*_missing``: share without a value.
 #: ``standardised``: mean of the test part less that of the training part, over the pooled deviation;
 #: ``deviations``: the same in standard deviations of chance. Null: of few.
 PARTICIPANTS = _schema(
-    **_texts("what", "name", "level", "group", "measure"),
+    **_texts("what", "name", "control", "level", "group", "measure"),
     **_numbers(*(f"{part}{what}" for part in ("train", "test") for what in ("", "_sd", "_missing"))),
     **_numbers("standardised", "deviations"),
 )

@@ -274,7 +274,7 @@ def attention_rows(
 ) -> list[dict[str, Any]]:
     """Rows of contracts.ATTENTION: each task's row of its selected combination, averaged over replicates.
 
-    A model of one task attends to itself alone, with weight 1.
+    Controls are not marked yet. A model of one task attends to itself alone, with weight 1.
 
     Raises:
         InputError: a file is absent or unreadable.

@@ -142,6 +142,7 @@ def evaluate(
     compared = comparison_rows(rows, networks, reference_scores(references, cohort))
     curves = curve_rows(chosen, contrasts, cohort, quantiles)
     survived = survival_rows(contrasts, cohort, references)
+    attended = marked(attention_rows(chosen, arms, attention), cohort.tasks, "companion", "companion_control")
     tables: list[tuple[str, pa.Schema, Rows]] = [
         ("comparison", contracts.COMPARISON, compared),
         ("calibration", contracts.CALIBRATION, curves["calibration"]),
@@ -150,7 +151,7 @@ def evaluate(
         ("survival", contracts.SURVIVAL, survived["survival"]),
         ("dynamic_auroc", contracts.DYNAMIC_AUROC, survived["dynamic_auroc"]),
         ("kaplan_meier", contracts.KAPLAN_MEIER, survived["kaplan_meier"]),
-        ("attention", contracts.ATTENTION, attention_rows(chosen, arms, attention)),
+        ("attention", contracts.ATTENTION, attended),
         ("optimism", contracts.OPTIMISM, optimism),
         ("calibration_slopes", contracts.CALIBRATION_SLOPES, slopes),
     ]

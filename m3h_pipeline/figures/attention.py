@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import ATTENTION
 from m3h_pipeline.figures import style
-from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue, with_controls
+from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.figures.rows import Rows, pitch_for, rows
 from m3h_pipeline.files import read_table
@@ -35,7 +35,6 @@ def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
     """Draw the figure; ``inputs`` are ``attention`` and ``tasks``."""
     catalogue = read_catalogue(inputs["tasks"])
     frame = table(read_table(inputs["attention"], ATTENTION).to_pandas(), catalogue)
-    frame = with_controls(with_controls(frame, catalogue), catalogue, "companion", "companion_control")
     with style.applied():
         return Drawn(draw(frame, catalogue), frame)
 

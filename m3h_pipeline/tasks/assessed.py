@@ -61,9 +61,11 @@ class Task:
         return prediction_width(self.problem_class, len(self.classes))
 
 
-def marked(rows: Iterable[Mapping[str, Any]], tasks: Mapping[str, Task]) -> list[dict[str, Any]]:
-    """Rows of a table by ``task``, each with its task's ``control``: why nothing can be learned of it."""
-    return [{**row, "control": tasks[row["task"]].control} for row in rows]
+def marked(
+    rows: Iterable[Mapping[str, Any]], tasks: Mapping[str, Task], of: str = "task", name: str = "control"
+) -> list[dict[str, Any]]:
+    """Rows of a table, each with why nothing can be learned of its task, or of another one that it names."""
+    return [{**row, name: tasks[row[of]].control} for row in rows]
 
 
 def read_assessed(path: Path) -> dict[str, Task]:

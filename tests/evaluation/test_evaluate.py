@@ -201,6 +201,10 @@ def test_controls_are_marked_in_every_table_that_scores_models(
         for row in found[name]:
             assert row["control"] == ("permuted labels" if row["task"] == "ill" else "")
         assert ("ill" in {row["task"] for row in found[name]}) == (name != "survival")
+    for row in found["attention"]:
+        marks = ((row["task"], row["control"]), (row["companion"], row["companion_control"]))
+        assert all(mark == ("permuted labels" if task == "ill" else "") for task, mark in marks)
+    assert {row["companion"] for row in found["attention"] if row["task"] != "ill"} >= {"ill"}
     assert "ill (permuted labels): " in capsys.readouterr().err
 
 

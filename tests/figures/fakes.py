@@ -543,7 +543,7 @@ def attention(chosen: pa.Table, seed: int = 9) -> pa.Table:
         )
         weights = np.exp(logits) / np.exp(logits).sum()
         rows += [
-            {"task": entry["task"], "companion": m, "weight": float(w)}
+            {"task": entry["task"], "companion": m, "companion_control": "", "weight": float(w)}
             for m, w in zip(members, weights, strict=True)
         ]
     return _table(rows, contracts.ATTENTION)
@@ -664,9 +664,12 @@ def _marked(table: pa.Table, tasks: Tasks) -> pa.Table:
     """The table with each task's control, where it names it."""
     if "control" not in table.column_names or not pa.types.is_string(table.schema.field("control").type):
         return table
-    controls = [tasks[task].get("control", "") for task in table.column("task").to_pylist()]
-    at = table.column_names.index("control")
-    return table.set_column(at, table.schema.field("control"), pa.array(controls, pa.string()))
+    for of, name in (("task", "control"), ("companion", "companion_control")):
+        if name in table.column_names:
+            controls = [tasks[task].get("control", "") for task in table.column(of).to_pylist()]
+            at = table.column_names.index(name)
+            table = table.set_column(at, table.schema.field(name), pa.array(controls, pa.string()))
+    return table
 
 
 def write_study(

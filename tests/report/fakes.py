@@ -217,7 +217,7 @@ def participants(tasks: Tasks, seed: int = 23) -> pa.Table:
         train, test = (float(v) for v in rng.uniform(0.1, 0.6, 2))
         numbers = {"train": train, "test": test, "standardised": test - train, "deviations": 0.4}
         rows.append(empty | {"what": what, "name": name, "level": level, "measure": measure} | numbers)
-    return fakes._table(rows, reported.PARTICIPANTS)
+    return fakes._table([row | {"control": ""} for row in rows], reported.PARTICIPANTS)
 
 
 def search_report(tasks: Tasks, trajectory: pa.Table) -> pa.Table:

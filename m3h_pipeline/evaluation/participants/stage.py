@@ -144,7 +144,7 @@ def participant_rows(people: People, cohort: Path, labels: Path) -> list[Row]:
     for name, task in read_tasks(LabelFiles(labels).tasks).items():
         y = read_labels(LabelFiles(labels).labels_of(name))[0]
         if task.problem_class != "clustering":
-            rows += _of_outcome(people, task, y)
+            rows += ({**row, "control": task.control} for row in _of_outcome(people, task, y))
     return rows
 
 
@@ -283,6 +283,7 @@ def _row(
     return {
         "what": what,
         "name": name,
+        "control": "",
         "level": level,
         "group": group,
         "measure": measure,

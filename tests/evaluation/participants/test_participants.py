@@ -22,7 +22,7 @@ from m3h_pipeline.evaluation.participants.stage import (
     flow_rows,
     participant_rows,
 )
-from m3h_pipeline.files import read_table, write_features, write_json, write_table
+from m3h_pipeline.files import read_json, read_table, write_features, write_json, write_table
 from tests.evaluation.studies import Study, predictor, study
 
 Rows = list[dict[str, Any]]
@@ -133,6 +133,24 @@ def test_tables_hold_what_is_there_and_say_where_parts_differ(
     text = one.path("out/participants.tsv").read_text().splitlines()
     assert len(text) == 1 + len(rows)
     assert text[0].split("\t") == PARTICIPANTS.names
+
+
+def test_controls_are_marked(tmp_path: Path) -> None:
+    one = study(tmp_path, 900)
+    one.write(predictor(one))
+    cohort(one, np.random.default_rng(0).normal(size=(900, 3)))
+    tasks = read_json(one.path("labels/tasks.json"))
+    tasks["tasks"]["ill"]["control"] = "planted noise"
+    write_json(tasks, one.path("labels/tasks.json"))
+    out = one.path("out")
+    describe_participants(one.folder, one.path("labels"), one.path("split.parquet"), out, io.StringIO())
+    rows = read_table(out / "participants.parquet", PARTICIPANTS).to_pylist()
+    assert {row["what"] for row in rows} >= {"feature", "outcome", "subgroup"}
+    for row in rows:
+        mine = (row["what"], row["name"]) == ("outcome", "ill")
+        assert row["control"] == ("planted noise" if mine else "")
+    assert any(row["control"] for row in rows)
+    assert "planted noise" in out.joinpath("participants.tsv").read_text()
 
 
 def test_many_differences_are_counted_not_listed() -> None:
