@@ -57,8 +57,9 @@ LABELS = schema(required(pa.float32(), "y"))
 SURVIVAL_LABELS = schema(required(pa.float32(), "y", "time"))
 
 #: The best combination of each task, and its single-task control (``score``: mean over folds and replicates).
+#: ``control``: why nothing can be learned of the task (permuted labels, planted noise), empty of an outcome.
 SELECTION = schema(
-    required(pa.string(), "task", "problem_class", "metric", "combination"),
+    required(pa.string(), "task", "control", "problem_class", "metric", "combination"),
     required(pa.int16(), "size"),
     required(pa.int32(), "batch_size"),
     required(pa.float64(), "learning_rate", "score"),

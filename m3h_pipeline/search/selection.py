@@ -62,12 +62,12 @@ def select(
     known = read_tasks(tasks)
     table = read_scores(scores)
     states = ended(replay(list(known), table, search))
-    rows = [_row(known[state.task], state.best, table) for state in states]
+    rows = marked((_row(known[state.task], state.best, table) for state in states), known)
     write_table(trajectory_table(states, table), trajectory, TRAJECTORY)
     write_table(report_table(states, table), report, SEARCH_REPORT)
     write_table(pa.Table.from_pylist(rows, schema=SELECTION), out, SELECTION)
     with replacing(summary) as path:
-        path.write_text(tsv([_SUMMARY, *map(_line, marked(rows, known))]), encoding="utf-8")
+        path.write_text(tsv([_SUMMARY, *map(_line, rows)]), encoding="utf-8")
 
 
 def _line(row: Mapping[str, Any]) -> list[str]:

@@ -173,6 +173,7 @@ class Study:
             rows.append(
                 {
                     "task": name,
+                    "control": task.control,
                     "problem_class": task.problem_class,
                     "metric": task.metric,
                     "combination": key,

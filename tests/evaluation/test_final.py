@@ -28,6 +28,7 @@ def row(task: str, combination: str, setting: tuple[int, float], single: tuple[i
         "batch_size": setting[0],
         "learning_rate": setting[1],
         "score": 0.8,
+        "control": "",
         "single_batch_size": single[0],
         "single_learning_rate": single[1],
         "single_score": 0.7,

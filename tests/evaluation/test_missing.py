@@ -46,7 +46,12 @@ def finished(folder: Path, modalities: list[str], few: int | None = None, **mode
         models=folder / "models",
     )
     rows = [
-        {"task": task, "problem_class": TASKS[task]["problem_class"], "metric": TASKS[task]["metric"]}
+        {
+            "task": task,
+            "control": "",
+            "problem_class": TASKS[task]["problem_class"],
+            "metric": TASKS[task]["metric"],
+        }
         | {"combination": key, "size": 1, "batch_size": 16, "learning_rate": 0.01, "score": 0.7}
         | {"single_batch_size": 16, "single_learning_rate": 0.01, "single_score": 0.6}
         for task, key in CHOSEN.items()

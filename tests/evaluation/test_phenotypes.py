@@ -85,6 +85,7 @@ def _study(folder: Path, combination: str = "phenotype+sepsis", n: int = N) -> d
         "batch_size": 64,
         "learning_rate": 0.001,
         "score": 0.3,
+        "control": "",
         "single_batch_size": 64,
         "single_learning_rate": 0.001,
         "single_score": 0.2,

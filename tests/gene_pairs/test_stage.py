@@ -60,6 +60,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "batch_size": 16,
             "learning_rate": 0.01,
             "score": 0.7,
+            "control": "",
             "single_batch_size": 16,
             "single_learning_rate": 0.01,
             "single_score": 0.6,

@@ -136,6 +136,18 @@ def test_no_improvement_selects_the_task_alone(tmp_path: Path) -> None:
     assert {row["stopped"] for row in report} == {"no gain"}
 
 
+def test_controls_are_marked_in_the_selection(tmp_path: Path) -> None:
+    tasks = write_tasks(tmp_path / "tasks.json", TASKS)
+    described = read_json(tasks)
+    reasons = {"b": "planted noise", "d": "permuted labels"}
+    for task, reason in reasons.items():
+        described["tasks"][task]["control"] = reason
+    write_json(described, tasks)
+    _, scores = run_search(tmp_path, tasks, lambda *_: 0.7, Search())
+    found = selection_of(tmp_path, tasks, scores, Search())
+    assert {task: row["control"] for task, row in found.items()} == dict.fromkeys(TASKS, "") | reasons
+
+
 def test_a_search_that_stopped_does_not_start_again(tmp_path: Path) -> None:
     """Task a stops after the pairs although a triple trained for others would be much better for it."""
 
