@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from m3h_pipeline.bundle.crossed import crossed
 from m3h_pipeline.bundle.load import Bundle, Features, Floats, Prediction
 from m3h_pipeline.bundle.schema import TaskModel
 
@@ -219,7 +220,7 @@ class _Subsets:
                 _, first, rows[name] = np.unique(state, return_index=True, return_inverse=True)
                 own = [self._shown(source, row[first], mask[first]) for source in known[name]]
                 features[name] = np.concatenate(own, axis=1)
-            said = fitted.predict_crossed(features, rows)
+            said = crossed(fitted, features, rows)
             self._networks[file] = {task: values.astype(np.float64)[back] for task, values in said.items()}
         return self._networks[file]
 

@@ -334,16 +334,9 @@ def _slope(own: Slope | None, which: str) -> Row:
 
 
 def _row(task: str, group: str, measure: str, found: Interval, patients: int | None, own: Row) -> Row:
-    return {
-        "task": task,
-        "group": group,
-        "measure": measure,
-        "value": found.estimate,
-        "low": found.low,
-        "high": found.high,
-        "patients": "" if patients is None else f"{patients:,}",
-        **own,
-    }
+    shown = {"value": found.estimate, "low": found.low, "high": found.high}
+    told = "" if patients is None else f"{patients:,}"
+    return {"task": task, "group": group, "measure": measure, **shown, "patients": told, **own}
 
 
 def _text(value: Any) -> str:

@@ -12,17 +12,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from m3h_pipeline.bundle.schema import DESCRIPTION, Candidate, Description, TaskModel, Weights, described
-from m3h_pipeline.coding import prediction_width
+from m3h_pipeline.bundle.models import (
+    Models,
+    blend_of,
+    calibration_of,
+    rounded,
+    typical_share,
+    width_of,
+)
+from m3h_pipeline.bundle.schema import DESCRIPTION, Candidate, Description, TaskModel, described
 from m3h_pipeline.dotted import untrusted
 from m3h_pipeline.errors import ConfigError, InputError, nearest
-from m3h_pipeline.evaluation.choice.blend import Blend, blended
-from m3h_pipeline.evaluation.choice.maps import Recalibration
+from m3h_pipeline.evaluation.choice.blend import blended
 from m3h_pipeline.files import read_json
 from m3h_pipeline.inference.scored import ensemble
 from m3h_pipeline.references.kept.models import Kept
@@ -72,21 +78,6 @@ class Sketch:
     missing: Float64
     low: Float64
     high: Float64
-
-
-class Models(Protocol):
-    """What the models of a bundle say of some rows."""
-
-    #: How many rows.
-    n: int
-
-    def network(self, file: str) -> dict[str, Float64]:
-        """Of a network: task -> (n, width)."""
-        ...
-
-    def reference(self, file: str) -> Float64:
-        """Of a reference: (n, width)."""
-        ...
 
 
 class Bundle:
@@ -351,38 +342,6 @@ class _Rows:
 
     def reference(self, file: str) -> Float64:
         return self._bundle.reference(file).predict(self._features)
-
-
-def rounded(values: Float64) -> Float64:
-    """To single precision, as predictions are kept: what differs behind its digits is the order of sums."""
-    return values.astype(np.float32).astype(np.float64)
-
-
-def width_of(task: TaskModel) -> int:
-    """Numbers per prediction of a task."""
-    return prediction_width(task.problem_class, len(task.classes))
-
-
-def typical_share(task: TaskModel, distance: Float64) -> Float64 | None:
-    """Share of training samples at least as far from the centre of their cluster, in steps of 5 %."""
-    if task.typical is None:
-        return None
-    below = np.searchsorted(np.array(task.typical.distances), distance, side="left")
-    return np.asarray(1 - below / (len(task.typical.distances) + 1))
-
-
-def calibration_of(task: TaskModel) -> Recalibration:
-    """The recalibration of a task that has one."""
-    assert task.calibrator is not None
-    known = task.calibrator
-    blend = None if known.map is None else blend_of(known.map)
-    return Recalibration(task.problem_class, known.method, blend, np.array(known.knots).reshape(-1, 2).T)
-
-
-def blend_of(weights: Weights) -> Blend:
-    """Weights as they stand in a bundle."""
-    told = None if weights.told is None else np.array(weights.told, dtype=bool)
-    return Blend(np.array(weights.weights), np.array(weights.intercepts), told)
 
 
 def sha256(path: Path) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from m3h_pipeline.config.model import Model, Transcriptome
 
@@ -58,3 +60,16 @@ class Architecture:
     def contrastive(self) -> bool:
         """Whether there is a contrastive loss: a single modality has nothing to be contrasted with."""
         return self.contrast and len(self.inputs) > 1
+
+
+def described(item: Input) -> dict[str, Any]:
+    """A modality's encoder as JSON."""
+    options = None if item.options is None else item.options.model_dump(mode="json")
+    return {**asdict(item), "options": options}
+
+
+def restored(content: Mapping[str, Any]) -> Input:
+    """The encoder that ``described`` describes."""
+    options = content["options"]
+    parts = {**content, "hidden": tuple(content["hidden"]), "genes": tuple(content["genes"])}
+    return Input(**{**parts, "options": None if options is None else Transcriptome.model_validate(options)})

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from m3h_pipeline.model.architecture import described
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.device import DeviceData
-from m3h_pipeline.training.fitted import INDICATORS, NETWORK, TIMES, described
+from m3h_pipeline.training.fitted import INDICATORS, NETWORK, TIMES
 from m3h_pipeline.training.prepared import Prepared, prepare
 from m3h_pipeline.training.scoring import Scores, score
 from m3h_pipeline.training.spec import FitResult, TrainingSettings

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,12 @@ from safetensors import safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-from m3h_pipeline.config.model import Model, Transcriptome
+from m3h_pipeline.config.model import Model
 from m3h_pipeline.errors import InputError
 from m3h_pipeline.features.indicators import with_indicators
 from m3h_pipeline.features.scaling import CLIP
 from m3h_pipeline.model.absence import replaced
-from m3h_pipeline.model.architecture import Architecture, Input
+from m3h_pipeline.model.architecture import Architecture, restored
 from m3h_pipeline.model.clustering import silhouettes, squared_distances
 from m3h_pipeline.model.heads import ProblemClass
 from m3h_pipeline.model.m3h import M3H
@@ -40,27 +39,18 @@ NETWORK = "network/"
 TIMES = "times/"
 #: Of a modality's numbers of features whose missing values have a column of their own.
 INDICATORS = "indicators/"
-#: Rows that are computed at a time where each is computed by itself.
-_TOGETHER = 1024
-
-
-def described(item: Input) -> dict[str, Any]:
-    """A modality's encoder as JSON."""
-    options = None if item.options is None else item.options.model_dump(mode="json")
-    return {**asdict(item), "options": options}
-
-
-def restored(content: Mapping[str, Any]) -> Input:
-    """The encoder that ``described`` describes."""
-    options = content["options"]
-    parts = {**content, "hidden": tuple(content["hidden"]), "genes": tuple(content["genes"])}
-    return Input(**{**parts, "options": None if options is None else Transcriptome.model_validate(options)})
 
 
 def model_bytes(result: FitResult, **notes: str) -> bytes:
     """A kept model as safetensors, with notes beside its metadata; the same model is the same bytes."""
     assert result.parameters is not None
     return array_bytes(result.parameters, {**result.metadata, **notes})
+
+
+def save_model(result: FitResult, path: Path) -> None:
+    """Write a kept model as one safetensors file, whole or not at all."""
+    assert result.parameters is not None
+    write_arrays(result.parameters, result.metadata, path)
 
 
 def array_bytes(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
@@ -74,12 +64,6 @@ def array_bytes(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> byt
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + content[end:]
-
-
-def save_model(result: FitResult, path: Path) -> None:
-    """Write a kept model as one safetensors file, whole or not at all."""
-    assert result.parameters is not None
-    write_arrays(result.parameters, result.metadata, path)
 
 
 def write_arrays(arrays: Mapping[str, Array], metadata: Mapping[str, str], path: Path) -> None:
@@ -116,12 +100,13 @@ class FittedModel:
     Attributes:
         tasks: its tasks, task -> description, in the order of the model's positions.
         modalities: modality -> number of raw features it takes.
+        arrays, dtype: as given; batch: rows that are computed together.
     """
 
     def __init__(
         self, arrays: Mapping[str, Array], metadata: Mapping[str, str], dtype: torch.dtype | None = None
     ) -> None:
-        self._arrays = dict(arrays)
+        self.arrays = dict(arrays)
         self.positions: list[str] = json.loads(metadata["positions"])
         described = json.loads(metadata["tasks"])
         self.tasks: dict[str, dict[str, Any]] = {task: described[task] for task in self.positions}
@@ -134,7 +119,7 @@ class FittedModel:
             name: len(arrays[f"columns/{name}"]) - len(which) for name, which in self._indicated.items()
         }
         self.names: dict[str, list[str]] = json.loads(metadata["names"])
-        self._batch = int(metadata["batch_size"])
+        self.batch = int(metadata["batch_size"])
         signature = tuple((str(name), int(outputs)) for name, outputs in json.loads(metadata["signature"]))
         architecture = Architecture(
             inputs, signature, Model.model_validate_json(metadata["model"]), json.loads(metadata["contrast"])
@@ -144,9 +129,9 @@ class FittedModel:
             for name, value in arrays.items()
             if name.startswith(NETWORK)
         }
-        self._dtype = dtype or next(iter(state.values())).dtype
+        self.dtype = dtype or next(iter(state.values())).dtype
         seed, replicate = json.loads(metadata["seed"])
-        self.network = M3H(architecture, [(seed, replicate)], [self.positions], self._dtype)
+        self.network = M3H(architecture, [(seed, replicate)], [self.positions], self.dtype)
         self.network.load_state_dict(state, strict=False)
         self.network.eval()
 
@@ -156,10 +141,10 @@ class FittedModel:
         Raises:
             InputError: a modality is missing or has another number of features.
         """
-        x = np.concatenate([self._chosen(features, name) for name in self.modalities], axis=1)
-        return self._scaled(x, slice(None))
+        x = np.concatenate([self.chosen(features, name) for name in self.modalities], axis=1)
+        return self.scaled(x, slice(None))
 
-    def _chosen(self, features: Mapping[str, Array], name: str) -> Array:
+    def chosen(self, features: Mapping[str, Array], name: str) -> Array:
         """Of a modality the columns that are read, (n, F) float64, NaN = missing."""
         width = self.modalities[name]
         if name not in features:
@@ -170,16 +155,16 @@ class FittedModel:
                 f"{x.shape[-1]} features, but the model was trained on {width}", where=f"modality {name}"
             )
         x = with_indicators(x, self._indicated[name]) if len(self._indicated[name]) else x
-        return np.asarray(x[:, self._arrays[f"columns/{name}"]].astype(np.float64))
+        return np.asarray(x[:, self.arrays[f"columns/{name}"]].astype(np.float64))
 
-    def _scaled(self, x: Array, columns: slice) -> Tensor:
+    def scaled(self, x: Array, columns: slice) -> Tensor:
         """Some columns of the input, scaled."""
         shift, inverse, missing = (
-            self._arrays[f"feature/{name}"][..., columns] for name in ("shift", "inverse", "missing")
+            self.arrays[f"feature/{name}"][..., columns] for name in ("shift", "inverse", "missing")
         )
         x = (x - shift) * inverse
         x = np.where(np.isnan(x), missing, np.clip(x, -CLIP, CLIP))
-        return torch.from_numpy(x).to(self._dtype)
+        return torch.from_numpy(x).to(self.dtype)
 
     def present(self, features: Mapping[str, Array]) -> Tensor:
         """Which modalities each row has, (modalities, n): False where all values of one are NaN."""
@@ -213,15 +198,15 @@ class FittedModel:
         """
         x, present = self._filled(self.standardise(features), self.present(features))
         parts = []
-        for a in range(0, len(x), self._batch):
-            part = slice(a, a + self._batch)
+        for a in range(0, len(x), self.batch):
+            part = slice(a, a + self.batch)
             encodings = self.network.encode(x[None, part], present=present[None, :, part])
             parts.append(self.network.attend(encodings)[1][0].permute(2, 0, 1))
         return np.asarray(torch.cat(parts).double().numpy())
 
     def _filled(self, x: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled features, those of absent modalities as the network meets them."""
-        centre = torch.from_numpy(self._arrays["feature/missing"]).to(self._dtype)
+        centre = torch.from_numpy(self.arrays["feature/missing"]).to(self.dtype)
         widths = [item.features for item in self.network.architecture.inputs]
         return replaced(x[None], present[None], widths, centre)[0], present
 
@@ -236,57 +221,13 @@ class FittedModel:
         """
         x, present = self._filled(x, present)
         raw: dict[str, list[Tensor]] = {task: [] for task in self.positions}
-        for a in range(0, len(x), self._batch):
-            part = slice(a, a + self._batch)
+        for a in range(0, len(x), self.batch):
+            part = slice(a, a + self.batch)
             seen = x[None, part]
-            self._decoded(self.network.encode(seen, present=present[None, :, part]), seen, raw)
-        return self._predictions(raw, distances)
+            self.decode(self.network.encode(seen, present=present[None, :, part]), seen, raw)
+        return self.predictions(raw, distances)
 
-    @torch.inference_mode()
-    def predict_crossed(
-        self, features: Mapping[str, Array], rows: Mapping[str, npt.NDArray[np.int64]]
-    ) -> dict[str, Array]:
-        """Predict rows that share modalities: each is encoded once, however many rows have it.
-
-        What comes out is what :meth:`predict` says of the whole rows. Rows are computed by more at a time
-        than there: only of networks that compute each row by itself.
-
-        Args:
-            features: modality -> (its own number of rows, F_raw), NaN = missing.
-            rows: modality -> (n,) which of these each of the n rows has.
-
-        Raises:
-            InputError: a modality is missing or has another number of features.
-        """
-        inputs = self.network.architecture.inputs
-        centre, start = self._arrays["feature/missing"], 0
-        scaled, encoded = [], []
-        for i, item in enumerate(inputs):
-            columns = slice(start, start + item.features)
-            start += item.features
-            x = self._scaled(self._chosen(features, item.name), columns)
-            present = torch.from_numpy(~np.isnan(np.asarray(features[item.name])).all(1))
-            middle = torch.from_numpy(centre[..., columns]).to(self._dtype)
-            x = replaced(x[None], present[None, None], [item.features], middle)[0]
-            scaled.append(x)
-            # What encoders of genes compute on the way is large.
-            size = self._batch if item.options is not None else max(self._batch, _TOGETHER)
-            parts = [
-                self.network.encode_one(i, x[None, a : a + size], present=present[None, a : a + size])
-                for a in range(0, len(x), size)
-            ]
-            encoded.append(torch.cat(parts, 1))
-        which = [torch.from_numpy(rows[item.name]) for item in inputs]
-        raw: dict[str, list[Tensor]] = {task: [] for task in self.positions}
-        for a in range(0, len(which[0]), _TOGETHER):
-            at = [one[a : a + _TOGETHER] for one in which]
-            # Whole rows are what a linear path reads, and nothing else.
-            wanted = at if len(self.network.linear) else [one[:0] for one in at]
-            seen = torch.cat([x[one] for x, one in zip(scaled, wanted, strict=True)], 1)[None]
-            self._decoded([x[:, one] for x, one in zip(encoded, at, strict=True)], seen, raw)
-        return self._predictions(raw, True)
-
-    def _decoded(self, encodings: list[Tensor], seen: Tensor, raw: dict[str, list[Tensor]]) -> None:
+    def decode(self, encodings: list[Tensor], seen: Tensor, raw: dict[str, list[Tensor]]) -> None:
         """Add the tasks' raw outputs to ``raw``, (n, outputs) each; of clustering tasks the embedding."""
         attended, _ = self.network.attend(encodings)
         for index, span in enumerate(self.network.spans):
@@ -297,7 +238,7 @@ class FittedModel:
             for p in range(span.count):
                 raw[self.positions[span.start + p]].append(out[p])
 
-    def _predictions(self, raw: Mapping[str, list[Tensor]], distances: bool) -> dict[str, Array]:
+    def predictions(self, raw: Mapping[str, list[Tensor]], distances: bool) -> dict[str, Array]:
         """Predictions of all tasks from their raw outputs."""
         predictions = {}
         for span in self.network.spans:
@@ -308,12 +249,12 @@ class FittedModel:
                     value = self._clusters(task, value.double(), distances)
                 elif span.kind.timed:
                     start = f"{TIMES}{task}/"
-                    known = {k[len(start) :]: v for k, v in self._arrays.items() if k.startswith(start)}
+                    known = {k[len(start) :]: v for k, v in self.arrays.items() if k.startswith(start)}
                     value = _times(value, known)
                 else:
                     value = span.kind.predict(value[None])[0]
                     if span.kind.standardise:
-                        mean, deviation = self._arrays["target"][p]
+                        mean, deviation = self.arrays["target"][p]
                         value = value.double() * deviation + mean
                 predictions[task] = value.float().numpy()
         return predictions
@@ -323,7 +264,7 @@ class FittedModel:
 
         Numbers behind those of a modality's features are of indicators of missing values.
         """
-        used = {name: np.flatnonzero(self._arrays[f"columns/{name}"]) for name in self.modalities}
+        used = {name: np.flatnonzero(self.arrays[f"columns/{name}"]) for name in self.modalities}
         return [(name, int(j)) for name, columns in used.items() for j in columns]
 
     def slopes(self, x: Tensor, present: Tensor, task: str) -> Array:
@@ -344,17 +285,17 @@ class FittedModel:
         index, span = next((i, s) for i, s in enumerate(self.network.spans) if s.start <= position < s.stop)
         x, present = self._filled(x, present)
         parts = []
-        for a in range(0, len(x), self._batch):
-            part = slice(a, a + self._batch)
+        for a in range(0, len(x), self.batch):
+            part = slice(a, a + self.batch)
             seen = x[None, part].detach().requires_grad_()
             attended, _ = self.network.attend(self.network.encode(seen, present=present[None, :, part]))
             out = self.network.raw(attended[:, span.start : span.stop], index, seen)[position - span.start]
-            said = _moving(out, span.kind, self._arrays["target"][position])
+            said = _moving(out, span.kind, self.arrays["target"][position])
             parts.append(torch.autograd.grad(said.sum(), seen)[0][0])
         return np.asarray(torch.cat(parts).numpy())
 
     def _clusters(self, task: str, latent: Tensor, distances: bool) -> Tensor:
-        centres = torch.from_numpy(np.array(self._arrays[f"centres/{task}"]))
+        centres = torch.from_numpy(np.array(self.arrays[f"centres/{task}"]))
         if not len(latent):
             return torch.zeros(0, 2)
         # Clusters of few patients have the centre of another one (`training.scoring`). Of two as near it is

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from m3h_pipeline.coding import labelled_by
 from m3h_pipeline.config import Training
-from m3h_pipeline.model.m3h import M3H, Noise, Span
+from m3h_pipeline.model.absence.noise import Noise
+from m3h_pipeline.model.m3h import M3H, Span
 from m3h_pipeline.model.priors import class_bias, rare_bias, set_bias
 from m3h_pipeline.model.survival import survived_bins
 from m3h_pipeline.survival import marginal_logits

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from m3h_pipeline.model.absence.noise import Noise
 from m3h_pipeline.model.keys import RandomKey
-from m3h_pipeline.model.m3h import Noise
 from m3h_pipeline.training.balance.learned import BALANCES, Balance
 from m3h_pipeline.training.device import DeviceData
 from m3h_pipeline.training.optimise import (

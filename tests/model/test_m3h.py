@@ -8,8 +8,9 @@ from torch import Tensor
 
 from docs.model import PlainM3H
 from m3h_pipeline.config.model import Model
+from m3h_pipeline.model.absence.noise import Noise
 from m3h_pipeline.model.architecture import Architecture, Input
-from m3h_pipeline.model.m3h import M3H, Noise, spans
+from m3h_pipeline.model.m3h import M3H, spans
 from tests.model.plain import plain_state
 
 SIGNATURE = (("binary", 1), ("binary", 1), ("multiclass", 3), ("regression", 1), ("clustering", 0))

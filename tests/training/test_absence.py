@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from docs.model import PlainM3H
 from m3h_pipeline.config.model import Model
 from m3h_pipeline.model.absence import hide, replaced
+from m3h_pipeline.model.absence.noise import Noise
 from m3h_pipeline.model.keys import seed_of
-from m3h_pipeline.model.m3h import Noise
 from m3h_pipeline.training.data import StudyData
 from m3h_pipeline.training.device import DeviceData
 from m3h_pipeline.training.fits import run_fits

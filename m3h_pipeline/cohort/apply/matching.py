@@ -11,6 +11,7 @@ from pathlib import Path
 from m3h_pipeline.cohort.apply.meant import (
     GIVEN,
     HINTED,
+    check_beside,
     hinted,
     in_capitals,
     meant_file,
@@ -105,39 +106,8 @@ def match_files(
         if reader is not None and key is not None and reader.count(key) != 1:
             problems.add(no_column(key, "the id of its rows", reader, readers, used_names))
     if outcomes:
-        _check_beside(source, beside, readers, used_names, problems)
+        check_beside(source, beside, readers, used_names, problems)
     return matched
-
-
-def _check_beside(
-    source: TableSource,
-    beside: Sequence[set[str]],
-    readers: Sequence[TableFileReader | None],
-    used: frozenset[str],
-    problems: Problems,
-) -> None:
-    """Every column that outcomes and groups of patients are made of stands in one of the given files."""
-    given = [reader for reader in readers if reader is not None]
-    wanted = {*source.columns, *(group.column for group in source.subgroups.values())}
-    # Of a file that is not given that alone is said.
-    wanted -= {name for i, reader in enumerate(readers) if reader is None for name in beside[i]}
-    if None not in readers:
-        ids = {source.patient_id, source.stay_id} - {source.files[0].id}
-        wanted |= {one for one in ids if one is not None}
-    lacking = sorted(
-        name for name in wanted if not any(one.count(name) or name in one.arrays for one in given)
-    )
-    if not lacking or not given:
-        return
-    hints = [next(filter(None, (hinted(n, r, given, used) for r in given)), None) for n in lacking[:HINTED]]
-    named = "name columns as the study did; an outcome that nobody recorded may be a column without values"
-    problems.add(
-        InputError(
-            f"columns by which outcomes, groups and patients are told are absent: {listed(lacking)}",
-            where=", ".join(reader.shown for reader in given),
-            hint="; ".join([*filter(None, hints)][:5]) or named,
-        )
-    )
 
 
 def _needed(reading: Reading, source: TableSource, absent: Sequence[str]) -> list[set[str]]:

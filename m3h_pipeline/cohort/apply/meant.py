@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Sequence
 
+from m3h_pipeline.cohort.apply.problems import Problems, listed
 from m3h_pipeline.cohort.table.expression import without_version
 from m3h_pipeline.config.sources import TableSource
 from m3h_pipeline.errors import InputError
@@ -136,3 +137,34 @@ def _without_unit(name: str) -> str:
     found = list(_UNIT.finditer(name))
     bare = name[: found[-1].start()] if found and found[-1].end() == len(name) else name
     return bare.strip().casefold()
+
+
+def check_beside(
+    source: TableSource,
+    beside: Sequence[set[str]],
+    readers: Sequence[TableFileReader | None],
+    used: frozenset[str],
+    problems: Problems,
+) -> None:
+    """Every column that outcomes and groups of patients are made of stands in one of the given files."""
+    given = [reader for reader in readers if reader is not None]
+    wanted = {*source.columns, *(group.column for group in source.subgroups.values())}
+    # Of a file that is not given that alone is said.
+    wanted -= {name for i, reader in enumerate(readers) if reader is None for name in beside[i]}
+    if None not in readers:
+        ids = {source.patient_id, source.stay_id} - {source.files[0].id}
+        wanted |= {one for one in ids if one is not None}
+    lacking = sorted(
+        name for name in wanted if not any(one.count(name) or name in one.arrays for one in given)
+    )
+    if not lacking or not given:
+        return
+    hints = [next(filter(None, (hinted(n, r, given, used) for r in given)), None) for n in lacking[:HINTED]]
+    named = "name columns as the study did; an outcome that nobody recorded may be a column without values"
+    problems.add(
+        InputError(
+            f"columns by which outcomes, groups and patients are told are absent: {listed(lacking)}",
+            where=", ".join(reader.shown for reader in given),
+            hint="; ".join([*filter(None, hints)][:5]) or named,
+        )
+    )
