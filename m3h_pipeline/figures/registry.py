@@ -66,6 +66,7 @@ FIGURES: Final[dict[str, FigureSpec]] = dict(
             "3 Search",
             "Search for companions, task by task",
             _FILES.trajectory,
+            _FILES.search_report,
             _FILES.selection,
             _FILES.evaluation.table("optimism"),
         ),

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from m3h_pipeline.config import Figures
-from m3h_pipeline.contracts import OPTIMISM, SELECTION, TRAJECTORY
+from m3h_pipeline.contracts import OPTIMISM, SEARCH_REPORT, SELECTION, TRAJECTORY
 from m3h_pipeline.evaluation.claims import OWN_SPACES
 from m3h_pipeline.figures import style
 from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue, with_controls
@@ -39,25 +39,36 @@ def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str)
 
 
 def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
-    """Draw the figure; ``inputs`` are ``trajectory``, ``selection``, ``optimism`` and ``tasks``."""
+    """Draw the figure.
+
+    Args:
+        inputs: ``trajectory``, ``report``, ``selection``, ``optimism`` and ``tasks``.
+        settings: not read.
+    """
     catalogue = read_catalogue(inputs["tasks"])
     trajectory = read_table(inputs["trajectory"], TRAJECTORY).to_pandas()
     selection = read_table(inputs["selection"], SELECTION).to_pandas()
     optimism = read_table(inputs["optimism"], OPTIMISM).to_pandas()
-    frame = with_controls(table(trajectory, selection, optimism, catalogue), catalogue)
+    report = read_table(inputs["report"], SEARCH_REPORT).to_pandas()
+    frame = with_controls(table(trajectory, selection, optimism, report, catalogue), catalogue)
     with style.applied():
         return Drawn(draw(frame, catalogue), frame)
 
 
 def table(
-    trajectory: pd.DataFrame, selection: pd.DataFrame, optimism: pd.DataFrame, catalogue: Catalogue
+    trajectory: pd.DataFrame,
+    selection: pd.DataFrame,
+    optimism: pd.DataFrame,
+    report: pd.DataFrame,
+    catalogue: Catalogue,
 ) -> pd.DataFrame:
     """What each task looked at, in the figure's order, with the selection and the single-task baseline.
 
     The row of the selected combination has its score without the patients' part of the search's luck (BBC-CV;
     that of seeds is still in it), with its interval: ``compared``, less what
     :data:`~m3h_pipeline.contracts.OPTIMISM` takes off the score that was selected.
-    ``first`` marks what the search ranked first of its size.
+    ``first`` marks what the search ranked first of its size. ``fits``, ``saved`` and ``stopped`` are of the
+    whole task: what its combinations cost, what leaving some of them spared, and why the search ended.
     """
     frame = trajectory.copy()
     chosen = selection.set_index("task")
@@ -73,6 +84,9 @@ def table(
         moved = frame["compared"] + frame["task"].map(taken).astype(float)
         frame[name] = moved.where(frame["selected"])
     frame = frame.rename(columns={"low": "corrected_low", "high": "corrected_high"})
+    cost = report.dropna(subset="task").set_index("task")
+    for name in ("fits", "saved", "stopped"):
+        frame[name] = frame["task"].map(cost[name])
     frame["_task"] = frame["task"].map({t: i for i, t in enumerate(catalogue.order(frame["task"]))})
     frame = frame.sort_values(["_task", "size", "score", "combination"], ascending=[True, True, False, True])
     return frame.drop(columns="_task").reset_index(drop=True)
@@ -87,8 +101,8 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     bands = -(-len(tasks) // columns)
     left, gap, top = 0.42, 0.36, 0.32
     wide = min(2.6, (style.WIDTH - left - 0.06 - gap * (columns - 1)) / columns)
-    tall = min(0.72 * wide, 1.1, (style.HEIGHT - top - 0.3) / bands - 0.44)
-    band = tall + 0.42
+    tall = min(0.72 * wide, 1.1, (style.HEIGHT - top - 0.3) / bands - 0.54)
+    band = tall + 0.52
     explained = catalogue.explained(tasks)
     # Of a few tasks the figure is as wide as its key.
     width = max(left + columns * wide + (columns - 1) * gap + 0.06, 6.8 if explained else 6.2)
@@ -100,18 +114,20 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
     size = style.BASE if columns < 6 else style.SMALL
     for k, task in enumerate(tasks):
         x = left + k % columns * (wide + gap)
-        y = top + k // columns * band + 0.2
+        y = top + k // columns * band + 0.3
         rows = frame[frame["task"] == task]
         known = rows["metric"].dropna()
         metric = str(known.iloc[0] if len(known) else catalogue[task].metric)
         # The search goes by each model's own space; other figures compare phenotypes in the inputs.
         name = style.metric_name(metric) + (" (own space)" if metric in OWN_SPACES else "")
         title = style.fit(catalogue.title(task), wide + 0.2, size)
-        style.write(figure, x - 0.24, y - 0.19, title, fontsize=size)
+        style.write(figure, x - 0.24, y - 0.29, title, fontsize=size)
         behind = int(rows["left"].sum())
         note = f"{name}, {len(rows):,} tried" + (f", {behind:,} left" if behind else "")
         note = style.fit(note, wide + 0.24, style.SMALL)
-        style.write(figure, x - 0.24, y - 0.085, note, fontsize=style.SMALL, color=style.MUTED)
+        style.write(figure, x - 0.24, y - 0.185, note, fontsize=style.SMALL, color=style.MUTED)
+        spent = style.fit(_spent(rows.iloc[0], columns >= 6), wide + 0.24, style.SMALL)
+        style.write(figure, x - 0.24, y - 0.085, spent, fontsize=style.SMALL, color=style.MUTED)
         sheet.panel(rows, _Box(x, y, wide, tall), most, labelled=k + columns >= len(tasks))
     sheet.draw(style.axes(figure, 0, 0, width, height), width, height)
     middle = left + (columns * (wide + gap) - gap) / 2
@@ -120,6 +136,25 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
         figure, 0.07, top + bands * band / 2, "Out-of-fold score", rotation=90, ha="center", va="center"
     )
     return figure
+
+
+#: Why a search ended, where there is little room.
+_BRIEFLY = {"within the error": "error", "largest size": "size", "nothing scored": "no score"}
+
+
+def _spent(row: pd.Series, narrow: bool) -> str:
+    """What the search of a task cost, and why it ended.
+
+    Examples:
+        >>> row = pd.Series({"fits": 1234, "saved": 12, "stopped": "within the error"})
+        >>> _spent(row, False), _spent(row, True)
+        ('1,234 fits, 12 saved; within the error', '1,234 fits, 12 saved; error')
+        >>> _spent(pd.Series({"fits": 90, "saved": 0, "stopped": "no gain"}), True)
+        '90 fits; no gain'
+    """
+    saved = f", {int(row['saved']):,} saved" if row["saved"] else ""
+    why = str(row["stopped"])
+    return f"{int(row['fits']):,} fits{saved}; {_BRIEFLY.get(why, why) if narrow else why}"
 
 
 _ENTRIES: list[style.Entry] = [

@@ -618,7 +618,8 @@ def test_an_interval_that_goes_on_beyond_its_panel_has_a_tip_there() -> None:
     tips = {}
     for half in (0.0, 10.0):
         wide = luck.assign(low=luck["corrected"] - half, high=luck["corrected"] + half)
-        frame = trajectories.table(search, _frame(chosen), wide, _catalogue(tasks))
+        cost = _frame(fakes.search_report(tasks, fakes.trajectory(tasks, chosen)))
+        frame = trajectories.table(search, _frame(chosen), wide, cost, _catalogue(tasks))
         with style.applied():
             lines = trajectories.draw(frame, _catalogue(tasks)).axes[0].get_lines()
         tips[half] = [np.size(line.get_xdata()) for line in lines if line.get_marker() in ("^", "v")]
@@ -630,12 +631,17 @@ def test_trajectories_call_bbc_cv_what_it_is() -> None:
     tasks = fakes.description(8)
     chosen = fakes.selection(tasks)
     catalogue = _catalogue(tasks)
+    search = fakes.trajectory(tasks, chosen)
+    cost = _frame(fakes.search_report(tasks, search))
     frame = trajectories.table(
-        _frame(fakes.trajectory(tasks, chosen)), _frame(chosen), _frame(fakes.optimism(chosen)), catalogue
+        _frame(search), _frame(chosen), _frame(fakes.optimism(chosen)), cost, catalogue
     )
     with style.applied():
         shown = [text.get_text() for text in trajectories.draw(frame, catalogue).texts]
     assert "less the patients' luck (BBC-CV), 95 % interval" in shown
+    # And each panel says what it cost and why it ended.
+    assert shown.count("250 fits, 3 saved; within the error") == len(tasks)
+    assert (frame["fits"] == 250).all()
     assert not any("corrected for the search" in text for text in shown)
 
 
@@ -643,9 +649,9 @@ def test_trajectories_mark_the_selection_and_the_baseline() -> None:
     tasks = fakes.description(8)
     chosen = fakes.selection(tasks)
     luck = _frame(fakes.optimism(chosen))
-    frame = trajectories.table(
-        _frame(fakes.trajectory(tasks, chosen)), _frame(chosen), luck, _catalogue(tasks)
-    )
+    search = fakes.trajectory(tasks, chosen)
+    cost = _frame(fakes.search_report(tasks, search))
+    frame = trajectories.table(_frame(search), _frame(chosen), luck, cost, _catalogue(tasks))
     picked = frame[frame["selected"]].set_index("task")
     wanted = _frame(chosen).set_index("task")
     assert picked.index.is_unique

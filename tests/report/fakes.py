@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from m3h_pipeline import contracts
 from m3h_pipeline.config import Study, validate
 from m3h_pipeline.contracts import reported
 from m3h_pipeline.files import write_json, write_table
@@ -220,21 +219,6 @@ def participants(tasks: Tasks, seed: int = 23) -> pa.Table:
     return fakes._table([row | {"control": ""} for row in rows], reported.PARTICIPANTS)
 
 
-def search_report(tasks: Tasks, trajectory: pa.Table) -> pa.Table:
-    """What the search cost, task by task."""
-    seen = trajectory.to_pylist()
-    rows: list[dict[str, Any]] = [{"combinations": len(seen), "left": 90, "fits": 12345, "saved": 90}]
-    for task in tasks:
-        mine = [row for row in seen if row["task"] == task]
-        last = max(row["size"] for row in mine)
-        rows.append(
-            {"task": task, "combination": task, "stopped": "within the error", "size": 1, "last_size": last}
-            | {"score": 0.7, "single_score": 0.69, "last_gain": 0.004, "last_error": 0.006}
-            | {"combinations": len(mine), "left": 3, "fits": 250, "saved": 3}
-        )
-    return fakes._table(rows, contracts.SEARCH_REPORT)
-
-
 def write_study(
     root: Path, tasks: Tasks, replaced: dict[str, pa.Table] | None = None, name: str = "fake"
 ) -> Layout:
@@ -249,7 +233,6 @@ def write_study(
     replaced = replaced or {}
     fakes.write_study(root, tasks, {path: table for path, table in replaced.items() if path in fakes.SCHEMAS})
     layout = Layout(root)
-    chosen = fakes.selection(tasks)
     more = {
         "evaluation/performance.parquet": (performance(tasks), reported.PERFORMANCE),
         "evaluation/subgroups.parquet": (subgroups(tasks), reported.SUBGROUPS),
@@ -259,10 +242,6 @@ def write_study(
         "evaluation/reliance.parquet": (reliance(tasks), reported.RELIANCE),
         "evaluation/flow.parquet": (flow(), reported.FLOW),
         "evaluation/participants.parquet": (participants(tasks), reported.PARTICIPANTS),
-        "search/report.parquet": (
-            search_report(tasks, fakes.trajectory(tasks, chosen)),
-            contracts.SEARCH_REPORT,
-        ),
     }
     for path, (table, schema) in more.items():
         write_table(replaced.get(path, table), root / path, schema)
