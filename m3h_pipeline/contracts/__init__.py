@@ -103,7 +103,7 @@ TIM = schema(
 #: (``evaluation/claims.py``); ``q`` is over the tasks that were tested, NaN of the others, ``detectable``
 #: the least difference that would have been found with a power of 80 %. Of phenotypes no difference is
 #: taken: each silhouette is of a model's own space. ``control``: why nothing can be learned of a task
-#: (permuted labels, planted noise), empty of an outcome; so in all tables that score models below. Here and
+#: (permuted labels, planted noise), empty of an outcome; so in all tables of models below. Here and
 #: there a number of samples or patients that would tell of 1 to 10 is null, or its row left out.
 EVALUATION = schema(
     required(pa.string(), "task", "title", "department", "problem_class", "metric", "combination"),
@@ -171,7 +171,7 @@ NETWORK_COMPARISON = schema(
 
 #: Observed event rate by predicted-risk quantile (Figure 4a). ``subgroup`` is "all" or a group's name.
 CALIBRATION = schema(
-    required(pa.string(), "task", "model", "subgroup"),
+    required(pa.string(), "task", "control", "model", "subgroup"),
     required(pa.int16(), "quantile"),
     required(pa.float64(), "predicted", "observed", "low", "high"),
     required(pa.int32(), "n"),
@@ -179,14 +179,14 @@ CALIBRATION = schema(
 
 #: One-vs-rest ROC curves on a grid of false positive rates (Figure 4b).
 ROC = schema(
-    required(pa.string(), "task", "model", "class_name"),
+    required(pa.string(), "task", "control", "model", "class_name"),
     required(pa.float64(), "fpr", "tpr", "auroc"),
 )
 
 #: Predicted against observed values of regression tasks as counts on a grid of cells (Figure 4c), cell
 #: edges in the label's unit.
 AGREEMENT = schema(
-    required(pa.string(), "task", "model"),
+    required(pa.string(), "task", "control", "model"),
     required(pa.float64(), "observed_low", "observed_high", "predicted_low", "predicted_high"),
     required(pa.int32(), "n"),
 )
@@ -205,7 +205,7 @@ SURVIVAL = schema(
 #: no patient, or at least 11, have the event. ``n`` and ``events`` are the group's; ``p`` is of the log-rank
 #: test between the groups.
 KAPLAN_MEIER = schema(
-    required(pa.string(), "task", "model", "group"),
+    required(pa.string(), "task", "control", "model", "group"),
     required(pa.float64(), "time", "survival", "low", "high"),
     optional(pa.int32(), "n", "events"),
     required(pa.float64(), "p"),
@@ -213,13 +213,13 @@ KAPLAN_MEIER = schema(
 
 #: AUROC of the predicted risk for an event until each time against none until then (cumulative / dynamic).
 DYNAMIC_AUROC = schema(
-    required(pa.string(), "task", "model"),
+    required(pa.string(), "task", "control", "model"),
     required(pa.float64(), "time", "auroc", "low", "high"),
 )
 
 #: Map of the phenotypes' latents, binned (Figure 4d): the cluster most samples of a cell belong to.
 PHENOTYPES = schema(
-    required(pa.string(), "task", "model", "projection"),
+    required(pa.string(), "task", "control", "model", "projection"),
     required(pa.float64(), "x", "y"),
     required(pa.int16(), "cluster"),
     required(pa.int32(), "n"),

@@ -90,7 +90,7 @@ PARTICIPANTS = _schema(
 #: can be compared (``difference``: multi less single), ``own_silhouette`` in its own latents, in which they
 #: cannot; ``stability``: adjusted Rand index between replicates; ``rank``: effective, of the latents.
 PHENOTYPE_SCORES = _schema(
-    **_texts("task", "model"),
+    **_texts("task", "control", "model"),
     **dict.fromkeys(("replicates", "width"), pa.int16()),
     **_numbers("silhouette", "low", "high", "own_silhouette", "stability", "rank"),
     **_numbers("difference", "difference_low", "difference_high"),
@@ -103,7 +103,7 @@ PHENOTYPE_SCORES = _schema(
 #: ``rest``: of the other clusters). Null or left out: of few.
 PHENOTYPE_PROFILES = pa.schema(
     [
-        *(pa.field(name, _TEXT, nullable=False) for name in ("task", "model")),
+        *(pa.field(name, _TEXT, nullable=False) for name in ("task", "control", "model")),
         pa.field("cluster", pa.int16(), nullable=False),
         *(pa.field(name, _TEXT, nullable=False) for name in ("what", "name")),
         *(pa.field(name, _NUMBER) for name in ("value", "rest")),

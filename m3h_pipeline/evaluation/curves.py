@@ -62,7 +62,7 @@ def calibration(
         quantiles: how many.
 
     Returns:
-        Model -> rows of contracts.CALIBRATION but for task and model.
+        Model -> rows of contracts.CALIBRATION but for task, control and model.
     """
     seen = ~np.isnan(y)
     y, patient = y[seen], patient[seen]
@@ -143,7 +143,7 @@ def roc(y: Floats, probabilities: Floats, patient: npt.NDArray[np.intp], classes
         classes: their names.
 
     Returns:
-        Rows of contracts.ROC but for task and model.
+        Rows of contracts.ROC but for task, control and model.
     """
     seen = ~np.isnan(y)
     y, probabilities, patient = y[seen], probabilities[seen], patient[seen]
@@ -215,7 +215,7 @@ def agreement(y: Floats, predictions: Mapping[str, Floats], patient: npt.NDArray
         patient: number of each sample's patient, (n,).
 
     Returns:
-        Model -> rows of contracts.AGREEMENT but for task and model.
+        Model -> rows of contracts.AGREEMENT but for task, control and model.
     """
     seen = ~np.isnan(y)
     observed, patient = y[seen].astype(np.float64), patient[seen]

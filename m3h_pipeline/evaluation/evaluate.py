@@ -177,7 +177,7 @@ def evaluate(
 def curve_rows(
     chosen: Sequence[Chosen], contrasts: Mapping[str, Contrast], cohort: Cohort, quantiles: int
 ) -> dict[str, Rows]:
-    """Rows of contracts.CALIBRATION, ROC and AGREEMENT of both arms on the test part."""
+    """Rows of contracts.CALIBRATION, ROC and AGREEMENT of both arms on the test part, but for control."""
     found: dict[str, Rows] = {"calibration": [], "roc": [], "agreement": []}
     part = cohort.parts[TEST]
     groups = {name: members[part.rows] for name, members in cohort.subgroups.items()}

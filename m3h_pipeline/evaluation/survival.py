@@ -110,7 +110,7 @@ def scores(training: Outcome, tested: Outcome, prediction: Floats, grid: Floats)
 def survival_rows(
     contrasts: Mapping[str, Contrast], cohort: Cohort, references: References
 ) -> dict[str, Rows]:
-    """Rows of contracts.SURVIVAL, DYNAMIC_AUROC and KAPLAN_MEIER for every survival task.
+    """Rows of contracts.SURVIVAL, DYNAMIC_AUROC and KAPLAN_MEIER for every survival task, but for control.
 
     Args:
         contrasts: task -> both networks on the test part.

@@ -18,7 +18,7 @@ from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import AGREEMENT, EVALUATION
 from m3h_pipeline.disclosure import LEAST, small_count
 from m3h_pipeline.figures import style
-from m3h_pipeline.figures.catalogue import EXPLAINED, Catalogue, read_catalogue, with_controls
+from m3h_pipeline.figures.catalogue import EXPLAINED, Catalogue, read_catalogue
 from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.files import read_table
 
@@ -40,7 +40,6 @@ def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
     catalogue = read_catalogue(inputs["tasks"])
     scores = read_table(inputs["evaluation"], EVALUATION).to_pandas().set_index("task")
     frame = table(read_table(inputs["agreement"], AGREEMENT).to_pandas(), catalogue)
-    frame = with_controls(frame, catalogue)
     with style.applied():
         return Drawn(draw(frame, catalogue, scores), frame, ("n",))
 

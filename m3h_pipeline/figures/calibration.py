@@ -16,7 +16,7 @@ from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import CALIBRATION, CALIBRATION_SLOPES
 from m3h_pipeline.disclosure import LEAST, small_count
 from m3h_pipeline.figures import style
-from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue, with_controls
+from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.files import read_table
 
@@ -42,7 +42,6 @@ def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
     everything = read_table(inputs["calibration"], CALIBRATION).to_pandas()
     slopes = read_table(inputs["calibration_slopes"], CALIBRATION_SLOPES).to_pandas()
     frame = with_slopes(table(everything, catalogue, settings.calibration_tasks), slopes)
-    frame = with_controls(frame, catalogue)
     with style.applied():
         return Drawn(draw(frame, catalogue, settings.calibration_subgroup), frame, ("n",))
 

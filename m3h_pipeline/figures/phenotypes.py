@@ -17,7 +17,7 @@ from m3h_pipeline.contracts import PHENOTYPES
 from m3h_pipeline.contracts.reported import PHENOTYPE_SCORES
 from m3h_pipeline.disclosure import LEAST, small_count
 from m3h_pipeline.figures import style
-from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue, with_controls
+from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.files import read_table
 
@@ -58,7 +58,6 @@ def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
     catalogue = read_catalogue(inputs["tasks"])
     scores = read_table(inputs["phenotype_scores"], PHENOTYPE_SCORES).to_pandas()
     frame = table(read_table(inputs["phenotypes"], PHENOTYPES).to_pandas(), scores, catalogue)
-    frame = with_controls(frame, catalogue)
     with style.applied():
         return Drawn(draw(frame, catalogue), frame, ("n",))
 
@@ -66,7 +65,9 @@ def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
 def table(phenotypes: pd.DataFrame, scores: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
     """The cells in the figure's order, with what the clusters are worth; those of few samples are no part."""
     filled = phenotypes[phenotypes["n"] >= LEAST].drop(columns="silhouette")
-    filled = filled.merge(scores, how="left", on=["task", "model"], validate="many_to_one")
+    filled = filled.merge(
+        scores.drop(columns="control"), how="left", on=["task", "model"], validate="many_to_one"
+    )
     tasks = {t: i for i, t in enumerate(catalogue.order(filled["task"]))}
     models = {m: i for i, m in enumerate(_MODELS)}
     ordered = filled.assign(

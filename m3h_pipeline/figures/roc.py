@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import ROC
 from m3h_pipeline.figures import style
-from m3h_pipeline.figures.catalogue import EXPLAINED, Catalogue, read_catalogue, with_controls
+from m3h_pipeline.figures.catalogue import EXPLAINED, Catalogue, read_catalogue
 from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.files import read_table
 
@@ -34,7 +34,7 @@ def render(inputs: Mapping[str, Path], out: Path, settings: Figures, title: str)
 def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
     """Draw the figure; ``inputs`` are ``roc`` and ``tasks``."""
     catalogue = read_catalogue(inputs["tasks"])
-    frame = with_controls(table(read_table(inputs["roc"], ROC).to_pandas(), catalogue), catalogue)
+    frame = table(read_table(inputs["roc"], ROC).to_pandas(), catalogue)
     with style.applied():
         return Drawn(draw(frame, catalogue), frame)
 
@@ -70,8 +70,7 @@ def _macro(curves: pd.DataFrame) -> pd.DataFrame:
     first = curves.iloc[0]
     return pd.DataFrame(
         {
-            "task": first["task"],
-            "model": first["model"],
+            **{name: first[name] for name in ("task", "control", "model")},
             "class_name": _MACRO,
             "fpr": grid,
             "tpr": mean,

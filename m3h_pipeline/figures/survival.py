@@ -16,7 +16,7 @@ from m3h_pipeline.config import Figures
 from m3h_pipeline.contracts import DYNAMIC_AUROC, KAPLAN_MEIER, SURVIVAL
 from m3h_pipeline.disclosure import LEAST
 from m3h_pipeline.figures import style
-from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue, with_controls
+from m3h_pipeline.figures.catalogue import Catalogue, read_catalogue
 from m3h_pipeline.figures.drawn import Drawn
 from m3h_pipeline.files import read_table
 
@@ -47,7 +47,6 @@ def drawn(inputs: Mapping[str, Path], settings: Figures) -> Drawn:
         read_table(inputs["survival"], SURVIVAL).to_pandas(),
         catalogue,
     )
-    frame = with_controls(frame, catalogue)
     with style.applied():
         return Drawn(
             draw(frame, catalogue),
@@ -65,8 +64,8 @@ def table(
         auroc.rename(columns={"auroc": "value"}).assign(quantity="auroc"),
         scores.rename(columns={"score": "quantity"}),
     ]
-    columns = ["task", "model", "quantity", "group", "time", "value", "low", "high", "n", "events"]
-    columns += ["p"]
+    columns = ["task", "control", "model", "quantity", "group", "time", "value", "low", "high", "n"]
+    columns += ["events", "p"]
     parts = [part.reindex(columns=columns) for part in parts if len(part)]
     if not parts:
         return pd.DataFrame(columns=columns)

@@ -186,25 +186,25 @@ def test_a_second_look_and_what_was_planted_are_said(
     assert json.loads(metadata[b"evaluation"])["looks"] == 3
 
 
-def test_controls_are_marked_in_every_table_that_scores_models(
+def test_controls_are_marked_in_every_table_of_models(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = study(tmp_path, 300)
+    one = study(tmp_path)
     one.write(predictor(one))
     tasks = json.loads(one.path("tasks.json").read_text())
-    tasks["tasks"]["ill"]["control"] = "permuted labels"
+    reasons = {"ill": "permuted labels", **dict.fromkeys(("days", "grade", "relapse"), "planted noise")}
+    for task, reason in reasons.items():
+        tasks["tasks"][task]["control"] = reason
     write_json(tasks, one.path("tasks.json"))
     found = one.evaluate(draws=10)
-    scoring = ("evaluation", "comparison", "choice", "optimism", "calibration_slopes", "survival")
-    for name in scoring:
-        assert found[name]
-        for row in found[name]:
-            assert row["control"] == ("permuted labels" if row["task"] == "ill" else "")
-        assert ("ill" in {row["task"] for row in found[name]}) == (name != "survival")
-    for row in found["attention"]:
-        marks = ((row["task"], row["control"]), (row["companion"], row["companion_control"]))
-        assert all(mark == ("permuted labels" if task == "ill" else "") for task, mark in marks)
-    assert {row["companion"] for row in found["attention"] if row["task"] != "ill"} >= {"ill"}
+    for name, rows in found.items():
+        assert rows, name
+        assert [row["control"] for row in rows] == [reasons.get(row["task"], "") for row in rows]
+    for name in ("evaluation", "comparison", "optimism"):
+        assert {row["task"] for row in found[name]} == {"kind", *reasons}
+    companions = [(row["companion"], row["companion_control"]) for row in found["attention"]]
+    assert {task for task, _ in companions} >= {"ill", "kind"}
+    assert all(control == reasons.get(task, "") for task, control in companions)
     assert "ill (permuted labels): " in capsys.readouterr().err
 
 

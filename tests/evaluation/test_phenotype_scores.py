@@ -15,7 +15,7 @@ from sklearn.metrics import adjusted_rand_score, silhouette_samples
 
 from m3h_pipeline.config import Modality
 from m3h_pipeline.contracts import LATENTS
-from m3h_pipeline.contracts.reported import PHENOTYPE_SCORES
+from m3h_pipeline.contracts.reported import PHENOTYPE_PROFILES, PHENOTYPE_SCORES
 from m3h_pipeline.errors import ContractError
 from m3h_pipeline.evaluation.phenotypes.scores import (
     Sources,
@@ -24,7 +24,7 @@ from m3h_pipeline.evaluation.phenotypes.scores import (
     in_inputs,
     phenotype_scores,
 )
-from m3h_pipeline.files import read_table, write_features, write_table
+from m3h_pipeline.files import read_json, read_table, write_features, write_json, write_table
 from tests.evaluation.studies import Floats, Study, predictor, study
 
 WIDTH = 4
@@ -111,6 +111,16 @@ def test_a_latent_that_collapses_gains_nothing_in_the_inputs(tmp_path: Path) -> 
     assert multi["rank"] == pytest.approx(1.0, abs=1e-3)
     assert single["rank"] > 2.5
     assert (single["replicates"], single["width"]) == (3, WIDTH)
+
+
+def test_a_control_is_marked_in_scores_and_profiles(tmp_path: Path) -> None:
+    one, _, _ = _collapsed(tmp_path)
+    tasks = read_json(one.path("tasks.json"))
+    tasks["tasks"]["kind"]["control"] = "planted noise"
+    write_json(tasks, one.path("tasks.json"))
+    assert {row["control"] for row in _scores(one).values()} == {"planted noise"}
+    profiles = read_table(one.path("profiles.parquet"), PHENOTYPE_PROFILES).to_pylist()
+    assert {row["control"] for row in profiles} == {"planted noise"}
 
 
 def test_what_is_missing_is_named_and_nothing_is_left(tmp_path: Path) -> None:

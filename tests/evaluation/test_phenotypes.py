@@ -142,6 +142,15 @@ def test_cells_of_both_maps_hold_most_samples_and_none_tells_of_few(tmp_path: Pa
     assert len({row["cluster"] for row in rows if row["model"] == "multi"}) == 3
 
 
+def test_a_control_is_marked_on_its_map(tmp_path: Path) -> None:
+    paths = _study(tmp_path)
+    assert {row["control"] for row in _map(paths)} == {""}
+    (chosen,) = read_table(paths["selection"], SELECTION).to_pylist()
+    marked = pa.Table.from_pylist([chosen | {"control": "planted noise"}], schema=SELECTION)
+    write_table(marked, paths["selection"], SELECTION)
+    assert {row["control"] for row in _map(paths)} == {"planted noise"}
+
+
 def test_a_model_whose_first_replicate_diverged_is_drawn_from_the_next(tmp_path: Path) -> None:
     paths = _study(tmp_path)
     whole = _map(paths)

@@ -462,7 +462,8 @@ def test_roc_macro_average_is_scikit_learn_s() -> None:
         area = roc_auc_score(y == c, scores[:, c])
         for f, t in zip(grid, np.interp(grid, fpr, tpr), strict=True):
             rows.append(
-                {"task": "t", "model": "single", "class_name": f"c{c}", "fpr": f, "tpr": t, "auroc": area}
+                {"task": "t", "control": "", "model": "single", "class_name": f"c{c}"}
+                | {"fpr": f, "tpr": t, "auroc": area}
             )
     frame = roc.table(pd.DataFrame(rows), _catalogue({}))
     macro = frame[frame["class_name"] == "macro"]
@@ -475,7 +476,7 @@ def test_roc_classes_stand_in_the_order_of_their_task() -> None:
     """Grades have one, which the alphabet does not know."""
     grades = ["well", "intermediate", "poor"]
     rows = [
-        {"task": "t", "model": model, "class_name": name, "fpr": x, "tpr": x, "auroc": 0.5}
+        {"task": "t", "control": "", "model": model, "class_name": name, "fpr": x, "tpr": x, "auroc": 0.5}
         for model in ("multi", "single")
         for name in grades
         for x in (0.0, 1.0)

@@ -204,12 +204,20 @@ def test_no_small_count_shows_in_the_drawing(tmp_path: Path) -> None:
 def _cells(schema: pa.Schema, few: int) -> pa.Table:
     cells = ((0.0, few), (1.0, 40))
     if "x" in schema.names:
-        same = {"task": "clustering_00", "projection": "t-SNE", "y": 1.0, "cluster": 0, "silhouette": 0.2}
+        same = {
+            "task": "clustering_00",
+            "control": "",
+            "projection": "t-SNE",
+            "y": 1.0,
+            "cluster": 0,
+            "silhouette": 0.2,
+        }
         rows = [{**same, "model": m, "x": x, "n": n} for m in ("single", "multi") for x, n in cells]
     else:
         rows = [
             {
                 "task": "regression_00",
+                "control": "",
                 "model": m,
                 "observed_low": at,
                 "observed_high": at + 1.0,

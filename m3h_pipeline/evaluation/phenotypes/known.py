@@ -48,7 +48,7 @@ class Tested:
 def described_clusters(
     task: str, said: npt.NDArray[np.float32], tested: Tested, patient: Index
 ) -> Iterator[Row]:
-    """Rows of contracts.reported.PHENOTYPE_PROFILES of the selected model of a task.
+    """Rows of contracts.reported.PHENOTYPE_PROFILES of the selected model of a task, but for control.
 
     Args:
         task: its id.

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -67,13 +67,15 @@ def phenotype_map(
         InputError: a file is absent or unreadable, or the package that makes the plane is not installed.
         ContractError: a final fit that the selection names is missing.
     """
-    wanted = _fits(selection, scores)
+    chosen: list[dict[str, Any]] = read_table(selection, SELECTION).to_pylist()
+    controls = {row["task"]: row["control"] for row in chosen}
+    wanted = _fits(chosen, scores)
     part = np.asarray(read_table(split, SPLIT)["part"].to_pylist(), dtype=str)
     patient = patient_index(read_samples(cohort)["patient_id"].to_pylist())[part == "test"]
     points = read_latents(latents, set(wanted))
     clusters = dict(wanted_predictions(predictions, {key: len(points[key]) for key in wanted}))
     rows = [
-        cell | {"task": task, "model": model}
+        cell | {"task": task, "control": controls[task], "model": model}
         for key, models in wanted.items()
         for cell in _cells(points[key], clusters[key], patient, by, samples, seed)
         for task, model in models
@@ -82,7 +84,9 @@ def phenotype_map(
     write_table(pa.Table.from_pylist(rows, schema=PHENOTYPES), out, PHENOTYPES)
 
 
-def _fits(selection: Path, scores: Sequence[Path]) -> dict[tuple[str, str], list[tuple[str, str]]]:
+def _fits(
+    chosen: Sequence[Mapping[str, Any]], scores: Sequence[Path]
+) -> dict[tuple[str, str], list[tuple[str, str]]]:
     """(fit key, task) -> the (task, model) pairs it stands for: one fit may be both models of a task.
 
     Maps of different seeds cannot be averaged: a model is drawn as its first replicate that did not diverge.
@@ -93,7 +97,7 @@ def _fits(selection: Path, scores: Sequence[Path]) -> dict[tuple[str, str], list
     for row in sorted(fits, key=lambda row: int(row["replicate"])):
         keys.setdefault((row["combination"], row["batch_size"], row["learning_rate"]), row["fit_key"])
     wanted: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for row in read_table(selection, SELECTION).to_pylist():
+    for row in chosen:
         if row["problem_class"] != "clustering":
             continue
         task = row["task"]

@@ -52,7 +52,7 @@ def profile_rows(
     values: Mapping[str, Floats],
     diagnoses: Mapping[str, Floats],
 ) -> Iterator[Row]:
-    """Rows of contracts.reported.PHENOTYPE_PROFILES but for task and model.
+    """Rows of contracts.reported.PHENOTYPE_PROFILES but for task, control and model.
 
     Args:
         found: the clusters.

@@ -33,7 +33,7 @@ from m3h_pipeline.inference.intervals import Interval, bounded
 from m3h_pipeline.inference.resampled import TEST, part_seeds
 from m3h_pipeline.layout import CohortFiles
 from m3h_pipeline.model.clustering import silhouettes
-from m3h_pipeline.tasks.assessed import read_tasks
+from m3h_pipeline.tasks.assessed import marked, read_tasks
 from m3h_pipeline.training.data import load_study_data
 
 Float32 = npt.NDArray[np.float32]
@@ -137,8 +137,8 @@ def phenotype_scores(
                         fits,
                     )
                 )
-    write_table(pa.Table.from_pylist(rows, schema=PHENOTYPE_SCORES), out, PHENOTYPE_SCORES)
-    write_table(pa.Table.from_pylist(told, schema=PHENOTYPE_PROFILES), profiles, PHENOTYPE_PROFILES)
+    for path, schema, content in ((out, PHENOTYPE_SCORES, rows), (profiles, PHENOTYPE_PROFILES, told)):
+        write_table(pa.Table.from_pylist(marked(content, cohort.tasks), schema=schema), path, schema)
 
 
 def in_inputs(predictions: Float32, inputs: Float32) -> Float32:
@@ -205,7 +205,7 @@ def effective_rank(latent: Float32) -> float:
 def _row(
     task: str, arm: str, found: Mapping[str, Interval], own: Float32, latents: Sequence[Float32]
 ) -> dict[str, Any]:
-    """A row of contracts.PHENOTYPE_SCORES."""
+    """A row of contracts.PHENOTYPE_SCORES but for control."""
     value = found[arm]
     versus = found["difference"] if arm == "multi" else None
     numbers: dict[str, float] = {
