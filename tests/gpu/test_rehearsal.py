@@ -77,7 +77,8 @@ def test_every_column_has_a_number_or_a_reason(rehearsed: dict[str, Any]) -> Non
             assert row["planned_mb"] > 0
     assert part["sizing"]["points"] == 4
     assert part["sizing"]["per_step"] == 0
-    assert set(part["sizing"]["speed"]) == {"float32", "bfloat16"}
+    # Of bfloat16 only where arithmetic was most of the work, which on a busy machine it is not.
+    assert {"float32"} <= set(part["sizing"]["speed"]) <= {"float32", "bfloat16"}
 
 
 def test_the_slice_is_extrapolated(rehearsed: dict[str, Any]) -> None:

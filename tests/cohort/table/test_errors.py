@@ -19,6 +19,7 @@ from m3h_pipeline.cohort.table.ingest import ingest_table
 from m3h_pipeline.config import Subgroup, TableBlock, TableFile, TableSource
 from m3h_pipeline.errors import ConfigError, InputError, M3HError
 from m3h_pipeline.files import read_features, read_samples
+from m3h_pipeline.tables.dates import DatesError
 
 #: Identifiers of the tables below; they may stand in no message.
 SECRETS = ("secret1", "secret2", "secret3", "Jane Roe", "1950-01-02")
@@ -175,7 +176,7 @@ CASES: dict[str, Case] = {
         {},
     ),
     "dates of birth": Case(
-        InputError,
+        DatesError,
         ["`b`", "dates", "exclude", "years of age"],
         {"one.csv": ONE.replace(",2,", ",1950-01-02,").replace(",4,", ",1960-02-03,")},
         {},
@@ -186,7 +187,7 @@ CASES: dict[str, Case] = {
     "beyond float32": Case(InputError, ["`b`", "3.4e38", "line 4"], edited(",6,", ",-1e39,"), {}),
     "infinite label": Case(InputError, ["`y`", "infinite", "line 3"], edited("y,1\n", "y,-inf\n"), {}),
     "parquet of times": Case(
-        InputError,
+        DatesError,
         ["`t`", "dates", "exclude"],
         {"t.parquet": parquet(t=pa.array([0, 1], pa.timestamp("s")))},
         only("t.parquet"),
@@ -227,7 +228,7 @@ CASES: dict[str, Case] = {
     "sparse arff": Case(InputError, ["sparse", "line 6"], arff("{0 1, 1 u}\n"), ARFF),
     "arff quotation marks": Case(InputError, ["quotation", "line 7"], arff("1,u\n2,'u\n"), ARFF),
     "arff dates": Case(
-        InputError,
+        DatesError,
         ["`a`", "dates"],
         arff("2020-01-01,u\n", '@attribute a date "yyyy-MM-dd"\n@attribute k {u,v}\n'),
         ARFF,
