@@ -75,7 +75,10 @@ def draw(frame: pd.DataFrame, catalogue: Catalogue) -> Figure:
         ("own weight", {"marker": "s", "color": _OWN}),
         ("companion of the same department", {"marker": "s", "color": _SAME}),
         ("of another department", {"marker": "s", "color": _OTHER}),
-        ("own weight without preference", {"marker": "|", "color": style.VERMILLION, "markersize": 6}),
+        (
+            "own weight from the start, of two tasks",
+            {"marker": "|", "color": style.VERMILLION, "markersize": 6},
+        ),
         *catalogue.explained({*tasks, *frame["companion"]}),
     ]
     style.key(figure, left, 0.1, entries)
@@ -92,7 +95,8 @@ def _bars(ax: Axes, frame: pd.DataFrame, block: Rows, catalogue: Catalogue, widt
     for task, part in frame.groupby("task", sort=False):
         y = block.at[str(task)]
         alone = len(part) == 1
-        reference = np.nan if alone else float(part.loc[part["own"], "uninformed"].max())
+        # Of larger combinations it follows from `model.attention.own_weight`, which a figure does not know.
+        reference = float(part.loc[part["own"], "uninformed"].max()) if len(part) == 2 else np.nan
         low, high = y - tall / 2, y + tall / 2
         at = 0.0
         for row in part.itertuples():

@@ -595,6 +595,25 @@ def test_numbers_of_clusters_stand_apart(seed: int, n: int) -> None:
 # --- attention ---
 
 
+def test_attention_marks_the_start_only_where_every_recipe_starts_alike() -> None:
+    """e / (e + 1) of two tasks; of three it is what `model.attention.own_weight` says."""
+    marks = {}
+    for size in (2, 3):
+        names = list(CATALOGUE.order(_frame(CHOSEN)["task"]))[:size]
+        rows = [
+            {"task": names[0], "control": "", "companion": name, "companion_control": "", "weight": 1 / size}
+            for name in names
+        ]
+        frame = attention.table(pd.DataFrame(rows), CATALOGUE)
+        with style.applied():
+            lines = attention.draw(frame, CATALOGUE).axes[0].get_lines()
+        marks[size] = [
+            line.get_xdata()[0] for line in lines if np.isclose(line.get_xdata()[0], np.e / (np.e + size - 1))
+        ]
+    assert len(marks[2]) == 1
+    assert not marks[3]
+
+
 def test_attention_is_complete_and_ordered() -> None:
     frame = attention.table(_frame(fakes.attention(CHOSEN)), CATALOGUE)
     assert np.allclose(frame.groupby("task")["weight"].sum(), 1)

@@ -128,14 +128,28 @@ def _trajectory(gathered: Gathered, task: str, name: str) -> Iterator[Block]:
         yield table(f"The best {len(cells)} of {len(rows)} combinations", header, cells, folded=True)
 
 
+def own_at_start(size: int, own_weight: str) -> float:
+    """A task's own weight among ``size`` tasks before anything is learned, by ``model.attention.own_weight``.
+
+    Examples:
+        >>> [round(own_at_start(size, "published"), 2) for size in (2, 3, 13)]
+        [0.73, 0.58, 0.18]
+        >>> [round(own_at_start(13, weight), 2) for weight in ("constant", "whole")]
+        [0.73, 1.0]
+    """
+    if own_weight == "whole":
+        return 1.0
+    return math.e / (math.e + (size - 1 if own_weight == "published" else 1))
+
+
 def _attention(gathered: Gathered, task: str) -> Block | None:
     """Attention within the selected combination, beside what it is before anything is learned."""
     rows = [row for row in gathered.rows("attention", task) if math.isfinite(row["weight"])]
     if len(rows) < 2:
         return None
     rows.sort(key=lambda row: (row["companion"] != task, -row["weight"], row["companion"]))
-    total = math.e + len(rows) - 1
-    before = [(math.e if row["companion"] == task else 1.0) / total for row in rows]
+    own = own_at_start(len(rows), gathered.study.model.attention.own_weight)
+    before = [own if row["companion"] == task else (1 - own) / (len(rows) - 1) for row in rows]
     names = ["itself" if row["companion"] == task else gathered.title(row["companion"]) for row in rows]
     spec = charts.bars(
         names,
