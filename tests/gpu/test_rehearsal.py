@@ -77,8 +77,12 @@ def test_every_column_has_a_number_or_a_reason(rehearsed: dict[str, Any]) -> Non
             assert row["planned_mb"] > 0
     assert part["sizing"]["points"] == 4
     assert part["sizing"]["per_step"] == 0
-    # Of bfloat16 only where arithmetic was most of the work, which on a busy machine it is not.
-    assert {"float32"} <= set(part["sizing"]["speed"]) <= {"float32", "bfloat16"}
+    # Of another precision only where arithmetic is enough of the time; of stacks as small as these it is in
+    # one run and not in the next.
+    lower = rates.pair_of(part["tables"][1], part["batch"])
+    assert lower is not None
+    told = part["sizing"]["per_operation"] * lower.products >= rates._PART * lower.seconds
+    assert set(part["sizing"]["speed"]) == ({"float32", "bfloat16"} if told else {"float32"})
 
 
 def test_the_slice_is_extrapolated(rehearsed: dict[str, Any]) -> None:
